@@ -1,0 +1,161 @@
+"""The safetensors format, read without torch and without trust: the header is checked before any number is.
+
+Layout of a file: eight bytes little-endian length of the header, the header as a JSON object, then the
+numbers. Each entry of the header is `{"dtype", "shape", "data_offsets": [begin, end]}` with offsets into the
+numbers; the entries must cover them without hole or overlap. Source: https://github.com/huggingface/safetensors#format
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+Matrix = npt.NDArray[np.float32]
+
+MAX_HEADER_BYTES = 4 << 20
+MAX_TENSORS = 20_000
+MAX_DIMENSIONS = 8
+MAX_EXTENT = 1 << 31
+ITEM_BYTES = {
+    "BOOL": 1,
+    "U8": 1,
+    "I8": 1,
+    "F8_E4M3": 1,
+    "F8_E5M2": 1,
+    "U16": 2,
+    "I16": 2,
+    "F16": 2,
+    "BF16": 2,
+    "U32": 4,
+    "I32": 4,
+    "F32": 4,
+    "U64": 8,
+    "I64": 8,
+    "F64": 8,
+}
+
+
+class SafetensorsError(ValueError):
+    """The bytes are no well-formed safetensors file; the text says where."""
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """One tensor of the header; `begin` and `end` are bytes from the start of the file."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+    @property
+    def count(self) -> int:
+        return math.prod(self.shape)
+
+
+def read_header(stream: BinaryIO, size: int) -> dict[str, TensorEntry]:
+    """The tensors of a file of `size` bytes, in the order of the numbers; raises `SafetensorsError`."""
+    prefix = stream.read(8)
+    if len(prefix) < 8:  # noqa: PLR2004 - the length of the header is a 64-bit number
+        raise SafetensorsError("it is shorter than eight bytes")
+    length = int.from_bytes(prefix, "little")
+    if length > MAX_HEADER_BYTES:
+        raise SafetensorsError(f"its header claims {length} bytes, the limit is {MAX_HEADER_BYTES}")
+    if 8 + length > size:
+        raise SafetensorsError(f"its header claims {length} bytes, the file has {size}")
+    fields = _header_object(stream.read(length))
+    if len(fields) > MAX_TENSORS:
+        raise SafetensorsError(f"it has {len(fields)} tensors, the limit is {MAX_TENSORS}")
+    entries = sorted(
+        (_entry(name, value, 8 + length) for name, value in fields.items()),
+        key=lambda entry: (entry.begin, entry.end),
+    )
+    position = 8 + length
+    for entry in entries:
+        if entry.begin != position:
+            fault = "overlaps the one before it" if entry.begin < position else "leaves a hole before it"
+            raise SafetensorsError(f"tensor {entry.name!r} {fault}")
+        position = entry.end
+    if position != size:
+        raise SafetensorsError(f"its tensors end at byte {position}, the file at {size}")
+    return {entry.name: entry for entry in entries}
+
+
+def as_float32(content: bytes, entry: TensorEntry) -> Matrix:
+    """The numbers of one F32, F16 or BF16 tensor of a whole file's `content`, as float32 of `entry.shape`."""
+    raw = memoryview(content)[entry.begin : entry.end]
+    match entry.dtype:
+        case "F32":
+            values = np.frombuffer(raw, "<f4")
+        case "F16":
+            values = np.frombuffer(raw, "<f2").astype(np.float32)
+        case "BF16":  # numpy has no bfloat16: it is the upper half of a float32
+            values = (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
+        case _:
+            raise SafetensorsError(f"tensor {entry.name!r} is {entry.dtype}, only F32, F16 and BF16 are read")
+    return values.reshape(entry.shape)
+
+
+def _header_object(raw: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(raw.decode("utf-8"), object_pairs_hook=unique_keys, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise SafetensorsError(f"its header is not JSON ({error})") from error
+    if not isinstance(fields, dict):
+        raise SafetensorsError("its header is not a JSON object")
+    metadata = fields.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise SafetensorsError("its __metadata__ is not an object of strings")
+    return fields
+
+
+def _entry(name: str, value: object, base: int) -> TensorEntry:
+    match value:
+        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [begin, end], **rest} if not rest:
+            pass
+        case _:
+            raise SafetensorsError(f"tensor {name!r} is not described by dtype, shape and data_offsets")
+    if dtype not in ITEM_BYTES:
+        raise SafetensorsError(f"tensor {name!r} has the unknown dtype {dtype!r}")
+    if len(shape) > MAX_DIMENSIONS or not all(_is_extent(extent) for extent in shape):
+        raise SafetensorsError(f"tensor {name!r} has no usable shape")
+    if not (_is_offset(begin) and _is_offset(end) and begin <= end):
+        raise SafetensorsError(f"tensor {name!r} has no usable data_offsets")
+    if end - begin != math.prod(shape) * ITEM_BYTES[dtype]:
+        raise SafetensorsError(
+            f"tensor {name!r} has {end - begin} bytes, its shape and dtype need another number"
+        )
+    return TensorEntry(name, dtype, tuple(shape), base + begin, base + end)
+
+
+def _is_extent(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MAX_EXTENT
+
+
+def _is_offset(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
+    """An object_pairs_hook that refuses a key given twice: two readers would take different ones."""
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError(f"the key {next(_twice(pairs))!r} stands twice")
+    return fields
+
+
+def _twice(pairs: list[tuple[str, Any]]) -> Iterator[str]:
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            yield key
+        seen.add(key)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
