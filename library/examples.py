@@ -71,8 +71,8 @@ def _reason(error: ValidationError) -> str:
     return f"{where}: {what}" if where else what
 
 
-def read_examples(path: Path, tasks: Collection[str] | None = None) -> Iterator[Example]:
-    """Yield the rows of a JSONL file in order; blank lines are skipped.
+def numbered_examples(path: Path, tasks: Collection[str] | None = None) -> Iterator[tuple[int, Example]]:
+    """Yield line number and row of a JSONL file in order; blank lines are skipped.
 
     Args:
         path: The file, UTF-8.
@@ -86,9 +86,14 @@ def read_examples(path: Path, tasks: Collection[str] | None = None) -> Iterator[
         with path.open("rb") as stream:
             for line, raw in enumerate(stream, start=1):
                 if raw.strip():
-                    yield _parse(path, line, raw, tasks)
+                    yield line, _parse(path, line, raw, tasks)
     except OSError as error:
         raise ExampleFileError(path, line, error.strerror or str(error)) from None
+
+
+def read_examples(path: Path, tasks: Collection[str] | None = None) -> Iterator[Example]:
+    """Yield the rows of a JSONL file in order, as `numbered_examples` does."""
+    return (example for _, example in numbered_examples(path, tasks))
 
 
 def _parse(path: Path, line: int, raw: bytes, tasks: Collection[str] | None) -> Example:
@@ -115,9 +120,9 @@ def load_examples(path: Path, tasks: Collection[str] | None = None) -> list[Exam
     """
     seen: set[tuple[str, str]] = set()
     rows: list[Example] = []
-    for example in read_examples(path, tasks):
+    for line, example in numbered_examples(path, tasks):
         if (example.task, example.id) in seen:
-            raise ExampleFileError(path, len(rows) + 1, f"id {example.id!r} stands there twice")
+            raise ExampleFileError(path, line, f"id {example.id!r} stands there twice")
         seen.add((example.task, example.id))
         rows.append(example)
     return rows
