@@ -1,0 +1,196 @@
+"""The adapters of one base model, stacked on the device; keyed by content, so nothing stale can answer."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from db.errors import AdapterRefusedError, InvalidArgumentError, UnknownNameError
+from worker.engine.factors import Adapter, read_adapter
+from worker.engine.layout import Layout, Shape
+from worker.engine.merging import trim
+
+ZERO = 0
+"""The slot that holds no adapter; it pads mixtures shorter than their batch's longest."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """One entry of the bank: an adapter as it is (`density` None), or trimmed to a density."""
+
+    sha256: str
+    density: float | None = None
+
+
+@dataclass
+class BankCounts:
+    """What the bank did since it was made."""
+
+    hits: int = 0
+    misses: int = 0
+    evictions: int = 0
+    miss_seconds: float = 0.0
+
+
+class AdapterBank:
+    """Adapters on the device up to a byte budget, least recently used out; the rest wait on the host or on disk.
+
+    Args:
+        shapes: Every module an adapter may change, by name.
+        device: Where the stacks lie.
+        dtype: Their numbers.
+        budget: Bytes of the stacks.
+        host_budget: Bytes of adapters kept parsed in host memory; 0 reads them from their files again, which is
+            right where device and host memory are the same.
+    """
+
+    def __init__(
+        self, shapes: Mapping[str, Shape], device: torch.device, dtype: torch.dtype, budget: int, host_budget: int
+    ) -> None:
+        self.device = device
+        self.dtype = dtype
+        self.counts = BankCounts()
+        self._shapes = shapes
+        self._budget = budget
+        self._host_budget = host_budget
+        self._directories: dict[str, Path] = {}
+        self._host: OrderedDict[str, Adapter] = OrderedDict()
+        self._norms: dict[str, float] = {}
+        self._ranks: dict[str, Mapping[str, int]] = {}
+        self._use(Layout(0, {}))
+
+    def _use(self, layout: Layout) -> None:
+        """Empties the bank and lays it out anew."""
+        self.layout = layout
+        itemsize = torch.empty(0, dtype=self.dtype).element_size()
+        self.slots = 1 + max(1, self._budget // max(1, layout.slot_bytes(itemsize))) if layout.rank else 1
+        self.stacks: dict[int, Tensor] = {
+            width: torch.zeros(len(planes), self.slots, layout.rank, width, dtype=self.dtype, device=self.device)
+            for width, planes in layout.planes.items()
+        }
+        self.scaling = torch.zeros(len(layout.modules), self.slots, device=self.device)
+        self._entries: OrderedDict[Key, int] = OrderedDict()
+        self._free = list(range(self.slots - 1, 0, -1))
+
+    @property
+    def capacity(self) -> int:
+        """Entries that fit at once (of the layout so far; a larger rank or more modules shrink it)."""
+        return self.slots - 1
+
+    @property
+    def resident(self) -> Sequence[Key]:
+        return tuple(self._entries)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(stack.nbytes for stack in self.stacks.values())
+
+    def ensure(self, directories: Mapping[str, Path | str]) -> None:
+        """Makes adapters known by content hash, and reads those that are not in the bank.
+
+        Raises:
+            AdapterChangedError: Files are gone or no longer have that hash.
+            AdapterRefusedError: Files cannot be composed exactly, or do not fit this base model.
+        """
+        for sha256, directory in directories.items():
+            self._directories[sha256] = Path(directory)
+            self.ranks(sha256)
+
+    def ranks(self, sha256: str) -> Mapping[str, int]:
+        """Rank of each module the adapter changes; reading a new adapter may widen the layout and empty the bank."""
+        if sha256 not in self._ranks:
+            adapter = self._adapter(sha256)
+            self._widen(adapter)
+            self._norms[sha256] = adapter.norm()
+            self._ranks[sha256] = {name: factor.rank for name, factor in adapter.factors.items()}
+        return self._ranks[sha256]
+
+    def norm(self, sha256: str) -> float:
+        """Frobenius norm of the adapter's own update."""
+        self.ranks(sha256)
+        return self._norms[sha256]
+
+    def acquire(self, keys: Iterable[Key]) -> dict[Key, int]:
+        """The slots of these entries, all in the bank at once until the next call.
+
+        Raises:
+            InvalidArgumentError: More entries than the bank holds.
+            AdapterChangedError, AdapterRefusedError, UnknownNameError: An entry cannot be read.
+        """
+        wanted = list(dict.fromkeys(keys))
+        for key in wanted:
+            self.ranks(key.sha256)
+        if len(wanted) > self.capacity:
+            raise InvalidArgumentError(
+                f"{len(wanted)} adapters are needed at once and the bank holds {self.capacity}; raise its byte budget"
+            )
+        missing = [key for key in wanted if key not in self._entries]
+        self.counts.hits += len(wanted) - len(missing)
+        self.counts.misses += len(missing)
+        start = time.perf_counter()
+        for key in wanted:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+        for key in missing:
+            self._place(key, self._adapter(key.sha256))
+        if missing:
+            self.counts.miss_seconds += time.perf_counter() - start
+        return {key: self._entries[key] for key in wanted}
+
+    def _place(self, key: Key, adapter: Adapter) -> None:
+        if not self._free:
+            _, slot = self._entries.popitem(last=False)
+            self._free.append(slot)
+            self.counts.evictions += 1
+        slot = self._free.pop()
+        for stack in self.stacks.values():
+            stack[:, slot].zero_()
+        scaling = torch.zeros(len(self.layout.modules))
+        for index, name in enumerate(self.layout.modules):
+            factor = adapter.factors.get(name)
+            if factor is None:
+                continue
+            scaling[index] = factor.scaling
+            for side, tensor in (("A", factor.a), ("B", factor.b)):
+                kept = tensor if key.density is None else trim(tensor, key.density)
+                width, plane = self.layout.places[index, side]
+                self.stacks[width][plane, slot, : factor.rank].copy_(kept if side == "A" else kept.T)
+        self.scaling[:, slot].copy_(scaling)
+        self._entries[key] = slot
+
+    def _widen(self, adapter: Adapter) -> None:
+        """Lays the bank out anew if an adapter needs a larger rank or more modules."""
+        names, rank = set(self.layout.modules) | set(adapter.factors), max(self.layout.rank, adapter.rank)
+        if rank > self.layout.rank or len(names) > len(self.layout.modules):
+            self._use(Layout(rank, {name: shape for name, shape in self._shapes.items() if name in names}))
+
+    def _adapter(self, sha256: str) -> Adapter:
+        """The adapter from the host tier, or from its files."""
+        if sha256 in self._host:
+            self._host.move_to_end(sha256)
+            return self._host[sha256]
+        directory = self._directories.get(sha256)
+        if directory is None:
+            raise UnknownNameError(f"no adapter with content hash {sha256[:12]} was made known; register it first")
+        adapter = read_adapter(directory, sha256)
+        self._check(directory, adapter)
+        if adapter.nbytes <= self._host_budget:
+            self._host[sha256] = adapter
+            while sum(kept.nbytes for kept in self._host.values()) > self._host_budget:
+                self._host.popitem(last=False)
+        return adapter
+
+    def _check(self, directory: Path, adapter: Adapter) -> None:
+        for name, factor in adapter.factors.items():
+            shape = self._shapes.get(name)
+            if shape is None:
+                raise AdapterRefusedError(f"{directory} changes {name}, which is no linear module of this base model")
+            if (factor.a.shape[1], factor.b.shape[0]) != (shape.d_in, shape.d_out):
+                raise AdapterRefusedError(
+                    f"{directory}: {name} is {shape.d_in} -> {shape.d_out} here, "
+                    f"but {factor.a.shape[1]} -> {factor.b.shape[0]} in the adapter; it is for another base model"
+                )

@@ -1,0 +1,96 @@
+"""The keys and values of a batch: one buffer, written in place by groups of rows, left by rows that are done."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+GROWTH = 64
+"""Columns a full buffer grows by; growing copies, so not one by one."""
+
+
+class Store:
+    """Buffers `[rows, heads, columns, head_dim]`, two a layer; columns are shared, prompts end at the same one.
+
+    Args:
+        layers: Layers of the model.
+        rows: Rows of the batch.
+        columns: Columns to begin with.
+    """
+
+    def __init__(self, layers: int, rows: int, columns: int) -> None:
+        self.rows = rows
+        self.columns = columns
+        self.keys: list[Tensor | None] = [None] * layers
+        self.values: list[Tensor | None] = [None] * layers
+
+    def write(self, layer: int, rows: slice, first: int, keys: Tensor, values: Tensor) -> None:
+        """Puts new keys and values `[rows, heads, tokens, head_dim]` at column `first`."""
+        end = first + keys.shape[2]
+        for kept, new in ((self.keys, keys), (self.values, values)):
+            buffer = kept[layer]
+            if buffer is None or buffer.shape[2] < end:
+                columns = max(self.columns, end + GROWTH) if buffer is not None else max(self.columns, end)
+                grown = new.new_zeros(self.rows, new.shape[1], columns, new.shape[3])
+                if buffer is not None:
+                    grown[:, :, : buffer.shape[2]] = buffer
+                kept[layer] = buffer = grown
+            buffer[rows, :, first:end] = new
+
+    def read(self, layer: int, rows: slice, first: int, end: int) -> tuple[Tensor, Tensor]:
+        keys, values = self.keys[layer], self.values[layer]
+        if keys is None or values is None:
+            raise RuntimeError(f"layer {layer} was read before it was written")
+        return keys[rows, :, first:end], values[rows, :, first:end]
+
+    def keep(self, rows: Tensor) -> None:
+        """Only these rows stay, in this order."""
+        self.rows = len(rows)
+        self.keys = [None if buffer is None else buffer[rows] for buffer in self.keys]
+        self.values = [None if buffer is None else buffer[rows] for buffer in self.values]
+
+
+class StoreView(Cache):
+    """Some rows of a store from a column on, as the cache a Hugging Face model writes and reads.
+
+    Args:
+        store: The buffers.
+        rows: Rows this view is of.
+        first: Column of the view's first token.
+        length: Tokens already there.
+    """
+
+    def __init__(self, store: Store, rows: slice, first: int, length: int = 0) -> None:
+        super().__init__(layers=[_Layer(store, layer, rows, first, length) for layer in range(len(store.keys))])
+
+
+class _Layer(CacheLayerMixin):  # type: ignore[misc]
+    is_sliding = False
+
+    def __init__(self, store: Store, layer: int, rows: slice, first: int, length: int) -> None:
+        super().__init__()
+        self._store, self._layer, self._rows, self._first, self._length = store, layer, rows, first, length
+        self.is_initialized = True
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Nothing to prepare: the store makes its buffers when it is first written."""
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        self._store.write(self._layer, self._rows, self._first + self._length, key_states, value_states)
+        self._length += key_states.shape[2]
+        return self._store.read(self._layer, self._rows, self._first, self._first + self._length)
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self._length + query_length, 0
+
+    def get_seq_length(self) -> int:
+        return self._length
+
+    def get_max_length(self) -> int:
+        return -1
+
+
+def padding_mask(lengths: Tensor, columns: int) -> Tensor:
+    """`[rows, columns]`, True where a row of that length, padded on the left, has a token."""
+    return torch.arange(columns, device=lengths.device) >= (columns - lengths).unsqueeze(1)

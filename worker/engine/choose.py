@@ -1,0 +1,137 @@
+"""Scores choices by log-likelihood; a prompt is computed once, whatever the number of its choices."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worker.engine.cache import Store, StoreView, padding_mask
+from worker.engine.forward import Forward
+from worker.engine.questions import Question, slices_by_length
+from worker.engine.rows import Normalization
+from worker.engine.updates import Updates, UpdateSwitch
+
+LOGIT_TOKENS = 512
+"""Choice tokens whose logits are held at once; a vocabulary of 50,000 makes that 100 MB in float32."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Log-likelihood of each choice (natural log, sum over its tokens), and milliseconds by stage."""
+
+    likelihoods: tuple[float, ...]
+    timings: dict[str, float]
+
+
+def normalised(likelihood: float, choice: str, tokens: int, normalization: Normalization) -> float:
+    """The score of a choice: its log-likelihood, or that a token, or that a UTF-8 byte."""
+    match normalization:
+        case "none":
+            return likelihood
+        case "tokens":
+            return likelihood / tokens
+        case "bytes":
+            return likelihood / len(choice.encode())
+
+
+class Chooser:
+    """Scores the choices of a whole batch.
+
+    All choices of a row follow its prompt in one sequence, each seeing the prompt and itself only (a tree in the
+    attention mask, positions counted from the prompt's end), so neither the prompt's keys and values nor the row's
+    factors are repeated. A choice's last token is only ever a target, so one-token choices cost no second pass.
+
+    Args:
+        forward: The model.
+        switch: Where the wrapped modules find the updates of the rows in hand.
+        prefill_tokens: Tokens of one prefill at most, padding included.
+    """
+
+    def __init__(self, forward: Forward, switch: UpdateSwitch, prefill_tokens: int) -> None:
+        self._forward = forward
+        self._switch = switch
+        self._prefill_tokens = prefill_tokens
+
+    def score(self, questions: Sequence[Question], updates: Updates | None) -> list[Scored]:
+        """Scores of questions sorted by length; `updates` has their rows in the same order."""
+        scored: list[Scored] = []
+        for group in slices_by_length(questions, self._prefill_tokens):
+            scored += self._group(questions[group], updates.rows(group) if updates is not None else None)
+        return scored
+
+    def _group(self, questions: Sequence[Question], updates: Updates | None) -> list[Scored]:
+        start = time.perf_counter()
+        extra = [sum(len(choice) - 1 for choice in question.choices) for question in questions]
+        longest = max(len(question.ids) for question in questions)
+        store = Store(self._forward.layers, len(questions), longest + max(extra)) if max(extra) else None
+        self._switch.current = updates
+        view = StoreView(store, slice(0, len(questions)), 0) if store is not None else None
+        logits = self._forward.prompts([question.ids for question in questions], view).float()
+        heads = logits - logits.logsumexp(-1, keepdim=True)
+        likelihoods = [
+            [float(head) for head in heads[row][torch.tensor([choice[0] for choice in question.choices])]]
+            for row, question in enumerate(questions)
+        ]
+        prefilled = time.perf_counter()
+        if store is not None:
+            step = max(1, LOGIT_TOKENS // max(extra))
+            for first in range(0, len(questions), step):
+                rows = slice(first, first + step)
+                self._switch.current = updates.rows(rows) if updates is not None else None
+                self._continue(questions[rows], store, rows, longest, likelihoods[rows])
+        timings = {"prefill": 1000 * (prefilled - start), "choices": 1000 * (time.perf_counter() - prefilled)}
+        return [Scored(tuple(row), timings) for row in likelihoods]
+
+    def _continue(
+        self, questions: Sequence[Question], store: Store, rows: slice, columns: int, likelihoods: list[list[float]]
+    ) -> None:
+        """Adds the likelihoods of the tokens after each choice's first."""
+        trees = [_Tree.of(question) for question in questions]
+        width = max(len(tree.tokens) for tree in trees)
+        if not width:
+            return
+        device = self._forward.device
+        rows = slice(rows.start, rows.start + len(questions))
+
+        def padded(values: list[list[int]], fill: int) -> Tensor:
+            return torch.tensor([row + [fill] * (width - len(row)) for row in values], device=device)
+
+        owners = padded([tree.owners for tree in trees], -1)
+        depths = padded([tree.depths for tree in trees], 0)
+        lengths = torch.tensor([len(question.ids) for question in questions], device=device)
+        prompt = padding_mask(lengths, columns).unsqueeze(1).expand(-1, width, -1)
+        same = owners.unsqueeze(2) == owners.unsqueeze(1)
+        before = depths.unsqueeze(2) >= depths.unsqueeze(1)
+        mask = torch.cat([prompt, same & before], dim=2)
+        logits = self._forward.tree(
+            padded([tree.tokens for tree in trees], 0),
+            mask,
+            lengths.unsqueeze(1) + depths,
+            StoreView(store, rows, 0, columns),
+        ).float()
+        targets = padded([tree.targets for tree in trees], 0)
+        gains = (logits.gather(2, targets.unsqueeze(2)).squeeze(2) - logits.logsumexp(-1)).tolist()
+        for row, tree in enumerate(trees):
+            for owner, gain in zip(tree.owners, gains[row], strict=False):
+                likelihoods[row][owner] += gain
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """The choices of one row end to end, each without its last token: what to read, and what should follow."""
+
+    tokens: list[int]
+    targets: list[int]
+    owners: list[int]
+    depths: list[int]
+
+    @classmethod
+    def of(cls, question: Question) -> "_Tree":
+        steps = [
+            (choice[depth], choice[depth + 1], owner, depth)
+            for owner, choice in enumerate(question.choices)
+            for depth in range(len(choice) - 1)
+        ]
+        return cls(*([step[part] for step in steps] for part in range(4)))

@@ -1,0 +1,246 @@
+"""Answers a batch whose rows may all have different mixtures, in one forward pass."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from db.errors import InvalidArgumentError, LoradexError, PromptTooLongError
+from worker.engine.bank import AdapterBank
+from worker.engine.choose import Chooser, Scored, normalised
+from worker.engine.compose import Composer, check, keys_of
+from worker.engine.forward import Forward
+from worker.engine.generate import Generator, Writing
+from worker.engine.load import load_model
+from worker.engine.questions import Question
+from worker.engine.recipe import Recipe
+from worker.engine.rows import MergeReport, Row, RowFailure, RowResult
+from worker.engine.text import Text
+from worker.engine.updates import RowFactors, UpdateSwitch, shapes_of, wrap
+
+CHUNK_BYTES: Final = {"cpu": 1 << 20, "cuda": 1 << 28}
+HOST_BYTES: Final = {"cpu": 64 << 20, "cuda": 4 << 30}
+PREFILL_TOKENS: Final = 8192
+DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+Answer = RowResult | RowFailure
+
+
+class Engine:
+    """A base model, its bank of adapters, and what answers with them. One thread at a time may use it.
+
+    Args:
+        model: A causal language model in eval mode; its linear modules are wrapped, its weights never touched.
+        tokenizer: The model's tokenizer.
+        bank_bytes: Bytes of the device that hold stacked adapters.
+        host_bytes: Bytes of the host that hold parsed adapters; None takes what suits the device.
+        prefill_tokens: Tokens of one prefill at most, padding included.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        bank_bytes: int,
+        host_bytes: int | None = None,
+        prefill_tokens: int = PREFILL_TOKENS,
+    ) -> None:
+        parameter = next(model.parameters())
+        self.device: torch.device = parameter.device
+        self.dtype = str(parameter.dtype).removeprefix("torch.")
+        self.model = model
+        self.text = Text(tokenizer)
+        kind = "cpu" if self.device.type == "cpu" else "cuda"
+        shapes = shapes_of(model)
+        self._switch = UpdateSwitch()
+        wrap(model, tuple(shapes), self._switch)
+        host = HOST_BYTES[kind] if host_bytes is None else host_bytes
+        self.bank = AdapterBank(shapes, self.device, parameter.dtype, bank_bytes, host)
+        self._composer = Composer(self.bank, CHUNK_BYTES[kind])
+        self._forward = Forward(model, self.device)
+        self._generator = Generator(self._forward, self._switch, _ends(model, tokenizer), prefill_tokens)
+        self._chooser = Chooser(self._forward, self._switch, prefill_tokens)
+
+    @classmethod
+    def load(cls, model_path: Path | str, device: str, dtype: str, bank_bytes: int, threads: int = 0) -> "Engine":
+        """An engine for the model at a path; `device` is cpu, cuda or auto, `threads` 0 leaves them to torch."""
+        if threads:
+            torch.set_num_threads(threads)
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        model, tokenizer = load_model(model_path, torch.device(device), DTYPES[dtype])
+        return cls(model, tokenizer, bank_bytes=bank_bytes)
+
+    @property
+    def context_length(self) -> int:
+        """Tokens a prompt and its answer may have together."""
+        return self._forward.context
+
+    def count_tokens(self, row: Row) -> int:
+        """Tokens of the row's prompt."""
+        return len(self.text.prompt(row.prompt_text))
+
+    def answer(self, rows: Sequence[Row]) -> list[Answer]:
+        """Answers every row, in order; a row that cannot be answered fails alone.
+
+        What a row is told does not depend on the rows beside it: the mathematics is per row, and sums of unequal
+        order differ by rounding only.
+        """
+        answers: list[Answer | None] = [None] * len(rows)
+        questions: list[Question] = []
+        for place, row in enumerate(rows):
+            try:
+                questions.append(self._question(place, row))
+            except LoradexError as error:
+                answers[place] = failure_of(error)
+        for batch in self._batches(questions):
+            for question, answer in zip(batch, self._isolated(batch), strict=True):
+                answers[question.place] = answer
+        return [answer for answer in answers if answer is not None]
+
+    @torch.inference_mode()
+    def compose(self, recipes: Sequence[Recipe]) -> tuple[RowFactors | None, list[MergeReport]]:
+        """The merged factors of some recipes, without answering anything."""
+        return self._composer.compose(recipes)
+
+    def _question(self, place: int, row: Row) -> Question:
+        ids = tuple(self.text.prompt(row.prompt_text))
+        if not ids:
+            raise InvalidArgumentError("the prompt is empty; write one")
+        choices: tuple[tuple[int, ...], ...] = ()
+        if row.kind == "choose":
+            if not row.choices or not all(choice.strip() for choice in row.choices):
+                raise InvalidArgumentError("choose needs at least one choice, none of them blank")
+            choices = tuple(self.text.answer(choice) for choice in row.choices)
+        elif row.max_new_tokens < 1:
+            raise InvalidArgumentError(f"max_new_tokens is {row.max_new_tokens}; give 1 or more")
+        needed = len(ids) + (max(map(len, choices)) if choices else row.max_new_tokens)
+        if needed > self.context_length:
+            raise PromptTooLongError(
+                f"prompt and answer need {needed} tokens and the base model reads {self.context_length}; shorten them"
+            )
+        if row.recipe.components and row.recipe.dtype != self.dtype:
+            raise InvalidArgumentError(f"the recipe is for {row.recipe.dtype} and this engine computes in {self.dtype}")
+        check(self.bank, row.recipe)
+        if len(set(keys_of(row.recipe))) > self.bank.capacity:
+            raise InvalidArgumentError(
+                f"the mixture names {len(row.recipe.components)} adapters and the bank holds {self.bank.capacity}; "
+                "raise its byte budget"
+            )
+        return Question(place, row, ids, choices)
+
+    def _batches(self, questions: Sequence[Question]) -> Iterator[list[Question]]:
+        """Batches whose adapters fit into the bank together, each sorted by kind and length."""
+        batch: list[Question] = []
+        named: set[object] = set()
+        for question in questions:
+            more = named | set(keys_of(question.row.recipe))
+            if batch and len(more) > self.bank.capacity:
+                yield sorted(batch, key=_order)
+                batch, more = [], set(keys_of(question.row.recipe))
+            batch.append(question)
+            named = more
+        if batch:
+            yield sorted(batch, key=_order)
+
+    def _isolated(self, batch: list[Question]) -> list[Answer]:
+        """The batch's answers; if it breaks, each row's alone, so that only the one at fault fails."""
+        try:
+            return self._answer(batch)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends as one row's recorded failure
+            if len(batch) == 1:
+                return [failure_of(error)]
+        return [answer for question in batch for answer in self._isolated([question])]
+
+    @torch.inference_mode()
+    def _answer(self, batch: list[Question]) -> list[Answer]:
+        start = time.perf_counter()
+        updates, reports = self._composer.compose([question.row.recipe for question in batch])
+        merged = 1000 * (time.perf_counter() - start)
+        try:
+            answers: list[Answer] = []
+            split = sum(question.row.kind == "choose" for question in batch)
+            for part, work in ((slice(0, split), self._choose), (slice(split, len(batch)), self._generate)):
+                if batch[part]:
+                    answers += work(batch[part], updates.rows(part) if updates else None, reports[part], merged)
+            return answers
+        finally:
+            self._switch.current = None
+
+    def _choose(
+        self, questions: Sequence[Question], updates: RowFactors | None, reports: Sequence[MergeReport], merged: float
+    ) -> list[Answer]:
+        scored = self._chooser.score(questions, updates)
+        return [_chosen(*one, merged) for one in zip(questions, scored, reports, strict=True)]
+
+    def _generate(
+        self, questions: Sequence[Question], updates: RowFactors | None, reports: Sequence[MergeReport], merged: float
+    ) -> list[Answer]:
+        written = self._generator.generate(questions, updates)
+        return [_written(*one, merged, self.text.decode) for one in zip(questions, written, reports, strict=True)]
+
+
+def failure_of(error: BaseException) -> RowFailure:
+    """The failure an exception stands for; a `PromptTooLongError` has the code `prompt_too_long`."""
+    if not isinstance(error, LoradexError):
+        return RowFailure("internal", f"{type(error).__name__}: {error}")
+    name = type(error).__name__.removesuffix("Error")
+    return RowFailure("".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)[1:], str(error))
+
+
+_NOT_FINITE: Final = RowFailure(
+    "not_finite", "the mixture made the model's logits NaN or infinite; lower its weights or retire the adapter at fault"
+)
+
+
+def _chosen(question: Question, scored: Scored, report: MergeReport, merged: float) -> Answer:
+    row = question.row
+    if not all(torch.isfinite(torch.tensor(scored.likelihoods))):
+        return _NOT_FINITE
+    scores = tuple(
+        normalised(likelihood, choice, len(tokens), row.normalization)
+        for likelihood, choice, tokens in zip(scored.likelihoods, row.choices, question.choices, strict=True)
+    )
+    best = max(range(len(scores)), key=scores.__getitem__)
+    tokens = question.choices[best]
+    return RowResult(
+        text=row.choices[best],
+        token_ids=tokens,
+        choice=row.choices[best],
+        scores=scores,
+        prompt_tokens=len(question.ids),
+        output_tokens=len(tokens),
+        merge=report,
+        timings={"merge": merged, **scored.timings},
+    )
+
+
+def _written(
+    question: Question, writing: Writing, report: MergeReport, merged: float, decode: Callable[[Sequence[int]], str]
+) -> Answer:
+    if not writing.finite:
+        return _NOT_FINITE
+    return RowResult(
+        text=decode(writing.tokens),
+        token_ids=tuple(writing.tokens),
+        choice=None,
+        scores=None,
+        prompt_tokens=len(question.ids),
+        output_tokens=len(writing.tokens),
+        merge=report,
+        timings={"merge": merged, **writing.timings},
+    )
+
+
+def _order(question: Question) -> tuple[str, int]:
+    return question.row.kind, len(question.ids)
+
+
+def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Tokens that end a text, by the model's generation settings and by its tokenizer."""
+    named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    ends = set(named) if isinstance(named, list) else {named}
+    return frozenset(end for end in ends | {tokenizer.eos_token_id} if end is not None)

@@ -1,0 +1,122 @@
+"""Reads a PEFT LoRA directory into factors; nothing is trusted that was not hashed."""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load as parse_safetensors
+
+from db.errors import AdapterChangedError, AdapterRefusedError
+
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+PREFIX = "base_model.model."
+UNSUPPORTED = ("use_rslora", "use_dora", "lora_bias", "modules_to_save", "target_parameters", "layer_replication")
+
+
+@dataclass(frozen=True)
+class Factor:
+    """The update of one module: `scaling * B @ A`, with A `[r, d_in]` and B `[d_out, r]`, float32 on the host."""
+
+    a: torch.Tensor
+    b: torch.Tensor
+    scaling: float
+
+    @property
+    def rank(self) -> int:
+        return self.a.shape[0]
+
+    def norm_squared(self) -> float:
+        """|scaling * B A|_F^2 = scaling^2 * sum((A A^T) * (B^T B)), without forming the d_out x d_in product."""
+        return self.scaling**2 * float(((self.a @ self.a.T) * (self.b.T @ self.b)).sum())
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """All factors of one adapter, by module name."""
+
+    sha256: str
+    factors: Mapping[str, Factor]
+
+    @property
+    def rank(self) -> int:
+        return max(factor.rank for factor in self.factors.values())
+
+    @property
+    def nbytes(self) -> int:
+        return sum(4 * (factor.a.numel() + factor.b.numel()) for factor in self.factors.values())
+
+    def norm(self) -> float:
+        """Frobenius norm of the whole update."""
+        return math.sqrt(sum(factor.norm_squared() for factor in self.factors.values()))
+
+
+def read_adapter(directory: Path, sha256: str) -> Adapter:
+    """Reads the directory once, checks its content hash and returns its factors.
+
+    Raises:
+        AdapterChangedError: A file is gone or is not what was registered.
+        AdapterRefusedError: The files hold something that cannot be composed exactly.
+    """
+    try:
+        config_bytes, weight_bytes = (directory / CONFIG).read_bytes(), (directory / WEIGHTS).read_bytes()
+    except OSError as error:
+        raise AdapterChangedError(f"{directory}: {error.strerror}; restore the files or retire the adapter") from error
+    found = hash_of_bytes(config_bytes, weight_bytes)
+    if found != sha256:
+        raise AdapterChangedError(
+            f"{directory} has content hash {found[:12]}, not the registered {sha256[:12]}; register it as a new version"
+        )
+    try:
+        config, tensors = json.loads(config_bytes), parse_safetensors(weight_bytes)
+    except Exception as error:
+        raise AdapterRefusedError(f"{directory} cannot be read: {error}") from error
+    return Adapter(sha256, _factors(directory, config, tensors))
+
+
+def hash_of_bytes(config: bytes, weights: bytes) -> str:
+    """The content hash of an adapter: SHA-256 over the names and hashes of its two files."""
+    lines = (f"{name}\0{hashlib.sha256(data).hexdigest()}\n" for name, data in ((CONFIG, config), (WEIGHTS, weights)))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _factors(directory: Path, config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> dict[str, Factor]:
+    for key in UNSUPPORTED:
+        if config.get(key):
+            raise AdapterRefusedError(f"{directory} uses {key}; only plain LoRA is composed exactly")
+    sides: dict[str, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        name, side = _module_of(directory, key)
+        if not torch.isfinite(tensor).all():
+            raise AdapterRefusedError(f"{directory}: {key} holds NaN or infinity")
+        sides.setdefault(name, {})[side] = tensor.to(torch.float32).contiguous()
+    factors: dict[str, Factor] = {}
+    for name, pair in sorted(sides.items()):
+        if set(pair) != {"A", "B"} or pair["A"].shape[0] != pair["B"].shape[1]:
+            raise AdapterRefusedError(f"{directory}: {name} lacks a factor, or its factors' ranks differ")
+        alpha = _patterned(config.get("alpha_pattern") or {}, name, config["lora_alpha"])
+        factors[name] = Factor(pair["A"], pair["B"], float(alpha) / pair["A"].shape[0])
+    if not factors:
+        raise AdapterRefusedError(f"{directory} holds no LoRA factors")
+    return factors
+
+
+def _module_of(directory: Path, key: str) -> tuple[str, str]:
+    match = re.fullmatch(re.escape(PREFIX) + r"(.+)\.lora_([AB])\.weight", key)
+    if match is None:
+        raise AdapterRefusedError(f"{directory}: {key} is no factor of a linear module")
+    return match[1], match[2]
+
+
+def _patterned(patterns: Mapping[str, float], name: str, default: float) -> float:
+    """PEFT's rule: the first pattern that matches the end of the module's name, whole name parts only."""
+    for pattern, value in patterns.items():
+        if re.match(rf"(.*\.)?({pattern})$", name):
+            return value
+    return default

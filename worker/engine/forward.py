@@ -1,0 +1,54 @@
+"""One forward pass over rows of unequal length, for any Hugging Face causal language model."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from worker.engine.cache import StoreView, padding_mask
+
+
+class Forward:
+    """Runs the model on padded rows.
+
+    Args:
+        model: A causal language model in eval mode.
+        device: Where it lives.
+    """
+
+    def __init__(self, model: Any, device: torch.device) -> None:
+        self._model = model
+        self.device = device
+        config = model.config.get_text_config()
+        self.layers: int = config.num_hidden_layers
+        self.context: int = min(config.max_position_embeddings, getattr(config, "sliding_window", None) or 1 << 62)
+        """Tokens a row may have. A sliding window bounds it, since inside the window it changes nothing."""
+
+    def prompts(self, ids: Sequence[Sequence[int]], view: StoreView | None) -> Tensor:
+        """Logits `[rows, vocabulary]` after each prompt; keys and values go to `view`, if any."""
+        lengths = torch.tensor([len(row) for row in ids], device=self.device)
+        columns = max(len(row) for row in ids)
+        padded = torch.tensor([[0] * (columns - len(row)) + list(row) for row in ids], device=self.device)
+        mask = padding_mask(lengths, columns)
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        return self._run(padded, mask, positions, view, 1)[:, -1]
+
+    def step(self, tokens: Tensor, mask: Tensor, positions: Tensor, view: StoreView) -> Tensor:
+        """Logits `[rows, vocabulary]` after one more token each; `mask` `[rows, columns]` covers that token too."""
+        return self._run(tokens.unsqueeze(1), mask, positions.unsqueeze(1), view, 1)[:, -1]
+
+    def tree(self, tokens: Tensor, mask: Tensor, positions: Tensor, view: StoreView) -> Tensor:
+        """Logits `[rows, tokens, vocabulary]` for tokens that see what `mask` `[rows, tokens, columns]` allows."""
+        return self._run(tokens, mask.unsqueeze(1), positions, view, 0)
+
+    def _run(self, tokens: Tensor, mask: Tensor, positions: Tensor, view: StoreView | None, keep: int) -> Tensor:
+        logits: Tensor = self._model(
+            input_ids=tokens,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=view,
+            use_cache=view is not None,
+            logits_to_keep=keep,
+        ).logits
+        return logits

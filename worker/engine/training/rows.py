@@ -1,0 +1,118 @@
+"""From a task's example file to token rows: the held-out tenth, rendering, hashes."""
+
+import hashlib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from db.errors import TrainingDataError
+from library.cards import Normalization, TaskCard
+from library.examples import Example, load_examples
+from worker.engine.training.branches import Branches
+
+FRAME = "{prompt}\nAnswer:"
+MIN_EXAMPLES = 20
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """One example, ready for the model.
+
+    Attributes:
+        id: Source reference.
+        sha256: Hash of the uncut prompt and the answer, as in the `examples` table.
+        prompt: Framed prompt.
+        target: Right answer.
+        branches: Prompt and what is ranked, or the right answer alone for an open question.
+        divisors: What each branch's log-likelihood is divided by.
+        label: Index of the right branch.
+        ending: Prompt and right answer with the end-of-text token.
+        accepted: Accepted answers of an open question.
+    """
+
+    id: str
+    sha256: str
+    prompt: str
+    target: str
+    branches: Branches
+    divisors: tuple[float, ...]
+    label: int
+    ending: Branches
+    accepted: tuple[str, ...]
+
+
+def training_file(directory: Path, task: str) -> Path:
+    """The task's training file in a directory.
+
+    Raises:
+        TrainingDataError: It is missing, or is a test file under another name.
+    """
+    path = directory / f"{task}.train.jsonl"
+    refuse_test_file(path)
+    if not path.is_file():
+        raise TrainingDataError(f"{path}: no such file; --data names a directory with TASK.train.jsonl")
+    return path
+
+
+def refuse_test_file(path: Path) -> None:
+    """Never train on a test file, whatever the link to it is called.
+
+    Raises:
+        TrainingDataError: The path or what it resolves to ends in `.test.jsonl`.
+    """
+    if path.name.endswith(".test.jsonl") or path.resolve().name.endswith(".test.jsonl"):
+        raise TrainingDataError(f"{path}: a test file; train on *.train.jsonl only")
+
+
+def split_held_out(examples: Sequence[Example], seed: int) -> tuple[list[Example], list[Example]]:
+    """Shuffle by the seed and hold out a tenth: (for training, held out).
+
+    Raises:
+        TrainingDataError: Too few examples to hold any out.
+    """
+    if len(examples) < MIN_EXAMPLES:
+        raise TrainingDataError(f"{len(examples)} examples; training needs at least {MIN_EXAMPLES}")
+    order = list(examples)
+    random.Random(seed).shuffle(order)  # noqa: S311
+    held_out = len(order) // 10
+    return order[held_out:], order[:held_out]
+
+
+def read_task(directory: Path, card: TaskCard, seed: int) -> tuple[list[Example], list[Example]]:
+    """The task's examples: (for training, held out)."""
+    return split_held_out(load_examples(training_file(directory, card.name), {card.name}), seed)
+
+
+def tokenise(example: Example, card: TaskCard, tokenizer: Any, frame: str = FRAME) -> TaskRow:
+    """Render one example within the card's prompt limit and turn it into token ids."""
+
+    def ids(text: str) -> tuple[int, ...]:
+        return tuple(tokenizer(text, add_special_tokens=False).input_ids)
+
+    plain = card.render_within(example.fields, lambda text: len(ids(text)), card.max_prompt_tokens)
+    prompt = frame.format(prompt=plain)
+    target = card.target(example)
+    choices = card.answer_choices(example) or [target]
+    answers = tuple(ids(f" {choice}") for choice in choices)
+    kind: Normalization = card.choices.normalization if card.choices else "tokens"
+    context = ids(prompt)
+    return TaskRow(
+        id=example.id,
+        sha256=hashlib.sha256(f"{card.render(example.fields)}\x1f{target}".encode()).hexdigest(),
+        prompt=prompt,
+        target=target,
+        branches=Branches(context, answers),
+        divisors=tuple(divisor(choice, len(answer), kind) for choice, answer in zip(choices, answers, strict=True)),
+        label=example.label or 0,
+        ending=Branches(context, ((*ids(f" {target}"), tokenizer.eos_token_id),)),
+        accepted=tuple(example.answers),
+    )
+
+
+def divisor(choice: str, tokens: int, normalization: Normalization) -> float:
+    """What the log-likelihood of ` {choice}` is divided by; bytes count the leading space."""
+    if normalization == "tokens":
+        return float(tokens)
+    return float(len(choice.encode()) + 1) if normalization == "bytes" else 1.0

@@ -1,0 +1,96 @@
+"""What is added to each linear module for each row of the batch in hand, and the wrapper that adds it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from worker.engine.layout import Layout, Shape
+
+
+class Updates(Protocol):
+    """Low-rank updates of a batch's rows."""
+
+    def add(self, module: str, x: Tensor, out: Tensor) -> None:
+        """Adds the rows' updates of `module` to `out` `[rows, tokens, d_out]` in place, for `x` `[rows, tokens, d_in]`."""
+
+    def rows(self, index: slice | Tensor) -> "Updates":
+        """The updates of some of the rows; a slice shares memory."""
+
+
+class RowFactors:
+    """Each row has its own A `[rank, d_in]` and B `[rank, d_out]` in every module: out += (x A^T) B.
+
+    Args:
+        layout: Where each module's factors lie; its `rank` is not read.
+        planes: For each width, `[planes, rows, rank, width]`.
+    """
+
+    def __init__(self, layout: Layout, planes: Mapping[int, Tensor]) -> None:
+        self.layout = layout
+        self.planes = planes
+        self._pairs: dict[str, tuple[Tensor, Tensor]] = {}
+        for index, name in enumerate(layout.modules):
+            (wide_a, a), (wide_b, b) = layout.places[index, "A"], layout.places[index, "B"]
+            self._pairs[name] = (planes[wide_a][a].transpose(1, 2), planes[wide_b][b])
+
+    def add(self, module: str, x: Tensor, out: Tensor) -> None:
+        pair = self._pairs.get(module)
+        if pair is not None:
+            out.baddbmm_(torch.bmm(x, pair[0]), pair[1])
+
+    def rows(self, index: slice | Tensor) -> "RowFactors":
+        return RowFactors(self.layout, {width: planes[:, index] for width, planes in self.planes.items()})
+
+
+class UpdateSwitch:
+    """The updates in force; every wrapped module looks here. None is the bare base model."""
+
+    def __init__(self) -> None:
+        self.current: Updates | None = None
+
+
+class RowLinear(nn.Module):
+    """A linear module that adds each row's update to its output; its weights are never touched."""
+
+    def __init__(self, name: str, base: nn.Module, switch: UpdateSwitch) -> None:
+        super().__init__()
+        self.name = name
+        self.base = base
+        self._switch = switch
+
+    @property
+    def weight(self) -> Tensor:
+        return self.base.weight  # type: ignore[return-value] # models ask a projection for its weight's dtype
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self.base.bias  # type: ignore[return-value]
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.base(x)
+        updates = self._switch.current
+        if updates is not None:
+            updates.add(self.name, x, out)
+        return out
+
+
+def shapes_of(model: nn.Module) -> dict[str, Shape]:
+    """Every linear module a LoRA may change, by name: `nn.Linear` and GPT-2's `Conv1D` (whose weight is transposed)."""
+    shapes: dict[str, Shape] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear):
+            shapes[name] = Shape(module.in_features, module.out_features)
+        elif isinstance(module, Conv1D):
+            shapes[name] = Shape(*module.weight.shape)
+    return shapes
+
+
+def wrap(model: nn.Module, names: Sequence[str], switch: UpdateSwitch) -> None:
+    """Replaces each named module by a `RowLinear` around it."""
+    for name in names:
+        parent, _, child = name.rpartition(".")
+        owner = model.get_submodule(parent)
+        setattr(owner, child, RowLinear(name, getattr(owner, child), switch))
