@@ -1,0 +1,180 @@
+"""Hands jobs in, waits for answers, explains them: three statements of SQL and a bell."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, LiteralString
+from uuid import UUID
+
+import psycopg
+import structlog
+from psycopg.rows import TupleRow, class_row
+from psycopg.types.json import Jsonb
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+
+from db.embedded import addresses
+from db.errors import (
+    DatabaseUnavailableError,
+    RedisUnavailableError,
+    UnknownAnswerError,
+    UnknownJobError,
+)
+from db.session import connect, translated
+from db.settings import DatabaseSettings
+from service.client.answer import Answer
+from service.client.doorbell import Doorbell
+from service.client.job import Job, Status
+from service.client.listener import Listener
+from service.client.request import Request
+
+LOOK: LiteralString = """
+    select job.state as status, answer.id as answer_id, job.error_code, job.error_message
+    from loradex.jobs as job left join loradex.answers as answer on answer.job_id = job.id
+    where job.id = %s"""
+ENQUEUE: LiteralString = "select job_id, created from loradex.enqueue_jobs(%s) order by ordinal"
+REPEAT_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A job as Postgres has it at one moment."""
+
+    status: Status
+    answer_id: UUID | None
+    error_code: str | None
+    error_message: str | None
+
+
+class Client:
+    """A caller's door to Loradex; may be shared by threads.
+
+    Without arguments it reads LORADEX_DATABASE_URL and LORADEX_REDIS_URL, and failing these finds the stack that
+    `loradex up` started.
+    """
+
+    def __init__(
+        self,
+        database_url: str | None = None,
+        redis_url: str | None = None,
+        *,
+        settings: DatabaseSettings | None = None,
+    ) -> None:
+        if database_url is None or redis_url is None:
+            found = addresses(settings or DatabaseSettings())
+            database_url = database_url or found.database_url
+            redis_url = redis_url or found.redis_url
+        self._database_url = database_url
+        self._doorbell = Doorbell(redis_url)
+        self._connection: psycopg.Connection[TupleRow] | None = None
+        self._log = structlog.get_logger("client")
+        self.listener = Listener(database_url)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back; jobs handed in go on without us."""
+        self.listener.close()
+        self._doorbell.close()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def enqueue(self, prompt: str, **settings: Any) -> Job:
+        """Hand one job in; its settings are the fields of `Request`.
+
+        Returns when the job is committed. If Redis is down then, the job is accepted all the same: a warning is
+        logged, `job.doorbell_error` says why, and a worker's sweep finds the job.
+
+        Raises:
+            InvalidArgumentError, UnknownNameError: The job is refused; nothing was written.
+            QueueFullError: Too many jobs wait.
+            IdempotencyConflictError: The key was used for a different job.
+            DatabaseUnavailableError: Without an `idempotency_key` it may be unknown whether the job was accepted.
+        """
+        return self.enqueue_many([{"prompt": prompt, **settings}])[0]
+
+    def enqueue_many(self, jobs: Iterable[Request | Mapping[str, Any]]) -> list[Job]:
+        """Hand many jobs in, in one round trip and one transaction: all of them or none. Raises as `enqueue` does."""
+        requests = [Request.of(job) for job in jobs]
+        if not requests:
+            return []
+        rows = self._enqueued(requests)
+        error = self._rung([job_id for job_id, created in rows if created])
+        return [Job(self, job_id, created=created, doorbell_error=error) for job_id, created in rows]
+
+    def job(self, job_id: UUID | str) -> Job:
+        """The job of that id; `UnknownJobError` if there is none, or it is not this user's."""
+        job = Job(self, _uuid(job_id, UnknownJobError))
+        self.look(job.id)
+        return job
+
+    def look(self, job_id: UUID) -> Seen:
+        """How far a job is."""
+        with self._session() as connection, connection.cursor(row_factory=class_row(Seen)) as cursor:
+            seen = cursor.execute(LOOK, (job_id,)).fetchone()
+        if seen is None:
+            raise UnknownJobError(f"no job {job_id}, or it is another user's")
+        return seen
+
+    def answer(self, answer_id: UUID | str) -> Answer:
+        """An answer with the provenance that a program needs."""
+        return Answer.of(self.explain(answer_id))
+
+    def explain(self, answer_id: UUID | str) -> dict[str, Any]:
+        """Everything that is known about an answer: the document `loradex.explain` returns."""
+        identity = _uuid(answer_id, UnknownAnswerError)
+        with self._session() as connection:
+            row = connection.execute("select loradex.explain(%s)", (identity,)).fetchone()
+        if row is None or row[0] is None:
+            raise UnknownAnswerError(f"no answer {answer_id}, or it is another user's")
+        document: dict[str, Any] = row[0]
+        return document
+
+    def _enqueued(self, requests: Sequence[Request]) -> list[tuple[UUID, bool]]:
+        repeatable = all(request.idempotency_key is not None for request in requests)
+        document = Jsonb([request.columns() for request in requests])
+        for attempt in Retrying(
+            retry=retry_if_exception_type(DatabaseUnavailableError),
+            wait=wait_exponential_jitter(initial=0.05, max=2),
+            stop=stop_after_delay(REPEAT_SECONDS if repeatable else 0),
+            reraise=True,
+        ):
+            with attempt, self._session() as connection:
+                return connection.execute(ENQUEUE, (document,)).fetchall()
+        raise AssertionError("tenacity either returns or raises")
+
+    def _rung(self, jobs: Sequence[UUID]) -> RedisUnavailableError | None:
+        if not jobs:
+            return None
+        try:
+            self._doorbell.ring(jobs)
+        except RedisUnavailableError as error:
+            self._log.warning("doorbell.silent", jobs=len(jobs), reason=str(error))
+            return error
+        return None
+
+    @contextmanager
+    def _session(self) -> Iterator[psycopg.Connection[TupleRow]]:
+        with translated():
+            if self._connection is None or self._connection.closed:
+                self._connection = connect(self._database_url)
+            connection = self._connection
+            try:
+                yield connection
+            except psycopg.OperationalError:
+                connection.close()
+                raise
+
+
+def _uuid(text: UUID | str, unknown: type[UnknownJobError] | type[UnknownAnswerError]) -> UUID:
+    try:
+        return text if isinstance(text, UUID) else UUID(text)
+    except (ValueError, AttributeError, TypeError):
+        raise unknown(f"{text!r} is no id; ids look like 0198c5f2-6d3e-7c41-9a55-0c1d2e3f4a5b") from None

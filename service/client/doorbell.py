@@ -1,0 +1,76 @@
+"""Rings the workers' bell: a message says that there is work, never what the work is."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from db.errors import InvalidArgumentError, RedisUnavailableError
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+TASK = "loradex.answer"
+QUEUE = "loradex"
+RINGS = 32
+"""Messages for one call at most: enough to wake as many workers; each of them answers until nothing waits."""
+
+SECONDS = 2.0
+
+
+class Doorbell:
+    """The bell at one Redis address. Celery is imported when it first rings, to keep the client quick to start."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in {"redis", "rediss", "redis+socket"}:
+            raise InvalidArgumentError("LORADEX_REDIS_URL must start with redis://, rediss:// or redis+socket://")
+        self._url = url
+        self._address = f"{parts.hostname or parts.path}:{parts.port or 6379}"
+        self._app: Celery | None = None
+
+    def ring(self, jobs: Sequence[UUID]) -> None:
+        """Send the ids of waiting jobs; `RedisUnavailableError` if Redis does not take them."""
+        from kombu.exceptions import OperationalError
+
+        try:
+            self._send(jobs[:RINGS])
+        except (OperationalError, OSError):
+            self.close()  # a connection that Redis dropped meanwhile: once more over a new one
+            try:
+                self._send(jobs[:RINGS])
+            except (OperationalError, OSError) as error:
+                self.close()
+                raise RedisUnavailableError(
+                    f"Redis does not answer at {self._address}; the job is queued and a worker's sweep will find it. "
+                    "Start Redis with `loradex up`, or check LORADEX_REDIS_URL"
+                ) from error
+
+    def _send(self, jobs: Sequence[UUID]) -> None:
+        app = self._app = self._app or self._celery()
+        with app.producer_or_acquire() as producer:
+            for job in jobs:
+                app.send_task(TASK, args=[str(job)], producer=producer, retry=False)
+
+    def close(self) -> None:
+        if self._app is not None:
+            self._app.close()
+            self._app = None
+
+    def _celery(self) -> "Celery":
+        from celery import Celery
+
+        app = Celery("loradex.client", broker=self._url, set_as_current=False)
+        app.conf.update(
+            task_default_queue=QUEUE,
+            task_serializer="json",
+            accept_content=["json"],
+            task_ignore_result=True,
+            broker_connection_timeout=SECONDS,
+            broker_transport_options={
+                "socket_connect_timeout": SECONDS,
+                "socket_timeout": SECONDS,
+                "max_retries": 0,
+            },
+        )
+        return app

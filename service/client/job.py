@@ -1,0 +1,82 @@
+"""A job the caller has handed in."""
+
+import time
+from typing import TYPE_CHECKING, Literal
+from uuid import UUID
+
+from db.errors import DatabaseUnavailableError, JobFailedError, RedisUnavailableError, WaitTimeoutError
+from service.client.answer import Answer
+
+if TYPE_CHECKING:
+    from service.client.client import Client
+
+Status = Literal["queued", "running", "done", "failed"]
+
+LOOK_AGAIN_SECONDS = 5.0
+"""A notification is enough; looking again now and then costs little and needs no proof that none is ever missed."""
+
+
+class Job:
+    """An accepted job: it is committed in Postgres, whatever happens to this process.
+
+    Attributes:
+        id: The job's id.
+        created: False if the idempotency key was used before and this is the older job.
+        doorbell_error: Why no worker was woken, or None. The job is queued all the same; a worker's sweep finds it.
+    """
+
+    def __init__(
+        self,
+        client: "Client",
+        job_id: UUID,
+        *,
+        created: bool = True,
+        doorbell_error: RedisUnavailableError | None = None,
+    ) -> None:
+        self._client = client
+        self.id = job_id
+        self.created = created
+        self.doorbell_error = doorbell_error
+
+    def __repr__(self) -> str:
+        return f"Job({self.id})"
+
+    @property
+    def status(self) -> Status:
+        """The job's state as Postgres has it now."""
+        return self._client.look(self.id).status
+
+    def wait(self, timeout: float | None = 60.0) -> Answer:
+        """The answer, as soon as it is committed.
+
+        Args:
+            timeout: Seconds to wait; None waits for ever. An outage of Postgres meanwhile is waited out.
+
+        Raises:
+            JobFailedError: The job ended as failed.
+            WaitTimeoutError: No answer yet; the job goes on and may be waited for again.
+            DatabaseUnavailableError: Postgres was away when the time was over.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._client.listener.waiting_for(self.id) as woken:
+            while True:
+                woken.clear()
+                outage = None
+                try:
+                    seen = self._client.look(self.id)
+                except DatabaseUnavailableError as error:
+                    outage = error
+                else:
+                    if seen.answer_id is not None:
+                        return self._client.answer(seen.answer_id)
+                    if seen.status == "failed":
+                        raise JobFailedError(seen.error_code or "unknown", seen.error_message or "no reason recorded")
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    if outage is not None:
+                        raise outage
+                    raise WaitTimeoutError(
+                        f"job {self.id} has no answer after {timeout:g} s; it goes on: wait again, "
+                        "or see `loradex status`"
+                    )
+                woken.wait(LOOK_AGAIN_SECONDS if left is None else min(left, LOOK_AGAIN_SECONDS))

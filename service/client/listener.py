@@ -1,0 +1,85 @@
+"""Hears `NOTIFY loradex_jobs` over a connection of its own and wakes whoever waits for that job."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+import psycopg
+import structlog
+
+from db.errors import DatabaseUnavailableError
+from db.session import connect
+
+CHANNEL = "loradex_jobs"
+HEARTBEAT_SECONDS = 0.5
+RECONNECT_SECONDS = 0.5
+
+
+class Listener:
+    """A thread that lives from the first wait to `close`; several threads may wait at once.
+
+    A notification that was missed while Postgres was away is made good: after every (re)connection all waiters are
+    woken and look for themselves.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._lock = threading.Lock()
+        self._waiting: dict[UUID, list[threading.Event]] = {}
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._log = structlog.get_logger("client")
+
+    @contextmanager
+    def waiting_for(self, job: UUID) -> Iterator[threading.Event]:
+        """An event that is set when the job may have ended; clear it, then look."""
+        event = threading.Event()
+        with self._lock:
+            self._waiting.setdefault(job, []).append(event)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="loradex-listener", daemon=True)
+                self._thread.start()
+        try:
+            yield event
+        finally:
+            with self._lock:
+                self._waiting[job].remove(event)
+                if not self._waiting[job]:
+                    del self._waiting[job]
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with connect(self._url) as connection:
+                    connection.execute(f"listen {CHANNEL}")
+                    self._wake_all()
+                    self._hear(connection)
+            except (psycopg.OperationalError, DatabaseUnavailableError) as error:
+                self._log.warning("listener.reconnects", reason=str(error))
+                self._stop.wait(RECONNECT_SECONDS)
+
+    def _hear(self, connection: psycopg.Connection[object]) -> None:
+        while not self._stop.is_set():
+            for notice in connection.notifies(timeout=HEARTBEAT_SECONDS):
+                self._wake(notice.payload)
+
+    def _wake(self, payload: str) -> None:
+        try:
+            job = UUID(payload)
+        except ValueError:
+            return
+        with self._lock:
+            for event in self._waiting.get(job, ()):
+                event.set()
+
+    def _wake_all(self) -> None:
+        with self._lock:
+            for events in self._waiting.values():
+                for event in events:
+                    event.set()

@@ -1,0 +1,33 @@
+"""`python -m worker …`: the programs that need torch, each imported when it is called."""
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Programs of a Loradex worker.")
+
+
+@app.command()
+def serve() -> None:
+    """Answer jobs until SIGTERM."""
+    from worker.app import serve as run
+    from worker.settings import WorkerSettings
+
+    run(WorkerSettings())
+
+
+@app.command()
+def replay(
+    answers: Annotated[list[str], typer.Argument(help="Ids of the answers to rebuild.")] = [],  # noqa: B006
+    sample: Annotated[int, typer.Option(help="Replay this many answers drawn at random.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+) -> None:
+    """Rebuild answers from their stored facts; one JSON object a line."""
+    from worker.replay import replay as run
+    from worker.settings import WorkerSettings
+
+    raise typer.Exit(run(WorkerSettings(), answers, sample, seed))
+
+
+if __name__ == "__main__":
+    app()

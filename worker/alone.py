@@ -1,0 +1,48 @@
+"""One step for a whole batch, where only the item at fault may fail."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from db.errors import DatabaseUnavailableError, LoradexError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why one job cannot be answered; `code` is for programs, `message` for people."""
+
+    code: str
+    message: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> "Failure":
+        """The failure an exception stands for: a `PromptTooLongError` has the code `prompt_too_long`."""
+        if isinstance(error, LoradexError):
+            return cls(_snake(type(error).__name__.removesuffix("Error")), str(error))
+        return cls("internal", f"{type(error).__name__}: {error}")
+
+
+def each(
+    step: Callable[[Sequence[Item]], Sequence[Result | Failure]], items: Sequence[Item]
+) -> list[Result | Failure]:
+    """The step for all items at once; if that raises, for each alone, so that the others do not suffer.
+
+    An outage of Postgres is no item's fault and is raised.
+    """
+    if not items:
+        return []
+    try:
+        return list(step(items))
+    except DatabaseUnavailableError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must end as one recorded failure
+        if len(items) == 1:
+            return [Failure.of(error)]
+    return [result for item in items for result in each(step, [item])]
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")

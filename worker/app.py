@@ -1,0 +1,71 @@
+"""The worker's composition root: everything is made here once, and handed on."""
+
+import os
+import socket
+import threading
+from datetime import timedelta
+
+from db.embedded import addresses
+from worker import tasks
+from worker.adapters import AdapterFiles
+from worker.answers import Station
+from worker.batch import Answering, Limits
+from worker.doorbell import bell_app, listen
+from worker.engine.embed import Encoder
+from worker.engine.engine import Engine
+from worker.engine.load import model_revision, shipped_model
+from worker.jobs import Jobs
+from worker.leases import Leases
+from worker.logs import log_as_json
+from worker.ready import Ready
+from worker.settings import WorkerSettings
+from worker.station import Station, library_versions
+from worker.sweep import Sweep
+
+
+def serve(settings: WorkerSettings) -> None:
+    """Answer jobs until SIGTERM or Ctrl-C."""
+    log_as_json(settings.log_level)
+    database_url, redis_url = addresses(settings)
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    model = settings.base_model_path or shipped_model(settings.home / "cache" / "models")
+    engine = Engine.load(model, settings.device, settings.dtype, settings.bank_bytes, settings.threads)
+    encoder = Encoder.load(settings.encoder_path, engine.device.type)
+
+    def jobs() -> Jobs:
+        lease = timedelta(seconds=settings.lease_seconds)
+        return Jobs(database_url, worker, lease=lease, max_attempts=settings.max_attempts, patience=lease)
+
+    answering_jobs, lease_jobs = jobs(), jobs()
+    station = Station(
+        worker=worker,
+        base_model=settings.base_model,
+        base_model_revision=model_revision(model),
+        encoder=settings.encoder,
+        encoder_revision=encoder.revision,
+        dimensions=encoder.dimensions,
+        context_length=engine.context_length,
+        frame=settings.frame,
+        device=engine.device.type,
+        dtype=engine.dtype,
+        versions=library_versions(),
+    )
+    answering_jobs.introduce(station)
+    stop = threading.Event()
+    answering = Answering(
+        answering_jobs,
+        Leases(lease_jobs),
+        engine,
+        encoder,
+        AdapterFiles(settings.adapter_roots),
+        station,
+        Limits(settings.batch_rows, settings.batch_tokens, settings.linger_ms / 1000),
+        stop,
+    )
+    sweep = Sweep(answering, settings.sweep_seconds, stop)
+    app = bell_app(redis_url)
+    tasks.register(app, answering)
+    with Ready(settings.ready_path, station), sweep:
+        listen(app, stop)
+    answering_jobs.close()
+    lease_jobs.close()

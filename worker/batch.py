@@ -1,0 +1,206 @@
+"""A batch of jobs on its one way through the worker: claim, embed, route, prepare, compose, record."""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import structlog
+
+from db.errors import LeaseLostError, LoradexError
+from worker.adapters import AdapterFiles
+from worker.alone import Failure, each
+from worker.answers import answer_document
+from worker.clock import Clock
+from worker.engine.embed import Encoder
+from worker.engine.engine import Engine
+from worker.engine.recipe import Recipe
+from worker.engine.rows import Row, RowFailure, RowResult
+from worker.groups import by_length
+from worker.jobs import Job, Jobs, Vector
+from worker.leases import Leases
+from worker.recipes import recipe_of
+from worker.station import Station
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How big a batch gets: jobs, tokens in one forward pass, seconds it waits for company."""
+
+    rows: int
+    tokens: int
+    linger: float
+
+
+@dataclass(frozen=True)
+class Claimed:
+    job: Job
+
+
+@dataclass(frozen=True)
+class Embedded(Claimed):
+    query: Vector
+
+
+@dataclass(frozen=True)
+class Routed(Embedded):
+    routing: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Prepared(Routed):
+    recipe: Recipe
+    row: Row
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Answered(Prepared):
+    result: RowResult
+
+
+Before = TypeVar("Before", bound=Claimed)
+After = TypeVar("After", bound=Claimed)
+
+
+class Answering:
+    """Answers what waits in Postgres; holds nothing that cannot be lost.
+
+    One thread at a time answers: the bell's and the sweep's calls take turns.
+    """
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        leases: Leases,
+        engine: Engine,
+        encoder: Encoder,
+        adapters: AdapterFiles,
+        station: Station,
+        limits: Limits,
+        stop: threading.Event,
+    ) -> None:
+        self._jobs = jobs
+        self._leases = leases
+        self._engine = engine
+        self._encoder = encoder
+        self._adapters = adapters
+        self._station = station
+        self._limits = limits
+        self._stop = stop
+        self._turn = threading.Lock()
+        self._log = structlog.get_logger("batch")
+
+    def bell(self, *, wait: bool = True) -> None:
+        """Answer batch after batch until nothing waits or the worker is told to stop.
+
+        With `wait` false it does nothing while another thread answers: that one sees everything that waits now.
+        An outage is logged, not raised: the jobs are in Postgres, and the next bell or sweep finds them.
+        """
+        if not self._turn.acquire(blocking=wait):
+            return
+        try:
+            self._stop.wait(self._limits.linger)
+            while not self._stop.is_set() and (batch := self._jobs.claim(self._limits.rows)):
+                with self._leases.kept(batch):
+                    self.answer_batch(batch)
+        except LoradexError as error:
+            self._log.warning("bell.unanswered", reason=str(error))
+        finally:
+            self._turn.release()
+
+    def answer_batch(self, batch: Sequence[Job]) -> None:
+        """Take claimed jobs to their end: each an answer, a recorded failure, or back in the queue."""
+        clock = Clock()
+        embedded = self._through(self._embed, [Claimed(job) for job in batch])
+        clock.lap("embed")
+        routed = self._through(self._route, embedded)
+        clock.lap("route")
+        prepared = self._through(self._prepare, routed)
+        # The engine groups prompts of near length by itself; here only memory is to be kept, so padding may be any.
+        groups = by_length([one.tokens for one in prepared], rows=len(batch), tokens=self._limits.tokens, padding=1)
+        for number, group in enumerate(groups):
+            if self._stop.is_set():
+                self._give_back(prepared[index] for rest in groups[number:] for index in rest)
+                return
+            clock.lap("prepare")
+            answered = self._through(self._compose, [prepared[index] for index in group])
+            clock.lap("compose")
+            for one in answered:
+                self._record(one, clock)
+
+    def _embed(self, batch: Sequence[Claimed]) -> list[Embedded | Failure]:
+        queries = self._encoder.embed([one.job.prompt for one in batch])
+        return [Embedded(one.job, query) for one, query in zip(batch, queries, strict=True)]
+
+    def _route(self, batch: Sequence[Embedded]) -> list[Routed | Failure]:
+        routings = self._jobs.route([one.job for one in batch], [one.query for one in batch])
+        return [Routed(one.job, one.query, routing) for one, routing in zip(batch, routings, strict=True)]
+
+    def _prepare(self, batch: Sequence[Routed]) -> list[Prepared | Failure]:
+        return [self._prepared(one) for one in batch]
+
+    def _prepared(self, one: Routed) -> Prepared:
+        job = one.job
+        self._station.require(job)
+        recipe = recipe_of(job.method, job.density, self._station.dtype, one.routing["mixture"])
+        row = Row(
+            prompt_text=self._station.framed(job.prompt),
+            recipe=recipe,
+            kind=job.kind,
+            choices=tuple(job.choices or ()),
+            normalization=job.normalization,
+            max_new_tokens=job.max_new_tokens,
+            sampling_temperature=job.sampling_temperature,
+            sampling_top_p=job.sampling_top_p,
+            seed=job.seed if job.seed is not None else job.id.int % (1 << 31),
+        )
+        tokens = self._engine.count_tokens(row) + job.max_new_tokens
+        return Prepared(job, one.query, one.routing, recipe, row, tokens)
+
+    def _compose(self, batch: Sequence[Prepared]) -> list[Answered | Failure]:
+        mixtures = [part for one in batch for part in one.routing["mixture"]]
+        self._engine.bank.ensure({part["sha256"]: self._adapters.directory(part["uri"]) for part in mixtures})
+        results = self._engine.answer([one.row for one in batch])
+        return [
+            Failure(result.code, result.message)
+            if isinstance(result, RowFailure)
+            else Answered(one.job, one.query, one.routing, one.recipe, one.row, one.tokens, result)
+            for one, result in zip(batch, results, strict=True)
+        ]
+
+    def _record(self, one: Answered, clock: Clock) -> None:
+        timings = {"wait": one.job.waited_ms, **clock.laps, "total": clock.total()}
+        answer = answer_document(self._station, one.job, one.routing, one.recipe, one.row, one.result, timings)
+        try:
+            answer_id = self._jobs.record(one.job, one.query, one.routing, answer)
+        except LeaseLostError:
+            self._log.warning("job.fenced_off", job=str(one.job.id), attempt=one.job.attempt)
+        except LoradexError as error:
+            self._fail(one.job, Failure.of(error))
+        else:
+            self._log.info("job.answered", job=str(one.job.id), answer=str(answer_id), **timings)
+
+    def _through(
+        self, step: Callable[[Sequence[Before]], Sequence[After | Failure]], batch: Sequence[Before]
+    ) -> list[After]:
+        """What comes out of the step; the jobs that fail in it are recorded as failed and go no further."""
+        done: list[After] = []
+        for one, result in zip(batch, each(step, batch), strict=True):
+            if isinstance(result, Failure):
+                self._fail(one.job, result)
+            else:
+                done.append(result)
+        return done
+
+    def _fail(self, job: Job, failure: Failure) -> None:
+        self._log.warning("job.failed", job=str(job.id), code=failure.code, reason=failure.message)
+        try:
+            self._jobs.fail(job, failure.code, failure.message)
+        except LeaseLostError:
+            self._log.warning("job.fenced_off", job=str(job.id), attempt=job.attempt)
+
+    def _give_back(self, left: Iterable[Claimed]) -> None:
+        jobs = [one.job for one in left]
+        self._jobs.release(jobs)
+        self._log.info("batch.given_back", jobs=len(jobs))

@@ -1,0 +1,82 @@
+"""Hears the bell: the Celery app, and a consumer that survives whatever lies in Redis."""
+
+import threading
+
+import structlog
+from celery import Celery, signals
+from kombu.exceptions import OperationalError
+
+QUEUE = "loradex"
+REDELIVERY_SECONDS = 300
+PAUSE_SECONDS = 0.2
+
+
+def bell_app(redis_url: str) -> Celery:
+    """The Celery app of a worker: JSON only, one message at a time, acknowledged after the work."""
+    app = Celery("loradex", broker=redis_url, set_as_current=False)
+    redelivery = {"visibility_timeout": REDELIVERY_SECONDS}
+    app.conf.update(
+        task_default_queue=QUEUE,
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        task_acks_late=True,
+        worker_pool="solo",
+        worker_concurrency=1,
+        worker_prefetch_multiplier=1,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_detect_quorum_queues=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        # The visibility timeout has three homes, and the shortest one wins.
+        **redelivery,
+        result_backend_transport_options=redelivery,
+        broker_transport_options={
+            **redelivery,
+            "unacked_restore_interval": 10,
+            "unacked_restore_throttle": 1,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+        },
+    )
+    return app
+
+
+def listen(app: Celery, stop: threading.Event) -> None:
+    """Consume until SIGTERM or Ctrl-C, which set `stop`.
+
+    A message that is no Celery message ends the consumer with an exception, and Celery puts it back in the queue to
+    end the next one (kombu 5.7). So the consumer is started again over an emptied queue: bells may be lost, jobs not.
+    """
+    log = structlog.get_logger("doorbell")
+
+    def stopping(**_: object) -> None:
+        stop.set()
+
+    signals.worker_shutting_down.connect(stopping, weak=False)
+    try:
+        while not stop.is_set():
+            consumer = app.Worker(
+                pool="solo", loglevel="INFO", quiet=True, without_gossip=True, without_mingle=True, without_heartbeat=True
+            )
+            consumer.start()
+            if not stop.is_set():
+                log.warning("doorbell.restarts", exit_code=consumer.exitcode)
+                _empty(app)
+                stop.wait(PAUSE_SECONDS)
+    finally:
+        signals.worker_shutting_down.disconnect(stopping)
+
+
+def _empty(app: Celery) -> None:
+    try:
+        with app.connection_for_write() as connection:
+            channel = connection.default_channel
+            channel.queue_purge(QUEUE)
+            channel.client.delete(channel.unacked_key, channel.unacked_index_key)
+    except (OperationalError, OSError) as error:
+        structlog.get_logger("doorbell").warning("doorbell.not_emptied", reason=str(error))

@@ -1,0 +1,136 @@
+"""The jobs of one worker, as the SQL functions of `loradex` hand them out and take them back."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal, LiteralString
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+import psycopg
+from psycopg.rows import class_row, tuple_row
+from psycopg.types.json import Jsonb
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+
+from db.errors import DatabaseUnavailableError
+from db.session import connect, translated
+
+Vector = npt.NDArray[np.float32]
+Document = Mapping[str, Any]
+
+CLAIM: LiteralString = """
+    select id, kind, prompt, choices, base_model, encoder, method, density, normalization, max_new_tokens,
+           sampling_temperature, sampling_top_p, seed, attempt,
+           extract(epoch from started_at - created_at)::float8 * 1000 as waited_ms
+    from loradex.claim_jobs(%s, %s, %s, %s)"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A claimed job: the columns of `loradex.jobs` that a worker needs."""
+
+    id: UUID
+    kind: Literal["generate", "choose"]
+    prompt: str
+    choices: list[str] | None
+    base_model: str
+    encoder: str
+    method: str
+    density: float
+    normalization: Literal["none", "tokens", "bytes"]
+    max_new_tokens: int
+    sampling_temperature: float
+    sampling_top_p: float
+    seed: int | None
+    attempt: int
+    waited_ms: float
+
+
+class Jobs:
+    """One connection to Postgres and the calls a worker makes over it; it reconnects after an outage.
+
+    `patience` is how long a write is repeated while Postgres is away. Repeating is safe: the attempt number fences
+    off the second of two writes.
+    """
+
+    def __init__(
+        self, url: str, worker: str, *, lease: timedelta, max_attempts: int, patience: timedelta
+    ) -> None:
+        self._url = url
+        self._connection: psycopg.Connection[Any] | None = None
+        self.worker = worker
+        self.lease = lease
+        self.max_attempts = max_attempts
+        self._patience = patience
+
+    def claim(self, rows: int) -> list[Job]:
+        """Take up to `rows` waiting jobs under a lease; jobs out of attempts become failed on the way."""
+        with self._session() as connection, connection.cursor(row_factory=class_row(Job)) as cursor:
+            return cursor.execute(CLAIM, (self.worker, rows, self.lease, self.max_attempts)).fetchall()
+
+    def route(self, jobs: Sequence[Job], queries: Sequence[Vector]) -> list[Document]:
+        """What Postgres decides for each job, in the jobs' order: one statement for all of them.
+
+        Each query is float32 `[dimensions]`.
+        """
+        rows = self._repeated(
+            "select job_id, routing from loradex.route_jobs(%s, %s::vector[])",
+            ([job.id for job in jobs], [vector_text(query) for query in queries]),
+        )
+        routings = dict(rows)
+        return [routings[job.id] for job in jobs]
+
+    def record(self, job: Job, query: Vector, routing: Document, answer: Document) -> UUID:
+        """Write the answer with everything that led to it, in one transaction; `LeaseLostError` if fenced off."""
+        rows = self._repeated(
+            "select loradex.record_answer(%s, %s, %s::vector, %s, %s)",
+            (job.id, job.attempt, vector_text(query), Jsonb(routing), Jsonb(answer)),
+        )
+        return UUID(str(rows[0][0]))
+
+    def fail(self, job: Job, code: str, message: str) -> None:
+        """End the job as failed; `LeaseLostError` if it is no longer this worker's."""
+        self._repeated("select loradex.fail_job(%s, %s, %s, %s)", (job.id, job.attempt, code, message))
+
+    def release(self, jobs: Sequence[Job]) -> None:
+        """Give jobs back to the queue."""
+        self._repeated("select loradex.release_jobs(%s, %s)", (self.worker, [job.id for job in jobs]))
+
+    def extend(self, ids: Sequence[UUID]) -> None:
+        """Prolong the lease of jobs that are still this worker's."""
+        with self._session() as connection:
+            connection.execute("select loradex.extend_lease(%s, %s, %s)", (self.worker, list(ids), self.lease))
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _repeated(self, statement: LiteralString, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        for attempt in Retrying(
+            retry=retry_if_exception_type(DatabaseUnavailableError),
+            wait=wait_exponential_jitter(initial=0.05, max=2),
+            stop=stop_after_delay(self._patience),
+            reraise=True,
+        ):
+            with attempt, self._session() as connection, connection.cursor(row_factory=tuple_row) as cursor:
+                return cursor.execute(statement, values).fetchall()
+        raise AssertionError("tenacity either returns or raises")
+
+    @contextmanager
+    def _session(self) -> Iterator[psycopg.Connection[Any]]:
+        with translated():
+            if self._connection is None:
+                self._connection = connect(self._url)
+            try:
+                yield self._connection
+            except psycopg.OperationalError:
+                self.close()
+                raise
+
+
+def vector_text(vector: Vector) -> str:
+    """The vector as pgvector writes it; nine digits carry a float32 exactly."""
+    return "[" + ",".join(format(value, ".9g") for value in vector.tolist()) + "]"

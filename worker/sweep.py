@@ -1,0 +1,39 @@
+"""Looks for jobs whose bell was lost, so that Redis may lose everything."""
+
+import threading
+from types import TracebackType
+
+import structlog
+
+from worker.batch import Answering
+
+
+class Sweep:
+    """A thread that rings this worker's own bell every `seconds`; leaving it waits for the batch it may be at.
+
+    It needs no Redis: with the doorbell dead, answers come later by at most `seconds`, and come.
+    """
+
+    def __init__(self, answering: Answering, seconds: float, stop: threading.Event) -> None:
+        self._answering = answering
+        self._seconds = seconds
+        self._stop = stop
+        self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
+        self._log = structlog.get_logger("sweep")
+
+    def __enter__(self) -> "Sweep":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._seconds):
+            try:
+                self._answering.bell(wait=False)
+            except Exception:
+                self._log.exception("sweep.failed")

@@ -1,0 +1,21 @@
+"""The one Celery task: the bell."""
+
+from typing import Any
+
+from celery import Celery
+
+from worker.batch import Answering
+
+ANSWER = "loradex.answer"
+
+
+def register(app: Celery, answering: Answering) -> None:
+    """Teach the app what to do when the bell rings.
+
+    A message says that there is work, never what the work is: whatever it carries is ignored, so a message that is
+    forged, repeated or about a job that is done costs one look into Postgres and changes nothing.
+    """
+
+    @app.task(name=ANSWER, acks_late=True, ignore_result=True)
+    def answer(*_said: Any, **_more: Any) -> None:
+        answering.bell()
