@@ -1,7 +1,9 @@
 """From the recipes of a batch to the factors of its rows."""
 
+import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -48,9 +50,12 @@ class Composer:
         self._bank = bank
         self._pairs = PairTable(bank)
         self._chunk_bytes = chunk_bytes
+        self._spaces: dict[int, Tensor] = {}
 
     def compose(self, recipes: Sequence[Recipe]) -> tuple[RowFactors | None, list[MergeReport]]:
         """The factors of these rows (None if all are the bare model), and what each mixture turned out to be.
+
+        The factors lie in memory that the next call writes over.
 
         Raises:
             InvalidArgumentError: The bank cannot hold the batch's adapters at once.
@@ -84,60 +89,54 @@ class Composer:
         groups = {merge: [row for row, of in enumerate(merges) if of == merge and slots[row]] for merge in set(merges)}
         groups = {merge: rows for merge, rows in groups.items() if rows}
         widest = max(len(slots[row]) for row in groups["cat"]) if "cat" in groups else 1
-        rank = bank.layout.rank * widest
-        alone = len(groups) == 1 and len(next(iter(groups.values()))) == len(merges)
-        make = torch.empty if alone else torch.zeros
         held = {
-            width: make(len(planes), len(merges), rank, width, dtype=bank.dtype, device=bank.device)
+            width: self._space(width, (len(planes), len(merges), bank.layout.rank * widest, width))
             for width, planes in bank.layout.planes.items()
         }
+        if len(groups) > 1 or sum(map(len, groups.values())) < len(merges):
+            for out in held.values():
+                out.zero_()
         for merge, rows in groups.items():
             k = max(len(slots[row]) for row in rows)
             picked = torch.tensor([[*slots[row], *[ZERO] * (k - len(slots[row]))] for row in rows], device=bank.device)
-            mixed = torch.tensor(
-                [[*weights[row], *[0.0] * (k - len(weights[row]))] for row in rows], device=bank.device
-            )
-            index = slice(None) if alone else torch.tensor(rows, device=bank.device)
+            mixed = torch.tensor([[*weights[row], *[0.0] * (k - len(weights[row]))] for row in rows], device=bank.device)
             for width, out in held.items():
-                for planes, block in self._blocks(merge, width, picked, mixed):
-                    out[planes, index, : block.shape[2]] = block.to(bank.dtype)
+                self._fill(merge, width, picked, mixed, rows, out)
         return held
 
-    def _blocks(self, merge: str, width: int, slots: Tensor, weights: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """Merged factors `[planes, rows, rank, width]`, a few planes at a time."""
+    def _space(self, width: int, shape: tuple[int, ...]) -> Tensor:
+        """Uncleared memory, the same for every batch: fresh pages would cost more than the merge."""
+        space = self._spaces.get(width)
+        if space is None or space.numel() < math.prod(shape):
+            self._spaces.pop(width, None)
+            space = self._spaces[width] = torch.empty(math.prod(shape), dtype=self._bank.dtype, device=self._bank.device)
+        return space[: math.prod(shape)].view(shape)
+
+    def _fill(  # noqa: PLR0913
+        self, merge: str, width: int, slots: Tensor, weights: Tensor, rows: Sequence[int], out: Tensor
+    ) -> None:
+        """Writes some rows' merged factors into `out` `[planes, all rows, rank, width]`, a few planes at a time."""
         bank = self._bank
-        rank, (rows, k) = bank.layout.rank, slots.shape
-        stack, slots_here = self._narrowed(bank.stacks[width], slots) if merge in _DENSE else (bank.stacks[width], slots)
-        keys = bank.layout.planes[width]
+        keys, stack, k = bank.layout.planes[width], bank.stacks[width], slots.shape[1]
         modules = torch.tensor([module for module, _ in keys], device=bank.device)
         signed = torch.tensor([side == "A" for _, side in keys], device=bank.device).view(-1, 1, 1)
         scaled = weights * bank.scaling[modules][:, slots]
         if merge == "cat":
-            coefficients = torch.where(signed, scaled, 1.0)
+            coefficients = torch.where(signed, scaled, torch.ones_like(scaled))
         else:
             coefficients = torch.where(signed, merging.roots(scaled, signed=True), merging.roots(scaled, signed=False))
-        wide = stack.shape[1] if merge in _DENSE else rows * k
-        step = max(1, self._chunk_bytes // (4 * wide * rank * width))
+        rank = bank.layout.rank * (k if merge == "cat" else 1)
+        direct = out.dtype == torch.float32 and len(rows) == out.shape[1] and rank == out.shape[2]
+        index = torch.tensor(rows, device=bank.device)
+        step = max(1, self._chunk_bytes // (4 * slots.numel() * bank.layout.rank * width))
         for first in range(0, len(keys), step):
             planes = slice(first, first + step)
             flat = stack[planes].flatten(2)
-            if merge == "cat":
-                block = merging.concatenated(flat, slots_here, coefficients[planes])
-                yield planes, block.view(block.shape[0], rows, k * rank, width)
-                continue
-            if merge in _DENSE:
-                block = merging.linear(flat, slots_here, coefficients[planes])
-            else:
-                block = merging.ties(flat, slots_here, coefficients[planes], frequency=merge == "ties_frequency")
-            yield planes, block.view(block.shape[0], rows, rank, width)
-
-    def _narrowed(self, stack: Tensor, slots: Tensor) -> tuple[Tensor, Tensor]:
-        """The slots in use alone, where the bank holds many more than this batch names."""
-        used, inverse = slots.unique(return_inverse=True)
-        top = int(used[-1]) + 1
-        if top <= 2 * len(used):
-            return stack[:, :top], slots
-        return stack[:, used], inverse
+            shape = (flat.shape[0], len(rows), rank * width)
+            merged = out[planes].view(shape) if direct else torch.empty(shape, device=bank.device)
+            _MERGES[merge](flat, slots, coefficients[planes], merged)
+            if not direct:
+                out[planes, index, :rank] = merged.view(*shape[:2], rank, width).to(out.dtype)
 
     def _norms(self, recipes: Sequence[Recipe], held: Mapping[int, Tensor]) -> list[float]:
         if all(recipe.merge == "cat" for recipe in recipes):
@@ -177,4 +176,10 @@ class Composer:
         return [norm * factor for norm, factor in zip(norms, factors, strict=True)]
 
 
-_DENSE = frozenset({"linear", "magnitude_prune"})
+_MERGES: Mapping[str, Callable[[Tensor, Tensor, Tensor, Tensor], None]] = {
+    "linear": merging.linear,
+    "magnitude_prune": merging.linear,
+    "cat": merging.concatenated,
+    "ties": partial(merging.ties, frequency=False),
+    "ties_frequency": partial(merging.ties, frequency=True),
+}

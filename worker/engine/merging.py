@@ -2,7 +2,8 @@
 
 Notation: a *stack* is `[planes, slots, entries]`, the same plane of every adapter in the bank flattened to entries;
 `slots` is `[rows, k]`, the adapters each row mixes (slot 0 is all zeros and pads shorter mixtures); `coefficients` is
-`[planes, rows, k]`. A merge returns `[planes, rows, entries]` in float32, whatever the stack's dtype.
+`[planes, rows, k]`, float32. A merge writes `out`, `[planes, rows, entries]`, contiguous and float32. Each row is
+computed from its own adapters alone, entry by entry, so no row can move another's bits.
 
 For component i of a row let c_i = w_i * scaling_i. PEFT (`LoraModel.add_weighted_adapter`) merges A and B apart, A with
 sign(c_i) sqrt|c_i| and B with sqrt|c_i|; `cat` puts c_i on A and 1 on B.
@@ -33,35 +34,49 @@ def roots(coefficients: Tensor, *, signed: bool) -> Tensor:
     return torch.where(coefficients >= 0, root, -root) if signed else root
 
 
-def linear(stack: Tensor, slots: Tensor, coefficients: Tensor) -> Tensor:
-    """Sum of c_i T_i (PEFT `task_arithmetic`; `magnitude_prune` is the same over trimmed adapters).
-
-    One matrix product a plane: `[rows, slots] @ [slots, entries]`.
-    """
-    dense = torch.zeros(*coefficients.shape[:2], stack.shape[1], device=stack.device)
-    dense.scatter_add_(2, slots.expand(stack.shape[0], -1, -1), coefficients)
-    return torch.bmm(dense, stack.to(torch.float32))
+def linear(stack: Tensor, slots: Tensor, coefficients: Tensor, out: Tensor) -> None:
+    """Sum of c_i T_i (PEFT `task_arithmetic`; `magnitude_prune` is the same over trimmed adapters)."""
+    _weighted_sum(coefficients, _picked(stack, slots), out)
 
 
-def ties(stack: Tensor, slots: Tensor, coefficients: Tensor, *, frequency: bool) -> Tensor:
+def ties(stack: Tensor, slots: Tensor, coefficients: Tensor, out: Tensor, *, frequency: bool) -> None:
     """TIES over trimmed adapters: elect a sign, then the disjoint mean (PEFT `ties`; arXiv 2306.01708, section 3).
 
     The elected sign is that of sum T_i (total) or of sum sign(T_i) (`frequency`), + on zero, both without weights;
     the result is sum over agreeing i of c_i T_i / number of agreeing i. With m the elected sign, T_i agrees where
     m T_i > 0, so sum c_i relu(m T_i) / count(m T_i > 0) * m is the same and needs no mask.
     """
-    picked = stack[:, slots].to(torch.float32)
+    picked = _picked(stack, slots)
     total = (picked.sign() if frequency else picked).sum(2)
-    elected = torch.where(total >= 0, 1.0, -1.0)
+    # A sum of entries that cancel is +0; it is -0 only if all are zero, and then the sign does not matter.
+    elected = torch.copysign(torch.ones((), device=out.device), total)
     agreeing = picked.mul_(elected.unsqueeze(2)).relu_()
-    merged = torch.matmul(coefficients.unsqueeze(2), agreeing).squeeze(2)
+    _weighted_sum(coefficients, agreeing, out)
     count = agreeing.sign_().sum(2).clamp_(min=1)
-    return merged.div_(count).mul_(elected)
+    out.div_(count).mul_(elected)
 
 
-def concatenated(stack: Tensor, slots: Tensor, coefficients: Tensor) -> Tensor:
-    """The c_i T_i of a row one below the other (PEFT `cat`): `[planes, rows, k, entries]`."""
-    return stack[:, slots].to(torch.float32).mul_(coefficients.unsqueeze(3))
+def concatenated(stack: Tensor, slots: Tensor, coefficients: Tensor, out: Tensor) -> None:
+    """The c_i T_i of a row one below the other (PEFT `cat`); `out` is `[planes, rows, k * entries]`."""
+    planes, (rows, k) = stack.shape[0], slots.shape
+    picked = out.view(planes, rows * k, -1)
+    torch.index_select(stack, 1, slots.flatten(), out=picked)
+    picked.mul_(coefficients.reshape(planes, rows * k, 1))
+
+
+def _picked(stack: Tensor, slots: Tensor) -> Tensor:
+    """`[planes, rows, k, entries]`, float32: a copy, to be written over."""
+    chosen = stack.index_select(1, slots.flatten()).to(torch.float32)
+    return chosen.view(stack.shape[0], *slots.shape, -1)
+
+
+def _weighted_sum(coefficients: Tensor, picked: Tensor, out: Tensor) -> None:
+    planes, rows, k, entries = picked.shape
+    torch.bmm(
+        coefficients.reshape(planes * rows, 1, k),
+        picked.view(planes * rows, k, entries),
+        out=out.view(planes * rows, 1, entries),
+    )
 
 
 def calibration(norm: float, component_norms: Sequence[float], weights: Sequence[float]) -> float:
