@@ -1,0 +1,28 @@
+"""Free TCP ports on the loopback interface."""
+
+import socket
+
+LOOPBACK = "127.0.0.1"
+
+
+def free_port(wish: int | None = None) -> int:
+    """`wish` if nobody listens there, else any free port.
+
+    Another process may take the port before it is used, so who starts a server tries again when that happens.
+    """
+    if wish is not None and _free(wish):
+        return wish
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
