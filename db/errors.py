@@ -84,6 +84,10 @@ class SchemaOutdatedError(LoradexError):
     """The database is not at the newest migration."""
 
 
+class PermissionRefusedError(LoradexError):
+    """The database user lacks the role that this needs."""
+
+
 class AdapterRefusedError(LoradexError):
     """The directory is no PEFT LoRA that Loradex can compose exactly; the text says why."""
 
@@ -100,6 +104,10 @@ class ExampleFileError(LoradexError):
         self.file = file
         self.line = line
         self.reason = reason
+
+
+class ExampleConflictError(LoradexError):
+    """An example of that source reference is there already, with another text."""
 
 
 class TaskCardError(LoradexError):

@@ -1,7 +1,6 @@
 """PEFT 0.21's `adapter_config.json`, read strictly: what cannot be composed exactly is refused."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from db.errors import AdapterRefusedError
 from library.safetensors_file import unique_keys
 
 MAX_RANK = 256
+MAX_ALPHA = 1_000_000
 MAX_TARGETS = 64
 
 # Keys that do not change what the stored factors mean.
@@ -131,9 +131,11 @@ def _rank(value: object) -> int:
 
 
 def _alpha(value: object) -> float:
-    if type(value) not in {int, float} or not math.isfinite(value) or value <= 0:  # type: ignore[arg-type,operator]
-        raise AdapterRefusedError(f"adapter_config.json: lora_alpha = {_shown(value)} is no positive number")
-    return float(value)  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_ALPHA:
+        raise AdapterRefusedError(
+            f"adapter_config.json: lora_alpha = {_shown(value)} is no number above 0 and up to {MAX_ALPHA}"
+        )
+    return float(value)
 
 
 def _targets(value: object) -> tuple[str, ...]:

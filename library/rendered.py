@@ -15,8 +15,9 @@ SEPARATOR = b"\x1f"
 
 @dataclass(frozen=True)
 class RenderedExample:
-    """One example of a task; `source_ref` is unique within the task."""
+    """One example of a task; `source_ref` is unique within the task, `line` is its place in the file."""
 
+    line: int
     task: str
     source_ref: str
     prompt: str
@@ -51,7 +52,9 @@ def render_file(path: Path, cards: Mapping[str, TaskCard], task: str | None = No
             raise ExampleFileError(path, line, f"id {example.id!r} stands there twice")
         card = cards[example.task]
         try:
-            row = RenderedExample(example.task, example.id, card.render(example.fields), card.target(example))
+            row = RenderedExample(
+                line, example.task, example.id, card.render(example.fields), card.target(example)
+            )
         except TaskCardError as error:
             raise ExampleFileError(path, line, str(error)) from None
         rendered[row.task, row.source_ref] = row

@@ -18,16 +18,7 @@ BATCH = 128
 class TextEncoder(Protocol):
     """What turns texts into unit vectors."""
 
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def revision(self) -> str: ...
-
-    @property
-    def dimensions(self) -> int: ...
-
-    def embed(self, texts: list[str]) -> Vectors:
+    def embed(self, texts: Sequence[str], /) -> Vectors:
         """Float32 `[texts, dimensions]`, each row of length one."""
         ...
 

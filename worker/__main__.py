@@ -1,8 +1,11 @@
 """`python -m worker …`: the programs that need torch, each imported when it is called."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from library.cards import TASKS_DIRECTORY
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Programs of a Loradex worker.")
 
@@ -27,6 +30,20 @@ def replay(
     from worker.settings import WorkerSettings
 
     raise typer.Exit(run(WorkerSettings(), answers, sample, seed))
+
+
+@app.command()
+def ingest(
+    files: Annotated[list[Path], typer.Argument(help="JSONL files of examples.")],
+    task: Annotated[str | None, typer.Option(help="Refuse rows of any other task.")] = None,
+    cards: Annotated[Path, typer.Option(help="Directory of task cards.")] = TASKS_DIRECTORY,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list.")] = False,
+) -> None:
+    """Add examples with their vectors to the database; a file is added whole or not at all."""
+    from worker.ingest import ingest as run
+    from worker.settings import WorkerSettings
+
+    raise typer.Exit(run(WorkerSettings(), files, task, cards, as_json=as_json))
 
 
 if __name__ == "__main__":

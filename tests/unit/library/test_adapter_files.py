@@ -1,0 +1,243 @@
+import hashlib
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from peft import LoraConfig, get_peft_model
+from torch import nn
+
+from db.errors import AdapterChangedError, AdapterRefusedError
+from library.adapter_factors import base_model_shapes
+from library.adapter_files import content_hash, inspect, read_files
+from tests.fix_adapters import SHAPES, MakeAdapter, safetensors_bytes, tensors
+
+BASE = "tiny-llama"
+
+
+def sha(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_content_hash_is_over_names_and_hashes_of_both_files(make_adapter: MakeAdapter) -> None:
+    directory = make_adapter()
+    lines = "".join(
+        f"{name}\0{sha(directory / name)}\n" for name in ("adapter_config.json", "adapter_model.safetensors")
+    )
+    assert content_hash(directory) == hashlib.sha256(lines.encode()).hexdigest()
+
+
+def test_other_files_do_not_change_the_content_hash(make_adapter: MakeAdapter) -> None:
+    directory = make_adapter()
+    before = content_hash(directory)
+    (directory / "README.md").write_text("hello")
+    assert content_hash(directory) == before
+
+
+def test_a_swapped_file_is_noticed_when_it_is_read(make_adapter: MakeAdapter) -> None:
+    directory, other = make_adapter("one", seed=1), make_adapter("two", seed=2)
+    registered = content_hash(directory)
+    assert read_files(directory, registered).sha256 == registered
+    (other / "adapter_model.safetensors").replace(directory / "adapter_model.safetensors")
+    with pytest.raises(AdapterChangedError, match=registered):
+        read_files(directory, registered)
+
+
+@pytest.mark.parametrize(("dtype", "stored"), [("F32", "float32"), ("F16", "float16"), ("BF16", "bfloat16")])
+def test_the_facts_of_a_good_adapter(make_adapter: MakeAdapter, dtype: str, stored: str) -> None:
+    factors = tensors()
+    directory = make_adapter(weights=safetensors_bytes(factors, dtype))
+    facts = inspect(directory, BASE)
+    products = [
+        2.0 * b.astype(np.float64) @ a.astype(np.float64)
+        for a, b in zip(list(factors.values())[::2], list(factors.values())[1::2], strict=True)
+    ]
+    assert facts.sha256 == content_hash(directory)
+    assert (facts.rank, facts.alpha, facts.dtype) == (2, 4.0, stored)
+    assert facts.target_modules == ("down_proj", "q_proj")
+    assert facts.parameters == sum(array.size for array in factors.values())
+    expected = np.sqrt(sum((product**2).sum() for product in products))
+    assert facts.update_norm == pytest.approx(expected, rel=1e-5 if dtype == "F32" else 2e-2)
+    assert facts.update_rms == pytest.approx(expected / np.sqrt(sum(p.size for p in products)), rel=2e-2)
+    assert facts.warnings == ()
+
+
+def test_what_peft_saves_is_accepted_and_measured_as_peft_merges_it(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"q_proj": nn.Linear(8, 6), "other": nn.Linear(6, 6)})
+    lora = get_peft_model(
+        model, LoraConfig(r=2, lora_alpha=6, target_modules=["q_proj"], init_lora_weights=False)
+    )
+    lora.peft_config["default"].base_model_name_or_path = BASE
+    lora.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
+    facts = inspect(tmp_path / "adapter", BASE)
+    delta = lora.base_model.model["q_proj"].get_delta_weight("default")
+    assert facts.update_norm == pytest.approx(float(delta.detach().norm()), rel=1e-5)
+
+
+def test_an_update_as_large_as_the_model_is_flagged(make_adapter: MakeAdapter) -> None:
+    huge = {name: array * 100 for name, array in tensors().items()}
+    facts = inspect(make_adapter(weights=safetensors_bytes(huge)), BASE)
+    assert len(facts.warnings) == 1
+    assert "as large as a model's own weights" in facts.warnings[0]
+
+
+def test_an_update_of_nothing_is_flagged(make_adapter: MakeAdapter) -> None:
+    zero = {name: array * 0 for name, array in tensors().items()}
+    assert "zero" in inspect(make_adapter(weights=safetensors_bytes(zero)), BASE).warnings[0]
+
+
+def without(name: str) -> dict[str, np.ndarray]:
+    return {key: array for key, array in tensors().items() if name not in key}
+
+
+def with_value(value: float) -> dict[str, np.ndarray]:
+    factors = tensors()
+    next(iter(factors.values()))[0, 0] = value
+    return factors
+
+
+@pytest.mark.parametrize(
+    ("weights", "reason"),
+    [
+        (b"", "shorter"),
+        (safetensors_bytes({}), "no tensors"),
+        (safetensors_bytes(tensors())[:-1], "end at byte"),
+        (safetensors_bytes(tensors(rank=3)), "do not fit rank 2"),
+        (safetensors_bytes(without("down_proj")), "'down_proj' has no tensors"),
+        (safetensors_bytes(without("lora_B")), "lora_A alone"),
+        (safetensors_bytes({**tensors(), "base_model.model.lm_head.weight": np.ones((2, 2))}), "no lora_A"),
+        (
+            safetensors_bytes({**tensors(), "base_model.model.x.lora_magnitude_vector.weight": np.ones(2)}),
+            "no lora_A",
+        ),
+        (
+            safetensors_bytes({k.replace("q_proj", "k_proj"): v for k, v in tensors().items()}),
+            "in no target_modules",
+        ),
+        (safetensors_bytes({k: v.ravel() for k, v in tensors().items()}), "do not fit"),
+        (safetensors_bytes(with_value(np.nan)), "NaN or infinity"),
+        (safetensors_bytes(with_value(-np.inf)), "NaN or infinity"),
+        (safetensors_bytes(with_value(np.nan), "BF16"), "NaN or infinity"),
+        (safetensors_bytes(with_value(np.inf), "F16"), "NaN or infinity"),
+    ],
+)
+def test_weights_that_do_not_fit_their_config_are_refused(
+    make_adapter: MakeAdapter, weights: bytes, reason: str
+) -> None:
+    with pytest.raises(AdapterRefusedError, match=reason):
+        inspect(make_adapter(weights=weights), BASE)
+
+
+def test_two_dtypes_in_one_file_are_refused(make_adapter: MakeAdapter) -> None:
+    content = safetensors_bytes(tensors()).replace(b'"dtype": "F32"', b'"dtype": "I32"', 1)
+    with pytest.raises(AdapterRefusedError, match="F32, I32"):
+        inspect(make_adapter(weights=content), BASE)
+
+
+def test_an_adapter_of_another_base_model_is_refused(make_adapter: MakeAdapter) -> None:
+    with pytest.raises(AdapterRefusedError, match="trained for 'someone/Tiny-Llama'"):
+        inspect(make_adapter(), "smollm2-135m-instruct")
+
+
+def base_shapes(d_in: int) -> dict[str, tuple[int, ...]]:
+    shapes = {
+        f"model.layers.{layer}.{module}.weight": shape for layer in (0, 1) for module, shape in SHAPES.items()
+    }
+    return shapes | {"model.layers.1.mlp.down_proj.weight": (8, d_in)}
+
+
+def test_factors_must_fit_the_base_model_where_it_is_at_hand(
+    make_adapter: MakeAdapter, tmp_path: Path
+) -> None:
+    directory, model = make_adapter(), tmp_path / "model"
+    model.mkdir()
+    arrays = {name: np.zeros(shape) for name, shape in base_shapes(16).items()}
+    (model / "model.safetensors").write_bytes(safetensors_bytes(arrays))
+    assert base_model_shapes(model) == base_shapes(16)
+    assert inspect(directory, BASE, base_model_shapes(model)).rank == 2
+    with pytest.raises(AdapterRefusedError, match=r"weight of \[8, 16\], the base model has \[8, 17\]"):
+        inspect(directory, BASE, base_shapes(17))
+    with pytest.raises(AdapterRefusedError, match="none of that name"):
+        inspect(directory, BASE, {})
+
+
+@pytest.mark.parametrize("name", ["adapter_model.bin", "adapter_model.pt", "adapter_model.pkl"])
+def test_pickle_is_refused_even_beside_safetensors(make_adapter: MakeAdapter, name: str) -> None:
+    directory = make_adapter()
+    (directory / name).write_bytes(b"\x80\x04.")
+    with pytest.raises(AdapterRefusedError, match="a pickle can run code"):
+        inspect(directory, BASE)
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
+def test_a_missing_file_is_named(make_adapter: MakeAdapter, name: str) -> None:
+    directory = make_adapter()
+    (directory / name).unlink()
+    with pytest.raises(AdapterRefusedError, match=name):
+        inspect(directory, BASE)
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
+def test_a_linked_file_is_not_followed(make_adapter: MakeAdapter, name: str, tmp_path: Path) -> None:
+    directory = make_adapter()
+    (directory / name).rename(tmp_path / name)
+    (directory / name).symlink_to(tmp_path / name)
+    with pytest.raises(AdapterRefusedError, match="symbolic link"):
+        inspect(directory, BASE)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(make_adapter: MakeAdapter) -> None:
+    directory = make_adapter()
+    (directory / "adapter_model.safetensors").unlink()
+    os.mkfifo(directory / "adapter_model.safetensors")
+    with pytest.raises(AdapterRefusedError, match="not a regular file"):
+        inspect(directory, BASE)
+
+
+def test_a_giant_file_is_refused_unread(make_adapter: MakeAdapter) -> None:
+    directory = make_adapter()
+    os.truncate(directory / "adapter_model.safetensors", 2 << 30)
+    with pytest.raises(AdapterRefusedError, match="the limit is"):
+        inspect(directory, BASE)
+
+
+def test_no_directory_is_said(tmp_path: Path) -> None:
+    with pytest.raises(AdapterRefusedError, match="not a directory"):
+        inspect(tmp_path / "nowhere", BASE)
+
+
+def test_the_card_is_kept_and_a_broken_one_refused(make_adapter: MakeAdapter) -> None:
+    directory = make_adapter()
+    (directory / "card.json").write_text('{"seed": 7}')
+    assert inspect(directory, BASE).card == {"seed": 7}
+    (directory / "card.json").write_text('{"seed": NaN}')
+    with pytest.raises(AdapterRefusedError, match=r"card\.json"):
+        inspect(directory, BASE)
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_one_changed_byte_is_another_adapter_or_refused(
+    data: Any, make_adapter: MakeAdapter, tmp_path: Path
+) -> None:
+    directory = tmp_path / "poisoned"
+    if not directory.exists():
+        make_adapter("poisoned")
+    path = directory / data.draw(st.sampled_from(["adapter_config.json", "adapter_model.safetensors"]))
+    original, registered = path.read_bytes(), content_hash(directory)
+    place = data.draw(st.integers(0, len(original) - 1))
+    changed = bytes([original[place] ^ data.draw(st.integers(1, 255))])
+    path.write_bytes(original[:place] + changed + original[place + 1 :])
+    try:
+        with pytest.raises(AdapterChangedError):
+            read_files(directory, registered)
+        with suppress(AdapterRefusedError):
+            assert inspect(directory, BASE).sha256 != registered
+    finally:
+        path.write_bytes(original)

@@ -1,0 +1,109 @@
+"""The `ingest` program: example files into the database, with their vectors."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from db.embedded.addresses import database_address
+from db.errors import LoradexError
+from db.session import connect, translated
+from library.cards import load_cards
+from library.ingest import Advance, EncoderFacts, FileReport, Ingest, check_files
+from library.vectors import VectorCache
+from worker.engine.embed import Encoder, shipped_encoder
+from worker.engine.load import weights_revision
+from worker.settings import WorkerSettings
+
+
+class RateColumn(ProgressColumn):
+    """Examples a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.0f}/s" if task.speed else "")
+
+
+def ingest(
+    settings: WorkerSettings, files: Sequence[Path], task: str | None, cards: Path, *, as_json: bool
+) -> int:
+    """Add the files and say what was done; the exit code."""
+    try:
+        reports = _ingest(settings, files, task, cards)
+    except LoradexError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    if as_json:
+        sys.stdout.write(
+            json.dumps([asdict(report) | {"file": str(report.file)} for report in reports]) + "\n"
+        )
+        return 0
+    for report in reports:
+        completed = f", {report.completed} completed" if report.completed else ""
+        sys.stdout.write(
+            f"{report.file.name}: {report.added} added, {report.present} there already{completed}\n"
+        )
+    return 0
+
+
+def _ingest(
+    settings: WorkerSettings, files: Sequence[Path], task: str | None, cards: Path
+) -> list[FileReport]:
+    known = load_cards(cards)
+    checked = check_files(files, known, task)
+    directory, facts = encoder_facts(settings)
+
+    @cache
+    def encoder() -> Encoder:
+        return Encoder.load(directory)
+
+    reports = []
+    with (
+        translated(),
+        connect(database_address(settings)) as connection,
+        VectorCache.of(settings.home, facts.name, facts.revision) as vectors,
+        _progress(sum(len(rows) for rows in checked.values())) as advance,
+    ):
+        adding = Ingest(connection, known, facts, encoder, vectors)
+        for path, rows in checked.items():
+            reports.append(adding.add(path, rows, advance))
+    return reports
+
+
+def encoder_facts(settings: WorkerSettings) -> tuple[Path, EncoderFacts]:
+    """The encoder's directory and identity, without loading it."""
+    directory = Path(settings.encoder_path) if settings.encoder_path is not None else shipped_encoder()
+    dimensions = json.loads((directory / "config.json").read_text(encoding="utf-8"))["hidden_size"]
+    return directory, EncoderFacts(settings.encoder, weights_revision(directory), dimensions)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Advance]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeElapsedColumn(),
+        TextColumn("remaining"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("examples", total=total)
+        yield lambda done: progress.advance(bar, done)
+        progress.update(bar, completed=total)
