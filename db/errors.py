@@ -130,6 +130,10 @@ class WaitTimeoutError(LoradexError):
     """No answer within the time the caller was willing to wait; the job goes on."""
 
 
+class HubUnavailableError(LoradexError):
+    """The Hugging Face hub, or the package that reads it, does not give a data set."""
+
+
 class LibraryCorruptError(LoradexError):
     """A file of a library is missing, truncated or not what its manifest says."""
 

@@ -35,6 +35,15 @@ class StoredExample:
     has_vector: bool
 
 
+@dataclass(frozen=True)
+class Text:
+    """The text of an example that is there without."""
+
+    example_id: int
+    prompt: str
+    target: str
+
+
 class ExampleStore:
     """Examples and their vectors over one connection; the caller holds the transaction."""
 
@@ -104,12 +113,21 @@ class ExampleStore:
             for example_id, row in examples.items():
                 copy.write_row((example_id, row.task, encoder, row.vector))
 
-    def hydrate(self, example_id: int, prompt: str, target: str) -> None:
-        """Fill in the text of an example that has none."""
-        self._connection.execute(
-            "update loradex.examples set prompt = %s, target = %s where id = %s and prompt is null",
-            (prompt, target, example_id),
+    def textless(self, tasks: Sequence[str]) -> dict[tuple[str, str], tuple[int, str]]:
+        """Id and hash, by (task, source_ref), of these tasks' examples that have no text."""
+        rows = self._query(
+            "select task, source_ref, id, sha256 from loradex.examples where task = any(%s) and prompt is null",
+            (list(tasks),),
         )
+        return {(task, ref): (example_id, sha256) for task, ref, example_id, sha256 in rows}
+
+    def hydrate(self, texts: Sequence[Text]) -> None:
+        """Fill in the texts of examples that have none."""
+        with self._connection.cursor() as cursor:
+            cursor.executemany(
+                "update loradex.examples set prompt = %s, target = %s where id = %s and prompt is null",
+                [(text.prompt, text.target, text.example_id) for text in texts],
+            )
 
     def counts(self, encoder: str) -> list[tuple[str, str, int, int, int]]:
         """Family, task, examples, those with text, those with a vector; every task, in order."""

@@ -9,7 +9,7 @@ import psycopg
 
 from db.errors import ExampleFileError
 from library.cards import TaskCard
-from library.example_store import ExampleStore, NewExample, StoredExample, conflict
+from library.example_store import ExampleStore, NewExample, StoredExample, Text, conflict
 from library.rendered import RenderedExample, render_file
 from library.vectors import TextEncoder, VectorCache, embed
 
@@ -88,8 +88,7 @@ class Ingest:
             self._store.add_vectors(
                 {now[_key(row)].id: made[_key(row)] for row in lacking if _key(row) in now}, self._facts.name
             )
-            for row in textless:
-                self._store.hydrate(now[_key(row)].id, row.prompt, row.target)
+            self._store.hydrate([Text(now[_key(row)].id, row.prompt, row.target) for row in textless])
         completed = len({_key(row) for row in (*lacking, *textless)} & now.keys())
         return FileReport(path, len(rows), len(new), len(now) - completed, completed)
 
