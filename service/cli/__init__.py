@@ -1,0 +1,117 @@
+"""The command line.
+
+To add a command, write `service/cli/<name>.py` with a function that has Typer's annotations (or a `typer.Typer`
+named `app` for a command with commands of its own) and add one line to `COMMANDS`. Import what is slow (psycopg,
+rich, `service.client`) inside the function: `loradex --help` imports none of them. A command's docstring holds an
+example. Raise a `LoradexError` where something is wrong: `main` prints it on one line and exits with its code.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
+
+import typer
+from typer.exceptions import Abort, TyperException
+
+from db.errors import LoradexError
+from service.cli.lazy import Entry, LazyGroup
+
+COMMANDS = {
+    "up": Entry("service.cli.stack:up", "Start Postgres, Valkey and a worker; wait until they are healthy."),
+    "down": Entry("service.cli.stack:down", "Stop what `up` started; the data stay."),
+    "status": Entry("service.cli.stack:status", "Say which part is healthy, and the cure where one is not."),
+    "db": Entry("service.cli.db:app", "The database: bring it up to date, print its address."),
+    "library": Entry("service.cli.library:app", "A library of tasks, adapters and example vectors."),
+    "adapter": Entry("service.cli.adapter:app", "Register adapters, list them, check their files."),
+    "examples": Entry(
+        "service.cli.examples:app", "Add the examples that decide which task a prompt is like."
+    ),
+    "ask": Entry("service.cli.ask:ask", "Ask a question."),
+    "explain": Entry("service.cli.explain:explain", "Say how an answer came about."),
+    "replay": Entry("service.cli.replay:replay", "Rebuild answers from their stored facts and compare."),
+    "audit": Entry("service.cli.audit:app", "Check that no answer was changed afterwards."),
+    "train": Entry("service.cli.train:train", "Train a LoRA for a task."),
+    "eval": Entry("service.cli.eval:evaluate", "Measure the methods on test files."),
+    "demo": Entry("service.cli.demo:demo", "Three questions, from set-up to provenance."),
+}
+USAGE_ERROR = 2
+
+
+class Commands(LazyGroup):
+    table: ClassVar[dict[str, Entry]] = COMMANDS
+
+
+app = typer.Typer(cls=Commands, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"loradex {version('loradex')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def loradex(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Answer prompts with mixtures of LoRA adapters that Postgres chose, and prove afterwards why.
+
+    Example: loradex up
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(USAGE_ERROR)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit: 0 done, 1 failed, 2 called wrongly; an error is one line on standard error."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    try:
+        code = app(arguments, prog_name="loradex", standalone_mode=False)
+    except LoradexError as error:
+        return _failed(str(error), error.exit_code)
+    except Abort:
+        return _failed("aborted", 1)
+    except TyperException as error:
+        return _failed(_with_hint(error), error.exit_code)
+    except ValueError as error:
+        settings = _wrong_setting(error)
+        if settings is None:
+            raise
+        return _failed(settings, USAGE_ERROR)
+    return code if isinstance(code, int) else 0
+
+
+def _failed(message: str, code: int) -> int:
+    # A group called without a command has its help for a message; everything else is one line.
+    line = message if message.startswith("Usage:") else f"loradex: {' '.join(message.split())}"
+    typer.echo(line, err=True)
+    return code
+
+
+def _with_hint(error: TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    message = error.format_message()
+    if context is None or message.startswith("Usage:"):
+        return message
+    return f"{message.removesuffix('.')}; see {context.command_path} --help"
+
+
+def _wrong_setting(error: ValueError) -> str | None:
+    """What is wrong in the environment, when that is what the error is about."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError) or not error.title.endswith("Settings"):
+        return None
+    first = error.errors()[0]
+    name = "LORADEX_" + "_".join(str(part) for part in first["loc"]).upper()
+    return f"{name}: {first['msg']}"

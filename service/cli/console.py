@@ -1,0 +1,73 @@
+"""What commands print: tables, bars, JSON and progress."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+BAR_WIDTH = 40
+BLOCKS = " ▏▎▍▌▋▊▉█"
+
+
+def as_json(value: Any) -> None:
+    """Print one JSON document on one line; ids, times and paths as text."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=_as_text) + "\n")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
+    """Print a table; values are shown as they are, without markup."""
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        shown.add_row(*(Text("" if value is None else str(value)) for value in row))
+    console().print(shown)
+
+
+def bars(shares: Mapping[str, float], title: str | None = None) -> None:
+    """Print a bar a name; shares are between 0 and 1."""
+    if title is not None:
+        console().print(title, style="bold", markup=False)
+    width = max((len(name) for name in shares), default=0)
+    for name, share in shares.items():
+        console().print(f"  {name:<{width}}  {bar(share)} {share:6.1%}", markup=False, highlight=False)
+
+
+def bar(share: float, width: int = BAR_WIDTH) -> str:
+    """A bar of `share` of `width` cells, to the eighth of a cell, padded to `width`."""
+    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
+    whole, part = divmod(eighths, 8)
+    return ("█" * whole + (BLOCKS[part] if part else "")).ljust(width)
+
+
+@contextmanager
+def waiting(message: str) -> Iterator[None]:
+    """Show that something goes on, where somebody looks; on standard error."""
+    with console(stderr=True).status(message):
+        yield
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """The terminal, or a file in which nothing is wrapped or coloured."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else 10_000, soft_wrap=not stream.isatty())
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, UUID | Path):
+        return str(value)
+    raise TypeError(f"cannot print a {type(value).__name__} as JSON")
