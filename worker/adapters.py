@@ -17,7 +17,7 @@ class AdapterFiles:
         path = Path(uri.removeprefix("file://"))
         for root in self._roots:
             directory = (root / path).resolve()
-            if directory.is_relative_to(root) and directory.is_dir():
+            if root in directory.parents and directory.is_dir():
                 return directory
         roots = ", ".join(str(root) for root in self._roots) or "none"
         raise AdapterRefusedError(

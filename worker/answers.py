@@ -44,7 +44,7 @@ def answer_document(
         "worker": station.worker,
         "merge": {
             "recipe_hash": recipe.hash,
-            "method": recipe.method,
+            "method": job.method,
             "density": recipe.density,
             "dtype": recipe.dtype,
             "update_norm": merge.update_norm,

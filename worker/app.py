@@ -5,7 +5,7 @@ import socket
 import threading
 from datetime import timedelta
 
-from db.embedded import addresses
+from db.embedded.addresses import addresses
 from worker import tasks
 from worker.adapters import AdapterFiles
 from worker.answers import Station

@@ -122,7 +122,7 @@ class Jobs:
     @contextmanager
     def _session(self) -> Iterator[psycopg.Connection[Any]]:
         with translated():
-            if self._connection is None:
+            if self._connection is None or self._connection.closed:
                 self._connection = connect(self._url)
             try:
                 yield self._connection

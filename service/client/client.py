@@ -13,7 +13,7 @@ from psycopg.rows import TupleRow, class_row
 from psycopg.types.json import Jsonb
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
-from db.embedded import addresses
+from db.embedded.addresses import addresses
 from db.errors import (
     DatabaseUnavailableError,
     RedisUnavailableError,

@@ -106,6 +106,18 @@ class Engine:
         """The merged factors of some recipes, without answering anything."""
         return self._composer.compose(recipes)
 
+    @torch.inference_mode()
+    def margin(self, row: Row, written: Sequence[int], one: int, other: int) -> float:
+        """How much likelier token `one` is than `other` after the row's prompt and the tokens `written`; natural log."""
+        ids = (*self.text.prompt(row.prompt_text), *written)
+        updates, _ = self._composer.compose([row.recipe])
+        try:
+            scored = self._chooser.score([Question(0, row, ids, ((one,), (other,)))], updates)
+        finally:
+            self._switch.current = None
+        first, second = scored[0].likelihoods
+        return first - second
+
     def _question(self, place: int, row: Row) -> Question:
         ids = tuple(self.text.prompt(row.prompt_text))
         if not ids:

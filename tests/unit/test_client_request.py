@@ -1,0 +1,74 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from db.errors import InvalidArgumentError
+from service.client.request import Request
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+fields = sorted(Request.model_fields)
+
+
+@given(st.dictionaries(st.sampled_from(fields) | st.text(max_size=8), anything, max_size=6))
+def test_any_mapping_is_a_request_or_a_typed_refusal_on_one_line(values):
+    try:
+        request = Request.of(values)
+    except InvalidArgumentError as error:
+        assert "\n" not in str(error)
+        assert str(error)
+    else:
+        text = json.dumps(request.columns(), allow_nan=False)
+        assert "\\u0000" not in text
+
+
+@given(anything)
+def test_what_is_no_mapping_is_refused(value):
+    if not isinstance(value, dict):
+        with pytest.raises(InvalidArgumentError, match="mapping"):
+            Request.of(value)
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({}, "prompt"),
+        ({"prompt": 5}, "prompt"),
+        ({"prompt": "a\0b"}, "NUL"),
+        ({"prompt": "\ud800"}, "surrogate"),
+        ({"prompt": "a", "choices": "yes"}, "choices"),
+        ({"prompt": "a", "choices": ["yes", 5]}, "choices"),
+        ({"prompt": "a", "k": "many"}, "k"),
+        ({"prompt": "a", "k": 2.5}, "k"),
+        ({"prompt": "a", "k": True}, "k"),
+        ({"prompt": "a", "k": 1 << 40}, "k"),
+        ({"prompt": "a", "top_p": float("nan")}, "top_p"),
+        ({"prompt": "a", "temperature": float("inf")}, "temperature"),
+        ({"prompt": "a", "seed": -1}, "seed"),
+        ({"prompt": "a", "normalization": "median"}, "normalization"),
+        ({"prompt": "a", "colour": "red"}, "colour"),
+    ],
+)
+def test_the_refusal_names_what_is_wrong(values, field):
+    with pytest.raises(InvalidArgumentError, match=field):
+        Request.of(values)
+
+
+def test_what_is_not_said_is_left_to_the_database():
+    assert Request.of({"prompt": "a"}).columns() == {"kind": "generate", "prompt": "a"}
+    assert Request.of({"prompt": "a", "choices": ["x", "y"]}).columns() == {
+        "kind": "choose",
+        "prompt": "a",
+        "choices": ["x", "y"],
+    }
+
+
+def test_a_refusal_does_not_repeat_the_prompt():
+    with pytest.raises(InvalidArgumentError) as caught:
+        Request.of({"prompt": "my secret\0"})
+    assert "secret" not in str(caught.value)

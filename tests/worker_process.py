@@ -1,0 +1,93 @@
+"""A real worker in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from db.settings import REPOSITORY
+
+START_SECONDS = 90.0
+
+
+@dataclass
+class WorkerProcess:
+    """Starts `python -m worker serve` in `home` and knows when it is ready.
+
+    `settings` are environment variables without their prefix `LORADEX_`.
+    """
+
+    home: Path
+    settings: Mapping[str, str]
+    name: str = "worker"
+    process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
+
+    @property
+    def log(self) -> Path:
+        return self.home / f"{self.name}.log"
+
+    @property
+    def ready_file(self) -> Path:
+        return self.home / f"{self.name}.ready"
+
+    def start(self, *, wait: bool = True) -> "WorkerProcess":
+        self.ready_file.unlink(missing_ok=True)
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("LORADEX_")}
+        wanted = {
+            "HOME": str(self.home),
+            "READY_FILE": str(self.ready_file),
+            "BASE_MODEL": "tiny",
+            "ENCODER": "tiny-encoder",
+            "DEVICE": "cpu",
+            "THREADS": "1",
+            **self.settings,
+        }
+        environment = kept | {f"LORADEX_{name}": value for name, value in wanted.items()}
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "worker", "serve"],
+                cwd=REPOSITORY,
+                env=environment | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONFAULTHANDLER": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        if wait:
+            self.wait_ready()
+        return self
+
+    def wait_ready(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not self.ready_file.exists():
+            if not self.alive:
+                raise AssertionError(f"the worker ended: {self.tail()}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the worker is not ready: {self.tail()}")
+            time.sleep(0.02)
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def send(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """As a power cut would: nothing is said goodbye to."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def stop(self, seconds: float = 30.0) -> int:
+        """Ask it to end with SIGTERM; returns its exit code."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(seconds)
+
+    def tail(self, count: int = 2000) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")[-count:] if self.log.exists() else "(no log)"
