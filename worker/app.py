@@ -6,9 +6,8 @@ import threading
 from datetime import timedelta
 
 from db.embedded.addresses import addresses
+from library.adapter_roots import AdapterRoots
 from worker import tasks
-from worker.adapters import AdapterFiles
-from worker.answers import Station
 from worker.batch import Answering, Limits
 from worker.doorbell import bell_app, listen
 from worker.engine.embed import Encoder
@@ -57,7 +56,7 @@ def serve(settings: WorkerSettings) -> None:
         Leases(lease_jobs),
         engine,
         encoder,
-        AdapterFiles(settings.adapter_roots),
+        AdapterRoots.of(settings.adapter_roots, settings.home),
         station,
         Limits(settings.batch_rows, settings.batch_tokens, settings.linger_ms / 1000),
         stop,

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import structlog
 
 from db.errors import LeaseLostError, LoradexError
-from worker.adapters import AdapterFiles
+from library.adapter_roots import AdapterRoots
 from worker.alone import Failure, each
 from worker.answers import answer_document
 from worker.clock import Clock
@@ -75,7 +75,7 @@ class Answering:
         leases: Leases,
         engine: Engine,
         encoder: Encoder,
-        adapters: AdapterFiles,
+        adapters: AdapterRoots,
         station: Station,
         limits: Limits,
         stop: threading.Event,
@@ -160,7 +160,7 @@ class Answering:
 
     def _compose(self, batch: Sequence[Prepared]) -> list[Answered | Failure]:
         mixtures = [part for one in batch for part in one.routing["mixture"]]
-        self._engine.bank.ensure({part["sha256"]: self._adapters.directory(part["uri"]) for part in mixtures})
+        self._engine.bank.ensure({part["sha256"]: self._adapters.locate(part["uri"]) for part in mixtures})
         results = self._engine.answer([one.row for one in batch])
         return [
             Failure(result.code, result.message)

@@ -7,6 +7,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from db.settings import DatabaseSettings
+from library.adapter_roots import RootList
 
 GIB = 1 << 30
 
@@ -23,7 +24,7 @@ class WorkerSettings(DatabaseSettings):
         device: Where the model lives.
         dtype: Numbers the model computes in.
         threads: Threads torch may use; 0 leaves it to torch.
-        adapter_roots: Directories below which adapter files may lie.
+        adapter_roots: Directories below which adapter files may lie, separated as in PATH.
         bank_bytes: Bytes of device memory for stacked adapters.
         batch_rows: Jobs in one batch at most.
         batch_tokens: Tokens in one forward pass at most, padding included.
@@ -45,7 +46,7 @@ class WorkerSettings(DatabaseSettings):
     device: Literal["cpu", "cuda", "auto"] = "auto"
     dtype: Literal["float32", "bfloat16"] = "float32"
     threads: Annotated[int, Field(ge=0)] = 0
-    adapter_roots: tuple[Path, ...] = ()
+    adapter_roots: RootList = ()
     bank_bytes: Annotated[int, Field(gt=0)] = 2 * GIB
     batch_rows: Annotated[int, Field(ge=1)] = 32
     batch_tokens: Annotated[int, Field(ge=1)] = 8192
