@@ -30,6 +30,8 @@ SUPERUSER = "loradex"
 # Nothing of ours: no secret of this process, no PG* variable, no language that changes messages.
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 KILL_SECONDS = 10.0
+# Of postmaster.pid; pg_ctl waits for the same word.
+STATUS_LINE = 8
 
 
 class Home(NamedTuple):
@@ -119,6 +121,15 @@ def create(home: Home, programs: Path) -> None:
 def password(data: Path) -> str:
     """The superuser's password; it lies beside the data it opens."""
     return (data / "pgdata.key").read_text().strip()
+
+
+def accepts(data: Path) -> bool:
+    """Whether the server has written that it accepts connections; asking it before that fills its log."""
+    try:
+        lines = (data / "postmaster.pid").read_text().splitlines()
+    except FileNotFoundError:
+        return False
+    return len(lines) >= STATUS_LINE and lines[STATUS_LINE - 1].strip() == "ready"
 
 
 def clear_leftovers(data: Path) -> None:

@@ -23,7 +23,7 @@ from db.embedded.record import Record
 from db.errors import StackError
 
 DATABASE = "loradex"
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 STOP_SECONDS = 60.0
 LOOK_EVERY_SECONDS = 0.05
 PORT_ATTEMPTS = 5
@@ -46,7 +46,7 @@ class EmbeddedPostgres:
 
     Args:
         directory: Where its data, its log and the record `stack.json` are. As root, with a directory that
-            only root may enter, the data go to a directory of their own below /var/lib, and the record says which.
+            only root may enter, the data go to one of their own below /var/lib; the record says where.
         durable: False gives up safety from power cuts for speed; for tests.
     """
 
@@ -88,15 +88,15 @@ class EmbeddedPostgres:
         if identity is not None and identity.alive:
             # It recovers, or it is stuck; the first ends by itself.
             with suppress(StackError):
-                return self._wait(identity, self.url)
+                return self._wait(identity, self.url, Path(part["data"]))
             self.stop("immediate")
         home = cluster.home_of(self._directory, self.data)
         programs = cluster.programs(home)
         cluster.create(home, programs)
         return self._launch(home, programs, part.get("port"))
 
-    def stop(self, mode: str = "fast") -> None:
-        """Stop it if it runs; its data stay. `mode` is one of smart, fast, immediate, as in pg_ctl.
+    def stop(self, mode: str = "fast") -> bool:
+        """Stop it; whether it ran. Its data stay. `mode` is one of smart, fast, immediate, as in pg_ctl.
 
         Raises:
             StackError: It still runs after a minute.
@@ -104,16 +104,19 @@ class EmbeddedPostgres:
         identity = Identity.recorded(self._record.part("postgres"))
         process = None if identity is None else identity.process()
         if process is None:
-            return
+            return False
         try:
             process.send_signal(STOP_SIGNALS[mode])
             process.wait(STOP_SECONDS)
         except psutil.NoSuchProcess:
-            return
+            return False
         except psutil.AccessDenied as error:
-            raise StackError(f"Postgres (process {process.pid}) belongs to another user") from error
+            raise StackError(
+                f"Postgres (process {process.pid}) belongs to another user: ask that user"
+            ) from error
         except psutil.TimeoutExpired as error:
             raise StackError(f"Postgres (process {process.pid}) does not stop; see {self.log}") from error
+        return True
 
     def destroy(self) -> None:
         """Stop it at once and delete its data."""
@@ -141,7 +144,7 @@ class EmbeddedPostgres:
             part = {"url": url, "port": port, "data": str(home.data), **identity._asdict()}
             self._record.write("postgres", part)
             try:
-                return self._wait(identity, url)
+                return self._wait(identity, url, home.data)
             except StackError:
                 if "Address already in use" not in processes.last_lines(self.log, 6):
                     raise
@@ -159,10 +162,10 @@ class EmbeddedPostgres:
             account=who,
         )
 
-    def _wait(self, identity: Identity, url: str) -> str:
+    def _wait(self, identity: Identity, url: str, data: Path) -> str:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            if _ensure_database(url):
+            if cluster.accepts(data) and _ensure_database(url):
                 return url
             if not identity.alive:
                 break

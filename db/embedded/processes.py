@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import psutil
 
 from db.embedded.account import Account
+from db.errors import StackError
 
 KILL_AFTER_SECONDS = 10.0
 LONGEST_LOG = 10_000_000
@@ -85,11 +86,15 @@ def borrowed(account: Account | None) -> dict[str, Any]:
     return {"user": account.user, "group": account.group, "extra_groups": []}
 
 
-def stop(identity: Identity, patience: float = KILL_AFTER_SECONDS) -> None:
-    """Ask a process to end, and end it when it has not within `patience` seconds."""
-    process = identity.process()
+def stop(identity: Identity | None, patience: float = KILL_AFTER_SECONDS) -> bool:
+    """Ask a process to end, and end it when it has not within `patience` seconds; whether it ran.
+
+    Raises:
+        StackError: It belongs to another user.
+    """
+    process = None if identity is None else identity.process()
     if process is None:
-        return
+        return False
     try:
         process.terminate()
         process.wait(patience)
@@ -97,7 +102,10 @@ def stop(identity: Identity, patience: float = KILL_AFTER_SECONDS) -> None:
         process.kill()
         process.wait(patience)
     except psutil.NoSuchProcess:
-        return
+        return False
+    except psutil.AccessDenied as error:
+        raise StackError(f"process {process.pid} belongs to another user: stop it as that user") from error
+    return True
 
 
 def shorten(log: Path) -> None:

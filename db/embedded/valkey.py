@@ -73,11 +73,9 @@ class EmbeddedValkey:
             port = None
         raise StackError(f"Valkey does not start: {processes.last_lines(self.log)} (all of it: {self.log})")
 
-    def stop(self) -> None:
-        """Stop it if it runs."""
-        identity = Identity.recorded(self._record.part("valkey"))
-        if identity is not None:
-            processes.stop(identity)
+    def stop(self) -> bool:
+        """Stop it; whether it ran."""
+        return processes.stop(Identity.recorded(self._record.part("valkey")))
 
     def destroy(self) -> None:
         """Stop it and delete what it left."""

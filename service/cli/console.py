@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -51,10 +51,10 @@ def bar(share: float, width: int = BAR_WIDTH) -> str:
 
 
 @contextmanager
-def waiting(message: str) -> Iterator[None]:
-    """Show that something goes on, where somebody looks; on standard error."""
-    with console(stderr=True).status(message):
-        yield
+def waiting(message: str) -> Iterator[Callable[[str], None]]:
+    """Show that something goes on, where somebody looks; yields a function that says what, in other words."""
+    with console(stderr=True).status(message) as status:
+        yield status.update
 
 
 def console(*, stderr: bool = False) -> "Console":

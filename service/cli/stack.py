@@ -1,0 +1,68 @@
+"""`loradex up`, `down` and `status`: the stack on this machine."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.cli import console
+from service.settings import ServiceSettings
+
+if TYPE_CHECKING:
+    from db.embedded.health import Health
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def up(
+    worker: Annotated[bool, typer.Option(help="Start a worker too.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Start Postgres, Valkey and a worker, bring the schema up to date, and wait until each is healthy.
+
+    A server that LORADEX_DATABASE_URL or LORADEX_REDIS_URL names is used as it is. Starting
+    twice changes nothing.
+
+    Example: loradex up
+    """
+    from db.embedded.stack import Stack
+
+    settings = ServiceSettings()
+    stack = Stack(settings)
+    with console.waiting("starting") as say:
+        stack.up(worker=worker, patience=settings.start_seconds, say=say)
+    _show(stack.health(worker=worker), as_json=as_json)
+
+
+def down() -> None:
+    """Stop what `up` started; the data stay where they are.
+
+    Example: loradex down
+    """
+    from db.embedded.stack import Stack
+
+    with console.waiting("stopping"):
+        stopped = Stack(ServiceSettings()).down()
+    typer.echo(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+def status(as_json: AsJson = False) -> None:
+    """Name each part, where it is and how it is; exit code 1 when one is not healthy.
+
+    Example: loradex status --json
+    """
+    from db.embedded.stack import Stack
+
+    _show(Stack(ServiceSettings()).health(), as_json=as_json)
+
+
+def _show(parts: "list[Health]", *, as_json: bool) -> None:
+    if as_json:
+        console.as_json([part._asdict() for part in parts])
+    else:
+        rows = [
+            (part.part, "healthy" if part.healthy else "ILL", part.address, part.note, part.cure)
+            for part in parts
+        ]
+        console.table(("part", "state", "address", "what is known", "cure"), rows)
+    if not all(part.healthy for part in parts):
+        raise typer.Exit(1)
