@@ -47,4 +47,8 @@ def hardware(device: torch.device) -> dict[str, str | int]:
     """What it ran on."""
     if device.type == "cuda":
         return {"device": torch.cuda.get_device_name(device), "threads": torch.get_num_threads()}
-    return {"device": f"cpu {platform.machine()}", "cores": os.cpu_count() or 0, "threads": torch.get_num_threads()}
+    return {
+        "device": f"cpu {platform.machine()}",
+        "cores": os.cpu_count() or 0,
+        "threads": torch.get_num_threads(),
+    }

@@ -1,5 +1,6 @@
 """How good the model is on the held-out rows."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,10 +32,11 @@ class HeldOut:
     loss: float
     rows: int
 
-    @property
-    def rank(self) -> tuple[float, float]:
-        """Greater is better: accuracy first, then loss."""
-        return (self.accuracy or 0.0, -self.loss)
+    def beats(self, other: "HeldOut") -> bool:
+        """Whether this is the better one: by accuracy, or within one standard error of it, by loss."""
+        mine, theirs = self.accuracy or 0.0, other.accuracy or 0.0
+        error = math.sqrt(max(theirs * (1 - theirs), 0.0) / self.rows)
+        return mine - theirs > error or (mine - theirs >= -error and self.loss < other.loss)
 
 
 @torch.no_grad()
@@ -45,9 +47,13 @@ def measure(rows: Sequence[TaskRow], score: BranchScorer, *, open_ended: bool) -
     for batch in batches(sorted(rows, key=lambda row: row.branches.tokens)):
         if open_ended:
             sums = score([row.ending for row in batch])
-            loss -= sum(float(value) / len(row.ending.answers[0]) for row, value in zip(batch, sums, strict=True))
+            loss -= sum(
+                float(value) / len(row.ending.answers[0]) for row, value in zip(batch, sums, strict=True)
+            )
             continue
-        for row, values in zip(batch, branch_scores(score([row.branches for row in batch]), batch), strict=True):
+        for row, values in zip(
+            batch, branch_scores(score([row.branches for row in batch]), batch), strict=True
+        ):
             right += int(values.argmax()) == row.label
             loss -= float(values.log_softmax(0)[row.label])
     return HeldOut(None if open_ended else right / len(rows), loss / len(rows), len(rows))

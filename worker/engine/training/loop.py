@@ -4,6 +4,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from worker.engine.training import checkpoint
 from worker.engine.training.branches import BranchScorer
@@ -128,9 +130,12 @@ class Trainer:
         self._settings = settings
         self._directory = directory
         self._clock = clock
+        self._on_cpu = next(model.parameters()).device.type == "cpu"
         self._open = not training[0].divisors[1:]
         self._parameters = {name: value for name, value in model.named_parameters() if value.requires_grad}
-        self._optimizer = torch.optim.AdamW(self._parameters.values(), lr=settings.learning_rate, weight_decay=0.0)
+        self._optimizer = torch.optim.AdamW(
+            self._parameters.values(), lr=settings.learning_rate, weight_decay=0.0
+        )
         self._steps = order(len(training), [row.branches.tokens for row in training], settings)
         hashes = [row.sha256 for row in (*training, *held_out)]
         self.progress = checkpoint.load(directory, settings.fingerprint(hashes))
@@ -175,8 +180,10 @@ class Trainer:
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self.progress.step, self.steps, self._settings)
         self._optimizer.zero_grad(set_to_none=True)
-        loss = batch_loss(rows, self._score, self._settings.loss)
-        loss.backward()  # type: ignore[no-untyped-call]
+        # On a CPU, torch 2.13's flash attention takes a fifth longer for short sequences than the plain one.
+        with sdpa_kernel(SDPBackend.MATH) if self._on_cpu else nullcontext():
+            loss = batch_loss(rows, self._score, self._settings.loss)
+            loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._parameters.values(), self._settings.clip)
         self._optimizer.step()
         self.progress.step += 1
@@ -191,8 +198,10 @@ class Trainer:
         self._put(rounded)
         measured = self.measure()
         self._put(exact)
-        earlier = [HeldOut(entry["accuracy"], entry["loss"] or 0.0, 0).rank for entry in self.progress.history]
-        if not earlier or measured.rank > max(earlier):
+        best = next(
+            (entry for entry in self.progress.history if entry["step"] == self.progress.best_step), None
+        )
+        if best is None or measured.beats(HeldOut(best["accuracy"], best["loss"] or 0.0, measured.rows)):
             self.progress.best_step = self.progress.step
             self.progress.best_factors = rounded
         self.progress.history.append(
@@ -217,5 +226,3 @@ class Trainer:
         self.progress.optimizer = self._optimizer.state_dict()
         self.progress.rng = torch.get_rng_state()
         checkpoint.save(self._directory, self.progress)
-
-

@@ -104,7 +104,9 @@ def tokenise(example: Example, card: TaskCard, tokenizer: Any, frame: str = FRAM
         prompt=prompt,
         target=target,
         branches=Branches(context, answers),
-        divisors=tuple(divisor(choice, len(answer), kind) for choice, answer in zip(choices, answers, strict=True)),
+        divisors=tuple(
+            divisor(choice, len(answer), kind) for choice, answer in zip(choices, answers, strict=True)
+        ),
         label=example.label or 0,
         ending=Branches(context, ((*ids(f" {target}"), tokenizer.eos_token_id),)),
         accepted=tuple(example.answers),
