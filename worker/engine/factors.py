@@ -1,6 +1,5 @@
 """Reads a PEFT LoRA directory into factors; nothing is trusted that was not hashed."""
 
-import hashlib
 import json
 import math
 import re
@@ -12,10 +11,9 @@ from typing import Any
 import torch
 from safetensors.torch import load as parse_safetensors
 
-from db.errors import AdapterChangedError, AdapterRefusedError
+from db.errors import AdapterRefusedError
+from library.adapter_files import read_files
 
-CONFIG = "adapter_config.json"
-WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."
 UNSUPPORTED = ("use_rslora", "use_dora", "lora_bias", "modules_to_save", "target_parameters", "layer_replication")
 
@@ -61,29 +59,15 @@ def read_adapter(directory: Path, sha256: str) -> Adapter:
     """Reads the directory once, checks its content hash and returns its factors.
 
     Raises:
-        AdapterChangedError: A file is gone or is not what was registered.
-        AdapterRefusedError: The files hold something that cannot be composed exactly.
+        AdapterChangedError: The files are not what was registered.
+        AdapterRefusedError: They cannot be read, or hold something that cannot be composed exactly.
     """
+    files = read_files(directory, expected_sha256=sha256)
     try:
-        config_bytes, weight_bytes = (directory / CONFIG).read_bytes(), (directory / WEIGHTS).read_bytes()
-    except OSError as error:
-        raise AdapterChangedError(f"{directory}: {error.strerror}; restore the files or retire the adapter") from error
-    found = hash_of_bytes(config_bytes, weight_bytes)
-    if found != sha256:
-        raise AdapterChangedError(
-            f"{directory} has content hash {found[:12]}, not the registered {sha256[:12]}; register it as a new version"
-        )
-    try:
-        config, tensors = json.loads(config_bytes), parse_safetensors(weight_bytes)
+        config, tensors = json.loads(files.config), parse_safetensors(files.weights)
     except Exception as error:
         raise AdapterRefusedError(f"{directory} cannot be read: {error}") from error
     return Adapter(sha256, _factors(directory, config, tensors))
-
-
-def hash_of_bytes(config: bytes, weights: bytes) -> str:
-    """The content hash of an adapter: SHA-256 over the names and hashes of its two files."""
-    lines = (f"{name}\0{hashlib.sha256(data).hexdigest()}\n" for name, data in ((CONFIG, config), (WEIGHTS, weights)))
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _factors(directory: Path, config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> dict[str, Factor]:

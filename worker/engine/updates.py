@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from db.errors import InvalidArgumentError
 from worker.engine.layout import Layout, Shape
 
 
@@ -34,12 +35,16 @@ class RowFactors:
         self._pairs: dict[str, tuple[Tensor, Tensor]] = {}
         for index, name in enumerate(layout.modules):
             (wide_a, a), (wide_b, b) = layout.places[index, "A"], layout.places[index, "B"]
-            self._pairs[name] = (planes[wide_a][a].transpose(1, 2), planes[wide_b][b])
+            self._pairs[name] = (planes[wide_a][a], planes[wide_b][b])
 
     def add(self, module: str, x: Tensor, out: Tensor) -> None:
         pair = self._pairs.get(module)
-        if pair is not None:
-            out.baddbmm_(torch.bmm(x, pair[0]), pair[1])
+        if pair is None:
+            return
+        if x.dim() != 3 or len(x) != len(pair[0]):  # noqa: PLR2004
+            raise InvalidArgumentError(f"{module} is not given [rows, tokens, features]; it cannot be changed row by row")
+        narrow = torch.bmm(pair[0], x.transpose(1, 2))  # A x^T is faster than x A^T: A is the larger one
+        out.baddbmm_(narrow.transpose(1, 2), pair[1])
 
     def rows(self, index: slice | Tensor) -> "RowFactors":
         return RowFactors(self.layout, {width: planes[:, index] for width, planes in self.planes.items()})
