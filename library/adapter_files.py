@@ -33,11 +33,14 @@ class AdapterFiles:
     @property
     def sha256(self) -> str:
         """The content hash: SHA-256 over a line a file, `name NUL sha256-of-the-bytes newline`."""
-        text = "".join(
-            f"{name}\0{hashlib.sha256(content).hexdigest()}\n"
-            for name, content in ((CONFIG, self.config), (WEIGHTS, self.weights))
-        )
+        text = "".join(f"{name}\0{digest}\n" for name, digest in self.digests.items())
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Hex SHA-256 of each file, by name."""
+        contents = {CONFIG: self.config, WEIGHTS: self.weights}
+        return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class AdapterFacts:
     """
 
     sha256: str
+    files: Mapping[str, str]
     base_model: str
     rank: int
     alpha: float
@@ -110,6 +114,7 @@ def inspect(directory: Path, base_model: str, base_shapes: Shapes | None = None)
         warnings.append("its update is zero: it answers as the base model does")
     return AdapterFacts(
         sha256=files.sha256,
+        files=files.digests,
         base_model=base_model,
         rank=settings.rank,
         alpha=settings.alpha,

@@ -4,9 +4,21 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import Annotated
+
+from pydantic import BeforeValidator
+from pydantic_settings import NoDecode
 
 from db.errors import AdapterChangedError, AdapterRefusedError
 from db.settings import REPOSITORY
+
+
+def _split(value: object) -> object:
+    return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
+
+
+RootList = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split)]
+"""A setting that holds directories, separated as in PATH."""
 
 
 @dataclass(frozen=True)

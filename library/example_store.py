@@ -59,13 +59,7 @@ class ExampleStore:
         """Make sure these tasks are there and have these cards."""
         for card in cards:
             self._connection.execute(
-                """
-                insert into loradex.tasks as old (name, family, metric, card) values (%s, %s, %s, %s)
-                on conflict (name) do update
-                set (family, metric, card) = (excluded.family, excluded.metric, excluded.card)
-                where (old.family, old.metric, old.card)
-                    is distinct from (excluded.family, excluded.metric, excluded.card)
-                """,
+                "select loradex.register_task(%s, %s, %s, %s)",
                 (card.name, card.family, card.metric, Jsonb(card.model_dump(mode="json"))),
             )
 
@@ -116,7 +110,8 @@ class ExampleStore:
     def textless(self, tasks: Sequence[str]) -> dict[tuple[str, str], tuple[int, str]]:
         """Id and hash, by (task, source_ref), of these tasks' examples that have no text."""
         rows = self._query(
-            "select task, source_ref, id, sha256 from loradex.examples where task = any(%s) and prompt is null",
+            "select task, source_ref, id, sha256 from loradex.examples "
+            "where task = any(%s) and prompt is null",
             (list(tasks),),
         )
         return {(task, ref): (example_id, sha256) for task, ref, example_id, sha256 in rows}

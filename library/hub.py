@@ -28,7 +28,7 @@ def load_split(dataset: str, config: str | None, split: str) -> Iterable[HubRow]
         HubUnavailableError: The package is missing, or the hub does not give the data set.
     """
     try:
-        from datasets import load_dataset
+        from datasets import load_dataset  # noqa: PLC0415 - optional, and slow to import
     except ImportError as error:
         raise HubUnavailableError("the `datasets` package is missing: pip install 'loradex[hub]'") from error
     try:

@@ -40,7 +40,7 @@ def hydrate_from_file(
     """Fill in texts by `source_ref`, in one transaction.
 
     Raises:
-        ExampleFileError: A line is refused, or is not the text its example was made from; nothing is filled in.
+        ExampleFileError: A line is refused, or is not its example's text; nothing is filled in.
     """
     rows = render_file(path, cards)
     store = ExampleStore(connection)

@@ -46,5 +46,20 @@ def ingest(
     raise typer.Exit(run(WorkerSettings(), files, task, cards, as_json=as_json))
 
 
+@app.command()
+def build_library(
+    directory: Annotated[Path, typer.Argument(help="Library folder; its adapters/<task> are there already.")],
+    data: Annotated[Path, typer.Option(help="Directory of JSONL files of training examples.")],
+    per_task: Annotated[int, typer.Option(min=1, help="Example vectors of one task at most.")] = 500,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    cards: Annotated[Path, typer.Option(help="Directory of task cards.")] = TASKS_DIRECTORY,
+) -> None:
+    """Write a library's example vectors and manifest; no text of an example is written."""
+    from worker.build_library import build_library as run
+    from worker.settings import WorkerSettings
+
+    raise typer.Exit(run(WorkerSettings(), directory, data, cards, per_task=per_task, seed=seed))
+
+
 if __name__ == "__main__":
     app()

@@ -46,7 +46,7 @@ def ingest(
     try:
         reports = _ingest(settings, files, task, cards)
     except LoradexError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"loradex: {error}\n")
         return error.exit_code
     if as_json:
         sys.stdout.write(
@@ -77,7 +77,7 @@ def _ingest(
         translated(),
         connect(database_address(settings)) as connection,
         VectorCache.of(settings.home, facts.name, facts.revision) as vectors,
-        _progress(sum(len(rows) for rows in checked.values())) as advance,
+        progress(sum(len(rows) for rows in checked.values())) as advance,
     ):
         adding = Ingest(connection, known, facts, encoder, vectors)
         for path, rows in checked.items():
@@ -93,7 +93,7 @@ def encoder_facts(settings: WorkerSettings) -> tuple[Path, EncoderFacts]:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Advance]:
+def progress(total: int) -> Iterator[Advance]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -1,0 +1,132 @@
+"""A library into the database: everything is checked before anything is written, and all of it or none is."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from db.errors import AdapterRefusedError, ExampleConflictError, LibraryCorruptError
+from library.adapter_files import AdapterFacts, inspect
+from library.adapter_roots import AdapterRoots
+from library.adapter_store import AdapterStore
+from library.cards import TaskCard
+from library.example_store import ExampleStore, NewExample, conflict
+from library.manifest import (
+    EXAMPLES,
+    Manifest,
+    check_cards,
+    read_manifest,
+    read_verified,
+    verify_files,
+)
+from library.vector_file import ExampleVectors, read_vectors
+
+CHUNK = 500
+
+
+@dataclass(frozen=True)
+class Library:
+    """A library on disk whose every file was found to be what the manifest says."""
+
+    directory: Path
+    manifest: Manifest
+    adapters: Mapping[str, AdapterFacts]
+    examples: ExampleVectors
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    adapters_added: int
+    adapters_present: int
+    examples_added: int
+    examples_present: int
+
+
+def open_library(directory: Path, cards: Mapping[str, TaskCard]) -> Library:
+    """Read and check a whole library, without a database.
+
+    Raises:
+        LibraryCorruptError: A file is missing, truncated, swapped or malformed; the text names it.
+    """
+    manifest = read_manifest(directory)
+    verify_files(directory, manifest)
+    check_cards(directory, manifest, cards)
+    examples = read_vectors(
+        read_verified(directory, manifest, EXAMPLES), manifest.encoder.dimensions, str(directory / EXAMPLES)
+    )
+    counts: dict[str, int] = {}
+    for task in examples.tasks:
+        counts[task] = counts.get(task, 0) + 1
+    if counts != manifest.examples:
+        raise LibraryCorruptError(f"{directory / EXAMPLES}: its rows a task are not those of the manifest")
+    adapters = {}
+    for task, entry in manifest.adapters.items():
+        try:
+            facts = inspect(directory / entry.directory, manifest.base_model.name)
+        except AdapterRefusedError as error:
+            raise LibraryCorruptError(str(error)) from error
+        if facts.sha256 != entry.sha256:
+            raise LibraryCorruptError(
+                f"{directory / entry.directory}: its content hash is not the manifest's"
+            )
+        adapters[task] = facts
+    return Library(directory, manifest, adapters, examples)
+
+
+def load_library(
+    connection: psycopg.Connection[Any],
+    library: Library,
+    cards: Mapping[str, TaskCard],
+    roots: AdapterRoots,
+    advance: Callable[[int], None],
+) -> LoadReport:
+    """Put a checked library in, in one transaction; what is there already stays as it is.
+
+    Raises:
+        ExampleConflictError: An example is there with another text.
+        AdapterRefusedError: The library lies below none of the adapter roots.
+    """
+    manifest = library.manifest
+    places = {
+        task: roots.uri(library.directory / manifest.adapters[task].directory) for task in library.adapters
+    }
+    examples, adapters = ExampleStore(connection), AdapterStore(connection)
+    with connection.transaction():
+        examples.put_tasks(cards[task] for task in manifest.tasks)
+        examples.put_encoder(manifest.encoder.name, manifest.encoder.revision, manifest.encoder.dimensions)
+        adapters.put_base_model(manifest.base_model)
+        registered = [
+            adapters.register(facts, manifest.adapters[task].name, task, places[task])
+            for task, facts in library.adapters.items()
+        ]
+        added = _add_examples(examples, library, advance)
+    new = sum(entry.created for entry in registered)
+    return LoadReport(new, len(registered) - new, added, len(library.examples) - added)
+
+
+def _add_examples(store: ExampleStore, library: Library, advance: Callable[[int], None]) -> int:
+    rows, encoder = library.examples, library.manifest.encoder.name
+    keys = list(zip(rows.tasks, rows.source_refs, strict=True))
+    store.lock()
+    stored = store.stored(keys, encoder)
+    clash = conflict(dict(zip(keys, rows.sha256, strict=True)), stored)
+    if clash is not None:
+        raise ExampleConflictError(
+            f"example {clash[1]!r} of task {clash[0]!r} is in the database with another text than in the "
+            "library; remove the one of the two that is wrong"
+        )
+    new, lacking = [], {}
+    for key, sha256, vector in zip(keys, rows.sha256, rows.vectors, strict=True):
+        row = NewExample(*key, sha256, None, None, vector)
+        if key not in stored:
+            new.append(row)
+        elif not stored[key].has_vector:
+            lacking[stored[key].id] = row
+    advance(len(rows) - len(new))
+    store.add_vectors(lacking, encoder)
+    for start in range(0, len(new), CHUNK):
+        store.add(new[start : start + CHUNK], encoder)
+        advance(len(new[start : start + CHUNK]))
+    return len(new)

@@ -1,0 +1,111 @@
+"""`loradex examples`: what retrieval looks through."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from library.cards import TASKS_DIRECTORY
+
+app = typer.Typer(add_completion=False, help="Examples that decide which task a prompt is like.")
+
+HUB = "hub"
+CARDS = typer.Option(help="Directory of task cards.")
+
+
+@app.command()
+def add(
+    files: Annotated[
+        list[Path], typer.Argument(help="JSONL files, one example a line.", exists=True, dir_okay=False)
+    ],
+    task: Annotated[str | None, typer.Option(help="Refuse rows of any other task.")] = None,
+    cards: Annotated[Path, CARDS] = TASKS_DIRECTORY,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list.")] = False,
+) -> None:
+    """Check files of examples, embed what is new and copy it in; a file is added whole or not at all.
+
+    Example: loradex examples add data/rte.train.jsonl --task rte
+    """
+    # The encoder needs torch, so a program of the worker does it; its progress goes to this terminal.
+    command = [sys.executable, "-m", "worker", "ingest", *map(str, files), "--cards", str(cards)]
+    command += ["--task", task] if task is not None else []
+    command += ["--json"] if as_json else []
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+@app.command()
+def hydrate(
+    source: Annotated[str, typer.Option("--from", help="A directory of JSONL files, or `hub`.")],
+    task: Annotated[list[str] | None, typer.Option(help="This task only; may be given again.")] = None,
+    cards: Annotated[Path, CARDS] = TASKS_DIRECTORY,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Fill in the texts of examples that came as vectors only; each must have the hash that was shipped.
+
+    Example: loradex examples hydrate --from data
+    """
+    from db.embedded.addresses import database_address
+    from db.errors import UnknownNameError
+    from db.session import connect, translated
+    from library.cards import load_cards
+    from library.example_store import ExampleStore
+    from library.hub import hydrate_from_hub
+    from library.hydrate import example_files, hydrate_from_file
+    from service.cli.console import as_json as print_json
+    from service.cli.progress import counting
+    from service.settings import ServiceSettings
+
+    known = load_cards(cards)
+    chosen = {name: card for name, card in known.items() if not task or name in task}
+    if len(chosen) < len(task or []):
+        raise UnknownNameError(
+            f"no task card for {', '.join(sorted(set(task or []) - known.keys()))} in {cards}"
+        )
+    with translated(), connect(database_address(ServiceSettings())) as connection:
+        if source == HUB:
+            with counting("tasks", len(chosen)) as advance:
+                reports = []
+                for card in chosen.values():
+                    reports.append(hydrate_from_hub(connection, card))
+                    advance(1)
+        else:
+            files = example_files(Path(source))
+            with counting("files", len(files)) as advance:
+                reports = []
+                for path in files:
+                    reports.append(hydrate_from_file(connection, path, known))
+                    advance(1)
+        waiting = len(ExampleStore(connection).textless(list(known)))
+    filled = sum(report.filled for report in reports)
+    if as_json:
+        print_json({"filled": filled, "waiting": waiting})
+    else:
+        typer.echo(f"{filled} texts filled in, {waiting} examples still without text")
+
+
+@app.command()
+def count(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list.")] = False,
+) -> None:
+    """Count examples by family and task: all, those with text, those with a vector.
+
+    Example: loradex examples count
+    """
+    from db.embedded.addresses import database_address
+    from db.session import connect, translated
+    from library.example_store import ExampleStore
+    from service.cli.console import as_json as print_json
+    from service.cli.console import table
+    from service.settings import ServiceSettings
+
+    settings = ServiceSettings()
+    with translated(), connect(database_address(settings)) as connection:
+        rows = ExampleStore(connection).counts(settings.encoder)
+    columns = ("family", "task", "examples", "with_text", "with_vector")
+    if as_json:
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+        return
+    sums = [sum(column) for column in zip(*(row[2:] for row in rows), strict=True)] or [0, 0, 0]
+    table([name.replace("_", " ") for name in columns], [*rows, ("", "all", *sums)])
