@@ -1,0 +1,103 @@
+"""Connections to Postgres, and the one place where its errors become Loradex's."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from db.errors import (
+    BY_SQLSTATE,
+    DatabaseUnavailableError,
+    DimensionError,
+    InvalidArgumentError,
+    LoradexError,
+    PermissionRefusedError,
+    SchemaOutdatedError,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+CONNECT_SECONDS = 5
+APPLICATION = "loradex"
+
+_MISSING = {"3F000", "42P01", "42883", "42703", "42704"}
+"""No such schema, table, function, column or type: the database is not migrated, or not to this version."""
+_MALFORMED = {"22P02", "22P05", "22021", "22003", "22023", "22007", "22008"}
+"""A value Postgres cannot read as the argument's type: text for a number, a NUL, a number out of range."""
+_VECTOR = {"22000", "22P02", "22003", "54000"}
+"""What pgvector raises before a function of ours sees the vector: NaN, infinity, an unlike length."""
+
+
+def connect(url: str, *, application: str = APPLICATION) -> psycopg.Connection[tuple[object, ...]]:
+    """An open connection in autocommit mode; begin a transaction with `connection.transaction()`.
+
+    Raises:
+        DatabaseUnavailableError: Nothing answers at the address, or it refuses this user.
+    """
+    with translated():
+        return psycopg.connect(
+            libpq_url(url), autocommit=True, connect_timeout=CONNECT_SECONDS, application_name=application
+        )
+
+
+def engine(url: str, *, application: str = APPLICATION) -> "Engine":
+    """An SQLAlchemy engine without a pool: each `with engine.connect()` is a session of its own."""
+    from sqlalchemy import NullPool, create_engine
+
+    return create_engine(
+        sqlalchemy_url(url),
+        poolclass=NullPool,
+        connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": application},
+    )
+
+
+def libpq_url(url: str) -> str:
+    """The URL as libpq reads it: without SQLAlchemy's driver name."""
+    return url.replace("postgresql+psycopg://", "postgresql://", 1)
+
+
+def sqlalchemy_url(url: str) -> str:
+    """The URL as SQLAlchemy reads it, for psycopg 3."""
+    return (
+        libpq_url(url)
+        .replace("postgresql://", "postgresql+psycopg://", 1)
+        .replace("postgres://", "postgresql+psycopg://", 1)
+    )
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise the typed error for what Postgres reports within, whether psycopg or SQLAlchemy brings it."""
+    try:
+        yield
+    except Exception as error:
+        source = getattr(error, "orig", None) or error
+        if not isinstance(source, psycopg.Error):
+            raise
+        typed = typed_error(source)
+        if typed is None:
+            raise
+        raise typed from error
+
+
+def typed_error(error: psycopg.Error) -> LoradexError | None:
+    """The Loradex error an error of Postgres stands for; None for what no user can cause or cure."""
+    state = error.sqlstate
+    text = " ".join((error.diag.message_primary or str(error)).split())
+    if state in BY_SQLSTATE:
+        return BY_SQLSTATE[state](text)
+    if state in _VECTOR and ("vector" in text or "dimensions" in text):
+        return DimensionError(f"{text}; give as many finite numbers as the encoder has dimensions")
+    if state == "42501":
+        return PermissionRefusedError(f"{text}; connect as a role that may do this (see SECURITY.md)")
+    if state in _MISSING:
+        return SchemaOutdatedError(f"{text}: run `loradex db upgrade`")
+    if state in _MALFORMED or (state is None and isinstance(error, psycopg.DataError)):
+        return InvalidArgumentError(text)
+    if isinstance(error, psycopg.OperationalError):
+        return DatabaseUnavailableError(
+            f"Postgres does not answer: {text}. Start it with `loradex up`, or check LORADEX_DATABASE_URL"
+        )
+    return None

@@ -1,0 +1,25 @@
+-- Prolongs the lease of running jobs that are still this worker's.
+-- Locks: the jobs' rows. Raises: LX001 no lease.
+create or replace function loradex.extend_lease(
+    worker text, job_ids uuid[], lease interval, now timestamptz default now()
+) returns int
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    extended int;
+begin
+    if lease is null or lease <= interval '0' then
+        raise exception using errcode = 'LX001', message = 'the lease must be longer than 0; give an interval';
+    end if;
+    update jobs j set lease_until = extend_lease.now + lease
+    where j.id = any (job_ids) and j.state = 'running' and j.worker = extend_lease.worker;
+    get diagnostics extended = row_count;
+    return extended;
+end
+$$;
+comment on function loradex.extend_lease(text, uuid[], interval, timestamptz) is
+    'Prolongs the lease of running jobs that are still this worker''s; returns how many.';
+revoke execute on function loradex.extend_lease(text, uuid[], interval, timestamptz) from public;
+grant execute on function loradex.extend_lease(text, uuid[], interval, timestamptz) to loradex_worker;

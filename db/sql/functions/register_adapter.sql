@@ -1,0 +1,90 @@
+-- Registers an adapter as active and retires the one that was active for its task and base model. The same content
+-- again changes nothing and returns the older row. Without a version it takes the next of its name.
+-- Locks: registrations of one task wait for each other. Raises: LX001 bad value, or the version is taken; LX002
+-- unknown task or base model.
+create or replace function loradex.register_adapter(
+    name text,
+    task text,
+    base_model text,
+    sha256 text,
+    uri text,
+    rank int,
+    alpha float8,
+    target_modules text[],
+    dtype text,
+    parameters bigint,
+    update_norm float8,
+    card jsonb default '{}',
+    version int default null
+) returns table (adapter_id bigint, adapter_version int, created boolean)
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    known adapters;
+    chosen int;
+begin
+    if not exists (select from tasks t where t.name = register_adapter.task) then
+        raise exception using errcode = 'LX002', message = format(
+            'no task %s; known are: %s', coalesce(quote_literal(task), 'null'),
+            coalesce((select string_agg(t.name, ', ' order by t.name) from tasks t), 'none yet'));
+    end if;
+    if not exists (select from base_models b where b.name = register_adapter.base_model) then
+        raise exception using errcode = 'LX002', message = format(
+            'no base model %s; known are: %s', coalesce(quote_literal(base_model), 'null'),
+            coalesce((select string_agg(b.name, ', ' order by b.name) from base_models b), 'none yet'));
+    end if;
+    if coalesce(name, '') !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$' then
+        raise exception using errcode = 'LX001', message =
+            'an adapter''s name is letters, digits, . _ or -, and begins with a letter or digit';
+    end if;
+    if coalesce(sha256, '') !~ '^[0-9a-f]{64}$' then
+        raise exception using errcode = 'LX001', message = 'sha256 must be 64 small hexadecimal digits';
+    end if;
+    if coalesce(uri, '') = '' or coalesce(rank, 0) < 1 or coalesce(parameters, 0) < 1 or coalesce(dtype, '') = ''
+       or coalesce(cardinality(target_modules), 0) = 0 or coalesce(jsonb_typeof(card), '') <> 'object'
+       or coalesce(version, 1) < 1
+       or (alpha > 0 and alpha < 'infinity' and update_norm >= 0 and update_norm < 'infinity') is not true then
+        raise exception using errcode = 'LX001', message =
+            'an adapter needs a uri, a dtype, target modules, a card, rank, parameters and version of 1 or more, '
+            'a finite alpha above 0 and a finite update_norm';
+    end if;
+
+    perform pg_advisory_xact_lock(hashtext('loradex adapters'), hashtext(base_model || ' ' || task));
+    select a.* into known from adapters a
+    where a.base_model = register_adapter.base_model and a.task = register_adapter.task
+      and a.sha256 = register_adapter.sha256;
+    if found then
+        return query select known.id, known.version, false;
+        return;
+    end if;
+    if exists (select from adapters a where a.name = register_adapter.name
+               and (a.task, a.base_model) <> (register_adapter.task, register_adapter.base_model)) then
+        raise exception using errcode = 'LX001', message = format(
+            'adapter %s belongs to another task or base model; choose another name', name);
+    end if;
+    chosen := coalesce(version, (select coalesce(max(a.version), 0) + 1 from adapters a
+                                 where a.name = register_adapter.name));
+    if exists (select from adapters a where a.name = register_adapter.name and a.version = chosen) then
+        raise exception using errcode = 'LX001', message = format(
+            'adapter %s has a version %s already, with other content; leave the version out', name, chosen);
+    end if;
+    update adapters a set state = 'retired', retired_at = now()
+    where a.base_model = register_adapter.base_model and a.task = register_adapter.task and a.state = 'active';
+    return query
+    insert into adapters as a (name, version, task, base_model, sha256, uri, rank, alpha, target_modules, dtype,
+                               parameters, update_norm, card)
+    values (register_adapter.name, chosen, register_adapter.task, register_adapter.base_model,
+            register_adapter.sha256, register_adapter.uri, register_adapter.rank, register_adapter.alpha,
+            register_adapter.target_modules, register_adapter.dtype, register_adapter.parameters,
+            register_adapter.update_norm, register_adapter.card)
+    returning a.id, a.version, true;
+end
+$$;
+comment on function loradex.register_adapter(
+    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int) is
+    'Registers an adapter as active, retiring the one before; the same content again returns the older row.';
+revoke execute on function loradex.register_adapter(
+    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int) from public;
+grant execute on function loradex.register_adapter(
+    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int) to loradex_admin;

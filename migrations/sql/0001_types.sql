@@ -1,0 +1,23 @@
+-- One request for routing. Functions that search and mix take arrays of them, so that one statement serves one
+-- query or a thousand. `base_model` null means that every task takes part, with or without an adapter.
+create type loradex.route_request as (
+    ordinal int,
+    query public.vector,
+    k int,
+    top_p float8,
+    temperature float8,
+    exclude_tasks text[],
+    base_model text,
+    exclude_adapters text[]
+);
+comment on type loradex.route_request is 'One query with its routing settings; ordinal tells requests of a batch apart.';
+
+-- One neighbour of one request.
+create type loradex.neighbour as (
+    ordinal int,
+    rank int,
+    example_id bigint,
+    task text,
+    similarity float8
+);
+comment on type loradex.neighbour is 'One neighbour of the request with that ordinal; rank 1 is the nearest.';

@@ -1,0 +1,14 @@
+-- What was asked for, without id, state and times: two jobs are the same request if this is equal.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.job_request(job loradex.jobs) returns jsonb
+language sql immutable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select to_jsonb(job) - array[
+        'id', 'queue_position', 'state', 'attempt', 'releases', 'lease_until', 'worker', 'error_code',
+        'error_message', 'created_at', 'started_at', 'finished_at']
+$$;
+comment on function loradex.job_request(loradex.jobs) is 'What a job asks for, as JSON, without its fate.';
+revoke execute on function loradex.job_request(loradex.jobs) from public;
+grant execute on function loradex.job_request(loradex.jobs)
+    to loradex_reader, loradex_client, loradex_worker, loradex_admin;

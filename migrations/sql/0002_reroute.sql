@@ -1,0 +1,29 @@
+-- What task_distribution would have said for the stored query of an answer under other settings; null keeps the
+-- answer's own. Tasks the answer excluded stay excluded. It looks through the examples of today.
+-- Locks: none. Raises: LX001 bad setting; LX004 unknown answer.
+create or replace function loradex.reroute(
+    answer_id uuid, k int default null, top_p float8 default null, temperature float8 default null
+) returns table (
+    rank int, task text, neighbours int, best_similarity float8, probability float8, weight float8, in_nucleus boolean
+)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    stored retrievals;
+begin
+    select r.* into stored from retrievals r where r.answer_id = reroute.answer_id;
+    if not found then
+        raise exception using errcode = 'LX004', message = format(
+            'no answer %s; list them with `select id from loradex.answers`', coalesce(answer_id::text, 'null'));
+    end if;
+    return query select * from task_distribution(
+        stored.query, coalesce(k, stored.k), coalesce(top_p, stored.top_p),
+        coalesce(temperature, stored.temperature), stored.encoder, stored.exclude_tasks);
+end
+$$;
+comment on function loradex.reroute(uuid, int, float8, float8) is
+    'task_distribution for the stored query of an answer under other settings; null keeps the answer''s own.';
+revoke execute on function loradex.reroute(uuid, int, float8, float8) from public;
+grant execute on function loradex.reroute(uuid, int, float8, float8)
+    to loradex_reader, loradex_worker, loradex_admin;
