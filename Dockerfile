@@ -9,7 +9,7 @@ WORKDIR /opt/loradex/app
 # torch first and alone: the largest layer changes least.
 COPY constraints.txt ./
 RUN pip install torch -c constraints.txt --index-url "$TORCH_INDEX" --extra-index-url https://pypi.org/simple
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md alembic.ini ./
 COPY db ./db
 COPY migrations ./migrations
 COPY library ./library

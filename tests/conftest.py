@@ -4,4 +4,5 @@ pytest_plugins = [
     "tests.fix_adapters",
     "tests.fix_library",
     "tests.fix_models",
+    "tests.fix_valkey",
 ]

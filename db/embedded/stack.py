@@ -10,7 +10,7 @@ from db.embedded.record import Record
 from db.embedded.valkey import EmbeddedValkey
 from db.embedded.worker import EmbeddedWorker
 from db.errors import DatabaseUnavailableError, LoradexError, RedisUnavailableError, StackError
-from db.migrate import pending, upgrade
+from db.migrate import is_current, upgrade
 from db.settings import DatabaseSettings
 
 UP = "run `loradex up`"
@@ -101,12 +101,11 @@ class Stack:
         if not postgres.healthy:
             return ill("schema", "", "unknown, since Postgres does not answer", UP)
         try:
-            missing = pending(database_address(self._settings))
+            current = is_current(database_address(self._settings))
         except LoradexError as error:
             return ill("schema", "loradex", str(error), "run `loradex db upgrade`")
-        if missing:
-            note = f"{len(missing)} migrations behind, next {missing[0]}"
-            return ill("schema", "loradex", note, "run `loradex db upgrade`")
+        if not current:
+            return ill("schema", "loradex", "not at the newest revision", "run `loradex db upgrade`")
         return well("schema", "loradex", "up to date")
 
     def _worker_health(self) -> Health:

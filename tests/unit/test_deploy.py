@@ -1,0 +1,172 @@
+"""The files that set up, check and deploy: what they promise can be read from them."""
+
+import importlib.metadata
+import re
+import subprocess
+import tomllib
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from db.settings import REPOSITORY
+
+Document = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def compose() -> Document:
+    document: Document = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
+    return document
+
+
+@pytest.fixture(scope="module")
+def services(compose: Document) -> dict[str, Document]:
+    found: dict[str, Document] = compose["services"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def project() -> Document:
+    found: Document = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def exact() -> dict[str, str]:
+    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    pairs = [line.split("==") for line in lines if not line.startswith("#")]
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def test_the_parts_of_the_deployment(services: dict[str, Document]) -> None:
+    assert set(services) == {"postgres", "redis", "migrate", "worker-gpu", "worker-cpu"}
+    assert services["postgres"]["image"] == "pgvector/pgvector:pg18"
+    assert services["redis"]["image"] == "redis:8"
+
+
+def test_redis_refuses_instead_of_forgetting(compose: Document) -> None:
+    configuration = compose["configs"]["redis"]["content"].splitlines()
+
+    assert "maxmemory-policy noeviction" in configuration
+    assert "appendonly yes" in configuration
+
+
+def test_the_schema_is_made_once_before_a_worker_starts(services: dict[str, Document]) -> None:
+    assert services["migrate"]["command"] == ["loradex", "db", "upgrade"]
+    assert services["migrate"]["restart"] == "no"
+    assert services["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    for name in ("worker-gpu", "worker-cpu"):
+        needs = services[name]["depends_on"]
+        assert needs["migrate"] == {"condition": "service_completed_successfully"}
+        assert needs["redis"] == {"condition": "service_healthy"}
+
+
+def test_a_worker_for_each_kind_of_machine(services: dict[str, Document]) -> None:
+    assert services["worker-gpu"]["profiles"] == ["gpu"]
+    assert services["worker-cpu"]["profiles"] == ["cpu"]
+    devices = services["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
+    assert devices == [{"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}]
+    assert "deploy" not in services["worker-cpu"]
+
+
+def test_every_long_running_part_says_whether_it_is_healthy(services: dict[str, Document]) -> None:
+    lasting = [service for service in services.values() if service["restart"] == "unless-stopped"]
+
+    assert len(lasting) == 4
+    assert all("healthcheck" in service for service in lasting)
+
+
+def test_ports_are_on_loopback_only(services: dict[str, Document]) -> None:
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+
+    assert len(ports) == 2
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_every_volume_is_named(compose: Document, services: dict[str, Document]) -> None:
+    mounted = {volume.split(":")[0] for service in services.values() for volume in service.get("volumes", [])}
+
+    assert mounted == set(compose["volumes"])
+
+
+def test_no_password_has_a_default(compose: Document) -> None:
+    variables = re.findall(r"\$\{(\w+)([^}]*)\}", str(compose))
+    secrets = [(name, rest) for name, rest in variables if name.endswith("PASSWORD")]
+
+    assert {name for name, _ in secrets} == {"LORADEX_POSTGRES_PASSWORD", "LORADEX_REDIS_PASSWORD"}
+    assert all(rest.startswith(":?") for _, rest in secrets)
+
+
+def test_no_password_stands_in_a_command(services: dict[str, Document]) -> None:
+    for service in services.values():
+        assert "PASSWORD" not in str(service.get("command", "")) + str(service.get("healthcheck", ""))
+
+
+def test_the_image_is_built_in_stages_and_runs_as_nobody_special() -> None:
+    lines = (REPOSITORY / "Dockerfile").read_text().splitlines()
+    stages = [line for line in lines if line.startswith("FROM ")]
+    users = [line for line in lines if line.startswith("USER ")]
+
+    assert len(stages) == 2
+    assert users == ["USER 10001:10001"]
+    assert lines.index(users[0]) > lines.index(stages[-1])
+
+
+def test_the_image_is_made_of_directories_that_exist() -> None:
+    text = (REPOSITORY / "Dockerfile").read_text()
+    copied = [
+        name for line in re.findall(r"^COPY (?!--)(.+) \S+$", text, re.MULTILINE) for name in line.split()
+    ]
+    allowed = {
+        line[1:] for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line.startswith("!")
+    }
+
+    assert set(copied) == allowed
+    assert [name for name in copied if not (REPOSITORY / name).exists()] == []
+
+
+def test_ci_runs_the_one_test_command() -> None:
+    path = REPOSITORY / ".ci" / "run"
+
+    assert path.stat().st_mode & 0o111
+    assert path.read_text().splitlines()[-1] == "CI=true exec make test"
+
+
+def test_make_says_what_there_is() -> None:
+    shown = subprocess.run(
+        ["make", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout
+
+    targets = [line.split()[1] for line in shown.splitlines()]
+    assert targets == ["help", "setup", "demo", "test", "lint", "format", "bench", "faults"]
+
+
+def test_everything_the_project_needs_has_one_exact_version(project: Document, exact: dict[str, str]) -> None:
+    wanted = [
+        *project["dependencies"],
+        *(one for group in project["optional-dependencies"].values() for one in group),
+    ]
+    requirements = [Requirement(one) for one in wanted]
+
+    missing = [str(one) for one in requirements if canonicalize_name(one.name) not in exact]
+    outside = [
+        str(one) for one in requirements if not one.specifier.contains(exact[canonicalize_name(one.name)])
+    ]
+    assert (missing, outside) == ([], [])
+
+
+def test_torch_is_pinned_without_saying_which_build(exact: dict[str, str]) -> None:
+    assert exact["torch"] == "2.13.0"
+    assert not any("+" in version for version in exact.values())
+
+
+def test_what_is_tested_is_what_is_pinned(project: Document, exact: dict[str, str]) -> None:
+    groups = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *groups["worker"], *groups["embedded"], *groups["dev"]]
+    names = [canonicalize_name(Requirement(one).name) for one in wanted]
+    installed = {name: importlib.metadata.version(name).split("+")[0] for name in names}
+
+    assert installed == {name: exact[name] for name in names}
