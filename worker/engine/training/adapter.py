@@ -16,7 +16,7 @@ PACKAGES = ("torch", "transformers", "peft", "tokenizers", "safetensors")
 
 
 def write(model: Any, card: dict[str, Any], directory: Path) -> None:
-    """Write `adapter_config.json`, `adapter_model.safetensors` (bf16) and `card.json`; an older one is replaced."""
+    """Write `adapter_config.json`, `adapter_model.safetensors` in bf16 and `card.json`, for older ones."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     temporary = directory.with_name(f".{directory.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)

@@ -1,8 +1,8 @@
 """Rows as the model sees them in training and scoring: one prompt, and its possible answers as branches.
 
-The answers of a row share the prompt's forward pass: they lie behind one another in one sequence, each sees the
-prompt and itself only, and each starts at the position after the prompt. Log-likelihoods are those of separate
-sequences, at a fraction of the tokens.
+The answers of a row share the prompt's forward pass: they lie behind one another in one sequence, each
+sees the prompt and itself only, and each starts at the position after the prompt. Log-likelihoods are those
+of separate sequences, at a fraction of the tokens.
 """
 
 from collections.abc import Sequence
@@ -98,11 +98,11 @@ def collate(rows: Sequence[Branches], pad: int, device: torch.device) -> Batch:
 class BranchScorer:
     """Log-likelihoods of answers under a causal language model.
 
-    Logits are computed at the answers' positions only, in fp32: in bf16 they are 0.1 apart, and choices would tie.
+    Logits are computed at the answers' positions only, in fp32: bf16 puts 0.1 between them, and choices tie.
     """
 
     def __init__(self, model: Any, pad: int) -> None:
-        """Wrap a Hugging Face causal LM (PEFT-wrapped layers included) whose head is a plain `lm_head`."""
+        """Wrap a Hugging Face causal LM, its layers wrapped by PEFT or not; its head is a plain `lm_head`."""
         self._decoder: nn.Module = model.get_decoder()
         self._head: Tensor = model.lm_head.weight.detach().float()
         self._pad = pad

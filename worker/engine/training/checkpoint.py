@@ -1,6 +1,9 @@
-"""A training run's memory on disk: written whole or not at all, so that a kill at any moment loses few steps."""
+"""A training run's memory on disk: written whole or not at all, so that a kill loses few steps."""
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,3 +77,21 @@ def load(directory: Path, fingerprint: str) -> Progress:
 def discard(directory: Path) -> None:
     """Forget the run."""
     (directory / NAME).unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Be the only process that trains into this directory; the lock dies with the process.
+
+    Raises:
+        TrainingDataError: Another process does.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TrainingDataError(
+                f"another process trains into {directory}; wait for it or stop it"
+            ) from None
+        yield

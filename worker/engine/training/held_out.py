@@ -21,8 +21,8 @@ class HeldOut:
     """One measurement.
 
     Attributes:
-        accuracy: Share of rows whose best branch is the right one; of open questions, the share of exact matches,
-            or None where nothing was generated.
+        accuracy: Share of rows whose best branch is the right one; of open questions, the share of exact
+            matches, or None where nothing was generated.
         loss: Mean cross-entropy of the right branch among the branches; of open questions, mean negative
             log-likelihood a token.
         rows: Rows measured.
@@ -61,8 +61,8 @@ def measure(rows: Sequence[TaskRow], score: BranchScorer, *, open_ended: bool) -
 
 def branch_scores(sums: Tensor, rows: Sequence[TaskRow]) -> list[Tensor]:
     """Per row the normalised log-likelihood of each of its branches."""
-    parts = sums.split([len(row.branches.answers) for row in rows])
-    return [part / part.new_tensor(row.divisors) for part, row in zip(parts, rows, strict=True)]
+    parts = torch.split(sums, [len(row.branches.answers) for row in rows])
+    return [part * part.new_tensor(row.shares) for part, row in zip(parts, rows, strict=True)]
 
 
 def batches(rows: Sequence[TaskRow]) -> list[list[TaskRow]]:

@@ -1,4 +1,4 @@
-"""The training loop: seeded order, one step after another, a checkpoint now and then, the best factors kept."""
+"""The training loop: seeded order, a checkpoint now and then, the best factors kept."""
 
 import math
 import random
@@ -15,8 +15,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from worker.engine.training import checkpoint
-from worker.engine.training.branches import BranchScorer
-from worker.engine.training.checkpoint import Progress
+from worker.engine.training.branches import Branches, BranchScorer
 from worker.engine.training.held_out import HeldOut, branch_scores, measure
 from worker.engine.training.rows import TaskRow
 from worker.engine.training.settings import TrainingSettings
@@ -87,18 +86,22 @@ def learning_rate(step: int, steps: int, settings: TrainingSettings) -> float:
     return settings.learning_rate * (1 - 0.95 * (step - warm) / max(1, steps - warm))
 
 
+def _read(row: TaskRow, loss: str) -> Branches:
+    return row.ending if loss == "answer" else row.branches
+
+
 def batch_loss(rows: Sequence[TaskRow], score: BranchScorer, kind: str) -> Tensor:
     """Mean loss of a batch, natural log.
 
-    `answer`: −log p of the right answer and the end of text, a token. `ranking`: cross-entropy of the right branch
-    among the normalised branches plus `ANSWER_SHARE` times −log p a token of the right branch.
+    `answer`: -log p of the right answer and the end of text, a token. `ranking`: cross-entropy of the right
+    branch among the normalised branches plus `ANSWER_SHARE` times its -log p a token.
     """
     if kind == "answer":
         sums = score([row.ending for row in rows])
         return -sums.sum() / sum(len(row.ending.answers[0]) for row in rows)
     losses = []
     sums = score([row.branches for row in rows])
-    parts = sums.split([len(row.branches.answers) for row in rows])
+    parts = torch.split(sums, [len(row.branches.answers) for row in rows])
     for row, values, part in zip(rows, branch_scores(sums, rows), parts, strict=True):
         right = len(row.branches.answers[row.label])
         losses.append(-values.log_softmax(0)[row.label] - ANSWER_SHARE * part[row.label] / right)
@@ -112,6 +115,7 @@ class Trainer:
         self,
         model: Any,
         score: BranchScorer,
+        *,
         training: Sequence[TaskRow],
         held_out: Sequence[TaskRow],
         settings: TrainingSettings,
@@ -131,12 +135,12 @@ class Trainer:
         self._directory = directory
         self._clock = clock
         self._on_cpu = next(model.parameters()).device.type == "cpu"
-        self._open = not training[0].divisors[1:]
+        self._open = not training[0].shares[1:]
         self._parameters = {name: value for name, value in model.named_parameters() if value.requires_grad}
         self._optimizer = torch.optim.AdamW(
             self._parameters.values(), lr=settings.learning_rate, weight_decay=0.0
         )
-        self._steps = order(len(training), [row.branches.tokens for row in training], settings)
+        self._steps = order(len(training), [_read(row, settings.loss).tokens for row in training], settings)
         hashes = [row.sha256 for row in (*training, *held_out)]
         self.progress = checkpoint.load(directory, settings.fingerprint(hashes))
         if self.progress.step:
@@ -151,6 +155,12 @@ class Trainer:
     def steps(self) -> int:
         """Steps of the whole run."""
         return len(self._steps)
+
+    @property
+    def best(self) -> HeldOut:
+        """The best measurement so far; there is one after the first."""
+        entry = next(entry for entry in self.progress.history if entry["step"] == self.progress.best_step)
+        return HeldOut(entry["accuracy"], entry["loss"] or 0.0, len(self._held_out))
 
     def measure(self) -> HeldOut:
         """The held-out rows under the factors as they are now."""
@@ -187,8 +197,7 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self._parameters.values(), self._settings.clip)
         self._optimizer.step()
         self.progress.step += 1
-        shown = [row.ending if self._settings.loss == "answer" else row.branches for row in rows]
-        self.progress.tokens += sum(row.tokens for row in shown)
+        self.progress.tokens += sum(_read(row, self._settings.loss).tokens for row in rows)
         return float(loss.detach())
 
     def _keep_best(self) -> HeldOut:

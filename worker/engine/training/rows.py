@@ -1,18 +1,18 @@
 """From a task's example file to token rows: the held-out tenth, rendering, hashes."""
 
-import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from db.errors import TrainingDataError
 from library.cards import Normalization, TaskCard
 from library.examples import Example, load_examples
+from library.rendered import example_sha256
+from worker.engine.choose import normalised
+from worker.engine.text import Text
 from worker.engine.training.branches import Branches
 
-FRAME = "{prompt}\nAnswer:"
 MIN_EXAMPLES = 20
 
 
@@ -23,10 +23,8 @@ class TaskRow:
     Attributes:
         id: Source reference.
         sha256: Hash of the uncut prompt and the answer, as in the `examples` table.
-        prompt: Framed prompt.
-        target: Right answer.
         branches: Prompt and what is ranked, or the right answer alone for an open question.
-        divisors: What each branch's log-likelihood is divided by.
+        shares: What each branch's log-likelihood is multiplied by to be the score `choose` ranks.
         label: Index of the right branch.
         ending: Prompt and right answer with the end-of-text token.
         accepted: Accepted answers of an open question.
@@ -34,10 +32,8 @@ class TaskRow:
 
     id: str
     sha256: str
-    prompt: str
-    target: str
     branches: Branches
-    divisors: tuple[float, ...]
+    shares: tuple[float, ...]
     label: int
     ending: Branches
     accepted: tuple[str, ...]
@@ -85,36 +81,34 @@ def read_task(directory: Path, card: TaskCard, seed: int) -> tuple[list[Example]
     return split_held_out(load_examples(training_file(directory, card.name), {card.name}), seed)
 
 
-def tokenise(example: Example, card: TaskCard, tokenizer: Any, frame: str = FRAME) -> TaskRow:
-    """Render one example within the card's prompt limit and turn it into token ids."""
+def tokenise(example: Example, card: TaskCard, text: Text, end: int, frame: str) -> TaskRow:
+    """Render one example within the card's prompt limit and turn it into token ids.
 
-    def ids(text: str) -> tuple[int, ...]:
-        return tuple(tokenizer(text, add_special_tokens=False).input_ids)
+    Args:
+        example: The example.
+        card: Its task.
+        text: The base model's tokenizer, as answering uses it.
+        end: Token that ends a text.
+        frame: The base model's frame.
 
-    plain = card.render_within(example.fields, lambda text: len(ids(text)), card.max_prompt_tokens)
-    prompt = frame.format(prompt=plain)
+    Raises:
+        TaskCardError: The example does not fit the card.
+    """
+    plain = card.render_within(example.fields, lambda part: len(text.prompt(part)), card.max_prompt_tokens)
     target = card.target(example)
     choices = card.answer_choices(example) or [target]
-    answers = tuple(ids(f" {choice}") for choice in choices)
+    answers = tuple(text.answer(choice) for choice in choices)
     kind: Normalization = card.choices.normalization if card.choices else "tokens"
-    context = ids(prompt)
+    context = tuple(text.prompt(frame.format(prompt=plain)))
+    shares = (
+        normalised(1.0, choice, len(answer), kind) for choice, answer in zip(choices, answers, strict=True)
+    )
     return TaskRow(
         id=example.id,
-        sha256=hashlib.sha256(f"{card.render(example.fields)}\x1f{target}".encode()).hexdigest(),
-        prompt=prompt,
-        target=target,
+        sha256=example_sha256(card.render(example.fields), target),
         branches=Branches(context, answers),
-        divisors=tuple(
-            divisor(choice, len(answer), kind) for choice, answer in zip(choices, answers, strict=True)
-        ),
+        shares=tuple(shares),
         label=example.label or 0,
-        ending=Branches(context, ((*ids(f" {target}"), tokenizer.eos_token_id),)),
+        ending=Branches(context, ((*text.answer(target), end),)),
         accepted=tuple(example.answers),
     )
-
-
-def divisor(choice: str, tokens: int, normalization: Normalization) -> float:
-    """What the log-likelihood of ` {choice}` is divided by; bytes count the leading space."""
-    if normalization == "tokens":
-        return float(tokens)
-    return float(len(choice.encode()) + 1) if normalization == "bytes" else 1.0

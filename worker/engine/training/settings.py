@@ -24,11 +24,11 @@ class TrainingSettings:
         held_out_rows: Held-out examples measured at most.
         loss: See the task card.
         clip: Largest norm of the gradient.
-        evaluations: Times the held-out rows are measured during the training, the last after the last step.
+        evaluations: Times the held-out rows are measured in the training, the last after the last step.
         patience: Measurements without a new best one after which the training stops.
         checkpoint_steps: Steps between two checkpoints.
-        seed: Of the split, the order and the factors' start. One seed for a library: all its adapters start from
-            the same A, which keeps merged factors coherent.
+        seed: Of the split, the order and the factors' start. One seed for a library: all its adapters start
+            from the same A, which keeps merged factors coherent.
         dtype: Numbers the frozen base model computes in; the factors train in fp32 and are saved in bf16.
     """
 

@@ -1,0 +1,151 @@
+"""One task's run from its file to its adapter."""
+
+import hashlib
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from library.cards import TaskCard
+from worker.engine.load import load_model
+from worker.engine.text import Text
+from worker.engine.training import adapter, checkpoint
+from worker.engine.training.branches import BranchScorer
+from worker.engine.training.held_out import HeldOut, generated_exact_match, measure
+from worker.engine.training.loop import Step, Trainer, wrap
+from worker.engine.training.rows import TaskRow, read_task, tokenise, training_file
+from worker.engine.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Base:
+    """The model that is adapted.
+
+    Attributes:
+        name: As adapters and the database name it.
+        path: Where it lies, in Hugging Face form.
+        frame: Template around every prompt.
+    """
+
+    name: str
+    path: Path
+    frame: str
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run that starts or goes on: steps done of steps, and the base model on the held-out rows."""
+
+    task: str
+    step: int
+    steps: int
+    before: HeldOut
+
+
+Watch = Callable[[Begun | Step], None]
+
+
+def device_of(name: str) -> torch.device:
+    """The device of that name; `auto` is the GPU where there is one."""
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+
+
+def train_task(
+    card: TaskCard,
+    data: Path,
+    out: Path,
+    *,
+    base: Base,
+    device: torch.device,
+    settings: TrainingSettings,
+    restart: bool,
+    watch: Watch,
+) -> dict[str, Any]:
+    """Train one task's adapter into `out/TASK`; the document of its `card.json`.
+
+    A killed run goes on from `out/checkpoints/TASK`.
+
+    Raises:
+        TrainingDataError: No training data, a test file, too few rows, a checkpoint of another run, or
+            another process trains this task.
+        ExampleFileError: A line of the training file is refused.
+    """
+    directory = out / "checkpoints" / card.name
+    with checkpoint.alone(directory):
+        if restart:
+            checkpoint.discard(directory)
+        examples, held_out_examples = read_task(data, card, settings.seed)
+        dtype = torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32
+        model, tokenizer = load_model(base.path, device, dtype)
+        text = Text(tokenizer)
+
+        def rows(chosen: Sequence[Any]) -> list[TaskRow]:
+            return [tokenise(example, card, text, tokenizer.eos_token_id, base.frame) for example in chosen]
+
+        training = rows(examples[: settings.max_examples])
+        held_out = rows(held_out_examples[: settings.held_out_rows])
+        model.name_or_path = base.name
+        tuned = wrap(model, settings, base.name)
+        score = BranchScorer(model, tokenizer.eos_token_id)
+
+        def held_out_accuracy(measured: HeldOut) -> HeldOut:
+            if card.choices is not None:
+                return measured
+            return HeldOut(generated_exact_match(tuned, tokenizer, held_out), measured.loss, measured.rows)
+
+        # Fresh factors have B = 0: this is the base model.
+        before = held_out_accuracy(measure(held_out, score, open_ended=card.choices is None))
+        trainer = Trainer(
+            tuned, score, training=training, held_out=held_out, settings=settings, directory=directory
+        )
+        watch(Begun(card.name, trainer.progress.step, trainer.steps, before))
+        for step in trainer.run():
+            watch(step)
+        after = held_out_accuracy(trainer.best)
+        document = {
+            "task": card.name,
+            "base_model": base.name,
+            "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "data": _data(training_file(data, card.name), training, held_out),
+            "prompt": card.prompt,
+            "frame": base.frame,
+            "max_prompt_tokens": card.max_prompt_tokens,
+            "choices": card.choices.model_dump() if card.choices else None,
+            "settings": asdict(settings),
+            "steps": trainer.steps,
+            "best_step": trainer.progress.best_step,
+            "tokens": trainer.progress.tokens,
+            "minutes": round(trainer.progress.seconds / 60, 2),
+            "held_out": {
+                "rows": before.rows,
+                "metric": card.metric,
+                "accuracy_before": before.accuracy,
+                "accuracy_after": after.accuracy,
+                "loss_before": before.loss,
+                "loss_after": after.loss,
+                "history": trainer.progress.history,
+            },
+            "versions": adapter.versions(),
+            "hardware": adapter.hardware(device),
+        }
+        with warnings.catch_warnings():
+            # PEFT looks for the base model's config to see whether the vocabulary grew; ours never does.
+            warnings.filterwarnings("ignore", message="Could not find a config file")
+            adapter.write(tuned, document, out / card.name)
+        checkpoint.discard(directory)
+        return document
+
+
+def _data(path: Path, training: Sequence[TaskRow], held_out: Sequence[TaskRow]) -> dict[str, Any]:
+    return {
+        "file": path.name,
+        "file_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "training_rows": len(training),
+        "held_out_rows": len(held_out),
+        "training": {row.id: row.sha256 for row in training},
+        "held_out": {row.id: row.sha256 for row in held_out},
+    }
