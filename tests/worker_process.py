@@ -40,8 +40,6 @@ class WorkerProcess:
         wanted = {
             "HOME": str(self.home),
             "READY_FILE": str(self.ready_file),
-            "BASE_MODEL": "tiny",
-            "ENCODER": "tiny-encoder",
             "DEVICE": "cpu",
             "THREADS": "1",
             **self.settings,

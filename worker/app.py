@@ -1,6 +1,7 @@
 """The worker's composition root: everything is made here once, and handed on."""
 
 import os
+import secrets
 import socket
 import threading
 from datetime import timedelta
@@ -18,7 +19,7 @@ from worker.leases import Leases
 from worker.logs import log_as_json
 from worker.ready import Ready
 from worker.settings import WorkerSettings
-from worker.station import Station, library_versions
+from worker.station import Station, introduce, library_versions
 from worker.sweep import Sweep
 
 
@@ -26,30 +27,40 @@ def serve(settings: WorkerSettings) -> None:
     """Answer jobs until SIGTERM or Ctrl-C."""
     log_as_json(settings.log_level)
     database_url, redis_url = addresses(settings)
-    worker = f"{socket.gethostname()}:{os.getpid()}"
+    worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     model = settings.base_model_path or shipped_model(settings.home / "cache" / "models")
     engine = Engine.load(model, settings.device, settings.dtype, settings.bank_bytes, settings.threads)
     encoder = Encoder.load(settings.encoder_path, engine.device.type)
 
     def jobs() -> Jobs:
         lease = timedelta(seconds=settings.lease_seconds)
-        return Jobs(database_url, worker, lease=lease, max_attempts=settings.max_attempts, patience=lease)
+        return Jobs(
+            database_url,
+            worker,
+            base_model=settings.base_model,
+            encoder=settings.encoder,
+            lease=lease,
+            max_attempts=settings.max_attempts,
+            patience=lease,
+        )
 
     answering_jobs, lease_jobs = jobs(), jobs()
-    station = Station(
-        worker=worker,
-        base_model=settings.base_model,
-        base_model_revision=model_revision(model),
-        encoder=settings.encoder,
-        encoder_revision=encoder.revision,
-        dimensions=encoder.dimensions,
-        context_length=engine.context_length,
-        frame=settings.frame,
-        device=engine.device.type,
-        dtype=engine.dtype,
-        versions=library_versions(),
+    station = introduce(
+        database_url,
+        Station(
+            worker=worker,
+            base_model=settings.base_model,
+            base_model_revision=model_revision(model),
+            encoder=settings.encoder,
+            encoder_revision=encoder.revision,
+            dimensions=encoder.dimensions,
+            context_length=engine.context_length,
+            frame=settings.frame,
+            device=engine.device.type,
+            dtype=engine.dtype,
+            versions=library_versions(),
+        ),
     )
-    answering_jobs.introduce(station)
     stop = threading.Event()
     answering = Answering(
         answering_jobs,

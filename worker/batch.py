@@ -95,17 +95,20 @@ class Answering:
         """Answer batch after batch until nothing waits or the worker is told to stop.
 
         With `wait` false it does nothing while another thread answers: that one sees everything that waits now.
-        An outage is logged, not raised: the jobs are in Postgres, and the next bell or sweep finds them.
+        What goes wrong is logged, not raised: the jobs are in Postgres, and the next bell or sweep finds them.
         """
         if not self._turn.acquire(blocking=wait):
             return
         try:
             self._stop.wait(self._limits.linger)
-            while not self._stop.is_set() and (batch := self._jobs.claim(self._limits.rows)):
+            while not self._stop.is_set() and (claimed := self._jobs.claim(self._limits.rows)):
+                batch = self._without_company(claimed)
                 with self._leases.kept(batch):
                     self.answer_batch(batch)
         except LoradexError as error:
             self._log.warning("bell.unanswered", reason=str(error))
+        except Exception:
+            self._log.exception("bell.failed")
         finally:
             self._turn.release()
 
@@ -142,7 +145,6 @@ class Answering:
 
     def _prepared(self, one: Routed) -> Prepared:
         job = one.job
-        self._station.require(job)
         recipe = recipe_of(job.method, job.density, self._station.dtype, one.routing["mixture"])
         row = Row(
             prompt_text=self._station.framed(job.prompt),
@@ -200,7 +202,20 @@ class Answering:
         except LeaseLostError:
             self._log.warning("job.fenced_off", job=str(job.id), attempt=job.attempt)
 
+    def _without_company(self, claimed: Sequence[Job]) -> Sequence[Job]:
+        """The batch to answer: a job that was lost before is answered alone, the others go back.
+
+        If it is the job that kills its worker, it takes nobody along.
+        """
+        suspect = next((job for job in claimed if job.losses > 0), None)
+        if suspect is None:
+            return claimed
+        self._give_back(Claimed(job) for job in claimed if job is not suspect)
+        return [suspect]
+
     def _give_back(self, left: Iterable[Claimed]) -> None:
         jobs = [one.job for one in left]
+        if not jobs:
+            return
         self._jobs.release(jobs)
         self._log.info("batch.given_back", jobs=len(jobs))

@@ -23,13 +23,16 @@ Document = Mapping[str, Any]
 CLAIM: LiteralString = """
     select id, kind, prompt, choices, base_model, encoder, method, density, normalization, max_new_tokens,
            sampling_temperature, sampling_top_p, seed, attempt,
-           extract(epoch from started_at - created_at)::float8 * 1000 as waited_ms
-    from loradex.claim_jobs(%s, %s, %s, %s)"""
+           attempt - releases - 1 as losses, extract(epoch from started_at - created_at)::float8 * 1000 as waited_ms
+    from loradex.claim_jobs(%s, %s, %s, %s, only_base_model => %s, only_encoder => %s)"""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A claimed job: the columns of `loradex.jobs` that a worker needs."""
+    """A claimed job: the columns of `loradex.jobs` that a worker needs.
+
+    `losses` counts the attempts whose worker died or went silent; `waited_ms` is from acceptance to this claim.
+    """
 
     id: UUID
     kind: Literal["generate", "choose"]
@@ -45,6 +48,7 @@ class Job:
     sampling_top_p: float
     seed: int | None
     attempt: int
+    losses: int
     waited_ms: float
 
 
@@ -56,19 +60,33 @@ class Jobs:
     """
 
     def __init__(
-        self, url: str, worker: str, *, lease: timedelta, max_attempts: int, patience: timedelta
+        self,
+        url: str,
+        worker: str,
+        *,
+        base_model: str,
+        encoder: str,
+        lease: timedelta,
+        max_attempts: int,
+        patience: timedelta,
     ) -> None:
         self._url = url
         self._connection: psycopg.Connection[Any] | None = None
+        self._base_model = base_model
+        self._encoder = encoder
+        self._max_attempts = max_attempts
+        self._patience = patience
         self.worker = worker
         self.lease = lease
-        self.max_attempts = max_attempts
-        self._patience = patience
 
     def claim(self, rows: int) -> list[Job]:
-        """Take up to `rows` waiting jobs under a lease; jobs out of attempts become failed on the way."""
+        """Take up to `rows` waiting jobs for this base model and encoder under a lease.
+
+        Jobs out of attempts become failed on the way.
+        """
+        values = (self.worker, rows, self.lease, self._max_attempts, self._base_model, self._encoder)
         with self._session() as connection, connection.cursor(row_factory=class_row(Job)) as cursor:
-            return cursor.execute(CLAIM, (self.worker, rows, self.lease, self.max_attempts)).fetchall()
+            return cursor.execute(CLAIM, values).fetchall()
 
     def route(self, jobs: Sequence[Job], queries: Sequence[Vector]) -> list[Document]:
         """What Postgres decides for each job, in the jobs' order: one statement for all of them.

@@ -1,12 +1,12 @@
 """What is the same for every answer of one worker: its model, its numbers, its programs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 
-from db.errors import UnknownNameError
-from worker.jobs import Job
+from db.errors import InvalidArgumentError
+from db.session import connect, translated
 
 RECORDED_VERSIONS = ("loradex", "torch", "transformers", "numpy", "celery")
 
@@ -31,14 +31,47 @@ class Station:
         """The text the base model reads."""
         return self.frame.replace("{prompt}", prompt)
 
-    def require(self, job: Job) -> None:
-        """Refuse a job that asks for another base model or encoder than this worker's."""
-        if (job.base_model, job.encoder) != (self.base_model, self.encoder):
-            raise UnknownNameError(
-                f"the job asks for {job.base_model} with {job.encoder}, but the running worker has "
-                f"{self.base_model} with {self.encoder}; start a worker with LORADEX_BASE_MODEL={job.base_model} "
-                f"and LORADEX_ENCODER={job.encoder}"
+
+def introduce(url: str, station: Station) -> Station:
+    """Make sure the database knows this base model and encoder; the station with the frame the database has.
+
+    Only what is absent is registered, so a worker that may not register can serve what an administrator did.
+
+    Raises:
+        InvalidArgumentError: The database has another revision under one of the names.
+        PermissionRefusedError: Something is absent and this user may not register it.
+    """
+    with translated(), connect(url) as connection:
+        model = connection.execute(
+            "select revision, frame from loradex.base_models where name = %s", (station.base_model,)
+        ).fetchone()
+        if model is None:
+            connection.execute(
+                "select loradex.register_base_model(%s, %s, %s, %s)",
+                (station.base_model, station.base_model_revision, station.context_length, station.frame),
             )
+        else:
+            _same(station.base_model, station.base_model_revision, str(model[0]))
+            station = replace(station, frame=str(model[1]))
+        encoder = connection.execute(
+            "select revision from loradex.encoders where name = %s", (station.encoder,)
+        ).fetchone()
+        if encoder is None:
+            connection.execute(
+                "select loradex.register_encoder(%s, %s, %s)",
+                (station.encoder, station.encoder_revision, station.dimensions),
+            )
+        else:
+            _same(station.encoder, station.encoder_revision, str(encoder[0]))
+    return station
+
+
+def _same(name: str, loaded: str, known: str) -> None:
+    if loaded != known:
+        raise InvalidArgumentError(
+            f"{name} was loaded at revision {loaded}, and the database knows {known} by that name; load that one, or "
+            "give this one a name of its own (LORADEX_BASE_MODEL, LORADEX_ENCODER)"
+        )
 
 
 def library_versions() -> dict[str, str]:

@@ -3,8 +3,6 @@
 import threading
 from types import TracebackType
 
-import structlog
-
 from worker.batch import Answering
 
 
@@ -19,7 +17,6 @@ class Sweep:
         self._seconds = seconds
         self._stop = stop
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
-        self._log = structlog.get_logger("sweep")
 
     def __enter__(self) -> "Sweep":
         self._thread.start()
@@ -33,7 +30,4 @@ class Sweep:
 
     def _run(self) -> None:
         while not self._stop.wait(self._seconds):
-            try:
-                self._answering.bell(wait=False)
-            except Exception:
-                self._log.exception("sweep.failed")
+            self._answering.bell(wait=False)

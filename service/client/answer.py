@@ -1,0 +1,66 @@
+"""An answer with the provenance that a program needs."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import UUID
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a job was answered, and from what.
+
+    Attributes:
+        answer_id: Its id, for `explain`, `replay` and SQL.
+        job_id: The job it answers.
+        text: The generated text, or the choice that won.
+        choice: The choice that won; None where text was generated.
+        choices: The choices in the order given, or None.
+        scores: Normalised log-likelihood of each choice, natural log, or None.
+        method: How the adapters were mixed.
+        mixture: The adapters, heaviest first: rank, adapter_id, adapter, version, task, sha256, uri,
+            weight, update_norm.
+        neighbours: The nearest examples: rank, example_id, source_ref, task, similarity (cosine), and where the
+            library holds them prompt and target.
+        distribution: Every task the neighbours voted for: rank, task, neighbours, best_similarity, probability,
+            weight, in_nucleus.
+        timings: Milliseconds of every stage.
+        chain_hash: Its link in the audit chain, hex.
+    """
+
+    answer_id: UUID
+    job_id: UUID
+    text: str
+    choice: str | None
+    choices: tuple[str, ...] | None
+    scores: tuple[float, ...] | None
+    method: str
+    mixture: tuple[Mapping[str, Any], ...]
+    neighbours: tuple[Mapping[str, Any], ...]
+    distribution: tuple[Mapping[str, Any], ...]
+    timings: Mapping[str, float]
+    chain_hash: str
+
+    @classmethod
+    def of(cls, explained: Mapping[str, Any]) -> "Answer":
+        """The answer in a document of `loradex.explain`."""
+        generation, chain = explained["generation"], explained["chain"]
+        choices, scores = generation.get("choices"), explained["scores"]
+        return cls(
+            answer_id=UUID(explained["answer_id"]),
+            job_id=UUID(explained["job_id"]),
+            text=explained["text"],
+            choice=explained["choice"],
+            choices=None if choices is None else tuple(choices),
+            scores=None if scores is None else tuple(scores),
+            method=explained["method"],
+            mixture=tuple(explained["mixture"]),
+            neighbours=tuple(explained["neighbours"]),
+            distribution=tuple(explained["distribution"]),
+            timings=explained["timings"],
+            chain_hash=chain["chain_hash"],
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The answer as JSON can carry it."""
+        return {**asdict(self), "answer_id": str(self.answer_id), "job_id": str(self.job_id)}

@@ -1,0 +1,170 @@
+"""The `replay` program: answers once more from their stored facts, and compares."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import UUID
+
+from db.embedded.addresses import database_address
+from db.errors import InvalidArgumentError, LoradexError, UnknownAnswerError
+from db.session import connect, translated
+from library.adapter_roots import AdapterRoots
+from worker.engine.engine import Engine
+from worker.engine.load import model_revision, shipped_model
+from worker.engine.recipe import Recipe
+from worker.engine.rows import Row, RowFailure, RowResult
+from worker.recipes import recipe_of
+from worker.settings import WorkerSettings
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first token that came out otherwise; None stands for the end of the text.
+
+    `margin` is how much likelier the replayed token is than the stored one, natural log; None where one is missing.
+    """
+
+    position: int
+    stored: int | None
+    replayed: int | None
+    margin: float | None
+
+
+@dataclass(frozen=True)
+class Replay:
+    """How an answer compares with its replay.
+
+    Attributes:
+        same: The recipe and every token are the same.
+        recipe_same: The recipe rebuilt from the stored facts has the stored hash.
+        score_difference: The greatest difference of a choice's score, or None.
+        difference: The first token that differs, or None.
+        problem: Why it could not be replayed, or None.
+    """
+
+    answer_id: str
+    same: bool
+    recipe_same: bool
+    tokens: int
+    score_difference: float | None
+    difference: Difference | None
+    problem: str | None
+
+
+def replay(settings: WorkerSettings, answers: Sequence[str], sample: int, seed: int) -> int:
+    """Print one JSON object a line for each answer; the exit code, 1 if one is not the same."""
+    try:
+        documents = _documents(database_address(settings), answers, sample, seed)
+        replays = _replayed(settings, documents)
+    except LoradexError as error:
+        sys.stderr.write(f"loradex: {error}\n")
+        return error.exit_code
+    for one in replays:
+        sys.stdout.write(json.dumps(asdict(one)) + "\n")
+    return 0 if all(one.same for one in replays) else 1
+
+
+def _documents(url: str, answers: Sequence[str], sample: int, seed: int) -> list[dict[str, Any]]:
+    if not answers and sample < 1:
+        raise InvalidArgumentError("name an answer, or draw some with --sample N")
+    with translated(), connect(url) as connection:
+        ids = [_id(answer) for answer in answers]
+        if sample > 0:
+            drawn = connection.execute(
+                "select id from loradex.answers order by md5(id::text || %s::text) limit %s", (seed, sample)
+            ).fetchall()
+            ids += [UUID(str(row[0])) for row in drawn]
+        rows = connection.execute("select loradex.explain(a.id) from unnest(%s::uuid[]) as a (id)", (ids,)).fetchall()
+    return [_document(row[0]) for row in rows]
+
+
+def _replayed(settings: WorkerSettings, documents: Sequence[dict[str, Any]]) -> list[Replay]:
+    model = settings.base_model_path or shipped_model(settings.home / "cache" / "models")
+    revision = model_revision(model)
+    roots = AdapterRoots.of(settings.adapter_roots, settings.home)
+    engines: dict[str, Engine] = {}
+    replays = []
+    for document in documents:
+        dtype = document["merge"]["dtype"]
+        try:
+            if document["base_model_revision"] != revision:
+                raise InvalidArgumentError(
+                    f"it was answered by {document['base_model']} at revision {document['base_model_revision']}, and "
+                    f"the model at hand is {revision}; set LORADEX_BASE_MODEL_PATH"
+                )
+            if dtype not in engines:
+                engines[dtype] = Engine.load(model, settings.device, dtype, settings.bank_bytes, settings.threads)
+            replays.append(_compared(engines[dtype], roots, document))
+        except LoradexError as error:
+            replays.append(Replay(document["answer_id"], False, False, 0, None, None, str(error)))
+    return replays
+
+
+def _compared(engine: Engine, roots: AdapterRoots, document: Mapping[str, Any]) -> Replay:
+    """Rebuild recipe and row; the bank checks each adapter's content hash when it reads the files."""
+    merge, mixture = document["merge"], document["mixture"]
+    recipe = recipe_of(merge["method"], merge["density"], merge["dtype"], mixture)
+    row = _row(document, recipe)
+    engine.bank.ensure({part["sha256"]: roots.locate(part["uri"]) for part in mixture})
+    result = engine.answer([row])[0]
+    if isinstance(result, RowFailure):
+        return Replay(document["answer_id"], False, False, 0, None, None, f"{result.code}: {result.message}")
+    recipe_same = recipe.hash == merge["recipe_hash"]
+    difference = _difference(engine, row, document["token_ids"], result)
+    return Replay(
+        answer_id=document["answer_id"],
+        same=recipe_same and difference is None,
+        recipe_same=recipe_same,
+        tokens=len(result.token_ids),
+        score_difference=_score_difference(document["scores"], result),
+        difference=difference,
+        problem=None if recipe_same else "the stored recipe hash does not fit the stored components",
+    )
+
+
+def _row(document: Mapping[str, Any], recipe: Recipe) -> Row:
+    told = document["generation"]
+    return Row(
+        prompt_text=told["frame"].replace("{prompt}", document["prompt"]),
+        recipe=recipe,
+        kind=told["kind"],
+        choices=tuple(told["choices"] or ()),
+        normalization=told["normalization"],
+        max_new_tokens=told["max_new_tokens"],
+        sampling_temperature=told["sampling_temperature"],
+        sampling_top_p=told["sampling_top_p"],
+        seed=told["seed"],
+    )
+
+
+def _difference(engine: Engine, row: Row, stored: Sequence[int], result: RowResult) -> Difference | None:
+    replayed = result.token_ids
+    for position in range(max(len(stored), len(replayed))):
+        old = stored[position] if position < len(stored) else None
+        new = replayed[position] if position < len(replayed) else None
+        if old != new:
+            known = old is not None and new is not None
+            margin = engine.margin(row, replayed[:position], new, old) if known else None
+            return Difference(position, old, new, margin)
+    return None
+
+
+def _score_difference(stored: Sequence[float] | None, result: RowResult) -> float | None:
+    if stored is None or result.scores is None:
+        return None
+    return max((abs(old - new) for old, new in zip(stored, result.scores, strict=True)), default=0.0)
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise UnknownAnswerError(f"{text!r} is no answer id") from None
+
+
+def _document(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UnknownAnswerError("an answer is gone")
+    return value
