@@ -92,9 +92,13 @@ class Zoo:
     even: tuple[TinyAdapter, ...]
     all: tuple[TinyAdapter, ...]
 
-    def engine(self, bank_bytes: int = 64 << 20, dtype: torch.dtype = torch.float32, **options: Any) -> Engine:
+    def engine(
+        self, bank_bytes: int = 64 << 20, dtype: torch.dtype = torch.float32, **options: Any
+    ) -> Engine:
         """An engine over a copy of the model that knows all adapters."""
-        engine = Engine(copy.deepcopy(self.model).to(dtype), byte_tokenizer(), bank_bytes=bank_bytes, **options)
+        engine = Engine(
+            copy.deepcopy(self.model).to(dtype), byte_tokenizer(), bank_bytes=bank_bytes, **options
+        )
         engine.bank.ensure({adapter.sha256: adapter.directory for adapter in self.all})
         return engine
 
@@ -107,7 +111,9 @@ class Zoo:
         return model.eval()
 
 
-def save_adapter(model: Any, directory: Path, seed: int, dtype: torch.dtype = torch.float32, **config: Any) -> TinyAdapter:
+def save_adapter(
+    model: Any, directory: Path, seed: int, dtype: torch.dtype = torch.float32, **config: Any
+) -> TinyAdapter:
     """A LoRA with random, non-zero factors, saved by PEFT."""
     torch.manual_seed(seed)
     base = copy.deepcopy(model)
@@ -128,12 +134,18 @@ def build_zoo(family: str, root: Path) -> Zoo:
     even = (
         save_adapter(model, root / "even0", 1, r=4, lora_alpha=8, target_modules=targets),
         save_adapter(model, root / "even1", 2, r=4, lora_alpha=3, target_modules=targets),
-        save_adapter(model, root / "even2", 3, r=4, lora_alpha=4, target_modules=[first], alpha_pattern={first: 9}),
-        save_adapter(model, root / "even3", 4, torch.bfloat16, r=4, lora_alpha=16, target_modules=[first, last]),
+        save_adapter(
+            model, root / "even2", 3, r=4, lora_alpha=4, target_modules=[first], alpha_pattern={first: 9}
+        ),
+        save_adapter(
+            model, root / "even3", 4, torch.bfloat16, r=4, lora_alpha=16, target_modules=[first, last]
+        ),
     )
     odd = (
         save_adapter(model, root / "odd0", 5, r=2, lora_alpha=5, target_modules=targets),
-        save_adapter(model, root / "odd1", 6, r=3, lora_alpha=3, target_modules=[first, last], rank_pattern={last: 7}),
+        save_adapter(
+            model, root / "odd1", 6, r=3, lora_alpha=3, target_modules=[first, last], rank_pattern={last: 7}
+        ),
     )
     return Zoo(family, model, even, even + odd)
 

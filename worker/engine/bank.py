@@ -37,19 +37,24 @@ class BankCounts:
 
 
 class AdapterBank:
-    """Adapters on the device up to a byte budget, least recently used out; the rest wait on the host or on disk.
+    """Adapters on the device up to a byte budget, least recently used out; the rest wait on host or disk.
 
     Args:
         shapes: Every module an adapter may change, by name.
         device: Where the stacks lie.
         dtype: Their numbers.
         budget: Bytes of the stacks.
-        host_budget: Bytes of adapters kept parsed in host memory; 0 reads them from their files again, which is
-            right where device and host memory are the same.
+        host_budget: Bytes of adapters kept parsed in host memory; 0 reads them from their files again, which
+            is right where device and host memory are the same.
     """
 
     def __init__(
-        self, shapes: Mapping[str, Shape], device: torch.device, dtype: torch.dtype, budget: int, host_budget: int
+        self,
+        shapes: Mapping[str, Shape],
+        device: torch.device,
+        dtype: torch.dtype,
+        budget: int,
+        host_budget: int,
     ) -> None:
         self.device = device
         self.dtype = dtype
@@ -69,7 +74,9 @@ class AdapterBank:
         itemsize = torch.empty(0, dtype=self.dtype).element_size()
         self.slots = 1 + max(1, self._budget // max(1, layout.slot_bytes(itemsize))) if layout.rank else 1
         self.stacks: dict[int, Tensor] = {
-            width: torch.zeros(len(planes), self.slots, layout.rank, width, dtype=self.dtype, device=self.device)
+            width: torch.zeros(
+                len(planes), self.slots, layout.rank, width, dtype=self.dtype, device=self.device
+            )
             for width, planes in layout.planes.items()
         }
         self.scaling = torch.zeros(len(layout.modules), self.slots, device=self.device)
@@ -101,7 +108,7 @@ class AdapterBank:
             self.ranks(sha256)
 
     def ranks(self, sha256: str) -> Mapping[str, int]:
-        """Rank of each module the adapter changes; reading a new adapter may widen the layout and empty the bank."""
+        """Rank of each module the adapter changes; a new one may widen the layout and empty the bank."""
         if sha256 not in self._ranks:
             adapter = self._adapter(sha256)
             self._widen(adapter)
@@ -126,7 +133,8 @@ class AdapterBank:
             self.ranks(key.sha256)
         if len(wanted) > self.capacity:
             raise InvalidArgumentError(
-                f"{len(wanted)} adapters are needed at once and the bank holds {self.capacity}; raise its byte budget"
+                f"{len(wanted)} adapters are needed at once and the bank holds {self.capacity}; "
+                "raise its byte budget"
             )
         missing = [key for key in wanted if key not in self._entries]
         self.counts.hits += len(wanted) - len(missing)
@@ -175,7 +183,9 @@ class AdapterBank:
             return self._host[sha256]
         directory = self._directories.get(sha256)
         if directory is None:
-            raise UnknownNameError(f"no adapter with content hash {sha256[:12]} was made known; register it first")
+            raise UnknownNameError(
+                f"no adapter with content hash {sha256[:12]} was made known; register it first"
+            )
         adapter = read_adapter(directory, sha256)
         self._check(directory, adapter)
         if adapter.nbytes <= self._host_budget:
@@ -188,9 +198,11 @@ class AdapterBank:
         for name, factor in adapter.factors.items():
             shape = self._shapes.get(name)
             if shape is None:
-                raise AdapterRefusedError(f"{directory} changes {name}, which is no linear module of this base model")
+                raise AdapterRefusedError(
+                    f"{directory} changes {name}, which is no linear module of this base model"
+                )
             if (factor.a.shape[1], factor.b.shape[0]) != (shape.d_in, shape.d_out):
                 raise AdapterRefusedError(
                     f"{directory}: {name} is {shape.d_in} -> {shape.d_out} here, "
-                    f"but {factor.a.shape[1]} -> {factor.b.shape[0]} in the adapter; it is for another base model"
+                    f"but {factor.a.shape[1]} -> {factor.b.shape[0]} in the adapter, made for another model"
                 )

@@ -1,4 +1,4 @@
-"""The keys and values of a batch: one buffer, written in place by groups of rows, left by rows that are done."""
+"""The keys and values of a batch: one buffer that groups of rows write into and rows that are done leave."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ GROWTH = 64
 
 
 class Store:
-    """Buffers `[rows, heads, columns, head_dim]`, two a layer; columns are shared, prompts end at the same one.
+    """Buffers `[rows, heads, columns, head_dim]`, two a layer; all prompts end at one column.
 
     Args:
         layers: Layers of the model.
@@ -51,7 +51,7 @@ class Store:
         self.values = [None if buffer is None else buffer[rows] for buffer in self.values]
 
 
-class StoreView(Cache):
+class StoreView(Cache):  # type: ignore[misc]
     """Some rows of a store from a column on, as the cache a Hugging Face model writes and reads.
 
     Args:
@@ -62,7 +62,9 @@ class StoreView(Cache):
     """
 
     def __init__(self, store: Store, rows: slice, first: int, length: int = 0) -> None:
-        super().__init__(layers=[_Layer(store, layer, rows, first, length) for layer in range(len(store.keys))])
+        super().__init__(
+            layers=[_Layer(store, layer, rows, first, length) for layer in range(len(store.keys))]
+        )
 
 
 class _Layer(CacheLayerMixin):  # type: ignore[misc]

@@ -39,9 +39,10 @@ def normalised(likelihood: float, choice: str, tokens: int, normalization: Norma
 class Chooser:
     """Scores the choices of a whole batch.
 
-    All choices of a row follow its prompt in one sequence, each seeing the prompt and itself only (a tree in the
-    attention mask, positions counted from the prompt's end), so neither the prompt's keys and values nor the row's
-    factors are repeated. A choice's last token is only ever a target, so one-token choices cost no second pass.
+    All choices of a row follow its prompt in one sequence, each seeing the prompt and itself only (a tree in
+    the attention mask, positions counted from the prompt's end), so neither the prompt's keys and values nor
+    the row's factors are repeated. A choice's last token is only ever a target, so one-token choices cost no
+    second pass.
 
     Args:
         forward: The model.
@@ -85,7 +86,12 @@ class Chooser:
         return [Scored(tuple(row), timings) for row in likelihoods]
 
     def _continue(
-        self, questions: Sequence[Question], store: Store, rows: slice, columns: int, likelihoods: list[list[float]]
+        self,
+        questions: Sequence[Question],
+        store: Store,
+        rows: slice,
+        columns: int,
+        likelihoods: list[list[float]],
     ) -> None:
         """Adds the likelihoods of the tokens after each choice's first."""
         trees = [_Tree.of(question) for question in questions]
@@ -120,7 +126,7 @@ class Chooser:
 
 @dataclass(frozen=True)
 class _Tree:
-    """The choices of one row end to end, each without its last token: what to read, and what should follow."""
+    """The choices of one row end to end, without their last tokens: what to read, and what should follow."""
 
     tokens: list[int]
     targets: list[int]

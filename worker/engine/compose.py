@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -34,7 +35,7 @@ def check(bank: AdapterBank, recipe: Recipe) -> None:
         for module, rank in bank.ranks(part.sha256).items():
             if ranks.setdefault(module, rank) != rank and recipe.merge != "cat":
                 raise InvalidArgumentError(
-                    f"{recipe.method} needs adapters of one rank, and {module} has {ranks[module]} and {rank}; use cat"
+                    f"{recipe.method} needs one rank, and {module} has {ranks[module]} and {rank}; use cat"
                 )
 
 
@@ -66,9 +67,13 @@ class Composer:
         if not entries:
             return None, [MergeReport(0.0, 0.0, 0.0, ()) for _ in recipes]
         weights = [[part.weight for part in recipe.components] for recipe in recipes]
-        held = self._merge([recipe.merge for recipe in recipes], [[entries[key] for key in row] for row in keys], weights)
+        held = self._merge(
+            [recipe.merge for recipe in recipes], [[entries[key] for key in row] for row in keys], weights
+        )
         pairs = self._pairs.of(keys, entries)
-        component_norms = [tuple(self._bank.norm(part.sha256) for part in recipe.components) for recipe in recipes]
+        component_norms = [
+            tuple(self._bank.norm(part.sha256) for part in recipe.components) for recipe in recipes
+        ]
         merged_norms = self._norms(recipes, held)
         norms = [
             mixture_norm(weights[row], pairs[row]) if recipe.merge == "cat" else merged_norms[row]
@@ -77,31 +82,35 @@ class Composer:
         norms = self._calibrate(recipes, weights, component_norms, norms, held)
         milliseconds = 1000 * (time.perf_counter() - start) / len(recipes)
         return RowFactors(self._bank.layout, held), [
-            MergeReport(norms[row], sign_conflict(weights[row], pairs[row]), milliseconds, component_norms[row])
+            MergeReport(
+                norms[row], sign_conflict(weights[row], pairs[row]), milliseconds, component_norms[row]
+            )
             for row in range(len(recipes))
         ]
 
     def _merge(
         self, merges: Sequence[str], slots: Sequence[Sequence[int]], weights: Sequence[Sequence[float]]
     ) -> dict[int, Tensor]:
-        """The rows' factors, `[planes, rows, rank, width]` for each width; bare rows and spare rank are zero."""
+        """The rows' factors by width, `[planes, rows, rank, width]`; bare rows and spare rank are zero."""
         bank = self._bank
-        groups = {merge: [row for row, of in enumerate(merges) if of == merge and slots[row]] for merge in set(merges)}
-        groups = {merge: rows for merge, rows in groups.items() if rows}
+        groups: dict[str, list[int]] = {}
+        for row, merge in enumerate(merges):
+            if slots[row]:
+                groups.setdefault(merge, []).append(row)
+        # A bare row is a mixture of the empty slot alone, in whichever merge.
+        next(iter(groups.values())).extend(row for row, named in enumerate(slots) if not named)
         widest = max(len(slots[row]) for row in groups["cat"]) if "cat" in groups else 1
         held = {
             width: self._space(width, (len(planes), len(merges), bank.layout.rank * widest, width))
             for width, planes in bank.layout.planes.items()
         }
-        if len(groups) > 1 or sum(map(len, groups.values())) < len(merges):
+        if len(groups) > 1:
             for out in held.values():
                 out.zero_()
         for merge, rows in groups.items():
-            k = max(len(slots[row]) for row in rows)
-            picked = torch.tensor([[*slots[row], *[ZERO] * (k - len(slots[row]))] for row in rows], device=bank.device)
-            mixed = torch.tensor([[*weights[row], *[0.0] * (k - len(weights[row]))] for row in rows], device=bank.device)
+            group = _Group.of(merge, sorted(rows), slots, weights, bank.device)
             for width, out in held.items():
-                self._fill(merge, width, picked, mixed, rows, out)
+                self._fill(group, width, out)
         return held
 
     def _space(self, width: int, shape: tuple[int, ...]) -> Tensor:
@@ -109,34 +118,27 @@ class Composer:
         space = self._spaces.get(width)
         if space is None or space.numel() < math.prod(shape):
             self._spaces.pop(width, None)
-            space = self._spaces[width] = torch.empty(math.prod(shape), dtype=self._bank.dtype, device=self._bank.device)
+            space = self._spaces[width] = torch.empty(
+                math.prod(shape), dtype=self._bank.dtype, device=self._bank.device
+            )
         return space[: math.prod(shape)].view(shape)
 
-    def _fill(  # noqa: PLR0913
-        self, merge: str, width: int, slots: Tensor, weights: Tensor, rows: Sequence[int], out: Tensor
-    ) -> None:
-        """Writes some rows' merged factors into `out` `[planes, all rows, rank, width]`, a few planes at a time."""
+    def _fill(self, group: "_Group", width: int, out: Tensor) -> None:
+        """Writes a group's factors into `out` `[planes, all rows, rank, width]`, a few planes at a time."""
         bank = self._bank
-        keys, stack, k = bank.layout.planes[width], bank.stacks[width], slots.shape[1]
-        modules = torch.tensor([module for module, _ in keys], device=bank.device)
-        signed = torch.tensor([side == "A" for _, side in keys], device=bank.device).view(-1, 1, 1)
-        scaled = weights * bank.scaling[modules][:, slots]
-        if merge == "cat":
-            coefficients = torch.where(signed, scaled, torch.ones_like(scaled))
-        else:
-            coefficients = torch.where(signed, merging.roots(scaled, signed=True), merging.roots(scaled, signed=False))
-        rank = bank.layout.rank * (k if merge == "cat" else 1)
-        direct = out.dtype == torch.float32 and len(rows) == out.shape[1] and rank == out.shape[2]
-        index = torch.tensor(rows, device=bank.device)
-        step = max(1, self._chunk_bytes // (4 * slots.numel() * bank.layout.rank * width))
+        keys, stack = bank.layout.planes[width], bank.stacks[width]
+        coefficients = group.coefficients(bank.scaling, keys)
+        rank = bank.layout.rank * (group.slots.shape[1] if group.merge == "cat" else 1)
+        direct = out.dtype == torch.float32 and len(group.rows) == out.shape[1] and rank == out.shape[2]
+        step = max(1, self._chunk_bytes // (4 * group.slots.numel() * bank.layout.rank * width))
         for first in range(0, len(keys), step):
             planes = slice(first, first + step)
             flat = stack[planes].flatten(2)
-            shape = (flat.shape[0], len(rows), rank * width)
+            shape = (flat.shape[0], len(group.rows), rank * width)
             merged = out[planes].view(shape) if direct else torch.empty(shape, device=bank.device)
-            _MERGES[merge](flat, slots, coefficients[planes], merged)
+            _MERGES[group.merge](flat, group.slots, coefficients[planes], merged)
             if not direct:
-                out[planes, index, :rank] = merged.view(*shape[:2], rank, width).to(out.dtype)
+                out[planes, group.rows, :rank] = merged.view(*shape[:2], rank, width).to(out.dtype)
 
     def _norms(self, recipes: Sequence[Recipe], held: Mapping[int, Tensor]) -> list[float]:
         if all(recipe.merge == "cat" for recipe in recipes):
@@ -147,7 +149,12 @@ class Composer:
             for width, factors in held.items()
         }
         sides = [
-            torch.stack([grams[width][plane] for width, plane in (layout.places[m, side] for m in range(len(layout.modules)))])
+            torch.stack(
+                [
+                    grams[width][plane]
+                    for width, plane in (layout.places[m, side] for m in range(len(layout.modules)))
+                ]
+            )
             for side in ("A", "B")
         ]
         norms: list[float] = update_norms(torch.stack(sides)).tolist()
@@ -174,6 +181,44 @@ class Composer:
                 if side == "B":
                     held[width][plane] *= scale
         return [norm * factor for norm, factor in zip(norms, factors, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The rows of a batch that one merge computes; shorter mixtures are padded with the empty slot."""
+
+    merge: str
+    rows: Tensor  # [rows], their places in the batch
+    slots: Tensor  # [rows, k]
+    weights: Tensor  # [rows, k], float32
+
+    @classmethod
+    def of(
+        cls,
+        merge: str,
+        rows: Sequence[int],
+        slots: Sequence[Sequence[int]],
+        weights: Sequence[Sequence[float]],
+        device: torch.device,
+    ) -> "_Group":
+        k = max(len(slots[row]) for row in rows)
+        padded_slots = [[*slots[row], *[ZERO] * (k - len(slots[row]))] for row in rows]
+        padded_weights = [[*weights[row], *[0.0] * (k - len(weights[row]))] for row in rows]
+        return cls(
+            merge,
+            torch.tensor(rows, device=device),
+            torch.tensor(padded_slots, device=device),
+            torch.tensor(padded_weights, device=device),
+        )
+
+    def coefficients(self, scaling: Tensor, planes: Sequence[tuple[int, str]]) -> Tensor:
+        """What each plane of each component is multiplied by, `[planes, rows, k]`; see `merging`."""
+        modules = torch.tensor([module for module, _ in planes], device=scaling.device)
+        on_a = torch.tensor([side == "A" for _, side in planes], device=scaling.device).view(-1, 1, 1)
+        scaled = self.weights * scaling[modules][:, self.slots]
+        if self.merge == "cat":
+            return torch.where(on_a, scaled, torch.ones_like(scaled))
+        return torch.where(on_a, merging.roots(scaled, signed=True), merging.roots(scaled, signed=False))
 
 
 _MERGES: Mapping[str, Callable[[Tensor, Tensor, Tensor, Tensor], None]] = {

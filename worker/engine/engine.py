@@ -32,7 +32,8 @@ class Engine:
     """A base model, its bank of adapters, and what answers with them. One thread at a time may use it.
 
     Args:
-        model: A causal language model in eval mode; its linear modules are wrapped, its weights never touched.
+        model: A causal language model in eval mode; its linear modules are wrapped, its weights never
+            touched.
         tokenizer: The model's tokenizer.
         bank_bytes: Bytes of the device that hold stacked adapters.
         host_bytes: Bytes of the host that hold parsed adapters; None takes what suits the device.
@@ -65,8 +66,10 @@ class Engine:
         self._chooser = Chooser(self._forward, self._switch, prefill_tokens)
 
     @classmethod
-    def load(cls, model_path: Path | str, device: str, dtype: str, bank_bytes: int, threads: int = 0) -> "Engine":
-        """An engine for the model at a path; `device` is cpu, cuda or auto, `threads` 0 leaves them to torch."""
+    def load(
+        cls, model_path: Path | str, device: str, dtype: str, bank_bytes: int, threads: int = 0
+    ) -> "Engine":
+        """An engine for the model at a path; `device` may be auto, `threads` 0 leaves them to torch."""
         if threads:
             torch.set_num_threads(threads)
         if device == "auto":
@@ -86,8 +89,8 @@ class Engine:
     def answer(self, rows: Sequence[Row]) -> list[Answer]:
         """Answers every row, in order; a row that cannot be answered fails alone.
 
-        What a row is told does not depend on the rows beside it: the mathematics is per row, and sums of unequal
-        order differ by rounding only.
+        What a row is told does not depend on the rows beside it: the mathematics is per row, and sums of
+        unequal order differ by rounding only.
         """
         answers: list[Answer | None] = [None] * len(rows)
         questions: list[Question] = []
@@ -108,7 +111,7 @@ class Engine:
 
     @torch.inference_mode()
     def margin(self, row: Row, written: Sequence[int], one: int, other: int) -> float:
-        """How much likelier token `one` is than `other` after the row's prompt and the tokens `written`; natural log."""
+        """How much likelier token `one` is than `other` after the prompt and the tokens `written`; natural log."""
         ids = (*self.text.prompt(row.prompt_text), *written)
         updates, _ = self._composer.compose([row.recipe])
         try:
@@ -132,14 +135,16 @@ class Engine:
         needed = len(ids) + (max(map(len, choices)) if choices else row.max_new_tokens)
         if needed > self.context_length:
             raise PromptTooLongError(
-                f"prompt and answer need {needed} tokens and the base model reads {self.context_length}; shorten them"
+                f"prompt and answer need {needed} tokens, the model reads {self.context_length}; shorten them"
             )
         if row.recipe.components and row.recipe.dtype != self.dtype:
-            raise InvalidArgumentError(f"the recipe is for {row.recipe.dtype} and this engine computes in {self.dtype}")
+            raise InvalidArgumentError(
+                f"the recipe is for {row.recipe.dtype} and this engine computes in {self.dtype}"
+            )
         check(self.bank, row.recipe)
         if len(set(keys_of(row.recipe))) > self.bank.capacity:
             raise InvalidArgumentError(
-                f"the mixture names {len(row.recipe.components)} adapters and the bank holds {self.bank.capacity}; "
+                f"the mixture is of {len(row.recipe.components)}, the bank holds {self.bank.capacity}; "
                 "raise its byte budget"
             )
         return Question(place, row, ids, choices)
@@ -177,22 +182,34 @@ class Engine:
             split = sum(question.row.kind == "choose" for question in batch)
             for part, work in ((slice(0, split), self._choose), (slice(split, len(batch)), self._generate)):
                 if batch[part]:
-                    answers += work(batch[part], updates.rows(part) if updates else None, reports[part], merged)
+                    answers += work(
+                        batch[part], updates.rows(part) if updates else None, reports[part], merged
+                    )
             return answers
         finally:
             self._switch.current = None
 
     def _choose(
-        self, questions: Sequence[Question], updates: RowFactors | None, reports: Sequence[MergeReport], merged: float
+        self,
+        questions: Sequence[Question],
+        updates: RowFactors | None,
+        reports: Sequence[MergeReport],
+        merged: float,
     ) -> list[Answer]:
         scored = self._chooser.score(questions, updates)
         return [_chosen(*one, merged) for one in zip(questions, scored, reports, strict=True)]
 
     def _generate(
-        self, questions: Sequence[Question], updates: RowFactors | None, reports: Sequence[MergeReport], merged: float
+        self,
+        questions: Sequence[Question],
+        updates: RowFactors | None,
+        reports: Sequence[MergeReport],
+        merged: float,
     ) -> list[Answer]:
         written = self._generator.generate(questions, updates)
-        return [_written(*one, merged, self.text.decode) for one in zip(questions, written, reports, strict=True)]
+        return [
+            _written(*one, merged, self.text.decode) for one in zip(questions, written, reports, strict=True)
+        ]
 
 
 def failure_of(error: BaseException) -> RowFailure:
@@ -200,11 +217,14 @@ def failure_of(error: BaseException) -> RowFailure:
     if not isinstance(error, LoradexError):
         return RowFailure("internal", f"{type(error).__name__}: {error}")
     name = type(error).__name__.removesuffix("Error")
-    return RowFailure("".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)[1:], str(error))
+    return RowFailure(
+        "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)[1:], str(error)
+    )
 
 
 _NOT_FINITE: Final = RowFailure(
-    "not_finite", "the mixture made the model's logits NaN or infinite; lower its weights or retire the adapter at fault"
+    "not_finite",
+    "the mixture made the model's logits NaN or infinite; lower its weights or retire the adapter at fault",
 )
 
 
@@ -231,7 +251,11 @@ def _chosen(question: Question, scored: Scored, report: MergeReport, merged: flo
 
 
 def _written(
-    question: Question, writing: Writing, report: MergeReport, merged: float, decode: Callable[[Sequence[int]], str]
+    question: Question,
+    writing: Writing,
+    report: MergeReport,
+    merged: float,
+    decode: Callable[[Sequence[int]], str],
 ) -> Answer:
     if not writing.finite:
         return _NOT_FINITE

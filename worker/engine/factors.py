@@ -15,12 +15,19 @@ from db.errors import AdapterRefusedError
 from library.adapter_files import read_files
 
 PREFIX = "base_model.model."
-UNSUPPORTED = ("use_rslora", "use_dora", "lora_bias", "modules_to_save", "target_parameters", "layer_replication")
+UNSUPPORTED = (
+    "use_rslora",
+    "use_dora",
+    "lora_bias",
+    "modules_to_save",
+    "target_parameters",
+    "layer_replication",
+)
 
 
 @dataclass(frozen=True)
 class Factor:
-    """The update of one module: `scaling * B @ A`, with A `[r, d_in]` and B `[d_out, r]`, float32 on the host."""
+    """The update of one module, `scaling * B @ A`: A `[r, d_in]` and B `[d_out, r]`, float32 on the host."""
 
     a: torch.Tensor
     b: torch.Tensor
@@ -31,7 +38,7 @@ class Factor:
         return self.a.shape[0]
 
     def norm_squared(self) -> float:
-        """|scaling * B A|_F^2 = scaling^2 * sum((A A^T) * (B^T B)), without forming the d_out x d_in product."""
+        """|scaling * B A|_F^2 = scaling^2 * sum((A A^T) * (B^T B)): the product itself is never formed."""
         return self.scaling**2 * float(((self.a @ self.a.T) * (self.b.T @ self.b)).sum())
 
 
@@ -70,7 +77,9 @@ def read_adapter(directory: Path, sha256: str) -> Adapter:
     return Adapter(sha256, _factors(directory, config, tensors))
 
 
-def _factors(directory: Path, config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> dict[str, Factor]:
+def _factors(
+    directory: Path, config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]
+) -> dict[str, Factor]:
     for key in UNSUPPORTED:
         if config.get(key):
             raise AdapterRefusedError(f"{directory} uses {key}; only plain LoRA is composed exactly")

@@ -22,7 +22,9 @@ class Forward:
         self.device = device
         config = model.config.get_text_config()
         self.layers: int = config.num_hidden_layers
-        self.context: int = min(config.max_position_embeddings, getattr(config, "sliding_window", None) or 1 << 62)
+        self.context: int = min(
+            config.max_position_embeddings, getattr(config, "sliding_window", None) or 1 << 62
+        )
         """Tokens a row may have. A sliding window bounds it, since inside the window it changes nothing."""
 
     def prompts(self, ids: Sequence[Sequence[int]], view: StoreView | None) -> Tensor:
@@ -35,14 +37,16 @@ class Forward:
         return self._run(padded, mask, positions, view, 1)[:, -1]
 
     def step(self, tokens: Tensor, mask: Tensor, positions: Tensor, view: StoreView) -> Tensor:
-        """Logits `[rows, vocabulary]` after one more token each; `mask` `[rows, columns]` covers that token too."""
+        """Logits `[rows, vocabulary]` after one more token each; `mask` `[rows, columns]` has it too."""
         return self._run(tokens.unsqueeze(1), mask, positions.unsqueeze(1), view, 1)[:, -1]
 
     def tree(self, tokens: Tensor, mask: Tensor, positions: Tensor, view: StoreView) -> Tensor:
-        """Logits `[rows, tokens, vocabulary]` for tokens that see what `mask` `[rows, tokens, columns]` allows."""
+        """Logits `[rows, tokens, vocabulary]` of tokens seeing what `mask` `[rows, tokens, columns]` has."""
         return self._run(tokens, mask.unsqueeze(1), positions, view, 0)
 
-    def _run(self, tokens: Tensor, mask: Tensor, positions: Tensor, view: StoreView | None, keep: int) -> Tensor:
+    def _run(
+        self, tokens: Tensor, mask: Tensor, positions: Tensor, view: StoreView | None, keep: int
+    ) -> Tensor:
         logits: Tensor = self._model(
             input_ids=tokens,
             attention_mask=mask,

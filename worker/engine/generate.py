@@ -1,5 +1,6 @@
 """Writes text for a batch of rows; a row that is done leaves, the others go on."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from worker.engine.sampling import Sampler
 from worker.engine.updates import Updates, UpdateSwitch
 
 CROWD = 0.75
-"""A batch is compacted when this share of its rows or less still writes: each compaction copies what stays."""
+"""A batch is compacted once this share of its rows or less still writes; compacting copies what stays."""
 
 
 @dataclass
@@ -29,7 +30,7 @@ class Writing:
 
     def take(self, token: int, likeliest: float, ends: frozenset[int]) -> bool:
         """Takes a token; True if the row goes on."""
-        if not likeliest < float("inf") or likeliest == float("-inf"):
+        if not math.isfinite(likeliest):
             self.finite = False
             return False
         self.tokens.append(token)
@@ -47,7 +48,9 @@ class Generator:
         prefill_tokens: Tokens of one prefill at most, padding included.
     """
 
-    def __init__(self, forward: Forward, switch: UpdateSwitch, ends: frozenset[int], prefill_tokens: int) -> None:
+    def __init__(
+        self, forward: Forward, switch: UpdateSwitch, ends: frozenset[int], prefill_tokens: int
+    ) -> None:
         self._forward = forward
         self._switch = switch
         self._ends = ends
@@ -55,73 +58,93 @@ class Generator:
 
     def generate(self, questions: Sequence[Question], updates: Updates | None) -> list[Writing]:
         """Texts of questions sorted by length; `updates` has their rows in the same order."""
-        columns = max(len(question.ids) for question in questions)
-        writings = [
-            Writing(Sampler(row.sampling_temperature, row.sampling_top_p, row.seed), row.max_new_tokens)
-            for row in (question.row for question in questions)
-        ]
-        store = Store(self._forward.layers, len(questions), columns + min(GROWTH, max(one.left for one in writings)))
-        logits = torch.cat(list(self._prefill(questions, updates, store, columns, writings)))
-        self._decode(questions, updates, store, columns, writings, logits)
-        return writings
-
-    def _prefill(  # noqa: PLR0913
-        self, questions: Sequence[Question], updates: Updates | None, store: Store, columns: int, writings: list[Writing]
-    ) -> "list[Tensor]":
-        logits = []
-        for group in slices_by_length(questions, self._prefill_tokens):
-            start = time.perf_counter()
-            ids = [question.ids for question in questions[group]]
-            self._switch.current = updates.rows(group) if updates is not None else None
-            longest = max(len(row) for row in ids)
-            logits.append(self._forward.prompts(ids, StoreView(store, group, columns - longest)))
-            for writing in writings[group]:
-                writing.timings["prefill"] = 1000 * (time.perf_counter() - start)
-        return logits
-
-    def _decode(  # noqa: PLR0913
-        self,
-        questions: Sequence[Question],
-        updates: Updates | None,
-        store: Store,
-        columns: int,
-        writings: list[Writing],
-        logits: Tensor,
-    ) -> None:
+        batch = _Batch.of(questions, updates, self._forward)
+        writings = list(batch.writings)
+        logits = torch.cat(
+            [self._prefill(batch, rows) for rows in slices_by_length(questions, self._prefill_tokens)]
+        )
         start = time.perf_counter()
         self._switch.current = updates
-        device = self._forward.device
-        rows = writings
-        lengths = torch.tensor([len(question.ids) for question in questions], device=device)
-        written = 0
-        alive = [True] * len(rows)
-        while True:
-            tokens = self._draw(rows, alive, logits)
-            written += 1
-            for row, writing in enumerate(rows):
-                if not alive[row] and "decode" not in writing.timings:
-                    writing.timings["decode"] = 1000 * (time.perf_counter() - start)
-            if not any(alive):
-                return
-            if sum(alive) <= CROWD * len(rows):
-                kept = torch.tensor([row for row, on in enumerate(alive) if on], device=device)
-                store.keep(kept)
-                updates = updates.rows(kept) if updates is not None else None
-                self._switch.current = updates
-                lengths, tokens = lengths[kept], tokens[kept]
-                rows = [writing for writing, on in zip(rows, alive, strict=True) if on]
-                alive = [True] * len(rows)
-            longest = int(lengths.max())
-            view = StoreView(store, slice(0, len(rows)), columns - longest, longest + written - 1)
-            mask = torch.nn.functional.pad(padding_mask(lengths, longest), (0, written), value=True)
-            logits = self._forward.step(tokens, mask, lengths + written - 1, view)
+        tokens = self._draw(batch, logits, start)
+        while any(batch.alive):
+            if sum(batch.alive) <= CROWD * len(batch.alive):
+                tokens = tokens[batch.compact()]
+                self._switch.current = batch.updates
+            tokens = self._draw(batch, self._step(batch, tokens), start)
+        return writings
 
-    def _draw(self, rows: Sequence[Writing], alive: list[bool], logits: Tensor) -> Tensor:
+    def _prefill(self, batch: "_Batch", rows: slice) -> Tensor:
+        start = time.perf_counter()
+        self._switch.current = batch.updates.rows(rows) if batch.updates is not None else None
+        ids = batch.ids[rows]
+        longest = max(map(len, ids))
+        logits = self._forward.prompts(ids, StoreView(batch.store, rows, batch.columns - longest))
+        for writing in batch.writings[rows]:
+            writing.timings["prefill"] = 1000 * (time.perf_counter() - start)
+        return logits
+
+    def _step(self, batch: "_Batch", tokens: Tensor) -> Tensor:
+        longest = int(batch.lengths.max())
+        rows = slice(0, len(batch.writings))
+        view = StoreView(batch.store, rows, batch.columns - longest, longest + batch.written - 1)
+        mask = torch.nn.functional.pad(padding_mask(batch.lengths, longest), (0, batch.written), value=True)
+        return self._forward.step(tokens, mask, batch.lengths + batch.written - 1, view)
+
+    def _draw(self, batch: "_Batch", logits: Tensor, start: float) -> Tensor:
         likeliest, tokens = logits.max(-1)
         drawn, values = tokens.tolist(), likeliest.tolist()
-        for row, writing in enumerate(rows):
-            if alive[row]:
-                if not writing.sampler.greedy and values[row] == values[row]:
-                    drawn[row] = writing.sampler.draw(logits[row])
-                alive[row] = writing.take(drawn[row], values[row], self._ends)
+        for row, writing in enumerate(batch.writings):
+            if not batch.alive[row]:
+                continue
+            if not writing.sampler.greedy and math.isfinite(values[row]):
+                drawn[row] = writing.sampler.draw(logits[row])
+            batch.alive[row] = writing.take(drawn[row], values[row], self._ends)
+            if not batch.alive[row]:
+                writing.timings["decode"] = 1000 * (time.perf_counter() - start)
+        batch.written += 1
         return torch.tensor(drawn, device=logits.device)
+
+
+@dataclass
+class _Batch:
+    """The rows still in hand: their updates, keys and values, and what each has written.
+
+    `columns` is where all prompts end in the store, `written` the tokens drawn for each row so far.
+    """
+
+    ids: list[tuple[int, ...]]
+    lengths: Tensor
+    updates: Updates | None
+    store: Store
+    columns: int
+    writings: list[Writing]
+    alive: list[bool]
+    written: int = 0
+
+    @classmethod
+    def of(cls, questions: Sequence[Question], updates: Updates | None, forward: Forward) -> "_Batch":
+        ids = [question.ids for question in questions]
+        columns = max(map(len, ids))
+        most = max(question.row.max_new_tokens for question in questions)
+        return cls(
+            ids=ids,
+            lengths=torch.tensor([len(row) for row in ids], device=forward.device),
+            updates=updates,
+            store=Store(forward.layers, len(ids), columns + min(GROWTH, most)),
+            columns=columns,
+            writings=[
+                Writing(Sampler(row.sampling_temperature, row.sampling_top_p, row.seed), row.max_new_tokens)
+                for row in (question.row for question in questions)
+            ],
+            alive=[True] * len(ids),
+        )
+
+    def compact(self) -> Tensor:
+        """Lets the rows that are done go; returns which places stay."""
+        kept = torch.tensor([row for row, on in enumerate(self.alive) if on], device=self.lengths.device)
+        self.store.keep(kept)
+        self.updates = self.updates.rows(kept) if self.updates is not None else None
+        self.lengths = self.lengths[kept]
+        self.writings = [writing for writing, on in zip(self.writings, self.alive, strict=True) if on]
+        self.alive = [True] * len(self.writings)
+        return kept

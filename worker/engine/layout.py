@@ -17,8 +17,8 @@ class Shape:
 class Layout:
     """A rank and the modules a bank has room for.
 
-    A plane is one factor of one module: A as `[rank, d_in]`, or B transposed as `[rank, d_out]`. Planes of one width
-    lie in one tensor, so a merge is a few large products and not two small ones a module.
+    A plane is one factor of one module: A as `[rank, d_in]`, or B transposed as `[rank, d_out]`. Planes of
+    one width lie in one tensor, so a merge is a few large products and not two small ones a module.
 
     Attributes:
         rank: Ranks below it are padded with zeros, which changes no product.

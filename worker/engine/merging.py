@@ -1,12 +1,13 @@
 """The merges of PEFT 0.21, for many rows at once, and their calibration.
 
-Notation: a *stack* is `[planes, slots, entries]`, the same plane of every adapter in the bank flattened to entries;
-`slots` is `[rows, k]`, the adapters each row mixes (slot 0 is all zeros and pads shorter mixtures); `coefficients` is
-`[planes, rows, k]`, float32. A merge writes `out`, `[planes, rows, entries]`, contiguous and float32. Each row is
-computed from its own adapters alone, entry by entry, so no row can move another's bits.
+Notation: a *stack* is `[planes, slots, entries]`, the same plane of every adapter in the bank flattened to
+entries; `slots` is `[rows, k]`, the adapters each row mixes (slot 0 is all zeros and pads shorter mixtures);
+`coefficients` is `[planes, rows, k]`, float32. A merge writes `out`, `[planes, rows, entries]`, contiguous
+and float32. Each row is computed from its own adapters alone, entry by entry, so no row can move another's
+bits.
 
-For component i of a row let c_i = w_i * scaling_i. PEFT (`LoraModel.add_weighted_adapter`) merges A and B apart, A with
-sign(c_i) sqrt|c_i| and B with sqrt|c_i|; `cat` puts c_i on A and 1 on B.
+For component i of a row let c_i = w_i * scaling_i. PEFT (`LoraModel.add_weighted_adapter`) merges A and B
+apart, A with sign(c_i) sqrt|c_i| and B with sqrt|c_i|; `cat` puts c_i on A and 1 on B.
 """
 
 from collections.abc import Sequence
@@ -16,9 +17,10 @@ from torch import Tensor
 
 
 def trim(tensor: Tensor, density: float) -> Tensor:
-    """Keeps the `int(density * n)` entries of largest magnitude (PEFT `magnitude_based_pruning`), zeros the rest.
+    """Zeros all but the `int(density * n)` entries of largest magnitude (PEFT `magnitude_based_pruning`).
 
-    It must see the factor as PEFT does: B as `[d_out, r]`, not padded, or equal magnitudes resolve differently.
+    It must see the factor as PEFT does: B as `[d_out, r]`, not padded, or equal magnitudes resolve
+    differently.
     """
     if density >= 1:
         return tensor
@@ -29,7 +31,7 @@ def trim(tensor: Tensor, density: float) -> Tensor:
 
 
 def roots(coefficients: Tensor, *, signed: bool) -> Tensor:
-    """sqrt|c|, with the sign of c where `signed` (PEFT puts the sign on A alone, or two negatives would cancel)."""
+    """sqrt|c|, with the sign of c where `signed`: PEFT puts it on A alone, or two negatives would cancel."""
     root = coefficients.abs().sqrt()
     return torch.where(coefficients >= 0, root, -root) if signed else root
 
@@ -40,11 +42,11 @@ def linear(stack: Tensor, slots: Tensor, coefficients: Tensor, out: Tensor) -> N
 
 
 def ties(stack: Tensor, slots: Tensor, coefficients: Tensor, out: Tensor, *, frequency: bool) -> None:
-    """TIES over trimmed adapters: elect a sign, then the disjoint mean (PEFT `ties`; arXiv 2306.01708, section 3).
+    """TIES over trimmed adapters: elect a sign, then the disjoint mean (PEFT `ties`; arXiv 2306.01708).
 
-    The elected sign is that of sum T_i (total) or of sum sign(T_i) (`frequency`), + on zero, both without weights;
-    the result is sum over agreeing i of c_i T_i / number of agreeing i. With m the elected sign, T_i agrees where
-    m T_i > 0, so sum c_i relu(m T_i) / count(m T_i > 0) * m is the same and needs no mask.
+    The elected sign is that of sum T_i (total) or of sum sign(T_i) (`frequency`), + on zero, both without
+    weights; the result is sum over agreeing i of c_i T_i / number of agreeing i. With m the elected sign, T_i
+    agrees where m T_i > 0, so sum c_i relu(m T_i) / count(m T_i > 0) * m is the same and needs no mask.
     """
     picked = _picked(stack, slots)
     total = (picked.sign() if frequency else picked).sum(2)
@@ -60,7 +62,10 @@ def concatenated(stack: Tensor, slots: Tensor, coefficients: Tensor, out: Tensor
     """The c_i T_i of a row one below the other (PEFT `cat`); `out` is `[planes, rows, k * entries]`."""
     planes, (rows, k) = stack.shape[0], slots.shape
     picked = out.view(planes, rows * k, -1)
-    torch.index_select(stack, 1, slots.flatten(), out=picked)
+    if stack.dtype == out.dtype:
+        torch.index_select(stack, 1, slots.flatten(), out=picked)
+    else:
+        picked.copy_(stack.index_select(1, slots.flatten()))
     picked.mul_(coefficients.reshape(planes, rows * k, 1))
 
 
@@ -82,9 +87,10 @@ def _weighted_sum(coefficients: Tensor, picked: Tensor, out: Tensor) -> None:
 def calibration(norm: float, component_norms: Sequence[float], weights: Sequence[float]) -> float:
     """What gives a merged update the norm its weights promise: sum |w_i| |dW_i|_F / |merged|_F.
 
-    A mixture whose weights sum to 1, of updates of equal norm, then has that norm, whether they agree or not. PEFT's
-    `linear` misses it upwards for agreeing adapters ((sum sqrt w_i)^2, 2.9 for three), its `ties` downwards (about
-    1/k). A merged norm of 0 is left alone. Source: own; the over-count it undoes is that of SVC (arXiv 2602.05536).
+    A mixture whose weights sum to 1, of updates of equal norm, then has that norm, whether they agree or not.
+    PEFT's `linear` misses it upwards for agreeing adapters ((sum sqrt w_i)^2, 2.9 for three), its `ties`
+    downwards (about 1/k). A merged norm of 0 is left alone. Source: own; the over-count it undoes is that of
+    SVC (arXiv 2602.05536).
     """
     promised = sum(abs(weight) * own for weight, own in zip(weights, component_norms, strict=True))
     return promised / norm if norm > 0 else 1.0

@@ -87,7 +87,7 @@ def sign_conflict(weights: Sequence[float], pairs: Sequence[Sequence[Pair]]) -> 
 
 
 def update_norms(grams: Tensor) -> Tensor:
-    """Norms `[rows]` of updates from their factors' Gram matrices `[2, modules, rows, r, r]`: A A^T and B^T B.
+    """Norms `[rows]` of updates, from the Gram matrices `[2, modules, rows, r, r]` of A and of B.
 
     |B A|_F^2 = trace(A^T B^T B A) = sum((A A^T) * (B^T B)); the scaling is inside the factors already.
     """

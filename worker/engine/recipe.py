@@ -32,8 +32,10 @@ class Recipe:
     """A mixture of adapters.
 
     Attributes:
-        method: One of `METHODS`; `calibrated_` before a merge rescales its result (see `merging.calibration`).
-        density: Share of the entries a trim keeps, at least 0; 1 and more keep all. Only the trimming merges read it.
+        method: One of `METHODS`; `calibrated_` before a merge rescales its result (see
+            `merging.calibration`).
+        density: Share of the entries a trim keeps, at least 0; 1 and more keep all. Only the trimming merges
+            read it.
         dtype: Numbers the merged factors are kept in; it changes the result, so it belongs to the recipe.
         components: The adapters in the order of the mixture; none means the bare base model.
 
@@ -56,7 +58,9 @@ class Recipe:
             raise InvalidArgumentError(f"density is {self.density}; give a number from 0 to 1")
         for part in self.components:
             if not math.isfinite(part.weight):
-                raise InvalidArgumentError(f"adapter {part.sha256[:12]} has weight {part.weight}; give a number")
+                raise InvalidArgumentError(
+                    f"adapter {part.sha256[:12]} has weight {part.weight}; give a number"
+                )
 
     @property
     def calibrated(self) -> bool:
@@ -64,8 +68,9 @@ class Recipe:
 
     @property
     def merge(self) -> str:
-        """The merge that is computed: PEFT 0.21 merges a single adapter as `linear`, whatever was asked."""
-        return "linear" if len(self.components) <= 1 else self.method.removeprefix(CALIBRATED)
+        """The merge that is computed. PEFT 0.21 merges a single adapter as `linear`, whatever was asked."""
+        merge = self.method.removeprefix(CALIBRATED)
+        return "linear" if len(self.components) == 1 and merge != "cat" else merge
 
     @property
     def trim(self) -> float | None:

@@ -42,10 +42,11 @@ class MergeReport:
 
     Attributes:
         update_norm: Frobenius norm of the merged update over all modules.
-        sign_conflict: Share of entries on which two components disagree in sign, averaged over pairs of components
-            weighted by |w_i w_j|; 0 for fewer than two components.
+        sign_conflict: Share of entries on which two components disagree in sign, averaged over pairs of
+            components weighted by |w_i w_j|; 0 for fewer than two components.
         milliseconds: This row's share of the time its batch spent merging.
-        component_norms: Frobenius norm of each component's own update (before its weight), in the recipe's order.
+        component_norms: Frobenius norm of each component's own update (before its weight), in the recipe's
+            order.
     """
 
     update_norm: float

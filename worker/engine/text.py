@@ -26,7 +26,8 @@ class Text:
     def answer(self, text: str) -> tuple[int, ...]:
         """Tokens of an answer as it stands after a prompt: one space before it, no special tokens.
 
-        It is tokenized in the company of a colon, since some tokenizers put a space of their own before a text.
+        It is tokenized in the company of a colon, since some tokenizers put a space of their own before a
+        text.
         """
         if text not in self._answers:
             alone = self._plain(ANCHOR)

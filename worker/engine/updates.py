@@ -15,7 +15,7 @@ class Updates(Protocol):
     """Low-rank updates of a batch's rows."""
 
     def add(self, module: str, x: Tensor, out: Tensor) -> None:
-        """Adds the rows' updates of `module` to `out` `[rows, tokens, d_out]` in place, for `x` `[rows, tokens, d_in]`."""
+        """Adds the updates of `module` for `x` `[rows, tokens, d_in]` to `out` `[rows, tokens, d_out]`."""
 
     def rows(self, index: slice | Tensor) -> "Updates":
         """The updates of some of the rows; a slice shares memory."""
@@ -42,7 +42,9 @@ class RowFactors:
         if pair is None:
             return
         if x.dim() != 3 or len(x) != len(pair[0]):  # noqa: PLR2004
-            raise InvalidArgumentError(f"{module} is not given [rows, tokens, features]; it cannot be changed row by row")
+            raise InvalidArgumentError(
+                f"{module} is not given [rows, tokens, features]; it cannot be changed row by row"
+            )
         narrow = torch.bmm(pair[0], x.transpose(1, 2))  # A x^T is faster than x A^T: A is the larger one
         out.baddbmm_(narrow.transpose(1, 2), pair[1])
 
@@ -83,7 +85,7 @@ class RowLinear(nn.Module):
 
 
 def shapes_of(model: nn.Module) -> dict[str, Shape]:
-    """Every linear module a LoRA may change, by name: `nn.Linear` and GPT-2's `Conv1D` (whose weight is transposed)."""
+    """Every module a LoRA may change, by name: `nn.Linear`, and `Conv1D` with its transposed weight."""
     shapes: dict[str, Shape] = {}
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear):

@@ -118,7 +118,9 @@ def test_one_row_has_the_update_of_add_weighted_adapter(
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batch=st.lists(mixtures(), min_size=2, max_size=9))
-def test_many_rows_have_each_their_own(batch: list[Mixture], zoo: Zoo, engine: Engine, peft: PeftModel) -> None:
+def test_many_rows_have_each_their_own(
+    batch: list[Mixture], zoo: Zoo, engine: Engine, peft: PeftModel
+) -> None:
     bare = Recipe("cat", 1.0, "float32", ())
     factors, reports = engine.compose([bare, *(mixture.recipe(zoo.all) for mixture in batch)])
     assert not any(delta.any() for delta in engine_deltas(factors, 0).values())

@@ -14,6 +14,7 @@ from worker.engine.text import Text
 from worker.engine.training.branches import Branches
 
 MIN_EXAMPLES = 20
+TEST_FILE = ".test.jsonl"
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,12 @@ def refuse_test_file(path: Path) -> None:
     """Never train on a test file, whatever the link to it is called.
 
     Raises:
-        TrainingDataError: The path or what it resolves to ends in `.test.jsonl`.
+        TrainingDataError: The path, or what it leads to, ends in `.test.jsonl`; or it is one
+            file with the test file beside it.
     """
-    if path.name.endswith(".test.jsonl") or path.resolve().name.endswith(".test.jsonl"):
+    named = path.name.endswith(TEST_FILE) or path.resolve().name.endswith(TEST_FILE)
+    beside = path.with_name(path.name.replace(".train.", ".test."))
+    if named or (path.exists() and beside != path and beside.exists() and path.samefile(beside)):
         raise TrainingDataError(f"{path}: a test file; train on *.train.jsonl only")
 
 

@@ -1,0 +1,164 @@
+"""The bank holds what was used last, within its budget, and nothing stale."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from db.errors import AdapterChangedError, AdapterRefusedError, InvalidArgumentError
+from library.adapter_files import content_hash
+from tests.fix_models import TinyAdapter, Zoo, save_adapter
+from worker.engine.bank import AdapterBank, Key
+from worker.engine.merging import trim
+from worker.engine.updates import shapes_of
+
+
+def bank_of(zoo: Zoo, slots: int, host_budget: int = 0) -> AdapterBank:
+    """A bank with room for so many adapters of the zoo's even ones."""
+    bank = AdapterBank(shapes_of(zoo.model), torch.device("cpu"), torch.float32, 1, host_budget)
+    bank.ensure({adapter.sha256: adapter.directory for adapter in zoo.even})
+    budget = slots * bank.layout.slot_bytes(4)
+    sized = AdapterBank(shapes_of(zoo.model), torch.device("cpu"), torch.float32, budget, host_budget)
+    sized.ensure({adapter.sha256: adapter.directory for adapter in zoo.even})
+    return sized
+
+
+def test_the_least_recently_used_goes(zoo: Zoo) -> None:
+    bank = bank_of(zoo, 2)
+    first, second, third = (Key(adapter.sha256) for adapter in zoo.even[:3])
+    bank.acquire([first, second])
+    bank.acquire([first])
+    bank.acquire([third])
+    assert set(bank.resident) == {first, third}
+    assert (bank.counts.hits, bank.counts.misses, bank.counts.evictions) == (1, 3, 1)
+    assert bank.capacity == 2
+    assert bank.nbytes <= 3 * bank.layout.slot_bytes(4)
+
+
+def test_an_evicted_adapter_comes_back_whole(zoo: Zoo) -> None:
+    bank = bank_of(zoo, 1)
+    before = {}
+    for _ in range(2):
+        for adapter in zoo.even:
+            slot = bank.acquire([Key(adapter.sha256)])[Key(adapter.sha256)]
+            held = [stack[:, slot].clone() for stack in bank.stacks.values()] + [
+                bank.scaling[:, slot].clone()
+            ]
+            for old, new in zip(before.setdefault(adapter.sha256, held), held, strict=True):
+                assert torch.equal(old, new)
+
+
+def test_more_adapters_than_fit_at_once_are_refused(zoo: Zoo) -> None:
+    bank = bank_of(zoo, 2)
+    with pytest.raises(InvalidArgumentError, match="raise its byte budget"):
+        bank.acquire(Key(adapter.sha256) for adapter in zoo.even[:3])
+
+
+def test_trims_are_made_once_an_adapter_and_density(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    bank = bank_of(zoo, 4)
+    densities: list[float] = []
+    monkeypatch.setattr(
+        "worker.engine.bank.trim",
+        lambda tensor, density: (densities.append(density), trim(tensor, density))[1],
+    )
+    key = Key(zoo.even[0].sha256, 0.5)
+    for _ in range(3):
+        bank.acquire([key])
+    assert len(densities) == 2 * len(bank.ranks(key.sha256))
+
+
+def test_changed_files_are_never_served(zoo: Zoo, tmp_path: Path) -> None:
+    directory = tmp_path / "copy"
+    shutil.copytree(zoo.even[0].directory, directory)
+    bank = AdapterBank(shapes_of(zoo.model), torch.device("cpu"), torch.float32, 1 << 20, 0)
+    old = content_hash(directory)
+    bank.ensure({old: directory})
+    shutil.copy(zoo.even[1].directory / "adapter_model.safetensors", directory / "adapter_model.safetensors")
+    with pytest.raises(AdapterChangedError):
+        bank.acquire([Key(old)])
+    new = content_hash(directory)
+    bank.ensure({new: directory})
+    assert Key(new) in bank.acquire([Key(new)])
+    with pytest.raises(AdapterChangedError):
+        bank.ensure({"f" * 64: directory})
+
+
+def test_the_host_tier_spares_the_files(zoo: Zoo, tmp_path: Path) -> None:
+    directory = tmp_path / "copy"
+    shutil.copytree(zoo.even[0].directory, directory)
+    key = Key(content_hash(directory))
+    other = zoo.even[1]
+    for host_budget, survives in ((1 << 20, True), (0, False)):
+        bank = bank_of(zoo, 1, host_budget)
+        bank.ensure({key.sha256: directory})
+        bank.acquire([key])
+        bank.acquire([Key(other.sha256)])
+        moved = directory.rename(tmp_path / "gone")
+        if survives:
+            assert key in bank.acquire([key])
+        else:
+            with pytest.raises(AdapterRefusedError):
+                bank.acquire([key])
+        moved.rename(directory)
+
+
+def test_a_larger_rank_and_new_modules_widen_the_bank(zoo: Zoo, tmp_path: Path) -> None:
+    small = save_adapter(zoo.model, tmp_path / "small", 11, r=2, lora_alpha=2, target_modules=["q_proj"])
+    large = save_adapter(
+        zoo.model, tmp_path / "large", 12, r=9, lora_alpha=2, target_modules=["down_proj", "v_proj"]
+    )
+    bank = AdapterBank(shapes_of(zoo.model), torch.device("cpu"), torch.float32, 1 << 20, 0)
+    bank.ensure({small.sha256: small.directory})
+    bank.acquire([Key(small.sha256)])
+    narrow = bank.layout
+    bank.ensure({large.sha256: large.directory})
+    both = bank.acquire([Key(small.sha256), Key(large.sha256)])
+    assert (narrow.rank, bank.layout.rank) == (2, 9)
+    assert len(bank.layout.modules) == len(narrow.modules) + 4
+    width, plane = bank.layout.places[bank.layout.modules.index("model.layers.1.mlp.down_proj"), "A"]
+    assert not bank.stacks[width][plane, both[Key(small.sha256)]].any()
+    assert bank.stacks[width][plane, both[Key(large.sha256)]].any()
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"use_rslora": True}, "use_rslora"),
+        ({"use_dora": True}, "use_dora"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
+    ],
+)
+def test_what_cannot_be_composed_exactly_is_refused(
+    config: dict[str, object], reason: str, zoo: Zoo, tmp_path: Path
+) -> None:
+    directory = tmp_path / "odd"
+    shutil.copytree(zoo.even[0].directory, directory)
+    path = directory / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **config}))
+    bank = AdapterBank(shapes_of(zoo.model), torch.device("cpu"), torch.float32, 1 << 20, 0)
+    with pytest.raises(AdapterRefusedError, match=reason):
+        bank.ensure({content_hash(directory): directory})
+
+
+def test_an_adapter_of_another_model_is_refused(zoo: Zoo, zoos: object) -> None:
+    other: TinyAdapter = zoos("gpt2").even[0]  # type: ignore[operator]
+    bank = AdapterBank(shapes_of(zoo.model), torch.device("cpu"), torch.float32, 1 << 20, 0)
+    with pytest.raises(AdapterRefusedError, match="no linear module"):
+        bank.ensure({other.sha256: other.directory})
+
+
+def test_a_small_bank_answers_a_large_batch(zoo: Zoo) -> None:
+    from tests.unit.engine.rows import mixed_rows
+
+    rows = mixed_rows(zoo, 20, seed=9)
+    roomy, tight = zoo.engine(), zoo.engine(bank_bytes=1)
+    slots = max(len(row.recipe.components) for row in rows)
+    tight = zoo.engine(bank_bytes=slots * tight.bank.layout.slot_bytes(4))
+    assert tight.bank.capacity == slots
+    said = [
+        [getattr(answer, "token_ids", None) for answer in engine.answer(rows)] for engine in (roomy, tight)
+    ]
+    assert said[0] == said[1]
+    assert tight.bank.counts.evictions > 0

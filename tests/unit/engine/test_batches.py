@@ -1,0 +1,151 @@
+"""A row's answer is its own: batch mates neither change it nor share its failure."""
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from tests.fix_models import CONTEXT, FAMILIES, Zoo
+from tests.unit.engine.rows import BARE, mixed_rows, recipe
+from worker.engine.engine import Engine
+from worker.engine.recipe import Component, Recipe
+from worker.engine.rows import Row, RowFailure, RowResult
+
+
+def told(answer: RowResult | RowFailure) -> tuple[object, ...]:
+    assert isinstance(answer, RowResult), answer
+    return answer.text, answer.token_ids, answer.choice, answer.prompt_tokens, answer.output_tokens
+
+
+def test_rows_say_the_same_alone_and_in_a_batch_of_32(zoo: Zoo, engine: Engine) -> None:
+    rows = mixed_rows(zoo, 32)
+    together = engine.answer(rows)
+    for row, answer in zip(rows, together, strict=True):
+        [alone] = engine.answer([row])
+        assert told(alone) == told(answer)
+        assert isinstance(alone, RowResult)
+        assert isinstance(answer, RowResult)
+        assert alone.scores == pytest.approx(answer.scores, abs=1e-4)
+
+
+def test_logits_of_a_padded_row_differ_by_rounding_only(zoo: Zoo, engine: Engine) -> None:
+    rows = [
+        dataclasses.replace(row, kind="generate", max_new_tokens=1) for row in mixed_rows(zoo, 12, seed=5)
+    ]
+    ids = [engine.text.prompt(row.prompt_text) for row in rows]
+    factors, _ = engine.compose([row.recipe for row in rows])
+    assert factors is not None
+    together = _last_logits(engine, ids, factors)
+    for place, row in enumerate(rows):
+        alone = _last_logits(engine, [ids[place]], engine.compose([row.recipe])[0])
+        assert (alone[0] - together[place]).abs().max() <= 2e-5 * together[place].abs().max()
+
+
+@torch.inference_mode()
+def _last_logits(engine: Engine, ids: list[list[int]], updates: object) -> torch.Tensor:
+    engine._switch.current = updates  # type: ignore[assignment]
+    try:
+        return engine._forward.prompts(ids, None)
+    finally:
+        engine._switch.current = None
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_greedy_text_is_that_of_generate(family: str, zoos: Callable[[str], Zoo]) -> None:
+    zoo = zoos(family)
+    engine = zoo.engine()
+    rows = [
+        Row(prompt, BARE, max_new_tokens=9) for prompt in ("a fox", "seven pale gates and a bell\nAnswer:")
+    ]
+    for row, answer in zip(rows, engine.answer(rows), strict=True):
+        ids = torch.tensor([engine.text.prompt(row.prompt_text)])
+        written = zoo.model.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=9, do_sample=False, pad_token_id=0
+        )
+        assert told(answer)[1] == tuple(written[0, ids.shape[1] :].tolist())
+
+
+def test_a_seed_gives_one_text_and_another_seed_another(zoo: Zoo, engine: Engine) -> None:
+    row = Row("lark", BARE, max_new_tokens=24, sampling_temperature=1.5, seed=3)
+    other = dataclasses.replace(row, seed=4)
+    first, again, different = engine.answer([row, row, other])
+    assert told(first) == told(again) != told(different)
+
+
+def test_a_tiny_nucleus_samples_the_likeliest(zoo: Zoo, engine: Engine) -> None:
+    greedy = Row("drum", BARE, max_new_tokens=12)
+    sampled = dataclasses.replace(greedy, sampling_temperature=0.7, sampling_top_p=1e-6, seed=9)
+    first, second = engine.answer([greedy, sampled])
+    assert told(first) == told(second)
+
+
+def test_rows_at_fault_fail_alone_and_say_why(zoo: Zoo, tmp_path: object) -> None:
+    engine = zoo.engine()
+    good = mixed_rows(zoo, 6, seed=2)
+    unknown = Recipe("cat", 1.0, "float32", (Component("0" * 64, 1.0),))
+    uneven = Recipe(
+        "linear", 1.0, "float32", (Component(zoo.all[0].sha256, 0.5), Component(zoo.all[4].sha256, 0.5))
+    )
+    bad = {
+        "prompt_too_long": Row("x" * (CONTEXT + 1), BARE),
+        "unknown_name": Row("x", unknown),
+        "invalid_argument": Row("x", uneven),
+    }
+    expected = engine.answer(good)
+    answers = engine.answer([*good[:3], *bad.values(), *good[3:]])
+    failures = answers[3:6]
+    assert [failure.code for failure in failures if isinstance(failure, RowFailure)] == list(bad)
+    assert [told(answer) for answer in answers[:3] + answers[6:]] == [told(answer) for answer in expected]
+
+
+def test_infinite_logits_fail_their_row_only(zoo: Zoo, engine: Engine) -> None:
+    huge = Recipe("cat", 1.0, "float32", (Component(zoo.even[0].sha256, 3e38),))
+    sane = mixed_rows(zoo, 4, seed=8)
+    answers = engine.answer([Row("fox", huge), *sane, Row("fox", huge, "choose", ("a", "b"))])
+    assert isinstance(answers[0], RowFailure)
+    assert isinstance(answers[-1], RowFailure)
+    assert answers[0].code == answers[-1].code == "not_finite"
+    assert [told(answer) for answer in answers[1:-1]] == [told(answer) for answer in engine.answer(sane)]
+
+
+def test_a_breaking_pass_is_repeated_row_by_row(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = zoo.engine()
+    rows = mixed_rows(zoo, 5, seed=4)
+    expected = [told(answer) for answer in engine.answer(rows)]
+    answer = engine._answer
+
+    def breaks(batch: list) -> list:
+        if any(question.row is rows[2] for question in batch):
+            raise RuntimeError("out of memory")
+        return answer(batch)
+
+    monkeypatch.setattr(engine, "_answer", breaks)
+    answers = engine.answer(rows)
+    assert answers[2] == RowFailure("internal", "RuntimeError: out of memory")
+    assert [told(one) for place, one in enumerate(answers) if place != 2] == expected[:2] + expected[3:]
+
+
+def test_bfloat16_runs_the_same_code(zoo: Zoo) -> None:
+    exact, rough = zoo.engine(), zoo.engine(dtype=torch.bfloat16)
+    rows = [row for row in mixed_rows(zoo, 16, seed=6) if row.kind == "choose"]
+    halves = [
+        dataclasses.replace(
+            row, recipe=dataclasses.replace(row.recipe, dtype="bfloat16"), normalization="tokens"
+        )
+        for row in rows
+    ]
+    wholes = [dataclasses.replace(row, normalization="tokens") for row in rows]
+    for half, whole in zip(rough.answer(halves), exact.answer(wholes), strict=True):
+        assert isinstance(half, RowResult)
+        assert isinstance(whole, RowResult)
+        assert half.scores == pytest.approx(whole.scores, rel=0.15, abs=0.3)
+        assert half.merge.update_norm == pytest.approx(whole.merge.update_norm, rel=0.02)
+
+
+def test_a_recipe_for_another_dtype_is_refused(zoo: Zoo, engine: Engine) -> None:
+    import random
+
+    [answer] = engine.answer([Row("fox", recipe(zoo, random.Random(0), dtype="bfloat16"))])
+    assert isinstance(answer, RowFailure)
+    assert answer.code == "invalid_argument"

@@ -1,0 +1,84 @@
+"""Scores of choices are log-likelihoods, computed from one pass over the prompt."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from tests.fix_models import CONTEXT, FAMILIES, Zoo
+from tests.unit.engine.rows import BARE, mixed_rows
+from worker.engine.choose import normalised
+from worker.engine.engine import Engine
+from worker.engine.rows import Row, RowFailure, RowResult
+
+
+@torch.inference_mode()
+def likelihood(engine: Engine, row: Row, choice: str) -> float:
+    """The plain way: one full pass over prompt and choice."""
+    prompt, tokens = engine.text.prompt(row.prompt_text), list(engine.text.answer(choice))
+    engine._switch.current = engine.compose([row.recipe])[0]
+    logits = engine.model(input_ids=torch.tensor([prompt + tokens])).logits[0, len(prompt) - 1 : -1].double()
+    engine._switch.current = None
+    return float(torch.log_softmax(logits, -1)[range(len(tokens)), tokens].sum())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_scores_are_those_of_full_passes(family: str, zoos: Callable[[str], Zoo]) -> None:
+    zoo = zoos(family)
+    engine = zoo.engine()
+    rows = [row for row in mixed_rows(zoo, 24, seed=1) if row.kind == "choose"]
+    for row, answer in zip(rows, engine.answer(rows), strict=True):
+        assert isinstance(answer, RowResult)
+        assert answer.scores is not None
+        expected = [
+            normalised(
+                likelihood(engine, row, choice), choice, len(engine.text.answer(choice)), row.normalization
+            )
+            for choice in row.choices
+        ]
+        assert answer.scores == pytest.approx(expected, rel=1e-4, abs=1e-4)
+        assert answer.text == answer.choice == row.choices[answer.scores.index(max(answer.scores))]
+
+
+def test_the_prompt_is_computed_once(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = zoo.engine()
+    read: list[torch.Size] = []
+    run = engine._forward._run
+    monkeypatch.setattr(
+        engine._forward, "_run", lambda tokens, *rest: (read.append(tokens.shape), run(tokens, *rest))[1]
+    )
+    row = Row("seven foxes", BARE, "choose", ("ab", "abc", "d"))
+    engine.answer([row])
+    prompt = len(engine.text.prompt(row.prompt_text))
+    inputs = sum(len(engine.text.answer(choice)) - 1 for choice in row.choices)
+    assert read == [(1, prompt), (1, inputs)]
+
+
+def test_logits_of_long_choices_are_held_in_parts(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = zoo.engine()
+    rows = [row for row in mixed_rows(zoo, 18, seed=7) if row.kind == "choose"]
+    whole = [answer.scores for answer in engine.answer(rows) if isinstance(answer, RowResult)]
+    monkeypatch.setattr("worker.engine.choose.LOGIT_TOKENS", 1)
+    parts = [answer.scores for answer in engine.answer(rows) if isinstance(answer, RowResult)]
+    assert len(parts) == len(rows)
+    for part, scores in zip(parts, whole, strict=True):
+        assert part == pytest.approx(scores, abs=1e-4)
+
+
+def test_normalizations() -> None:
+    assert normalised(-6.0, "ä b", 3, "none") == -6.0
+    assert normalised(-6.0, "ä b", 3, "tokens") == -2.0
+    assert normalised(-6.0, "ä b", 3, "bytes") == -1.5
+
+
+@pytest.mark.parametrize("choices", [(), ("yes", " ")])
+def test_choices_must_say_something(choices: tuple[str, ...], engine: Engine) -> None:
+    [answer] = engine.answer([Row("fox", BARE, "choose", choices)])
+    assert isinstance(answer, RowFailure)
+    assert answer.code == "invalid_argument"
+
+
+def test_a_choice_that_does_not_fit_is_refused(engine: Engine) -> None:
+    [answer] = engine.answer([Row("fox", BARE, "choose", ("x" * CONTEXT,))])
+    assert isinstance(answer, RowFailure)
+    assert answer.code == "prompt_too_long"
