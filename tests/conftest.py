@@ -2,7 +2,10 @@
 
 pytest_plugins = [
     "tests.fix_adapters",
+    "tests.fix_db",
+    "tests.fix_environment",
     "tests.fix_library",
     "tests.fix_models",
+    "tests.fix_training",
     "tests.fix_valkey",
 ]

@@ -1,0 +1,129 @@
+"""A real Postgres, one for the whole run; each test gets a database of its own, cloned from a migrated one."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from db import migrate
+from db.embedded import EmbeddedPostgres
+from db.session import connect
+from tests.world import World
+
+ROLES = ("loradex_reader", "loradex_client", "loradex_worker", "loradex_admin")
+PASSWORD = "for-tests-only"  # noqa: S105 - the server listens on the loopback interface for the length of a run
+TEMPLATE = "loradex_template"
+STOCKED = "loradex_stocked"
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+RoleUrl = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), durable=False)
+    server.start()
+    yield server
+    server.destroy()
+
+
+@pytest.fixture(scope="session")
+def template(postgres: EmbeddedPostgres) -> str:
+    """Name of a database at head; the four roles have a password afterwards."""
+    url = with_database(postgres.url, TEMPLATE)
+    with connect(postgres.url) as connection:
+        connection.execute(sql.SQL("create database {}").format(sql.Identifier(TEMPLATE)))
+        migrate.upgrade(url)
+        for role in ROLES:
+            connection.execute(
+                sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(PASSWORD))
+            )
+    return TEMPLATE
+
+
+@pytest.fixture(scope="session")
+def stocked(postgres: EmbeddedPostgres, template: str) -> str:
+    """Name of a database at head that holds `World`'s small library."""
+    with connect(postgres.url) as admin:
+        admin.execute(
+            sql.SQL("create database {} template {}").format(sql.Identifier(STOCKED), sql.Identifier(template))
+        )
+    with connect(with_database(postgres.url, STOCKED)) as connection:
+        World.stocked(connection)
+    return STOCKED
+
+
+@pytest.fixture
+def empty_database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """URL of a new, empty database, as its owner."""
+    yield from _database(postgres, "template0")
+
+
+@pytest.fixture
+def database_url(postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterator[str]:
+    """URL of a new database at head, as its owner; empty, unless the test also asks for `world`."""
+    wanted = "stocked" if "world" in request.fixturenames else "template"
+    yield from _database(postgres, request.getfixturevalue(wanted))
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[Connection]:
+    """A connection of the owner, in autocommit mode."""
+    with connect(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def role_url(database_url: str, template: str, postgres: EmbeddedPostgres) -> Iterator[RoleUrl]:
+    """Gives the URL of the test's database for a role; with `member`, for a new login of that role."""
+    made: list[str] = []
+
+    def give(role: str, *, member: bool = False) -> str:
+        user = role
+        if member:
+            user = f"member_{uuid4().hex[:12]}"
+            with connect(postgres.url) as admin:
+                admin.execute(
+                    sql.SQL("create role {} login password {} in role {}").format(
+                        sql.Identifier(user), sql.Literal(PASSWORD), sql.Identifier(role)
+                    )
+                )
+            made.append(user)
+        return with_user(database_url, user)
+
+    yield give
+    with connect(postgres.url) as admin:
+        for user in made:
+            admin.execute(sql.SQL("drop role {}").format(sql.Identifier(user)))
+
+
+@pytest.fixture
+def world(connection: Connection) -> World:
+    """The test's database with a small library in it: tasks, adapters, examples around a centre a task."""
+    return World.found(connection)
+
+
+def with_database(url: str, name: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+def with_user(url: str, user: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{user}:{PASSWORD}@{parts.hostname}:{parts.port}"))
+
+
+def _database(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
+    name = f"test_{uuid4().hex[:16]}"
+    postgres.start()  # a test that stopped it gets it back
+    with connect(postgres.url) as admin:
+        admin.execute(
+            sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
+        )
+    yield with_database(postgres.url, name)
+    postgres.start()
+    with connect(postgres.url) as admin:
+        admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))

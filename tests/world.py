@@ -1,0 +1,184 @@
+"""A small library in a database, and the steps of a job through it, in the fewest words a test can say."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+import psycopg
+from psycopg.types.json import Jsonb
+
+Vector = npt.NDArray[np.float32]
+
+ENCODER = "all-MiniLM-L6-v2"
+BASE_MODEL = "smollm2-135m-instruct"
+DIMENSIONS = 16
+# The last task has examples and no adapter.
+TASKS = ("apples", "boats", "clouds", "deserts", "embers")
+WITH_ADAPTER = TASKS[:4]
+EXAMPLES_A_TASK = 40
+
+
+@dataclass
+class World:
+    """A connection to the database and where each task's examples gather (unit vectors)."""
+
+    connection: psycopg.Connection[tuple[Any, ...]]
+    centres: Mapping[str, Vector]
+    rng: np.random.Generator
+
+    @classmethod
+    def stocked(
+        cls,
+        connection: psycopg.Connection[tuple[Any, ...]],
+        *,
+        tasks: Sequence[str] = TASKS,
+        with_adapter: Sequence[str] = WITH_ADAPTER,
+        examples: int = EXAMPLES_A_TASK,
+        seed: int = 7,
+    ) -> "World":
+        """Register everything and add `examples` a task."""
+        world = cls.found(connection, tasks=tasks, seed=seed)
+        with connection.transaction():
+            connection.execute("select loradex.register_encoder(%s, 'r1', %s)", (ENCODER, DIMENSIONS))
+            connection.execute("select loradex.register_base_model(%s, 'b1', 512)", (BASE_MODEL,))
+            for task in tasks:
+                connection.execute("select loradex.register_task(%s, 'things', 'accuracy', '{}')", (task,))
+            for task in with_adapter:
+                world.register(task)
+            for task in tasks:
+                for number in range(examples):
+                    world.add_example(task, f"{task}-{number}", world.near(task))
+        return world
+
+    @classmethod
+    def found(
+        cls, connection: psycopg.Connection[tuple[Any, ...]], *, tasks: Sequence[str] = TASKS, seed: int = 7
+    ) -> "World":
+        """The world of a database that was stocked with the same tasks and seed."""
+        rng = np.random.default_rng(seed)
+        return cls(connection, {task: unit(rng.normal(size=DIMENSIONS)) for task in tasks}, rng)
+
+    def near(self, task: str, spread: float = 0.2) -> Vector:
+        """A unit vector near the task's centre."""
+        return unit(self.centres[task] + spread * self.rng.normal(size=DIMENSIONS))
+
+    def register(self, task: str, content: str = "", name: str | None = None) -> int:
+        """Register an adapter `<task>-lora`; other content is another version."""
+        row = self.connection.execute(
+            """
+            select adapter_id from loradex.register_adapter(
+                %s, %s, %s, %s, %s, 8, 16, '{q_proj,v_proj}', 'float32', 4096, 1.5)
+            """,
+            (name or f"{task}-lora", task, BASE_MODEL, sha256(task + content), f"library/{task}{content}"),
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def add_example(self, task: str, ref: str, vector: Vector) -> int:
+        prompt, target = f"What about {ref}?", "yes"
+        row = self.connection.execute(
+            """
+            with example as (
+                insert into loradex.examples (task, source_ref, prompt, target, sha256)
+                values (%s, %s, %s, %s, %s) returning id, task
+            )
+            insert into loradex.example_embeddings (example_id, task, encoder, embedding)
+            select id, task, %s, %s::vector from example returning example_id
+            """,
+            (task, ref, prompt, target, sha256(f"{prompt}\x1f{target}"), ENCODER, text_of(vector)),
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def enqueue(self, *jobs: Mapping[str, Any]) -> list[UUID]:
+        """Ids of these jobs, which need only what matters to the test."""
+        wanted = [{"prompt": "Is it warm?", **job} for job in (jobs or ({},))]
+        rows = self.connection.execute(
+            "select job_id from loradex.enqueue_jobs(%s) order by ordinal", (Jsonb(wanted),)
+        ).fetchall()
+        return [row[0] for row in rows]
+
+    def claim(self, worker: str = "w1", rows: int = 100, lease: str = "30s", attempts: int = 3) -> dict[UUID, int]:
+        """Attempt number of each job that was claimed."""
+        rows_ = self.connection.execute(
+            "select id, attempt from loradex.claim_jobs(%s, %s, %s::interval, %s)", (worker, rows, lease, attempts)
+        ).fetchall()
+        return {row[0]: row[1] for row in rows_}
+
+    def route(self, jobs: Sequence[UUID], queries: Sequence[Vector]) -> dict[UUID, dict[str, Any]]:
+        rows = self.connection.execute(
+            "select job_id, routing from loradex.route_jobs(%s, %s::vector[])",
+            (list(jobs), [text_of(query) for query in queries]),
+        ).fetchall()
+        return {row[0]: row[1] for row in rows}
+
+    def record(self, job: UUID, attempt: int, query: Vector, routing: Mapping[str, Any], **changes: Any) -> UUID:
+        row = self.connection.execute(
+            "select loradex.record_answer(%s, %s, %s::vector, %s, %s)",
+            (job, attempt, text_of(query), Jsonb(dict(routing)), Jsonb(answer_document(routing) | changes)),
+        ).fetchone()
+        assert row is not None
+        answer: UUID = row[0]
+        return answer
+
+    def answered(self, *jobs: Mapping[str, Any], near: str | None = None) -> list[UUID]:
+        """Ids of the answers to these jobs, taken all the way; queries lie near one task, or each near the next."""
+        ids = self.enqueue(*jobs)
+        attempts = self.claim(rows=len(ids))
+        tasks = list(self.centres)
+        queries = [self.near(near or tasks[number % len(tasks)]) for number in range(len(ids))]
+        routings = self.route(ids, queries)
+        return [
+            self.record(job, attempts[job], query, routings[job]) for job, query in zip(ids, queries, strict=True)
+        ]
+
+    def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self.connection.execute(statement.encode(), values).fetchall()
+
+    def value(self, statement: str, *values: Any) -> Any:
+        (row,) = self.rows(statement, *values)
+        return row[0]
+
+
+def answer_document(routing: Mapping[str, Any]) -> dict[str, Any]:
+    """What a worker says about an answer."""
+    return {
+        "text": "yes",
+        "choice": None,
+        "scores": [-0.25, -1.5],
+        "token_ids": [17, 4, 2],
+        "prompt_tokens": 12,
+        "output_tokens": 3,
+        "base_model_revision": "b1",
+        "generation": {"kind": "generate", "seed": None, "max_new_tokens": 8},
+        "timings": {"total": 12.5, "route": 1.25},
+        "versions": {"torch": "2.13.0"},
+        "worker": "w1",
+        "merge": {
+            "recipe_hash": "ab" * 32,
+            "method": "cat",
+            "density": 0.5,
+            "dtype": "float32",
+            "update_norm": 1.25,
+            "sign_conflict": 0.125,
+            "milliseconds": 0.5,
+            "components": [{"adapter_id": part["adapter_id"], "update_norm": 1.5} for part in routing["mixture"]],
+        },
+    }
+
+
+def unit(vector: npt.NDArray[np.float64]) -> Vector:
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def text_of(vector: Vector) -> str:
+    """The vector as pgvector reads it."""
+    return "[" + ",".join(format(value, ".9g") for value in vector.tolist()) + "]"
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
