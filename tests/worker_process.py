@@ -42,6 +42,7 @@ class WorkerProcess:
             "READY_FILE": str(self.ready_file),
             "DEVICE": "cpu",
             "THREADS": "1",
+            "BANK_BYTES": str(16 << 20),
             **self.settings,
         }
         environment = kept | {f"LORADEX_{name}": value for name, value in wanted.items()}

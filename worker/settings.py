@@ -9,7 +9,7 @@ from pydantic_settings import SettingsConfigDict
 from db.settings import DatabaseSettings
 from library.adapter_roots import RootList
 
-GIB = 1 << 30
+MIB = 1 << 20
 
 
 class WorkerSettings(DatabaseSettings):
@@ -47,7 +47,7 @@ class WorkerSettings(DatabaseSettings):
     dtype: Literal["float32", "bfloat16"] = "float32"
     threads: Annotated[int, Field(ge=0)] = 0
     adapter_roots: RootList = ()
-    bank_bytes: Annotated[int, Field(gt=0)] = 2 * GIB
+    bank_bytes: Annotated[int, Field(gt=0)] = 256 * MIB
     batch_rows: Annotated[int, Field(ge=1)] = 32
     batch_tokens: Annotated[int, Field(ge=1)] = 8192
     linger_ms: Annotated[float, Field(ge=0, le=1000)] = 3.0

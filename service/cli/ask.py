@@ -1,12 +1,12 @@
 """`loradex ask`: one question, answered by the running stack."""
 
 import csv
-import json
 from typing import Annotated
 
 import typer
 
 from db.errors import InvalidArgumentError
+from service.cli import console
 
 METHODS = "cat, linear, ties, ties_frequency, magnitude_prune, calibrated_*, own, top1, uniform, base"
 
@@ -58,7 +58,7 @@ def ask(
             typer.echo(f"warning: {job.doorbell_error}", err=True)
         answer = job.wait(timeout=timeout)
     if as_json:
-        typer.echo(json.dumps(answer.as_dict()))
+        console.as_json(answer.as_dict())
     else:
         print_answer(answer)
 

@@ -1,5 +1,7 @@
 """Hears `NOTIFY loradex_jobs` over a connection of its own and wakes whoever waits for that job."""
 
+import selectors
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ from db.errors import DatabaseUnavailableError
 from db.session import connect
 
 CHANNEL = "loradex_jobs"
-HEARTBEAT_SECONDS = 0.5
+LONGEST_SILENCE_SECONDS = 5.0
 RECONNECT_SECONDS = 0.5
 
 
@@ -28,6 +30,7 @@ class Listener:
         self._lock = threading.Lock()
         self._waiting: dict[UUID, list[threading.Event]] = {}
         self._stop = threading.Event()
+        self._nudge, self._nudged = socket.socketpair()
         self._thread: threading.Thread | None = None
         self._log = structlog.get_logger("client")
 
@@ -50,8 +53,11 @@ class Listener:
 
     def close(self) -> None:
         self._stop.set()
+        self._nudge.send(b".")
         if self._thread is not None:
             self._thread.join()
+        self._nudge.close()
+        self._nudged.close()
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -65,9 +71,13 @@ class Listener:
                 self._stop.wait(RECONNECT_SECONDS)
 
     def _hear(self, connection: psycopg.Connection[object]) -> None:
-        while not self._stop.is_set():
-            for notice in connection.notifies(timeout=HEARTBEAT_SECONDS):
-                self._wake(notice.payload)
+        with selectors.DefaultSelector() as ready:
+            ready.register(connection, selectors.EVENT_READ)
+            ready.register(self._nudged, selectors.EVENT_READ)
+            while not self._stop.is_set():
+                ready.select(LONGEST_SILENCE_SECONDS)
+                for notice in connection.notifies(timeout=0):
+                    self._wake(notice.payload)
 
     def _wake(self, payload: str) -> None:
         try:

@@ -1,0 +1,117 @@
+"""`loradex explain`: how an answer came about."""
+
+from typing import Annotated, Any
+
+import typer
+
+from service.cli import console
+
+NEIGHBOURS_SHOWN = 10
+
+
+def explain(
+    answer: Annotated[str, typer.Argument(help="Id of the answer.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
+) -> None:
+    """Say what was asked, what retrieval saw, what was mixed, what came out, and its link in the audit chain.
+
+    Example: loradex explain 0b6f3a52-6d3e-4c41-9a55-0c1d2e3f4a5b
+    """
+    from service.client import Client
+
+    with Client() as client:
+        document = client.explain(answer)
+    if as_json:
+        console.as_json(document)
+    else:
+        print_account(document)
+
+
+def print_account(document: dict[str, Any]) -> None:
+    """The whole account of an answer, in the order in which it came about."""
+    from service.cli.account import print_distribution, print_mixture, print_neighbours
+
+    _heading("Question")
+    _facts(
+        {
+            "prompt": document["prompt"],
+            "asked by": document["owner"],
+            "kind": document["generation"]["kind"],
+            "expected task": document["expected_task"],
+        }
+    )
+    _heading("Retrieval")
+    seen = document["retrieval"]
+    _facts(
+        {
+            "encoder": f"{seen['encoder']} at {seen['encoder_revision'][:12]}",
+            "settings": f"k {seen['k']}, top_p {seen['top_p']:g}, temperature {seen['temperature']:g}",
+            "excluded": ", ".join([*seen["exclude_tasks"], *seen["exclude_adapters"]]),
+        }
+    )
+    print_neighbours(document["neighbours"], NEIGHBOURS_SHOWN)
+    print_distribution(document["distribution"])
+    _heading("Mixture")
+    merge = document["merge"]
+    conflict = merge["sign_conflict"]
+    _facts(
+        {
+            "recipe": merge["recipe_hash"],
+            "settings": f"density {merge['density']:g}, {merge['dtype']}",
+            "update norm": f"{merge['update_norm']:.4f}",
+            "sign conflict": None if conflict is None else f"{conflict:.1%} of entries",
+        }
+    )
+    print_mixture(document["method"], document["mixture"])
+    _heading("Answer")
+    _print_answer(document)
+    _heading("Evidence")
+    chain = document["chain"]
+    _facts(
+        {
+            "answer": document["answer_id"],
+            "job": f"{document['job_id']}, attempt {document['attempt']}",
+            "worker": f"{document['worker']}, {document['created_at']}",
+            "chain": f"link {chain['position']}, {chain['chain_hash']}",
+            "before it": chain["previous_hash"],
+            "versions": ", ".join(f"{name} {version}" for name, version in document["versions"].items()),
+            "replay": f"loradex replay {document['answer_id']}",
+        }
+    )
+
+
+def _print_answer(document: dict[str, Any]) -> None:
+    told = document["generation"]
+    if document["scores"] is not None:
+        scored = sorted(zip(told["choices"], document["scores"], strict=True), key=lambda pair: -pair[1])
+        console.table(("choice", f"score ({told['normalization']})"), [(c, f"{score:.4f}") for c, score in scored])
+        sampling = None
+    else:
+        sampling = (
+            "greedy"
+            if told["sampling_temperature"] == 0
+            else f"temperature {told['sampling_temperature']:g}, top_p {told['sampling_top_p']:g}, seed {told['seed']}"
+        )
+    _facts(
+        {
+            "text": document["text"],
+            "tokens": f"{document['prompt_tokens']} read, {document['output_tokens']} written",
+            "sampling": sampling,
+            "model": f"{document['base_model']} at {document['base_model_revision'][:12]}, "
+            f"{told['dtype']} on {told['device']}",
+            "milliseconds": ", ".join(f"{stage} {spent:.1f}" for stage, spent in document["timings"].items()),
+        }
+    )
+
+
+def _heading(text: str) -> None:
+    console.console().print(text, style="bold underline", markup=False)
+
+
+def _facts(facts: dict[str, str | None]) -> None:
+    """One fact a line; what is not known is left out."""
+    width = max(map(len, facts))
+    for name, fact in facts.items():
+        if fact:
+            console.console().print(f"  {name:<{width}}  {fact}", markup=False, highlight=False)
+    console.console().print()
