@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, LiteralString
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import class_row, tuple_row
 from psycopg.types.json import Jsonb
 
 from db.errors import UnknownNameError
@@ -51,6 +51,7 @@ class Registered:
     name: str
     version: int
     state: str
+    uri: str
     created: bool
 
 
@@ -67,36 +68,51 @@ class AdapterStore:
             (entry.name, entry.revision, entry.context_length, entry.frame),
         )
 
+    def require_base_model(self, name: str) -> None:
+        """`UnknownNameError` that says how a base model becomes known."""
+        if (
+            self._connection.execute("select from loradex.base_models where name = %s", (name,)).fetchone()
+            is None
+        ):
+            raise UnknownNameError(
+                f"base model {name} is not known yet: start a worker once (`loradex up`) or load its library "
+                "(`loradex library load`), then register again"
+            )
+
     def register(self, facts: AdapterFacts, name: str, task: str, uri: str) -> Registered:
         """A new version, active from now on; the same files of the same task again add nothing."""
-        with self._connection.cursor(row_factory=class_row(Registered)) as cursor:
-            row = cursor.execute(
-                """
-                select a.name, a.version, a.state, r.created
-                from loradex.register_adapter(
-                    name => %s, task => %s, base_model => %s, sha256 => %s, uri => %s, rank => %s,
-                    alpha => %s, target_modules => %s, dtype => %s, parameters => %s, update_norm => %s,
-                    card => %s) r
-                join loradex.adapters a on a.id = r.adapter_id
-                """,
-                (
-                    name,
-                    task,
-                    facts.base_model,
-                    facts.sha256,
-                    uri,
-                    facts.rank,
-                    facts.alpha,
-                    list(facts.target_modules),
-                    facts.dtype,
-                    facts.parameters,
-                    facts.update_norm,
-                    Jsonb({**facts.card, "files": dict(facts.files), "warnings": list(facts.warnings)}),
-                ),
-            ).fetchone()
-        if row is None:
-            raise AssertionError("register_adapter returns one row")
-        return row
+        with self._connection.cursor(row_factory=tuple_row) as cursor:
+            adapter_id, created = next(
+                cursor.execute(
+                    """
+                    select adapter_id, created from loradex.register_adapter(
+                        name => %s, task => %s, base_model => %s, sha256 => %s, uri => %s, rank => %s,
+                        alpha => %s, target_modules => %s, dtype => %s, parameters => %s, update_norm => %s,
+                        card => %s)
+                    """,
+                    (
+                        name,
+                        task,
+                        facts.base_model,
+                        facts.sha256,
+                        uri,
+                        facts.rank,
+                        facts.alpha,
+                        list(facts.target_modules),
+                        facts.dtype,
+                        facts.parameters,
+                        facts.update_norm,
+                        Jsonb({**facts.card, "files": dict(facts.files), "warnings": list(facts.warnings)}),
+                    ),
+                )
+            )
+            # A statement of its own: the row is not visible to the one that made it.
+            version_name, version, state, place = next(
+                cursor.execute(
+                    "select name, version, state, uri from loradex.adapters where id = %s", (adapter_id,)
+                )
+            )
+        return Registered(version_name, version, state, place, created)
 
     def find(
         self, name: str | None = None, version: int | None = None, *, active_only: bool = False

@@ -1,6 +1,6 @@
 """Examples from a file into the database: all of them or none."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,19 +63,31 @@ class Ingest:
         self._encoder = encoder
         self._cache = cache
 
-    def add(self, path: Path, rows: Sequence[RenderedExample], advance: Advance) -> FileReport:
-        """Add the rows of a checked file; `advance` is told how many are done.
+    def add_all(
+        self, files: Mapping[Path, Sequence[RenderedExample]], advance: Advance
+    ) -> Iterator[FileReport]:
+        """Add checked files one after another; `advance` is told how many rows are done.
 
         Raises:
             ExampleFileError: A row is in the database with another text.
         """
+        lacking = 0
+        for path, rows in files.items():
+            stored = self._compare(path, rows)
+            lacking += sum(_lacks_vector(stored, row) for row in rows)
+        facts = self._facts
+        self._store.put_encoder(facts.name, facts.revision, facts.dimensions)
+        with self._store.indexed_after(facts.name, lacking):
+            for path, rows in files.items():
+                yield self._add(path, rows, advance)
+
+    def _add(self, path: Path, rows: Sequence[RenderedExample], advance: Advance) -> FileReport:
         before = self._compare(path, rows)
         needed = [row for row in rows if _lacks_vector(before, row)]
         advance(len(rows) - len(needed))
         vectors = embed([row.prompt for row in needed], self._encoder, self._cache, advance)
         with self._connection.transaction():
             self._store.put_tasks(self._cards[task] for task in sorted({row.task for row in rows}))
-            self._store.put_encoder(self._facts.name, self._facts.revision, self._facts.dimensions)
             self._store.lock()
             now = self._compare(path, rows)
             lacking = [row for row in rows if _lacks_vector(now, row)]

@@ -124,9 +124,11 @@ def _add_examples(store: ExampleStore, library: Library, advance: Callable[[int]
             new.append(row)
         elif not stored[key].has_vector:
             lacking[stored[key].id] = row
-    advance(len(rows) - len(new))
-    store.add_vectors(lacking, encoder)
-    for start in range(0, len(new), CHUNK):
-        store.add(new[start : start + CHUNK], encoder)
-        advance(len(new[start : start + CHUNK]))
+    advance(len(rows) - len(new) - len(lacking))
+    with store.indexed_after(encoder, len(new) + len(lacking)):
+        store.add_vectors(lacking, encoder)
+        advance(len(lacking))
+        for start in range(0, len(new), CHUNK):
+            store.add(new[start : start + CHUNK], encoder)
+            advance(len(new[start : start + CHUNK]))
     return len(new)

@@ -35,8 +35,8 @@ class VectorCache:
         self._database.execute("pragma journal_mode = wal")
         with self._database:
             self._database.execute(
-                "create table if not exists vectors (text_sha256 blob primary key, vector blob not null) "
-                "without rowid, strict"
+                "create table if not exists vectors "
+                "(text_sha256 blob primary key, vector blob not null) strict"
             )
 
     @classmethod

@@ -72,7 +72,6 @@ def _ingest(
     def encoder() -> Encoder:
         return Encoder.load(directory)
 
-    reports = []
     with (
         translated(),
         connect(database_address(settings)) as connection,
@@ -80,9 +79,7 @@ def _ingest(
         progress(sum(len(rows) for rows in checked.values())) as advance,
     ):
         adding = Ingest(connection, known, facts, encoder, vectors)
-        for path, rows in checked.items():
-            reports.append(adding.add(path, rows, advance))
-    return reports
+        return list(adding.add_all(checked, advance))
 
 
 def encoder_facts(settings: WorkerSettings) -> tuple[Path, EncoderFacts]:

@@ -54,11 +54,16 @@ def register(
     facts = inspect(directory, settings.base_model, base_model_shapes(model) if model.is_dir() else None)
     with translated(), connect(database_address(settings)) as connection, connection.transaction():
         ExampleStore(connection).put_tasks([known[task]])
-        done = AdapterStore(connection).register(facts, name or task, task, uri)
-    for warning in facts.warnings:
+        store = AdapterStore(connection)
+        store.require_base_model(settings.base_model)
+        done = store.register(facts, name or task, task, uri)
+    warnings = list(facts.warnings)
+    if done.uri != uri:
+        warnings.append(f"these files are registered at {done.uri}, and that is where workers look for them")
+    for warning in warnings:
         typer.echo(f"warning: {directory}: {warning}", err=True)
     if as_json:
-        print_json({**asdict(done), "sha256": facts.sha256, "uri": uri, "warnings": facts.warnings})
+        print_json({**asdict(done), "sha256": facts.sha256, "warnings": warnings})
     else:
         what = "registered" if done.created else f"has these files already and is {done.state}"
         typer.echo(
