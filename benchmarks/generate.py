@@ -1,0 +1,96 @@
+"""Generating for 16 questions with 16 mixtures: against the bare base model, and against PEFT one by one."""
+
+import dataclasses
+
+import torch
+
+from benchmarks import subjects
+from benchmarks.frame import compare, extra_memory, finish, options, take_turns
+from worker.engine.recipe import Recipe
+
+ROWS = 16
+TOKENS = 32
+BARE_BAR = 0.95
+PEFT_BAR = 8.0
+
+
+def main() -> None:
+    chosen = options(__doc__)
+    directories, source = subjects.adapters(chosen)
+    engine = subjects.engine(chosen, ends=frozenset())
+    engine.bank.ensure(directories)
+    bare, tokenizer = subjects.base(chosen)
+    peft = subjects.peft_model(chosen, directories)
+    batches = {
+        method: subjects.questions(subjects.mixtures(method, list(directories), ROWS, chosen.dtype), TOKENS)
+        for method in ("linear", "cat")
+    }
+    nothing = [
+        dataclasses.replace(row, recipe=Recipe("cat", 1.0, chosen.dtype, ())) for row in batches["cat"]
+    ]
+    tokenizer.padding_side = "left"
+    padded = tokenizer([row.prompt_text for row in nothing], return_tensors="pt", padding=True).to(
+        chosen.device
+    )
+
+    def bare_generate() -> object:
+        return _written(bare, padded)
+
+    def peft_one_by_one() -> None:
+        for row in batches["linear"]:
+            subjects.peft_merge(peft, row.recipe)
+            _written(peft, tokenizer([row.prompt_text], return_tensors="pt").to(chosen.device))
+
+    for rows in batches.values():
+        engine.answer(rows)
+    memory = extra_memory(lambda: engine.answer(batches["cat"]), chosen.device)
+    sides = {
+        **{method: lambda rows=rows: engine.answer(rows) for method, rows in batches.items()},  # type: ignore[misc]
+        "no mixture": lambda: engine.answer(nothing),
+        "bare generate": bare_generate,
+        "peft": peft_one_by_one,
+    }
+    seconds = take_turns(sides, chosen.rounds)
+    measures = []
+    for method in batches:
+        ours = seconds[method]
+        measures += [
+            compare(
+                f"{method}: tokens/s against the bare base model in our own loop",
+                ours,
+                seconds["no mixture"],
+                bar=BARE_BAR,
+            ),
+            compare(
+                f"{method}: tokens/s against transformers' generate on the bare base model",
+                ours,
+                seconds["bare generate"],
+                bar=None,
+            ),
+            compare(
+                f"{method}: 16 questions at once against PEFT merge + generate one by one",
+                ours,
+                seconds["peft"],
+                bar=PEFT_BAR,
+            ),
+        ]
+    lengths = padded["attention_mask"].sum(1).tolist()
+    notes = [
+        f"{ROWS} prompts of {min(lengths)} to {max(lengths)} tokens, {TOKENS} new ones each, merging included",
+        f"mixtures of {subjects.MIXED} of {source}; PEFT merges by linear, its fastest",
+    ]
+    finish("generate", chosen, measures, memory, notes)
+
+
+@torch.inference_mode()
+def _written(model: object, padded: object) -> object:
+    return model.generate(  # type: ignore[attr-defined]
+        **padded,  # type: ignore[arg-type]
+        do_sample=False,
+        max_new_tokens=TOKENS,
+        min_new_tokens=TOKENS,
+    )
+
+
+if __name__ == "__main__":
+    main()
