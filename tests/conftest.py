@@ -8,4 +8,5 @@ pytest_plugins = [
     "tests.fix_models",
     "tests.fix_training",
     "tests.fix_valkey",
+    "tests.fix_answering",  # last: it imports others, and pytest wants to load those first
 ]

@@ -23,7 +23,7 @@ from library.cards import TaskCard, load_cards
 from worker.engine.load import shipped_model
 from worker.engine.training.held_out import HeldOut
 from worker.engine.training.loop import Step
-from worker.engine.training.rows import training_file
+from worker.engine.training.rows import read_task
 from worker.engine.training.run import Base, Begun, Watch, device_of, train_task
 from worker.engine.training.settings import TrainingSettings
 from worker.settings import WorkerSettings
@@ -83,13 +83,13 @@ def settings_for(card: TaskCard, overrides: Mapping[str, Any]) -> TrainingSettin
 def _train(settings: WorkerSettings, request: TrainRequest, *, as_json: bool) -> None:
     cards = load_cards(request.cards)
     tasks = request.tasks or tuple(cards)
-    # Nothing is trained before everything that is asked for was seen to be there.
+    # Nothing is trained before every file that is asked for was read and found right.
     for task in tasks:
         if task not in cards:
             raise TrainingDataError(
                 f"no task card {task}.toml in {request.cards}; there are: {', '.join(cards)}"
             )
-        training_file(request.data, task)
+        read_task(request.data, cards[task], TrainingSettings().seed)
     out = request.out or settings.home / "train"
     path = settings.base_model_path or shipped_model(settings.home / "cache" / "models")
     base = Base(settings.base_model, path, settings.frame)
@@ -109,19 +109,23 @@ def _train(settings: WorkerSettings, request: TrainRequest, *, as_json: bool) ->
                 restart=request.restart,
                 watch=watch,
             )
-        held_out = document["held_out"]
-        if as_json:
-            line = {name: part for name, part in document.items() if name != "data"} | {
-                "directory": str(out / task)
-            }
-            sys.stdout.write(json.dumps(line) + "\n")
-            sys.stdout.flush()
-        else:
-            sys.stdout.write(
-                f"{task}: {held_out['metric']} on {held_out['rows']} held-out rows "
-                f"{held_out['accuracy_before']:.3f} → {held_out['accuracy_after']:.3f} in {document['minutes']} minutes: {out / task}\n"
-            )
-            sys.stdout.flush()
+        sys.stdout.write((_line(document, out / task) if as_json else _sentence(document, out / task)) + "\n")
+        sys.stdout.flush()
+
+
+def _line(document: Mapping[str, Any], directory: Path) -> str:
+    # The rows' hashes are thousands, and stand in card.json.
+    shown = {name: part for name, part in document.items() if name != "data"}
+    return json.dumps(shown | {"directory": str(directory)})
+
+
+def _sentence(document: Mapping[str, Any], directory: Path) -> str:
+    held_out = document["held_out"]
+    return (
+        f"{document['task']}: {held_out['metric']} on {held_out['rows']} held-out rows "
+        f"{held_out['accuracy_before']:.3f} → {held_out['accuracy_after']:.3f} "
+        f"in {document['minutes']} minutes: {directory}"
+    )
 
 
 @contextmanager

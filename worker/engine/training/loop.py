@@ -58,6 +58,7 @@ def lora_config(settings: TrainingSettings, base_model: str) -> LoraConfig:
 
 def wrap(base: Any, settings: TrainingSettings, base_model: str) -> Any:
     """Put fresh factors (B = 0, A drawn from the seed) on a base model; the result is PEFT's model."""
+    base.name_or_path = base_model  # PEFT writes this, which else is a path of this machine, into the adapter
     torch.manual_seed(settings.seed)
     return get_peft_model(base, lora_config(settings, base_model))
 

@@ -88,7 +88,6 @@ def train_task(
 
         training = rows(examples[: settings.max_examples])
         held_out = rows(held_out_examples[: settings.held_out_rows])
-        model.name_or_path = base.name
         tuned = wrap(model, settings, base.name)
         score = BranchScorer(model, tokenizer.eos_token_id)
 

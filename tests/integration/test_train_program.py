@@ -1,0 +1,181 @@
+"""`loradex train` as a user meets it: a process, killed and started again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+
+from library.adapter_files import content_hash, inspect
+from tests.fix_models import tiny_model
+from tests.fix_training import CARD, card_of
+from worker.engine.training.checkpoint import alone
+from worker.settings import WorkerSettings
+from worker.train import TrainRequest, settings_for
+from worker.train import train as run
+
+PROGRAM = [sys.executable, "-c", "from service.cli import main; main()", "train"]
+
+
+def environment(base: Path, home: Path) -> dict[str, str]:
+    return os.environ | {
+        "LORADEX_BASE_MODEL": "tiny-llama",
+        "LORADEX_BASE_MODEL_PATH": str(base),
+        "LORADEX_HOME": str(home),
+        "LORADEX_DEVICE": "cpu",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def train(workshop: Path, base: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [*PROGRAM, "--data", str(workshop / "data"), "--cards", str(workshop / "cards"), *options]
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment(base, workshop / "home"), check=False
+    )
+
+
+def test_an_adapter_comes_out_that_peft_loads_and_the_card_says_how(workshop: Path, tiny_base: Path) -> None:
+    done = train(workshop, tiny_base, "--task", "colours", "--json")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    directory = workshop / "home" / "train" / "colours"
+    assert shown["directory"] == str(directory)
+    assert sorted(path.name for path in directory.iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "card.json",
+    ]
+    facts = inspect(directory, "tiny-llama")
+    assert (facts.rank, facts.alpha, facts.dtype) == (3, 6, "bfloat16")
+    assert facts.update_norm > 0
+    weights = load_file(directory / "adapter_model.safetensors")
+    loaded = PeftModel.from_pretrained(tiny_model("llama"), directory)
+    got = {
+        name.replace(".default", ""): value for name, value in loaded.named_parameters() if "lora_" in name
+    }
+    assert all(torch.equal(got[name], value.float()) for name, value in weights.items())
+    card = json.loads((directory / "card.json").read_text())
+    assert card["data"]["training_rows"] == 54
+    assert card["data"]["held_out_rows"] == 6
+    assert not card["data"]["training"].keys() & card["data"]["held_out"].keys()
+    assert card["held_out"]["accuracy_after"] >= card["held_out"]["accuracy_before"]
+    assert str(workshop) not in (directory / "card.json").read_text()
+    assert str(tiny_base) not in (directory / "adapter_config.json").read_text()
+
+
+def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(workshop: Path, tiny_base: Path) -> None:
+    long = ("--task", "colours", "--epochs", "30", "--evaluations", "1")
+    whole = train(workshop, tiny_base, *long, "--out", str(workshop / "whole"))
+    assert whole.returncode == 0, whole.stderr
+    command = [*PROGRAM, "--data", str(workshop / "data"), "--cards", str(workshop / "cards"), *long]
+    command += ["--out", str(workshop / "broken")]
+    checkpoint = workshop / "broken" / "checkpoints" / "colours" / "checkpoint.pt"
+    with subprocess.Popen(
+        command,
+        env=environment(tiny_base, workshop / "home"),
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as running:
+        while not checkpoint.exists():
+            assert running.poll() is None
+            time.sleep(0.01)
+        os.killpg(running.pid, signal.SIGKILL)
+    assert not (workshop / "broken" / "colours").exists()
+    again = train(workshop, tiny_base, *long, "--out", str(workshop / "broken"))
+    assert again.returncode == 0, again.stderr
+    assert "going on at step" in again.stderr
+    assert content_hash(workshop / "whole" / "colours") == content_hash(workshop / "broken" / "colours")
+
+
+def request(workshop: Path, *tasks: str, **changes: Any) -> TrainRequest:
+    asked = TrainRequest(
+        tasks=tasks,
+        data=workshop / "data",
+        out=None,
+        cards=workshop / "cards",
+        device="cpu",
+        skip_finished=not tasks,
+        restart=False,
+        overrides={"max_examples": 24, "evaluations": 1},
+    )
+    return replace(asked, **changes)
+
+
+@pytest.fixture
+def settings(workshop: Path, tiny_base: Path) -> WorkerSettings:
+    return WorkerSettings(home=workshop / "home", base_model="tiny-llama", base_model_path=tiny_base)
+
+
+def test_all_skips_what_is_finished_and_trains_open_questions_too(
+    workshop: Path, settings: WorkerSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(settings, request(workshop, "colours"), as_json=True) == 0
+    made = content_hash(workshop / "home" / "train" / "colours")
+    capsys.readouterr()
+    assert run(settings, request(workshop), as_json=True) == 0
+    shown = capsys.readouterr()
+    assert "colours: finished before" in shown.err
+    assert [json.loads(line)["task"] for line in shown.out.splitlines()] == ["echoes"]
+    assert content_hash(workshop / "home" / "train" / "colours") == made
+
+
+def test_what_a_task_card_says_holds_unless_the_caller_says_otherwise() -> None:
+    card = card_of(CARD)
+    assert settings_for(card, {}).epochs == 2
+    assert settings_for(card, {"epochs": 5}).epochs == 5
+    assert settings_for(card, {"epochs": 5}).learning_rate == 0.02
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda file: file.unlink(), "no such file"),
+        (lambda file: file.write_text("{}\n"), "colours.train.jsonl:1: id: Field required"),
+        (
+            lambda file: file.write_text("".join(file.read_text().splitlines(keepends=True)[:5])),
+            "at least 20",
+        ),
+        (lambda file: file.with_name("colours.test.jsonl").hardlink_to(file), "a test file"),
+    ],
+)
+def test_bad_data_is_refused_on_one_line_before_anything_is_trained(
+    workshop: Path, settings: WorkerSettings, capsys: pytest.CaptureFixture[str], spoil: Any, reason: str
+) -> None:
+    spoil(workshop / "data" / "colours.train.jsonl")
+    assert run(settings, request(workshop, "echoes", "colours"), as_json=False) == 1
+    said = capsys.readouterr().err
+    assert reason in said
+    assert len(said.strip().splitlines()) == 1
+    assert not (workshop / "home").exists()
+
+
+def test_an_unknown_task_names_the_known_ones(
+    workshop: Path, settings: WorkerSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(settings, request(workshop, "tastes"), as_json=False) == 1
+    assert "there are: colours, echoes" in capsys.readouterr().err
+
+
+def test_two_processes_do_not_train_one_task(
+    workshop: Path, settings: WorkerSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with alone(workshop / "home" / "train" / "checkpoints" / "colours"):
+        assert run(settings, request(workshop, "colours"), as_json=False) == 1
+    assert "another process trains" in capsys.readouterr().err
+
+
+def test_neither_task_nor_all_is_a_usage_error(workshop: Path) -> None:
+    command = [*PROGRAM, "--data", str(workshop / "data")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "--task" in done.stderr
