@@ -1,0 +1,76 @@
+"""Test rows as questions to the engine."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from db.errors import InvalidArgumentError
+from library.cards import TaskCard
+from library.examples import Example, load_examples
+from worker.engine.recipe import Recipe
+from worker.engine.rows import Normalization, Row
+
+MAX_NEW_TOKENS = 16
+
+
+@dataclass(frozen=True)
+class Question:
+    """One test row.
+
+    Attributes:
+        task: Its task.
+        source_ref: Which row.
+        prompt: Rendered prompt, cut to the card's limit; without the frame.
+        choices: What is ranked; empty for an open question.
+        normalization: Of the choices' scores.
+        label: Index of the right choice.
+        answers: Accepted answers of an open question.
+    """
+
+    task: str
+    source_ref: str
+    prompt: str
+    choices: tuple[str, ...]
+    normalization: Normalization
+    label: int
+    answers: tuple[str, ...]
+
+    def row(self, frame: str, recipe: Recipe) -> Row:
+        """What the engine is asked."""
+        prompt = frame.format(prompt=self.prompt)
+        if not self.choices:
+            return Row(prompt, recipe, max_new_tokens=MAX_NEW_TOKENS)
+        return Row(prompt, recipe, kind="choose", choices=self.choices, normalization=self.normalization)
+
+
+def read_questions(
+    data: Path, card: TaskCard, count_tokens: Callable[[str], int], limit: int | None
+) -> list[Question]:
+    """The first `limit` rows of `TASK.test.jsonl` (all, if None).
+
+    Raises:
+        InvalidArgumentError: There is no such file.
+        ExampleFileError: A row of it is refused.
+    """
+    path = data / f"{card.name}.test.jsonl"
+    if not path.is_file():
+        raise InvalidArgumentError(f"{path}: no such file; --data names a directory with TASK.test.jsonl")
+    return [question_of(example, card, count_tokens) for example in load_examples(path, {card.name})[:limit]]
+
+
+def question_of(example: Example, card: TaskCard, count_tokens: Callable[[str], int]) -> Question:
+    """One row under its card."""
+    return Question(
+        task=card.name,
+        source_ref=example.id,
+        prompt=card.render_within(example.fields, count_tokens, card.max_prompt_tokens),
+        choices=tuple(card.answer_choices(example) or ()),
+        normalization=card.choices.normalization if card.choices else "tokens",
+        label=example.label or 0,
+        answers=tuple(example.answers),
+    )
+
+
+def by_length(questions: Sequence[Question]) -> list[Question]:
+    """Shortest first, so that a batch has little padding."""
+    return sorted(questions, key=lambda question: len(question.prompt))
