@@ -76,7 +76,7 @@ def main() -> None:
         ]
     lengths = padded["attention_mask"].sum(1).tolist()
     notes = [
-        f"{ROWS} prompts of {min(lengths)} to {max(lengths)} tokens, {TOKENS} new ones each, merging included",
+        f"{ROWS} prompts of {min(lengths)} to {max(lengths)} tokens, {TOKENS} new ones each, with merging",
         f"mixtures of {subjects.MIXED} of {source}; PEFT merges by linear, its fastest",
     ]
     finish("generate", chosen, measures, memory, notes)

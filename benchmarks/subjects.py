@@ -12,7 +12,7 @@ from peft import PeftModel
 from safetensors.torch import save_file
 
 from benchmarks.frame import Options
-from db.settings import REPOSITORY, DatabaseSettings
+from db.settings import REPOSITORY
 from library.adapter_files import content_hash
 from worker.engine.engine import Engine
 from worker.engine.layout import Shape
@@ -20,6 +20,7 @@ from worker.engine.load import load_model, shipped_model
 from worker.engine.recipe import Component, Recipe
 from worker.engine.rows import Row
 from worker.engine.updates import shapes_of
+from worker.settings import WorkerSettings
 
 STARTER = REPOSITORY / "library" / "smollm2-135m-instruct" / "adapters"
 ADAPTERS = 22
@@ -34,7 +35,11 @@ ASKED = (
 
 
 def model_path() -> Path:
-    return shipped_model(DatabaseSettings().home / "cache" / "models")
+    """The base model `LORADEX_BASE_MODEL_PATH` names, else the shipped one."""
+    settings = WorkerSettings()
+    if settings.base_model_path:
+        return Path(settings.base_model_path)
+    return shipped_model(settings.home / "cache" / "models")
 
 
 def engine(options: Options, bank_bytes: int = 256 << 20, ends: frozenset[int] | None = None) -> Engine:

@@ -21,7 +21,7 @@ from worker.engine.text import Text
 from worker.engine.updates import RowFactors, UpdateSwitch, shapes_of, wrap
 
 CHUNK_BYTES: Final = {"cpu": 1 << 20, "cuda": 1 << 28}
-HOST_BYTES: Final = {"cpu": 64 << 20, "cuda": 4 << 30}
+HOST_BYTES: Final = {"cpu": 0, "cuda": 4 << 30}
 PREFILL_TOKENS: Final = 8192
 DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -37,6 +37,7 @@ class Engine:
         tokenizer: The model's tokenizer.
         bank_bytes: Bytes of the device that hold stacked adapters.
         host_bytes: Bytes of the host that hold parsed adapters; None takes what suits the device.
+        ends: Tokens that end a text; None takes the model's and its tokenizer's.
         prefill_tokens: Tokens of one prefill at most, padding included.
     """
 
@@ -47,6 +48,7 @@ class Engine:
         *,
         bank_bytes: int,
         host_bytes: int | None = None,
+        ends: frozenset[int] | None = None,
         prefill_tokens: int = PREFILL_TOKENS,
     ) -> None:
         parameter = next(model.parameters())
@@ -62,7 +64,8 @@ class Engine:
         self.bank = AdapterBank(shapes, self.device, parameter.dtype, bank_bytes, host)
         self._composer = Composer(self.bank, CHUNK_BYTES[kind])
         self._forward = Forward(model, self.device)
-        self._generator = Generator(self._forward, self._switch, _ends(model, tokenizer), prefill_tokens)
+        stops = _ends(model, tokenizer) if ends is None else ends
+        self._generator = Generator(self._forward, self._switch, stops, prefill_tokens)
         self._chooser = Chooser(self._forward, self._switch, prefill_tokens)
 
     @classmethod
@@ -111,7 +114,7 @@ class Engine:
 
     @torch.inference_mode()
     def margin(self, row: Row, written: Sequence[int], one: int, other: int) -> float:
-        """How much likelier token `one` is than `other` after the prompt and the tokens `written`; natural log."""
+        """How much likelier token `one` is than `other` after the prompt and `written`; natural log."""
         ids = (*self.text.prompt(row.prompt_text), *written)
         updates, _ = self._composer.compose([row.recipe])
         try:

@@ -6,7 +6,21 @@ from tests.fix_models import Zoo
 from worker.engine.recipe import METHODS, Component, Recipe
 from worker.engine.rows import Row
 
-WORDS = "tin drum lark under seven pale gates where foxes trade old maps for a bell".split()
+WORDS = (
+    "tin",
+    "drum",
+    "lark",
+    "under",
+    "seven",
+    "pale",
+    "gates",
+    "where",
+    "foxes",
+    "trade",
+    "old",
+    "maps",
+    "bell",
+)
 BARE = Recipe("cat", 1.0, "float32", ())
 
 

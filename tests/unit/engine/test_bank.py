@@ -10,6 +10,7 @@ import torch
 from db.errors import AdapterChangedError, AdapterRefusedError, InvalidArgumentError
 from library.adapter_files import content_hash
 from tests.fix_models import TinyAdapter, Zoo, save_adapter
+from tests.unit.engine.rows import mixed_rows
 from worker.engine.bank import AdapterBank, Key
 from worker.engine.merging import trim
 from worker.engine.updates import shapes_of
@@ -150,8 +151,6 @@ def test_an_adapter_of_another_model_is_refused(zoo: Zoo, zoos: object) -> None:
 
 
 def test_a_small_bank_answers_a_large_batch(zoo: Zoo) -> None:
-    from tests.unit.engine.rows import mixed_rows
-
     rows = mixed_rows(zoo, 20, seed=9)
     roomy, tight = zoo.engine(), zoo.engine(bank_bytes=1)
     slots = max(len(row.recipe.components) for row in rows)

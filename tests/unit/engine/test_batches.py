@@ -1,6 +1,7 @@
 """A row's answer is its own: batch mates neither change it nor share its failure."""
 
 import dataclasses
+import random
 from collections.abc import Callable
 
 import pytest
@@ -144,8 +145,6 @@ def test_bfloat16_runs_the_same_code(zoo: Zoo) -> None:
 
 
 def test_a_recipe_for_another_dtype_is_refused(zoo: Zoo, engine: Engine) -> None:
-    import random
-
     [answer] = engine.answer([Row("fox", recipe(zoo, random.Random(0), dtype="bfloat16"))])
     assert isinstance(answer, RowFailure)
     assert answer.code == "invalid_argument"

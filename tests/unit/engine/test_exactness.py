@@ -41,7 +41,7 @@ class Mixture:
 
 @st.composite
 def mixtures(draw: st.DrawFn) -> Mixture:
-    """Any method, density and weights (negative and zero too) over adapters that PEFT merges by that method."""
+    """Any method, density and weights, negative and zero too, of adapters PEFT merges by that method."""
     method = draw(st.sampled_from(MERGES))
     pool = 6 if method == "cat" else 4
     adapters = draw(st.lists(st.integers(0, pool - 1), min_size=1, max_size=pool, unique=True))
