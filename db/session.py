@@ -34,12 +34,18 @@ def connect(url: str, *, application: str = APPLICATION) -> psycopg.Connection[t
     """An open connection in autocommit mode; begin a transaction with `connection.transaction()`.
 
     Raises:
+        InvalidArgumentError: The URL cannot be read; it is not repeated, since it may hold a password.
         DatabaseUnavailableError: Nothing answers at the address, or it refuses this user.
     """
     with translated():
-        return psycopg.connect(
-            libpq_url(url), autocommit=True, connect_timeout=CONNECT_SECONDS, application_name=application
-        )
+        try:
+            return psycopg.connect(
+                libpq_url(url), autocommit=True, connect_timeout=CONNECT_SECONDS, application_name=application
+            )
+        except psycopg.ProgrammingError:
+            raise InvalidArgumentError(
+                "the database URL cannot be read; write LORADEX_DATABASE_URL as postgresql://user:password@host:port/name"
+            ) from None
 
 
 def engine(url: str, *, application: str = APPLICATION) -> "Engine":

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import psycopg
 from psycopg.rows import class_row, tuple_row
 from psycopg.types.json import Jsonb
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from db.errors import DatabaseUnavailableError
 from db.session import connect, translated
@@ -129,7 +129,7 @@ class Jobs:
     def _repeated(self, statement: LiteralString, values: Sequence[object]) -> list[tuple[Any, ...]]:
         for attempt in Retrying(
             retry=retry_if_exception_type(DatabaseUnavailableError),
-            wait=wait_exponential_jitter(initial=0.05, max=2),
+            wait=wait_random_exponential(multiplier=0.1, max=2),
             stop=stop_after_delay(self._patience),
             reraise=True,
         ):

@@ -67,10 +67,8 @@ def replay(settings: WorkerSettings, answers: Sequence[str], sample: int, seed: 
 
 
 def _documents(url: str, answers: Sequence[str], sample: int, seed: int) -> list[dict[str, Any]]:
-    if not answers and sample < 1:
-        raise InvalidArgumentError("name an answer, or draw some with --sample N")
     with translated(), connect(url) as connection:
-        ids = [_id(answer) for answer in answers]
+        ids = [UUID(answer) for answer in answers]
         if sample > 0:
             drawn = connection.execute(
                 "select id from loradex.answers order by md5(id::text || %s::text) limit %s", (seed, sample)
@@ -155,13 +153,6 @@ def _score_difference(stored: Sequence[float] | None, result: RowResult) -> floa
     if stored is None or result.scores is None:
         return None
     return max((abs(old - new) for old, new in zip(stored, result.scores, strict=True)), default=0.0)
-
-
-def _id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise UnknownAnswerError(f"{text!r} is no answer id") from None
 
 
 def _document(value: object) -> dict[str, Any]:

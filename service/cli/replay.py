@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 
+from db.errors import InvalidArgumentError, UnknownAnswerError
 from service.cli import console
 
 
@@ -23,6 +25,10 @@ def replay(
 
     Example: loradex replay --sample 100
     """
+    if not answers and not sample:
+        raise InvalidArgumentError("name an answer, or draw some with --sample N")
+    for answer in answers or []:
+        _check(answer)
     # The mixture needs torch, so a program of the worker rebuilds it.
     command = [sys.executable, "-m", "worker", "replay", *(answers or []), "--sample", str(sample), "--seed", str(seed)]
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
@@ -31,6 +37,13 @@ def replay(
     else:
         _print([json.loads(line) for line in done.stdout.splitlines()])
     raise typer.Exit(done.returncode)
+
+
+def _check(answer: str) -> None:
+    try:
+        UUID(answer)
+    except ValueError:
+        raise UnknownAnswerError(f"{answer!r} is no answer id") from None
 
 
 def _print(replays: list[dict[str, Any]]) -> None:

@@ -11,7 +11,7 @@ import psycopg
 import structlog
 from psycopg.rows import TupleRow, class_row
 from psycopg.types.json import Jsonb
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from db.embedded.addresses import addresses
 from db.errors import (
@@ -142,7 +142,7 @@ class Client:
         document = Jsonb([request.columns() for request in requests])
         for attempt in Retrying(
             retry=retry_if_exception_type(DatabaseUnavailableError),
-            wait=wait_exponential_jitter(initial=0.05, max=2),
+            wait=wait_random_exponential(multiplier=0.1, max=2),
             stop=stop_after_delay(REPEAT_SECONDS if repeatable else 0),
             reraise=True,
         ):

@@ -1,0 +1,98 @@
+"""A stack that answers: a stocked database, an empty Redis, and a real worker on a tiny model."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from db.embedded import EmbeddedPostgres, EmbeddedValkey
+from service.client import Client
+from tests.fix_db import new_database
+from tests.stocked import TASKS, stock
+from tests.tiny_library import TinyLibrary, build_tiny_library
+from tests.worker_process import WorkerProcess
+
+SWEEP_SECONDS = "0.5"
+
+
+@dataclass
+class Stack:
+    """Where everything is, and the workers that were started here."""
+
+    database_url: str
+    redis_url: str
+    library: TinyLibrary
+    home: Path
+    workers: list[WorkerProcess] = field(default_factory=list)
+
+    def worker(self, **settings: str) -> WorkerProcess:
+        """A worker that is not started yet; settings without their prefix."""
+        base = {
+            "DATABASE_URL": self.database_url,
+            "REDIS_URL": self.redis_url,
+            "BASE_MODEL_PATH": str(self.library.base),
+            "ENCODER_PATH": str(self.library.encoder),
+            "ADAPTER_ROOTS": str(self.library.root),
+            "SWEEP_SECONDS": SWEEP_SECONDS,
+        }
+        self.workers.append(WorkerProcess(self.home, base | settings, f"worker{len(self.workers)}"))
+        return self.workers[-1]
+
+    def client(self) -> Client:
+        return Client(self.database_url, self.redis_url)
+
+    def environment(self) -> dict[str, str]:
+        """What a program of Loradex needs to find this stack."""
+        return {
+            "LORADEX_HOME": str(self.home),
+            "LORADEX_DATABASE_URL": self.database_url,
+            "LORADEX_REDIS_URL": self.redis_url,
+            "LORADEX_BASE_MODEL_PATH": str(self.library.base),
+            "LORADEX_ENCODER_PATH": str(self.library.encoder),
+            "LORADEX_ADAPTER_ROOTS": str(self.library.root),
+            "LORADEX_DEVICE": "cpu",
+        }
+
+
+@pytest.fixture(scope="session")
+def tiny_library(tmp_path_factory: pytest.TempPathFactory) -> TinyLibrary:
+    return build_tiny_library(tmp_path_factory.mktemp("tiny"), TASKS)
+
+
+@pytest.fixture
+def stack(
+    database_url: str, redis_url: str, tiny_library: TinyLibrary, tmp_path: Path
+) -> Iterator[Stack]:
+    """A stack of the test's own, without a worker."""
+    stock(database_url, tiny_library)
+    made = Stack(database_url, redis_url, tiny_library, tmp_path)
+    yield made
+    for worker in made.workers:
+        worker.kill()
+
+
+@pytest.fixture(scope="session")
+def answering(
+    postgres: EmbeddedPostgres,
+    template: str,
+    valkey: EmbeddedValkey,
+    tiny_library: TinyLibrary,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Stack]:
+    """One stack with a running worker for all tests that break nothing."""
+    with new_database(postgres, template) as url:
+        stock(url, tiny_library)
+        made = Stack(url, f"{valkey.start().rsplit('/', 1)[0]}/1", tiny_library, tmp_path_factory.mktemp("answering"))
+        worker = made.worker().start()
+        yield made
+        worker.kill()
+
+
+@pytest.fixture
+def client(answering: Stack) -> Iterator[Client]:
+    """A client of the running stack."""
+    with answering.client() as made:
+        yield made
+
+

@@ -1,0 +1,198 @@
+"""The commands about answers: ask, explain, replay, audit."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+
+from db.session import connect
+from db.settings import REPOSITORY
+from service.cli import run
+from service.client import Client
+from tests.fix_answering import Stack
+
+PROMPT = "The kettle whistles. Is the water hot?"
+
+Command = Callable[..., int]
+
+
+@pytest.fixture
+def command(answering: Stack, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs `loradex …` against the running stack; returns the exit code."""
+    for name, value in answering.environment().items():
+        monkeypatch.setenv(name, value)
+    return lambda *words: run(list(words))
+
+
+def test_ask_prints_one_json_object(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("ask", PROMPT, "--choices", "yes, no,maybe", "--json") == 0
+
+    said = json.loads(capsys.readouterr().out)
+    wanted = {"answer_id", "choice", "scores", "method", "mixture", "neighbours", "distribution"}
+    assert wanted <= said.keys()
+    assert said["choice"] in {"yes", "no", "maybe"}
+    assert all({"task", "adapter", "sha256", "weight"} <= part.keys() for part in said["mixture"])
+
+
+def test_ask_and_explain_tell_people(
+    command: Command, client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("ask", PROMPT, "--method", "ties", "--max-new-tokens", "3") == 0
+    told = capsys.readouterr().out
+    assert "mixture (ties)" in told
+    assert "█" in told
+    answer = told.split("loradex explain ")[1].split()[0]
+
+    assert command("explain", answer) == 0
+    account = capsys.readouterr().out
+    for fact in (PROMPT, "Retrieval", "tiny-kitchen", "sign conflict", answer, "replay"):
+        assert fact in account
+    assert command("explain", answer, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == client.explain(answer)
+
+
+def test_an_answer_of_the_bare_model_says_so(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("ask", PROMPT, "--method", "base", "--max-new-tokens", "2") == 0
+
+    assert "the base model answered alone" in capsys.readouterr().out
+
+
+def test_markup_in_a_prompt_is_text(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("ask", "[bold]Is[/nonsense] it?", "--choices", "[red]a,b[/b]", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)["answer_id"]
+
+    assert command("explain", answer) == 0
+    assert "[bold]Is[/nonsense] it?" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "hint"),
+    [
+        (["ask", ""], 2, "prompt"),
+        (["ask", PROMPT, "--choices", "yes"], 2, "two"),
+        (["ask", PROMPT, "--choices", "yes,yes"], 2, "same"),
+        (["ask", PROMPT, "--choices", '"yes'], 2, "--choices"),
+        (["ask", PROMPT, "--k", "0"], 2, "k"),
+        (["ask", PROMPT, "--k", "many"], 2, "--k"),
+        (["ask", PROMPT, "--top-p", "1.5"], 2, "top_p"),
+        (["ask", PROMPT, "--top-p", "nan"], 2, "top_p"),
+        (["ask", PROMPT, "--temperature", "0"], 2, "temperature"),
+        (["ask", PROMPT, "--method", "magic"], 2, "magic"),
+        (["ask", PROMPT, "--method", "own", "--adapter", "nobody"], 2, "nobody"),
+        (["ask", PROMPT, "--exclude-task", "nothing"], 2, "exclude_tasks"),
+        (["ask", PROMPT, "--timeout", "-1"], 2, "--timeout"),
+        (["ask", "word " * 200], 1, "256"),
+        (["ask"], 2, "--help"),
+        (["explain", "nonsense"], 1, "nonsense"),
+        (["explain", str(uuid4())], 1, "no answer"),
+        (["replay"], 2, "--sample"),
+        (["replay", "nonsense"], 1, "nonsense"),
+        (["audit", "verify", "--head", "abc"], 2, "64"),
+    ],
+)
+def test_a_bad_call_is_one_line_that_says_what_to_do(
+    command: Command, capfd: pytest.CaptureFixture[str], words: list[str], code: int, hint: str
+) -> None:
+    assert command(*words) == code
+
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert hint in said.err
+    assert said.err.count("\n") == 1
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "hint"),
+    [
+        ("LORADEX_DATABASE_URL", "postgresql://127.0.0.1:1/nothing", "loradex up"),
+        ("LORADEX_DATABASE_URL", "nonsense", "LORADEX_DATABASE_URL"),
+        ("LORADEX_REDIS_URL", "ftp://somewhere", "LORADEX_REDIS_URL"),
+    ],
+)
+def test_a_wrong_address_is_one_line(
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    value: str,
+    hint: str,
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    assert command("ask", PROMPT) in {1, 2}
+
+    said = capsys.readouterr()
+    assert hint in said.err
+    assert said.err.count("\n") == 1
+
+
+def test_without_a_stack_the_cure_is_named(
+    command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: object
+) -> None:
+    monkeypatch.setenv("LORADEX_HOME", str(tmp_path))
+    monkeypatch.delenv("LORADEX_DATABASE_URL")
+
+    assert command("ask", PROMPT) == 1
+
+    assert "loradex up" in capsys.readouterr().err
+
+
+def test_replay_finds_the_same_tokens_and_a_swapped_file(
+    command: Command, answering: Stack, client: Client, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = [
+        {"prompt": PROMPT, "max_new_tokens": 6, "method": method} for method in ("cat", "ties", "linear", "base", "top1")
+    ]
+    asked += [{"prompt": PROMPT, "choices": ["yes", "no"]}]
+    asked += [{"prompt": PROMPT, "sampling_temperature": 1.2, "seed": 5, "max_new_tokens": 6}]
+    answers = [str(job.wait().answer_id) for job in client.enqueue_many(asked)]
+
+    assert command("replay", *answers, "--json") == 0
+    replays = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [one["answer_id"] for one in replays] == answers
+    assert all(one["same"] and one["recipe_same"] and one["problem"] is None for one in replays)
+    assert max(one["score_difference"] or 0 for one in replays) < 1e-4
+
+    weights = answering.library.adapters["kitchen"].directory / "adapter_model.safetensors"
+    kept = weights.read_bytes()
+    try:
+        weights.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+        assert command("replay", answers[0], answers[3]) == 1
+        said = capfd.readouterr().out
+        assert "content hash" in said
+        assert "1 of 2 the same" in said
+    finally:
+        weights.write_bytes(kept)
+
+
+def test_audit_prints_a_head_and_notices_what_was_done_to_the_chain(
+    command: Command, client: Client, answering: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.enqueue(PROMPT, max_new_tokens=2).wait()
+    assert command("audit", "head") == 0
+    head = capsys.readouterr().out.strip()
+    assert command("audit", "verify", "--head", head, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["intact"] is True
+    assert command("audit", "verify", "--head", "0" * 64) == 1
+    assert "cut or rewritten" in capsys.readouterr().out
+
+    with connect(answering.database_url) as connection, connection.transaction(force_rollback=True):
+        # Only this transaction sees the change, so the command's own connection must not: the chain stays whole.
+        connection.execute("set local session_replication_role = replica")
+        connection.execute("update loradex.answers set text = 'forged' where position = 1")
+        broken = connection.execute("select position from loradex.verify_audit_chain()").fetchall()
+    assert [row[0] for row in broken] == [1]
+    assert command("audit", "verify") == 0
+
+
+def test_the_commands_start_without_torch() -> None:
+    program = "import sys, service.client, service.cli.ask, service.cli.explain, service.cli.replay, service.cli.audit;"
+    program += "print(sorted({'torch', 'transformers', 'celery'} & set(sys.modules)))"
+
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
