@@ -24,13 +24,14 @@ class Account(NamedTuple):
     group: int
 
 
-def own_account(directory: Path) -> Account | None:
-    """The account of the Postgres whose data belong to `directory`; None means this process's own.
+def unused_account(directory: Path) -> Account:
+    """An account that nobody has, for a Postgres of root.
 
-    The id follows from the directory, so that two stacks of root do not share one.
+    The id follows from the directory, so that two stacks do not share one.
+
+    Raises:
+        StackError: Every id of the range is taken.
     """
-    if os.geteuid() != 0:
-        return None
     taken = {entry.pw_uid for entry in pwd.getpwall()}
     start = int.from_bytes(hashlib.sha256(str(directory).encode()).digest()[:4])
     for step in range(COUNT):

@@ -16,9 +16,9 @@ from db.embedded.account import (
     enterable,
     give,
     named_account,
-    own_account,
     place_outside,
     runnable,
+    unused_account,
 )
 from db.embedded.processes import borrowed
 from db.errors import StackError
@@ -53,7 +53,7 @@ def home_of(directory: Path, recorded: Path | None) -> Home:
         return Home(data, Account(owner.st_uid, owner.st_gid))
     if not enterable(directory):
         data = place_outside() / "pgdata"
-    return Home(data, own_account(directory))
+    return Home(data, unused_account(directory))
 
 
 def programs(home: Home) -> Path:

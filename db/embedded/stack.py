@@ -63,7 +63,9 @@ class Stack:
         """How each part is, the worker if wanted; asks each of them now."""
         postgres = self._postgres_health()
         servers = [postgres, self._schema_health(postgres), self._redis_health()]
-        return [*servers, self._worker_health()] if worker else servers
+        # With servers of their own, workers are usually started by others, and are not for us to judge.
+        elsewhere = self._postgres is None and self._valkey is None and self._worker.pid is None
+        return [*servers, self._worker_health()] if worker and not elsewhere else servers
 
     def _database(self) -> str:
         if self._postgres is not None:

@@ -1,0 +1,272 @@
+"""`loradex up`, `status`, `down` and `db`, with every part real; the models are tiny."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from db import migrate
+from db.embedded import EmbeddedPostgres, EmbeddedValkey
+from db.embedded.record import Record
+from db.embedded.stack import Stack
+from db.settings import DatabaseSettings
+from service import cli
+from tests.tiny_library import TinyLibrary, build_tiny_library
+
+Status = dict[str, dict[str, Any]]
+Look = Callable[[], tuple[int, Status]]
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> TinyLibrary:
+    return build_tiny_library(tmp_path_factory.mktemp("library"), ())
+
+
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+    """Homes of two stacks, one with a worker and one without, which is quicker."""
+    made = {name: tmp_path_factory.mktemp("stack") / "home" for name in ("whole", "bare")}
+    yield made
+    for home in made.values():
+        Stack(DatabaseSettings(home=home)).down()
+        EmbeddedPostgres(home).destroy()
+
+
+@pytest.fixture(params=["whole"])
+def home(
+    request: pytest.FixtureRequest,
+    homes: dict[str, Path],
+    library: TinyLibrary,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    """Tests share a stack; each begins with `up`, which must heal what the last one broke."""
+    made = homes[request.param]
+    monkeypatch.setenv("LORADEX_HOME", str(made))
+    monkeypatch.setenv("LORADEX_BASE_MODEL_PATH", str(library.base))
+    monkeypatch.setenv("LORADEX_ENCODER_PATH", str(library.encoder))
+    monkeypatch.setenv("LORADEX_DEVICE", "cpu")
+    monkeypatch.setenv("LORADEX_THREADS", "1")
+    return made
+
+
+@pytest.fixture
+def look(home: Path, capsys: pytest.CaptureFixture[str]) -> Look:
+    """Runs `loradex status --json`: its exit code, and what it says about each part."""
+
+    def status() -> tuple[int, Status]:
+        capsys.readouterr()
+        code = cli.run(["status", "--json"])
+        return code, {part["part"]: part for part in json.loads(capsys.readouterr().out)}
+
+    return status
+
+
+bare = pytest.mark.parametrize("home", ["bare"], indirect=True)
+
+
+def _kill(home: Path, *parts: str) -> None:
+    processes = [psutil.Process(Record(home).part(part)["pid"]) for part in parts]
+    for process in processes:
+        process.send_signal(signal.SIGKILL)
+    psutil.wait_procs(processes, 10)
+
+
+def test_up_makes_everything_healthy_and_says_where_it_is(home: Path, look: Look) -> None:
+    assert cli.run(["up"]) == 0
+
+    code, parts = look()
+    assert code == 0
+    assert list(parts) == ["postgres", "schema", "redis", "worker"]
+    assert all(part["healthy"] and part["cure"] is None for part in parts.values())
+    assert parts["postgres"]["address"].startswith("postgresql://loradex@127.0.0.1:")
+    assert parts["redis"]["address"].startswith("redis://127.0.0.1:")
+
+
+def test_no_secret_is_shown(home: Path, look: Look, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.run(["up"])
+    shown = capsys.readouterr()
+    cli.run(["status"])
+    shown_later = capsys.readouterr()
+    _, parts = look()
+    secrets = [
+        Record(home).part("valkey")["password"],
+        EmbeddedPostgres(home).url.split(":")[2].split("@")[0],
+    ]
+
+    text = shown.out + shown.err + shown_later.out + str(parts)
+    assert [secret for secret in secrets if secret in text] == []
+    worker = psutil.Process(Record(home).part("worker")["pid"])
+    assert [secret for secret in secrets if secret in str(worker.cmdline())] == []
+
+
+def test_up_again_changes_nothing(home: Path) -> None:
+    cli.run(["up"])
+    before = Record(home).path.read_text()
+
+    assert cli.run(["up"]) == 0
+    assert Record(home).path.read_text() == before
+
+
+def test_killed_parts_are_named_with_their_cure_and_healed(home: Path, look: Look) -> None:
+    cli.run(["up"])
+
+    for part, name in (("worker", "worker"), ("valkey", "redis"), ("postgres", "postgres")):
+        _kill(home, part)
+        code, parts = look()
+        assert code == 1
+        assert not parts[name]["healthy"]
+        assert parts[name]["cure"] == "run `loradex up`"
+    assert cli.run(["up"]) == 0
+    assert look()[0] == 0
+
+
+@bare
+def test_killed_at_once_they_are_healed(home: Path) -> None:
+    cli.run(["up", "--no-worker"])
+    _kill(home, "valkey", "postgres")
+
+    assert cli.run(["up", "--no-worker"]) == 0
+
+
+def test_down_stops_all_and_leaves_the_data(
+    home: Path, look: Look, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.run(["up"])
+    pids = [Record(home).part(part)["pid"] for part in ("worker", "valkey", "postgres")]
+    capsys.readouterr()
+
+    assert cli.run(["down"]) == 0
+    assert capsys.readouterr().out == "stopped worker, valkey, postgres\n"
+    assert [pid for pid in pids if psutil.pid_exists(pid)] == []
+    assert cli.run(["down"]) == 0
+    assert capsys.readouterr().out == "nothing was running\n"
+
+    code, parts = look()
+    assert code == 1
+    assert {part["cure"] for part in parts.values()} == {"run `loradex up`"}
+    data = EmbeddedPostgres(home).data
+    assert data is not None
+    assert data.exists()
+
+
+@bare
+def test_without_a_worker(home: Path, look: Look, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.run(["down"])
+
+    assert cli.run(["up", "--no-worker"]) == 0
+    code, parts = look()
+    assert code == 1
+    assert [name for name, part in parts.items() if not part["healthy"]] == ["worker"]
+
+
+@bare
+def test_a_worker_that_cannot_start_says_why(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.run(["down"])
+    monkeypatch.setenv("LORADEX_BASE_MODEL_PATH", str(tmp_path / "nothing"))
+    capsys.readouterr()
+
+    assert cli.run(["up"]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("loradex: the worker ended: ")
+    assert str(home / "logs" / "worker.log") in said
+
+
+@bare
+def test_the_address_for_psql_opens_the_database(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.run(["up", "--no-worker"])
+    capsys.readouterr()
+
+    assert cli.run(["db", "url"]) == 0
+    assert migrate.is_current(capsys.readouterr().out.strip())
+
+
+@bare
+def test_a_schema_that_lags_is_named_and_brought_up_to_date(home: Path, look: Look) -> None:
+    cli.run(["up", "--no-worker"])
+    migrate.downgrade(EmbeddedPostgres(home).url, "base")
+
+    _, parts = look()
+    assert not parts["schema"]["healthy"]
+    assert parts["schema"]["cure"] == "run `loradex db upgrade`"
+
+    assert cli.run(["db", "upgrade"]) == 0
+    assert look()[1]["schema"]["healthy"]
+
+
+@bare
+def test_two_up_at_once_start_one_stack(home: Path) -> None:
+    cli.run(["down"])
+    command = [sys.executable, "-c", "from service.cli import main; main(['up', '--no-worker'])"]
+    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
+
+    assert [one.wait(120) for one in both] == [0, 0]
+    data = str(EmbeddedPostgres(home).data)
+    servers = [one for one in psutil.process_iter(["cmdline"]) if data in (one.info["cmdline"] or [])]
+    assert len(servers) == 1
+
+
+@pytest.fixture
+def real_servers(
+    database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> pytest.MonkeyPatch:
+    monkeypatch.setenv("LORADEX_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LORADEX_DATABASE_URL", database_url)
+    monkeypatch.setenv("LORADEX_REDIS_URL", redis_url)
+    return monkeypatch
+
+
+@pytest.mark.usefixtures("real_servers")
+def test_real_servers_are_used_and_never_touched(
+    database_url: str, valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    assert cli.run(["up", "--no-worker"]) == 0
+    assert cli.run(["status"]) == 0
+    assert cli.run(["down"]) == 0
+    assert valkey.is_healthy()
+    assert migrate.is_current(database_url)
+    assert not (tmp_path / "home" / "stack.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "url", "word"),
+    [
+        (
+            "LORADEX_DATABASE_URL",
+            "postgresql://user:hidden@127.0.0.1:1/none",
+            "Postgres at postgresql://user@",
+        ),
+        ("LORADEX_DATABASE_URL", "nonsense", "Postgres at "),
+        ("LORADEX_REDIS_URL", "redis://:hidden@127.0.0.1:1/0", "Redis at redis://127.0.0.1:1/0"),
+        ("LORADEX_REDIS_URL", "nonsense", "Redis at "),
+    ],
+)
+def test_a_real_server_that_does_not_answer_is_named_with_its_variable(
+    variable: str, url: str, word: str, real_servers: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real_servers.setenv(variable, url)
+
+    assert cli.run(["up", "--no-worker"]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert word in said
+    assert said.endswith(f"check {variable}")
+    assert "hidden" not in said
+    assert cli.run(["status"]) == 1
+
+
+def test_without_a_stack_the_cure_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LORADEX_HOME", str(tmp_path / "nothing here"))
+
+    assert cli.run(["db", "url"]) == 1
+    said = capsys.readouterr().err
+    assert "run `loradex up`, or set LORADEX_DATABASE_URL" in said
+    assert not (tmp_path / "nothing here").exists()
