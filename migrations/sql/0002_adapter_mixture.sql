@@ -16,15 +16,16 @@ set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 declare
     request route_request := row(1, query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters);
+    neighbours neighbour[];
 begin
     if base_model is null then
         raise exception using errcode = 'LX002', message = 'base_model is null; name one of loradex.base_models';
     end if;
     perform check_routing(k, top_p, temperature, exclude_tasks, base_model, exclude_adapters);
+    neighbours := search_examples(array[request], encoder, check_vector(query, encoder));
     return query
     select (row_number() over (order by m.rank))::int, m.adapter_id, m.adapter, m.task, m.sha256, m.weight
-    from mix_neighbours(
-        array[request], search_examples(array[request], encoder, check_vector(query, encoder))) m
+    from mix_neighbours(array[request], neighbours) m
     where m.in_nucleus
     order by m.rank;
 end

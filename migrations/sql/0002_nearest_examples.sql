@@ -9,13 +9,15 @@ create or replace function loradex.nearest_examples(
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
+declare
+    request route_request := row(1, query, k, 1, 1, exclude_tasks, null, '{}');
+    nearby neighbour[];
 begin
     perform check_routing(k, 1, 1, exclude_tasks);
+    nearby := search_examples(array[request], encoder, check_vector(query, encoder));
     return query
     select n.rank, n.example_id, n.task, n.similarity
-    from unnest(search_examples(
-        array[row(1, query, k, 1, 1, exclude_tasks, null, '{}')::route_request],
-        encoder, check_vector(query, encoder))) n
+    from unnest(nearby) n
     order by n.rank;
 end
 $$;

@@ -25,6 +25,7 @@ begin
             'encoder %s is known at revision %s with %s dimensions; give another revision another name',
             name, known.revision, known.dimensions);
     end if;
+    perform build_encoder_search(name);
     perform build_encoder_index(name);
 end
 $$;

@@ -1,54 +1,47 @@
 -- The neighbours of every request: the only place that compares vectors. One statement for all of them.
 -- The requests must have been checked (check_vector, check_routing). Locks: none. Raises: nothing of its own.
 --
--- The statement is built for each call because the index of an encoder is partial (its name) and over an expression
--- (its dimensions), and the planner must see both as constants. A scan of the index that stops short of k rows, as it
--- may when nearly everything is excluded, is repeated exactly, over the allowed tasks only.
+-- A filter is applied after the index has found its candidates; so with excluded tasks the scan goes on until k rows
+-- are left (iterative_scan). What the index still finds too few for, as when nearly everything near is excluded, is
+-- searched exactly.
 create or replace function loradex.search_examples(requests loradex.route_request[], encoder text, dimensions int)
 returns loradex.neighbour[]
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 set hnsw.ef_search = 100
-set hnsw.iterative_scan = relaxed_order
+set hnsw.iterative_scan = off
 set hnsw.max_scan_tuples = 100000
+set hnsw.scan_mem_multiplier = 8
 as $$
 declare
-    deepest int := (select max(r.k) from unnest(requests) r);
-    excluding boolean := exists (select from unnest(requests) r where cardinality(r.exclude_tasks) > 0);
+    first constant route_request := requests[1];
+    deepest int := first.k;
+    excluding boolean := cardinality(first.exclude_tasks) > 0;
+    wanted bigint := first.k;
     neighbours neighbour[];
     short route_request[];
-    statement text := $q$
-        select array_agg(row(n.ordinal, n.rank, n.example_id, n.task, n.similarity)::neighbour)
-        from (
-            select r.ordinal, e.example_id, e.task, 1 - e.distance as similarity, r.k,
-                   (row_number() over (partition by r.ordinal order by e.distance, e.example_id))::int as rank
-            from unnest($1) r
-            cross join lateral (
-                select x.example_id, x.task, x.embedding::vector(%2$s) <=> r.query::vector(%2$s) as distance
-                from example_embeddings x
-                where x.encoder = %1$L %4$s
-                order by x.embedding::vector(%2$s) <=> r.query::vector(%2$s)
-                limit %3$s
-            ) e
-        ) n
-        where n.rank <= n.k
-        $q$;
 begin
-    execute format(
-        statement, encoder, dimensions, deepest,
-        case when excluding then 'and x.task <> all (r.exclude_tasks)' else '' end)
-    using requests into neighbours;
-    if not excluding then
-        return coalesce(neighbours, '{}');
+    if cardinality(requests) > 1 then
+        select max(r.k), sum(r.k), bool_or(cardinality(r.exclude_tasks) > 0)
+        into deepest, wanted, excluding
+        from unnest(requests) r;
+    end if;
+    -- These last until the function returns, as the same settings above do.
+    if deepest > 100 then
+        perform set_config('hnsw.ef_search', deepest::text, true);
+    end if;
+    if excluding then
+        perform set_config('hnsw.iterative_scan', 'relaxed_order', true);
+    end if;
+
+    execute format('select %I($1, $2)', encoder_search(encoder)) using requests, excluding into neighbours;
+    if cardinality(neighbours) = wanted then
+        return neighbours;
     end if;
 
     select array_agg(r) into short
     from unnest(requests) r
-    where cardinality(r.exclude_tasks) > 0
-      and r.k > (select count(*) from unnest(neighbours) n where n.ordinal = r.ordinal);
-    if short is null then
-        return neighbours;
-    end if;
+    where r.k > (select count(*) from unnest(neighbours) n where n.ordinal = r.ordinal);
     select array_agg(n) into neighbours
     from unnest(neighbours) n where not exists (select from unnest(short) r where r.ordinal = n.ordinal);
     return coalesce(neighbours, '{}') || search_exactly(short, encoder, dimensions);

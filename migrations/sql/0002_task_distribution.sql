@@ -15,12 +15,13 @@ set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 declare
     request route_request := row(1, query, k, top_p, temperature, exclude_tasks, null, '{}');
+    nearby neighbour[];
 begin
     perform check_routing(k, top_p, temperature, exclude_tasks);
+    nearby := search_examples(array[request], encoder, check_vector(query, encoder));
     return query
     select m.rank, m.task, m.neighbours, m.best_similarity, m.probability, m.weight, m.in_nucleus
-    from mix_neighbours(
-        array[request], search_examples(array[request], encoder, check_vector(query, encoder))) m
+    from mix_neighbours(array[request], nearby) m
     order by m.rank;
 end
 $$;

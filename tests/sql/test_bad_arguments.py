@@ -37,26 +37,26 @@ CASES = [
 
 @pytest.mark.parametrize(("function", "parameter", "value", "sqlstate", "advice"), CASES)
 def test_a_router_refuses(
-    world: World, function: str, parameter: str, value: str, sqlstate: str, advice: str
+    scratch: World, function: str, parameter: str, value: str, sqlstate: str, advice: str
 ) -> None:
-    given = {"query": f"'{text_of(world.near('boats'))}'"}
+    given = {"query": f"'{text_of(scratch.near('boats'))}'"}
     if function == "adapter_mixture":
         given["base_model"] = "'smollm2-135m-instruct'"
     given[parameter] = value
     arguments = ", ".join(f"{name} => {text}" for name, text in given.items())
     with pytest.raises(psycopg.Error, match=advice) as refused:
-        world.rows(f"select * from loradex.{function}({arguments})")
+        scratch.rows(f"select * from loradex.{function}({arguments})")
     assert refused.value.sqlstate == sqlstate
 
 
 @pytest.mark.parametrize("vector", ["[nan,1]", "[inf,1]", "[1e39,1]", "[a]", "{}"])
-def test_pgvector_itself_takes_no_such_vector(world: World, vector: str) -> None:
+def test_pgvector_itself_takes_no_such_vector(scratch: World, vector: str) -> None:
     """NaN and infinity never reach a function; db.session names them all the same error."""
     from db.errors import DimensionError
     from db.session import translated
 
     with pytest.raises(DimensionError), translated():
-        world.rows("select * from loradex.nearest_examples(%s::vector)", vector)
+        scratch.rows("select * from loradex.nearest_examples(%s::vector)", vector)
 
 
 @pytest.mark.parametrize(
@@ -96,9 +96,9 @@ def test_pgvector_itself_takes_no_such_vector(world: World, vector: str) -> None
         ("select loradex.extend_lease('w', '{}', '0s')", "LX001"),
     ],
 )
-def test_a_function_refuses(world: World, statement: str, sqlstate: str) -> None:
+def test_a_function_refuses(scratch: World, statement: str, sqlstate: str) -> None:
     with pytest.raises(psycopg.Error) as refused:
-        world.rows(statement)
+        scratch.rows(statement)
     assert refused.value.sqlstate == sqlstate, str(refused.value)
 
 
@@ -123,7 +123,7 @@ def test_a_function_refuses(world: World, statement: str, sqlstate: str) -> None
         ("name => 'boats-lora', version => 1", "LX001"),
     ],
 )
-def test_registration_refuses(world: World, change: str, sqlstate: str) -> None:
+def test_registration_refuses(scratch: World, change: str, sqlstate: str) -> None:
     given = {
         "name": "'new-lora'",
         "task": "'boats'",
@@ -142,5 +142,5 @@ def test_registration_refuses(world: World, change: str, sqlstate: str) -> None:
         given[name] = value
     arguments = ", ".join(f"{name} => {value}" for name, value in given.items())
     with pytest.raises(psycopg.Error) as refused:
-        world.rows(f"select loradex.register_adapter({arguments})")
+        scratch.rows(f"select loradex.register_adapter({arguments})")
     assert refused.value.sqlstate == sqlstate, str(refused.value)
