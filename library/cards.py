@@ -49,7 +49,8 @@ class Source(BaseModel):
         dataset: Hub id.
         config: Configuration name, where the data set has several.
         splits: Split as it stands in a `source_ref` → split on the hub.
-        fields: Field of an example → column on the hub (dots walk into nested columns).
+        fields: Field of an example → column on the hub (dots walk into nested columns, `a+b`
+            joins two by a space).
         label: Column of the label's number, where there is one.
         options: Columns (or one nested column) of the option texts, where the task has options.
         answers: Column of the accepted answers of an open question.

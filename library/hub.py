@@ -68,8 +68,9 @@ def hydrate_from_hub(
 
 def texts_of(card: TaskCard, source: Source, row: HubRow) -> Iterator[tuple[str, str]]:
     """The prompt of a hub row with each answer it might have; the hash decides which one is meant."""
-    fields = {name: _at(row, column) for name, column in source.fields.items()}
-    if not all(isinstance(text, str) for text in fields.values()):
+    found = {name: _field(row, column) for name, column in source.fields.items()}
+    fields = {name: text for name, text in found.items() if text is not None}
+    if len(fields) < len(found):
         return
     prompts = dict.fromkeys(
         (card.render(fields), card.render({name: text.strip() for name, text in fields.items()}))
@@ -82,6 +83,11 @@ def texts_of(card: TaskCard, source: Source, row: HubRow) -> Iterator[tuple[str,
     for prompt in prompts:
         for target in dict.fromkeys((*targets, *(target.strip() for target in targets))):
             yield prompt, target
+
+
+def _field(row: HubRow, column: str) -> str | None:
+    texts = [_at(row, part) for part in column.split("+")]
+    return " ".join(texts) if all(isinstance(text, str) for text in texts) else None
 
 
 def _at(row: object, column: str) -> Any:
