@@ -137,7 +137,7 @@ def extra_memory(work: Callable[[], object], device: str) -> int | None:
     before = psutil.Process().memory_info().rss
     work()
     peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return max(0, 1024 * int(peak.split()[1]) - before)
+    return max(0, 1024 * int(peak.split()[1]) - int(before))
 
 
 def finish(

@@ -71,7 +71,7 @@ def tiny_model(family: str, dtype: torch.dtype = torch.float32, seed: int = 0) -
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    return AutoModelForCausalLM.from_config(config, dtype=dtype).eval().requires_grad_(False)
+    return AutoModelForCausalLM.from_config(config, dtype=dtype).eval().requires_grad_(requires_grad=False)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class TinyAdapter:
 
 @dataclass(frozen=True)
 class Zoo:
-    """A tiny model and adapters for it: `even` share a rank and may be merged by any method, `all` may be `cat`."""
+    """A tiny model and its adapters: any method merges the `even` ones, of one rank; `cat` merges all."""
 
     family: str
     model: Any
@@ -128,7 +128,7 @@ def save_adapter(
 
 
 def build_zoo(family: str, root: Path) -> Zoo:
-    """A model of a family with six adapters: four of rank 4 with unequal alphas and targets, two of other ranks."""
+    """A model and six adapters: four of rank 4, of unequal alphas and targets, two of other ranks."""
     model, targets = tiny_model(family), ALL_LINEAR[family]
     first, last = targets[0], targets[-1]
     even = (

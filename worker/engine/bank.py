@@ -71,8 +71,7 @@ class AdapterBank:
     def _use(self, layout: Layout) -> None:
         """Empties the bank and lays it out anew."""
         self.layout = layout
-        itemsize = torch.empty(0, dtype=self.dtype).element_size()
-        self.slots = 1 + max(1, self._budget // max(1, layout.slot_bytes(itemsize))) if layout.rank else 1
+        self.slots = 1 + max(1, self._budget // self.slot_bytes) if layout.rank else 1
         self.stacks: dict[int, Tensor] = {
             width: torch.zeros(
                 len(planes), self.slots, layout.rank, width, dtype=self.dtype, device=self.device
@@ -87,6 +86,11 @@ class AdapterBank:
     def capacity(self) -> int:
         """Entries that fit at once (of the layout so far; a larger rank or more modules shrink it)."""
         return self.slots - 1
+
+    @property
+    def slot_bytes(self) -> int:
+        """Bytes of one entry."""
+        return self.layout.slot_bytes(self.dtype.itemsize)
 
     @property
     def resident(self) -> Sequence[Key]:

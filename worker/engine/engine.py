@@ -8,7 +8,7 @@ from typing import Any, Final
 import torch
 
 from db.errors import InvalidArgumentError, LoradexError, PromptTooLongError
-from worker.engine.bank import AdapterBank
+from worker.engine.bank import AdapterBank, Key
 from worker.engine.choose import Chooser, Scored, normalised
 from worker.engine.compose import Composer, check, keys_of
 from worker.engine.forward import Forward
@@ -22,6 +22,7 @@ from worker.engine.updates import RowFactors, UpdateSwitch, shapes_of, wrap
 
 CHUNK_BYTES: Final = {"cpu": 1 << 20, "cuda": 1 << 28}
 HOST_BYTES: Final = {"cpu": 0, "cuda": 4 << 30}
+FACTOR_BYTES: Final = {"cpu": 1 << 30, "cuda": 8 << 30}
 PREFILL_TOKENS: Final = 8192
 DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -38,6 +39,7 @@ class Engine:
         bank_bytes: Bytes of the device that hold stacked adapters.
         host_bytes: Bytes of the host that hold parsed adapters; None takes what suits the device.
         ends: Tokens that end a text; None takes the model's and its tokenizer's.
+        factor_bytes: Bytes of one batch's merged factors at most; None takes what suits the device.
         prefill_tokens: Tokens of one prefill at most, padding included.
     """
 
@@ -49,6 +51,7 @@ class Engine:
         bank_bytes: int,
         host_bytes: int | None = None,
         ends: frozenset[int] | None = None,
+        factor_bytes: int | None = None,
         prefill_tokens: int = PREFILL_TOKENS,
     ) -> None:
         parameter = next(model.parameters())
@@ -62,6 +65,7 @@ class Engine:
         wrap(model, tuple(shapes), self._switch)
         host = HOST_BYTES[kind] if host_bytes is None else host_bytes
         self.bank = AdapterBank(shapes, self.device, parameter.dtype, bank_bytes, host)
+        self._factor_bytes = FACTOR_BYTES[kind] if factor_bytes is None else factor_bytes
         self._composer = Composer(self.bank, CHUNK_BYTES[kind])
         self._forward = Forward(model, self.device)
         stops = _ends(model, tokenizer) if ends is None else ends
@@ -153,16 +157,21 @@ class Engine:
         return Question(place, row, ids, choices)
 
     def _batches(self, questions: Sequence[Question]) -> Iterator[list[Question]]:
-        """Batches whose adapters fit into the bank together, each sorted by kind and length."""
+        """Batches whose adapters fit into the bank, and their factors into memory; sorted for the model."""
+        slot_bytes = self.bank.slot_bytes
         batch: list[Question] = []
-        named: set[object] = set()
-        for question in questions:
-            more = named | set(keys_of(question.row.recipe))
-            if batch and len(more) > self.bank.capacity:
+        named: set[Key] = set()
+        widest = 1
+        for question in sorted(questions, key=lambda one: one.row.recipe.width):
+            keys, width = keys_of(question.row.recipe), question.row.recipe.width
+            more, wider = named.union(keys), max(widest, width)
+            if batch and (
+                len(more) > self.bank.capacity or (len(batch) + 1) * wider * slot_bytes > self._factor_bytes
+            ):
                 yield sorted(batch, key=_order)
-                batch, more = [], set(keys_of(question.row.recipe))
+                batch, more, wider = [], set(keys), width
             batch.append(question)
-            named = more
+            named, widest = more, wider
         if batch:
             yield sorted(batch, key=_order)
 

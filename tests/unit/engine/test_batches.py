@@ -148,3 +148,20 @@ def test_a_recipe_for_another_dtype_is_refused(zoo: Zoo, engine: Engine) -> None
     [answer] = engine.answer([Row("fox", recipe(zoo, random.Random(0), dtype="bfloat16"))])
     assert isinstance(answer, RowFailure)
     assert answer.code == "invalid_argument"
+
+
+def test_batches_are_split_where_their_factors_would_not_fit(zoo: Zoo, engine: Engine) -> None:
+    rows = mixed_rows(zoo, 20, seed=12)
+    tight = zoo.engine(factor_bytes=6 * engine.bank.slot_bytes)
+    sizes: list[int] = []
+    compose = tight._composer.compose
+
+    def watched(recipes: list[Recipe]) -> object:
+        sizes.append(len(recipes) * max(recipe.width for recipe in recipes))
+        return compose(recipes)
+
+    tight._composer.compose = watched  # type: ignore[method-assign,assignment]
+    answers = tight.answer(rows)
+    assert max(sizes) <= 6
+    assert len(sizes) > 3
+    assert [told(answer) for answer in answers] == [told(answer) for answer in engine.answer(rows)]
