@@ -4,6 +4,7 @@ import contextlib
 import selectors
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,12 +12,22 @@ CHUNK = 1 << 16
 Moment = Literal["before", "after"]
 
 
+@dataclass(frozen=True)
+class Trap:
+    """A word that ends the connection over which it is said."""
+
+    word: bytes
+    moment: Moment
+    then: Callable[[], None] | None
+
+
 @dataclass
 class Proxy:
     """Forwards connections on a free local port to `target`.
 
-    `cut` resets every open connection. `cut_at(word, "before")` does so for the next connection whose client says
-    `word`, before the server hears it; `"after"` lets the server hear it and keeps its reply from the client.
+    `cut` hangs up every open connection. `cut_at(word, "before")` does so for the next connection whose client says
+    `word`, before the server hears it; `"after"` lets the server hear it and keeps its reply from the client. What is
+    given as `then` is done at that moment.
     """
 
     target: tuple[str, int]
@@ -27,8 +38,7 @@ class Proxy:
         self.port: int = self._server.getsockname()[1]
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
-        self._armed: list[tuple[bytes, Moment]] = []
-        self._refusing = False
+        self._armed: list[Trap] = []
         self._thread = threading.Thread(target=self._accept, name="proxy", daemon=True)
         self._thread.start()
 
@@ -41,17 +51,18 @@ class Proxy:
         self.cuts += len(pairs) // 2
         return len(pairs) // 2
 
-    def cut_at(self, word: str, moment: Moment) -> None:
+    def cut_at(self, word: str, moment: Moment, then: Callable[[], None] | None = None) -> None:
         with self._lock:
-            self._armed.append((word.encode(), moment))
+            self._armed.append(Trap(word.encode(), moment, then))
 
     @property
     def armed(self) -> int:
         return len(self._armed)
 
-    def refuse(self, refusing: bool) -> None:
-        """While refusing, new connections are reset at once."""
-        self._refusing = refusing
+    def disarm(self) -> None:
+        """Forget the words nobody said."""
+        with self._lock:
+            self._armed.clear()
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -66,9 +77,6 @@ class Proxy:
                 client, _ = self._server.accept()
             except OSError:
                 return
-            if self._refusing:
-                _reset(client)
-                continue
             try:
                 server = socket.create_connection(self.target, timeout=5)
             except OSError:
@@ -111,11 +119,13 @@ class Proxy:
 
     def _heard(self, said: bytes) -> Moment | None:
         with self._lock:
-            for trap in self._armed:
-                if trap[0] in said:
-                    self._armed.remove(trap)
-                    return trap[1]
-        return None
+            trap = next((trap for trap in self._armed if trap.word in said), None)
+            if trap is None:
+                return None
+            self._armed.remove(trap)
+        if trap.then is not None:
+            trap.then()
+        return trap.moment
 
 
 def _hang_up(one: socket.socket) -> None:

@@ -1,0 +1,116 @@
+"""The kinds of fault. Each returns when the harm is done, not when it is healed."""
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import psutil
+import redis
+
+from service.client.doorbell import Doorbell
+from tests.faults.site import LEASE_SECONDS, Member, Site
+
+RECORDING = "recipe_hash"
+"""A word only `record_answer` is told; the name of the function is not sent again once the statement is prepared."""
+TRAP_SECONDS = 4.0
+DELIVERIES = 10
+
+Fault = Callable[[Site, random.Random, Sequence[UUID]], None]
+
+
+def kill_worker(site: Site, dice: random.Random, _: Sequence[UUID]) -> None:
+    """SIGKILL at any moment."""
+    dice.choice(site.members).worker.kill()
+
+
+def kill_worker_before_commit(site: Site, dice: random.Random, _: Sequence[UUID]) -> None:
+    """SIGKILL when the answer is made and the database has not heard of it."""
+    _at_recording(site, dice, lambda member: member.worker.kill())
+
+
+def kill_valkey(site: Site, _: random.Random, __: Sequence[UUID]) -> None:
+    """SIGKILL Valkey and start it again, empty."""
+    port = urlsplit(site.valkey.url).port
+    for connection in psutil.net_connections("tcp4"):
+        if connection.laddr.port == port and connection.status == psutil.CONN_LISTEN and connection.pid:
+            process = psutil.Process(connection.pid)
+            process.kill()
+            process.wait()
+    site.valkey.start()
+
+
+def flush_valkey(site: Site, _: random.Random, __: Sequence[UUID]) -> None:
+    """Every message is lost."""
+    with redis.Redis.from_url(site.valkey.url) as connection:
+        connection.flushall()
+
+
+def restart_postgres_fast(site: Site, _: random.Random, __: Sequence[UUID]) -> None:
+    """Every connection is ended by the server, as at an update."""
+    site.postgres.stop("fast")
+    site.postgres.start()
+
+
+def restart_postgres_immediately(site: Site, _: random.Random, __: Sequence[UUID]) -> None:
+    """The server dies without a checkpoint and recovers from its log."""
+    site.postgres.stop("immediate")
+    site.postgres.start()
+
+
+def cut_connections(site: Site, dice: random.Random, _: Sequence[UUID]) -> None:
+    """Every connection of a worker breaks at any moment."""
+    dice.choice(site.members).proxy.cut()
+
+
+def cut_before_commit(site: Site, dice: random.Random, _: Sequence[UUID]) -> None:
+    """The connection breaks over which an answer is being sent."""
+    _at_recording(site, dice, lambda _: None)
+
+
+def cut_after_commit(site: Site, dice: random.Random, _: Sequence[UUID]) -> None:
+    """The database has the answer, and the worker never hears so."""
+    _at_recording(site, dice, lambda _: None, after=True)
+
+
+def stop_worker_past_its_lease(site: Site, dice: random.Random, _: Sequence[UUID]) -> None:
+    """A worker freezes with its batch in hand, others take over, and it wakes up."""
+    worker = dice.choice(site.members).worker
+    worker.send(signal.SIGSTOP)
+    time.sleep(LEASE_SECONDS + 1.5)
+    worker.send(signal.SIGCONT)
+
+
+def deliver_tenfold(site: Site, _: random.Random, jobs: Sequence[UUID]) -> None:
+    """The same messages, ten times."""
+    bell = Doorbell(site.redis_url)
+    for _ in range(DELIVERIES):
+        for job in jobs:
+            bell.ring([job])
+    bell.close()
+
+
+def _at_recording(
+    site: Site, dice: random.Random, then: Callable[[Member], None], *, after: bool = False
+) -> None:
+    """Break the next connection that carries an answer, whichever worker sends one first."""
+    sprung = threading.Event()
+    turn = threading.Lock()
+
+    def spring(member: Member) -> Callable[[], None]:
+        def act() -> None:
+            with turn:
+                if not sprung.is_set():
+                    sprung.set()
+                    then(member)
+
+        return act
+
+    for member in dice.sample(site.members, len(site.members)):
+        member.proxy.cut_at(RECORDING, "after" if after else "before", spring(member))
+    sprung.wait(TRAP_SECONDS)
+    for member in site.members:
+        member.proxy.disarm()
