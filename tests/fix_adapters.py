@@ -37,8 +37,8 @@ def tensors(rank: int = 2, seed: int = 0) -> dict[str, np.ndarray]:
     for layer in range(LAYERS):
         for module, (d_out, d_in) in SHAPES.items():
             name = f"base_model.model.model.layers.{layer}.{module}"
-            made[f"{name}.lora_A.weight"] = numbers.normal(size=(rank, d_in)).astype(np.float32) / 10
-            made[f"{name}.lora_B.weight"] = numbers.normal(size=(d_out, rank)).astype(np.float32) / 10
+            made[f"{name}.lora_A.weight"] = numbers.normal(size=(rank, d_in)).astype(np.float32) / 20
+            made[f"{name}.lora_B.weight"] = numbers.normal(size=(d_out, rank)).astype(np.float32) / 20
     return made
 
 

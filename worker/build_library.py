@@ -2,7 +2,6 @@
 
 import json
 import sys
-from functools import cache
 from pathlib import Path
 
 from db.errors import LoradexError
@@ -13,9 +12,9 @@ from library.hydrate import example_files
 from library.ingest import check_files
 from library.manifest import BaseModelEntry, EncoderEntry, Manifest
 from library.vectors import VectorCache, embed
-from worker.engine.embed import Encoder
+from worker.encoders import encoder_at, encoder_facts
 from worker.engine.load import model_revision, shipped_model
-from worker.ingest import encoder_facts, progress
+from worker.ingest import progress
 from worker.settings import WorkerSettings
 
 MIB = 1 << 20
@@ -44,11 +43,7 @@ def _build(
     rows = [row for rows in check_files(example_files(data), known, None).values() for row in rows]
     chosen = choose_examples(rows, per_task, seed)
     place, facts = encoder_facts(settings)
-
-    @cache
-    def encoder() -> Encoder:
-        return Encoder.load(place)
-
+    encoder = encoder_at(place)
     with (
         VectorCache.of(settings.home, facts.name, facts.revision) as vectors,
         progress(len(chosen)) as advance,
@@ -72,6 +67,7 @@ def base_model_entry(settings: WorkerSettings) -> BaseModelEntry:
     return BaseModelEntry(
         name=settings.base_model,
         revision=model_revision(place),
-        context_length=config["max_position_embeddings"],
+        # As the engine counts it, which announces the same model when a worker starts.
+        context_length=min(config["max_position_embeddings"], config.get("sliding_window") or 1 << 62),
         frame=settings.frame,
     )

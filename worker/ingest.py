@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 
 from rich.console import Console
@@ -25,10 +24,8 @@ from db.embedded.addresses import database_address
 from db.errors import LoradexError
 from db.session import connect, translated
 from library.cards import load_cards
-from library.ingest import Advance, EncoderFacts, FileReport, Ingest, check_files
+from library.ingest import Advance, FileReport, Ingest, check_files
 from library.vectors import VectorCache
-from worker.engine.embed import Encoder, shipped_encoder
-from worker.engine.load import weights_revision
 from worker.settings import WorkerSettings
 
 
@@ -66,11 +63,11 @@ def _ingest(
 ) -> list[FileReport]:
     known = load_cards(cards)
     checked = check_files(files, known, task)
-    directory, facts = encoder_facts(settings)
+    # Seconds that a bad file need not wait for.
+    from worker.encoders import encoder_at, encoder_facts  # noqa: PLC0415
 
-    @cache
-    def encoder() -> Encoder:
-        return Encoder.load(directory)
+    directory, facts = encoder_facts(settings)
+    encoder = encoder_at(directory)
 
     with (
         translated(),
@@ -80,13 +77,6 @@ def _ingest(
     ):
         adding = Ingest(connection, known, facts, encoder, vectors)
         return list(adding.add_all(checked, advance))
-
-
-def encoder_facts(settings: WorkerSettings) -> tuple[Path, EncoderFacts]:
-    """The encoder's directory and identity, without loading it."""
-    directory = Path(settings.encoder_path) if settings.encoder_path is not None else shipped_encoder()
-    dimensions = json.loads((directory / "config.json").read_text(encoding="utf-8"))["hidden_size"]
-    return directory, EncoderFacts(settings.encoder, weights_revision(directory), dimensions)
 
 
 @contextmanager
