@@ -27,7 +27,9 @@ def include_name(name: str | None, kind: str, parents: dict[str, str | None]) ->
 
 def migrate(connection: Connection) -> None:
     """Bring one database to the wanted revision; a second migrator waits for the first."""
-    connection.execute(text(f"set lock_timeout = '{LOCK_TIMEOUT}'"))
+    # A user called loradex has our schema first in its path; Alembic would take it for the default one.
+    connection.execute(text("set search_path = public"))
+    connection.dialect.default_schema_name = "public"
     connection.execute(text(f"set statement_timeout = '{STATEMENT_TIMEOUT}'"))
     connection.commit()
     # The first migrator may take longer than a lock may: waiting for it has no timeout.

@@ -22,6 +22,16 @@ do $$
 declare
     found record;
 begin
+    begin
+        create extension if not exists vector with schema public;
+    exception
+        when insufficient_privilege then
+            raise insufficient_privilege using message =
+                'the extension vector is missing and this user may not create it: '
+                'have a superuser run `create extension vector with schema public` in this database';
+        when undefined_file or feature_not_supported then
+            raise exception 'this server has no pgvector: install it (0.8.4 or later) and upgrade again';
+    end;
     select extversion as version, extnamespace::regnamespace::text as schema into found
     from pg_extension where extname = 'vector';
     if found.schema <> 'public' then
@@ -46,7 +56,6 @@ class Vector(sa.types.UserDefinedType[object]):
 
 
 def upgrade() -> None:
-    op.execute("create extension if not exists vector with schema public")
     op.execute(VECTOR_IS_USABLE)
     op.execute(frozen_statement("0001_types.sql"))
     op.create_table('base_models',

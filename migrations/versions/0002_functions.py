@@ -59,6 +59,8 @@ FUNCTIONS = (
 def upgrade() -> None:
     # A body may call a function that a later file makes.
     op.execute("set local check_function_bodies = off")
+    # Only once the library of pgvector is loaded may a plain owner set its parameters on a function.
+    op.execute("select '[1]'::public.vector")
     for name in FUNCTIONS:
         op.execute(frozen_statement(f"0002_{name}.sql"))
 

@@ -1,0 +1,195 @@
+"""The two roads to the schema meet: live files, frozen copies, declared tables, migrated database."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from db import migrate
+from db.errors import PermissionRefusedError
+from db.session import connect, engine
+from db.settings import REPOSITORY
+from db.sqlfiles import FROZEN, as_statement, live_files, newest_frozen
+from tests.fix_db import with_user
+
+SHA256SUMS = Path(__file__).parent / "frozen.sha256"
+
+
+OBJECTS = """
+    select p.oid::regprocedure::text, pg_get_functiondef(p.oid), obj_description(p.oid, 'pg_proc'), p.proacl::text
+    from pg_proc p where p.pronamespace = 'loradex'::regnamespace
+    union all
+    select c.oid::regclass::text, pg_get_viewdef(c.oid), obj_description(c.oid, 'pg_class'), c.relacl::text
+    from pg_class c where c.relnamespace = 'loradex'::regnamespace and c.relkind = 'v'
+    union all
+    select t.tgrelid::regclass || ' ' || t.tgname, pg_get_triggerdef(t.oid), obj_description(t.oid, 'pg_trigger'), null
+    from pg_trigger t join pg_class c on c.oid = t.tgrelid
+    where c.relnamespace = 'loradex'::regnamespace and not t.tgisinternal
+    order by 1"""
+
+
+def snapshot(connection: psycopg.Connection[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return connection.execute(OBJECTS).fetchall()
+
+
+def test_live_files_change_nothing_on_a_migrated_database(connection: Any) -> None:
+    """Drift: whoever edits a live file must freeze it and write a revision."""
+    before = snapshot(connection)
+    with connection.transaction(force_rollback=True):
+        for file in live_files():
+            if file.kind != "loose":
+                connection.execute(file.text)
+        after = snapshot(connection)
+    assert after == before
+
+
+def test_functions_and_views_are_the_live_files(connection: Any) -> None:
+    """Orphans: nothing in the schema that no live file makes, and no file that makes nothing."""
+    functions = connection.execute(
+        "select proname from pg_proc where pronamespace = 'loradex'::regnamespace order by 1"
+    ).fetchall()
+    views = connection.execute(
+        "select relname from pg_class where relnamespace = 'loradex'::regnamespace and relkind = 'v' order by 1"
+    ).fetchall()
+    files = live_files()
+    assert [row[0] for row in functions] == sorted(file.name for file in files if file.kind == "functions")
+    assert [row[0] for row in views] == sorted(file.name for file in files if file.kind == "views")
+
+
+def test_the_newest_frozen_copy_is_the_live_file() -> None:
+    for file in live_files():
+        assert newest_frozen(file.name).read_bytes() == file.path.read_bytes(), file.name
+
+
+def test_frozen_copies_are_never_edited() -> None:
+    """A new copy adds a line to frozen.sha256; a line that is there does not change."""
+    listed = dict(reversed(line.split("  ")) for line in SHA256SUMS.read_text().splitlines())
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in FROZEN.glob("*.sql")}
+    assert found == listed
+
+
+def test_sql_files_have_no_tabs_and_a_header() -> None:
+    for file in live_files():
+        assert "\t" not in file.text, file.name
+        assert file.text.startswith("-- "), file.name
+        if file.kind == "functions":
+            assert "-- Locks: " in file.text or "Locks: " in file.text, file.name
+            assert "Raises: " in file.text, file.name
+
+
+def test_a_statement_reaches_postgres_byte_for_byte(empty_database_url: str) -> None:
+    body = "select ':a', 'b::c', '100 %', '\\d'::text"
+    with engine(empty_database_url).connect() as opened:
+        opened.execute(text(as_statement(f"create function f() returns record language sql as $$ {body} $$")))
+        stored = opened.execute(text("select prosrc from pg_proc where proname = 'f'")).scalar_one()
+    assert stored.strip() == body
+
+
+def test_up_down_up(empty_database_url: str) -> None:
+    assert migrate.current_revision(empty_database_url) is None
+    assert not migrate.is_current(empty_database_url)
+    migrate.upgrade(empty_database_url)
+    assert migrate.is_current(empty_database_url)
+    with connect(empty_database_url) as connection:
+        first = snapshot(connection)
+    migrate.downgrade(empty_database_url, "-1")
+    assert not migrate.is_current(empty_database_url)
+    migrate.upgrade(empty_database_url)
+    with connect(empty_database_url) as connection:
+        assert snapshot(connection) == first
+    migrate.downgrade(empty_database_url, "base")
+    with connect(empty_database_url) as connection:
+        left = connection.execute(
+            """
+            select relname from pg_class where relnamespace = 'loradex'::regnamespace and relkind in ('r', 'v')
+            union all select proname from pg_proc where pronamespace = 'loradex'::regnamespace
+            union all select typname from pg_type where typnamespace = 'loradex'::regnamespace and typtype = 'c'
+            """
+        ).fetchall()
+        assert {row[0] for row in left} == {"alembic_version"}
+    migrate.upgrade(empty_database_url)
+    migrate.upgrade(empty_database_url)
+    with connect(empty_database_url) as connection:
+        assert snapshot(connection) == first
+
+
+def test_declared_tables_are_the_migrated_ones(world: Any, database_url: str) -> None:
+    """`alembic check`, on a database with an encoder's index in it."""
+    migrate.check(database_url)
+
+
+def test_two_migrators_wait_for_each_other(empty_database_url: str) -> None:
+    code = f"from db.migrate import upgrade; upgrade({empty_database_url!r})"
+    migrators = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stderr=subprocess.PIPE) for _ in range(2)
+    ]
+    for migrator in migrators:
+        _, complaint = migrator.communicate(timeout=120)
+        assert migrator.returncode == 0, complaint.decode()
+    assert migrate.is_current(empty_database_url)
+
+
+def test_the_owner_of_a_fresh_database_needs_no_superuser(postgres: Any, empty_database_url: str, template: str) -> None:
+    """Where the roles and the extension are there; pgvector is not trusted, so a superuser must have made it."""
+    name = empty_database_url.rpartition("/")[2]
+    with connect(postgres.url) as admin:
+        admin.execute("create role plain_owner login password 'for-tests-only'")
+        admin.execute(f"alter database {name} owner to plain_owner".encode())
+    try:
+        with pytest.raises(PermissionRefusedError, match="superuser run `create extension vector"):
+            migrate.upgrade(with_user(empty_database_url, "plain_owner"))
+        with connect(empty_database_url) as admin:
+            admin.execute("create extension vector with schema public")
+        migrate.upgrade(with_user(empty_database_url, "plain_owner"))
+        assert migrate.is_current(empty_database_url)
+    finally:
+        with connect(empty_database_url) as admin:
+            admin.execute("drop owned by plain_owner cascade")
+            admin.execute(f"alter database {name} owner to current_user".encode())
+            admin.execute("drop role plain_owner")
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "not exists (select from unnest(p.proconfig) c where c like 'search_path=pg_catalog, loradex, public, pg_temp')",
+        "exists (select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a "
+        "where a.grantee = 0 and a.privilege_type = 'EXECUTE')",
+        "obj_description(p.oid, 'pg_proc') is null",
+        "p.proisstrict",
+    ],
+)
+def test_every_function_obeys(world: Any, rule: str) -> None:
+    """The search path is pinned, nothing is open to everybody, all is commented, null is judged, not waved through.
+
+    Generated functions too: the world has an encoder.
+    """
+    broken = world.rows(
+        f"select proname from pg_proc p where p.pronamespace = 'loradex'::regnamespace and {rule}"
+    )
+    assert broken == []
+    assert world.rows("select from pg_proc where proname like 'search_by_%%'")
+
+
+def test_functions_that_write_say_so(connection: Any) -> None:
+    """Volatility is stated, so a file without the word is one that forgot."""
+    for file in live_files():
+        if file.kind == "functions":
+            assert any(word in file.text for word in ("\nlanguage plpgsql volatile", " stable", " immutable")), file.name
+
+
+def test_everything_is_commented(connection: Any) -> None:
+    bare = connection.execute(
+        """
+        select c.relname, a.attname
+        from pg_class c left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        where c.relnamespace = 'loradex'::regnamespace and c.relkind in ('r', 'v') and c.relname <> 'alembic_version'
+          and (obj_description(c.oid, 'pg_class') is null or col_description(c.oid, a.attnum) is null)
+        """
+    ).fetchall()
+    assert bare == []
