@@ -23,7 +23,7 @@ def write(model: Any, card: dict[str, Any], directory: Path) -> None:
     temporary.mkdir()
     factors = {
         name: value.detach().to("cpu", torch.bfloat16).contiguous()
-        for name, value in sorted(get_peft_model_state_dict(model).items())
+        for name, value in sorted(get_peft_model_state_dict(model, save_embedding_layers=False).items())
     }
     save_file(factors, temporary / "adapter_model.safetensors", metadata={"format": "pt"})
     config = model.peft_config["default"]

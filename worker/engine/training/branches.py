@@ -5,7 +5,8 @@ sees the prompt and itself only, and each starts at the position after the promp
 of separate sequences, at a fraction of the tokens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,26 +97,43 @@ def collate(rows: Sequence[Branches], pad: int, device: torch.device) -> Batch:
 
 
 class BranchScorer:
-    """Log-likelihoods of answers under a causal language model.
+    """Log-likelihoods of answers under any causal language model.
 
     Logits are computed at the answers' positions only, in fp32: bf16 puts 0.1 between them, and choices tie.
+    What a family of models does to its logits afterwards (soft caps, scales) stays the model's own affair.
     """
 
     def __init__(self, model: Any, pad: int) -> None:
-        """Wrap a Hugging Face causal LM, its layers wrapped by PEFT or not; its head is a plain `lm_head`."""
-        self._decoder: nn.Module = model.get_decoder()
-        self._head: Tensor = model.lm_head.weight.detach().float()
+        """Wrap a Hugging Face causal LM, its layers wrapped by PEFT or not."""
+        self._model = model
+        self._head: nn.Module = model.get_output_embeddings()
+        self._weight: Tensor = self._head.weight.detach().float()
+        bias = getattr(self._head, "bias", None)
+        self._bias: Tensor | None = None if bias is None else bias.detach().float()
         self._pad = pad
 
     def __call__(self, rows: Sequence[Branches]) -> Tensor:
         """Sum of the tokens' log-likelihoods of every branch, row by row: `[branches]` fp32, natural log."""
-        batch = collate(rows, self._pad, self._head.device)
-        states = self._decoder(
-            input_ids=batch.tokens,
-            attention_mask=batch.mask,
-            position_ids=batch.positions,
-            use_cache=False,
-        ).last_hidden_state
-        logits = states.flatten(0, 1)[batch.places].float() @ self._head.T
+        batch = collate(rows, self._pad, self._weight.device)
+        with self._head_at(batch.places):
+            logits = self._model(
+                input_ids=batch.tokens,
+                attention_mask=batch.mask,
+                position_ids=batch.positions,
+                use_cache=False,
+            ).logits[0]
         gold = -nn.functional.cross_entropy(logits, batch.targets, reduction="none")
         return gold.new_zeros(batch.branches).index_add(0, batch.owners, gold)
+
+    @contextmanager
+    def _head_at(self, places: Tensor) -> Iterator[None]:
+        """For as long as it is entered, the model's head computes these positions only, and in fp32."""
+
+        def forward(states: Tensor) -> Tensor:
+            return nn.functional.linear(states.flatten(0, 1)[places].float(), self._weight, self._bias)[None]
+
+        self._head.forward = forward
+        try:
+            yield
+        finally:
+            del self._head.forward

@@ -13,6 +13,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers.pytorch_utils import Conv1D
 
 from worker.engine.training import checkpoint
 from worker.engine.training.branches import Branches, BranchScorer
@@ -48,7 +49,7 @@ def lora_config(settings: TrainingSettings, base_model: str) -> LoraConfig:
     return LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
-        target_modules=list(settings.targets),
+        target_modules=list(settings.targets) or "all-linear",
         lora_dropout=0.0,
         bias="none",
         task_type="CAUSAL_LM",
@@ -58,9 +59,11 @@ def lora_config(settings: TrainingSettings, base_model: str) -> LoraConfig:
 
 def wrap(base: Any, settings: TrainingSettings, base_model: str) -> Any:
     """Put fresh factors (B = 0, A drawn from the seed) on a base model; the result is PEFT's model."""
+    config = lora_config(settings, base_model)
+    config.fan_in_fan_out = any(isinstance(module, Conv1D) for module in base.modules())  # as GPT-2 has it
     base.name_or_path = base_model  # PEFT writes this, which else is a path of this machine, into the adapter
     torch.manual_seed(settings.seed)
-    return get_peft_model(base, lora_config(settings, base_model))
+    return get_peft_model(base, config)
 
 
 def order(rows: int, lengths: Sequence[int], settings: TrainingSettings) -> list[list[int]]:

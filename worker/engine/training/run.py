@@ -1,7 +1,6 @@
 """One task's run from its file to its adapter."""
 
 import hashlib
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -134,10 +133,7 @@ def train_task(
             "versions": adapter.versions(),
             "hardware": adapter.hardware(device),
         }
-        with warnings.catch_warnings():
-            # PEFT looks for the base model's config to see whether the vocabulary grew; ours never does.
-            warnings.filterwarnings("ignore", message="Could not find a config file")
-            adapter.write(tuned, document, out / card.name)
+        adapter.write(tuned, document, out / card.name)
         checkpoint.discard(directory)
         return document
 

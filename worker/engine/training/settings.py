@@ -5,8 +5,6 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -15,7 +13,7 @@ class TrainingSettings:
     Attributes:
         rank: Rank of the factors.
         alpha: LoRA's numerator; the update is scaled by alpha / rank.
-        targets: Linear layers that get factors.
+        targets: Linear layers that get factors; none means all but the head.
         learning_rate: Peak of the schedule: linear warm-up, then linear decay to a twentieth.
         warmup: Share of the steps that warm up.
         batch: Examples a step.
@@ -34,7 +32,7 @@ class TrainingSettings:
 
     rank: int = 3
     alpha: int = 6
-    targets: tuple[str, ...] = TARGETS
+    targets: tuple[str, ...] = ()
     learning_rate: float = 1e-3
     warmup: float = 0.06
     batch: int = 8
