@@ -18,10 +18,15 @@ app = typer.Typer(
 @app.command()
 def serve() -> None:
     """Answer jobs until SIGTERM."""
+    from db.errors import LoradexError
     from worker.app import serve as run
     from worker.settings import WorkerSettings
 
-    run(WorkerSettings())
+    try:
+        run(WorkerSettings())
+    except LoradexError as error:
+        typer.echo(f"loradex: {error}", err=True)
+        raise typer.Exit(error.exit_code) from None
 
 
 @app.command()
@@ -83,6 +88,7 @@ def train(
     evaluations: Annotated[int | None, typer.Option(help="Times the held-out tenth is measured.")] = None,
     held_out_rows: Annotated[int | None, typer.Option(help="Held-out rows measured at most.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of split, order and start.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Directory of TASK/ adapters to start from.")] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Forget checkpoints.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a task.")] = False,
 ) -> None:
@@ -109,6 +115,7 @@ def train(
         cards=cards,
         device=device,
         skip_finished=not task,
+        start=start,
         restart=restart,
         overrides={name: value for name, value in given.items() if value is not None},
     )

@@ -42,6 +42,7 @@ class TrainRequest:
         cards: Directory of task cards.
         device: cpu, cuda, auto, or None for the worker's own.
         skip_finished: Leave out tasks whose adapter is in `out`.
+        start: Directory with TASK/ adapters to start from; None starts from fresh factors.
         restart: Forget checkpoints.
         overrides: Fields of `TrainingSettings` that differ from the task cards' defaults.
     """
@@ -52,6 +53,7 @@ class TrainRequest:
     cards: Path
     device: str | None
     skip_finished: bool
+    start: Path | None
     restart: bool
     overrides: Mapping[str, Any]
 
@@ -106,6 +108,7 @@ def _train(settings: WorkerSettings, request: TrainRequest, *, as_json: bool) ->
                 base=base,
                 device=device_of(request.device or settings.device),
                 settings=settings_for(cards[task], request.overrides),
+                start=request.start / task if request.start is not None else None,
                 restart=request.restart,
                 watch=watch,
             )

@@ -43,6 +43,10 @@ def train(
         int | None, typer.Option(min=1, help="Held-out rows measured at most. [default: 200]")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of split, order and start. [default: 20261123]")] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="Directory of TASK/ adapters to go on from, with more rows or another rate."),
+    ] = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Forget the checkpoint of a stopped run.")
     ] = False,
@@ -72,6 +76,7 @@ def train(
         "evaluations": evaluations,
         "held-out-rows": held_out_rows,
         "seed": seed,
+        "start": start,
     }
     for name, value in values.items():
         command += [f"--{name}", str(value)] if value is not None else []

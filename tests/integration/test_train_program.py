@@ -105,6 +105,7 @@ def request(workshop: Path, *tasks: str, **changes: Any) -> TrainRequest:
         cards=workshop / "cards",
         device="cpu",
         skip_finished=not tasks,
+        start=None,
         restart=False,
         overrides={"max_examples": 24, "evaluations": 1},
     )
@@ -127,6 +128,28 @@ def test_all_skips_what_is_finished_and_trains_open_questions_too(
     assert "colours: finished before" in shown.err
     assert [json.loads(line)["task"] for line in shown.out.splitlines()] == ["echoes"]
     assert content_hash(workshop / "home" / "train" / "colours") == made
+
+
+def test_a_run_that_starts_from_an_adapter_goes_on_where_it_was(
+    workshop: Path, settings: WorkerSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = workshop / "first", workshop / "second"
+    assert run(settings, request(workshop, "colours", out=first), as_json=False) == 0
+    still = {"max_examples": 24, "evaluations": 1, "learning_rate": 1e-9}
+    again = request(workshop, "colours", out=second, start=first, overrides=still)
+    assert run(settings, again, as_json=False) == 0
+    before = load_file(first / "colours" / "adapter_model.safetensors")
+    after = load_file(second / "colours" / "adapter_model.safetensors")
+    assert before.keys() == after.keys()
+    assert all(torch.allclose(before[name].float(), after[name].float(), atol=1e-3) for name in before)
+    card = json.loads((second / "colours" / "card.json").read_text())
+    assert card["settings"]["start"] == content_hash(first / "colours")
+    assert card["started_from"]["data"]["training_rows"] == 24
+    assert card["held_out"]["accuracy_before"] == card["started_from"]["held_out"]["accuracy_before"]
+    capsys.readouterr()
+    leaking = request(workshop, "colours", out=second, start=first, overrides=still | {"seed": 7})
+    assert run(settings, leaking, as_json=False) == 1
+    assert "trained with another seed" in capsys.readouterr().err
 
 
 def test_what_a_task_card_says_holds_unless_the_caller_says_otherwise() -> None:

@@ -4,13 +4,16 @@ import json
 import os
 import platform
 import shutil
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import get_peft_model_state_dict
-from safetensors.torch import save_file
+from peft import get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+
+from db.errors import TrainingDataError
 
 PACKAGES = ("torch", "transformers", "peft", "tokenizers", "safetensors")
 
@@ -36,6 +39,48 @@ def write(model: Any, card: dict[str, Any], directory: Path) -> None:
     (temporary / "card.json").write_text(json.dumps(card, indent=2) + "\n")
     shutil.rmtree(directory, ignore_errors=True)
     temporary.replace(directory)
+
+
+def earlier(directory: Path, card: Mapping[str, Any]) -> dict[str, Any]:
+    """The card of an adapter of the same task that a run may start from.
+
+    Args:
+        directory: The adapter.
+        card: What the new run's card will say: its task, base model, data and settings.
+
+    Raises:
+        TrainingDataError: There is none, or it is of another task, base model, shape or split. With another
+            split it has seen rows that are now held out.
+    """
+    try:
+        found: dict[str, Any] = json.loads((directory / "card.json").read_text(encoding="utf-8"))
+        differs = [
+            name
+            for name, mine, its in (
+                ("task", card["task"], found["task"]),
+                ("base model", card["base_model"], found["base_model"]),
+                ("training file", card["data"]["file_sha256"], found["data"]["file_sha256"]),
+                *(
+                    (part, card["settings"][part], found["settings"][part])
+                    for part in ("seed", "rank", "alpha")
+                ),
+            )
+            if mine != its
+        ]
+    except (OSError, KeyError, TypeError, json.JSONDecodeError):
+        raise TrainingDataError(f"{directory}: no adapter that loradex train made") from None
+    if differs:
+        raise TrainingDataError(
+            f"{directory}: trained with another {', '.join(differs)}; train from fresh factors"
+        )
+    return found
+
+
+def put(model: Any, directory: Path) -> None:
+    """Give the model the factors of a saved adapter of the same shape."""
+    outcome = set_peft_model_state_dict(model, load_file(directory / "adapter_model.safetensors"))
+    if outcome.unexpected_keys:
+        raise TrainingDataError(f"{directory}: its factors are for other layers; train from fresh factors")
 
 
 def versions() -> dict[str, str]:

@@ -2,14 +2,16 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from library.adapter_files import content_hash
 from library.cards import TaskCard
+from library.examples import Example
 from worker.engine.load import load_model
 from worker.engine.text import Text
 from worker.engine.training import adapter, checkpoint
@@ -64,16 +66,18 @@ def train_task(
     base: Base,
     device: torch.device,
     settings: TrainingSettings,
+    start: Path | None,
     restart: bool,
     watch: Watch,
 ) -> dict[str, Any]:
     """Train one task's adapter into `out/TASK`; the document of its `card.json`.
 
-    A killed run goes on from `out/checkpoints/TASK`.
+    A killed run goes on from `out/checkpoints/TASK`. With `start`, a new run begins with the factors of that
+    adapter of the same task instead of fresh ones.
 
     Raises:
-        TrainingDataError: No training data, a test file, too few rows, a checkpoint of another run, or
-            another process trains this task.
+        TrainingDataError: No training data, a test file, too few rows, a checkpoint of another run, an
+            adapter to start from that does not fit, or another process trains this task.
         ExampleFileError: A line of the training file is refused.
     """
     directory = out / "checkpoints" / card.name
@@ -85,28 +89,11 @@ def train_task(
         model, tokenizer = load_model(base.path, device, dtype)
         text = Text(tokenizer)
 
-        def rows(chosen: Sequence[Any]) -> list[TaskRow]:
+        def rows(chosen: Sequence[Example]) -> list[TaskRow]:
             return [tokenise(example, card, text, tokenizer.eos_token_id, base.frame) for example in chosen]
 
         training = rows(examples[: settings.max_examples])
         held_out = rows(held_out_examples[: settings.held_out_rows])
-        tuned = wrap(model, settings, base.name)
-        score = BranchScorer(model, tokenizer.eos_token_id)
-
-        def held_out_accuracy(measured: HeldOut) -> HeldOut:
-            if card.choices is not None:
-                return measured
-            return HeldOut(generated_exact_match(tuned, tokenizer, held_out), measured.loss, measured.rows)
-
-        # Fresh factors have B = 0: this is the base model.
-        before = held_out_accuracy(measure(held_out, score, open_ended=card.choices is None))
-        trainer = Trainer(
-            tuned, score, training=training, held_out=held_out, settings=settings, directory=directory
-        )
-        watch(Begun(card.name, trainer.progress.step, trainer.steps, before))
-        for step in trainer.run():
-            watch(step)
-        after = held_out_accuracy(trainer.best)
         document = {
             "task": card.name,
             "base_model": base.name,
@@ -116,26 +103,60 @@ def train_task(
             "frame": base.frame,
             "max_prompt_tokens": card.max_prompt_tokens,
             "choices": card.choices.model_dump() if card.choices else None,
+        }
+        if start is not None:
+            settings = replace(settings, start=content_hash(start))
+            document["started_from"] = _without_rows(
+                adapter.earlier(start, document | {"settings": asdict(settings)})
+            )
+        tuned = wrap(model, settings, base.name)
+        score = BranchScorer(model, tokenizer.eos_token_id)
+
+        def with_texts(measured: HeldOut) -> HeldOut:
+            if card.choices is not None:
+                return measured
+            return HeldOut(generated_exact_match(tuned, tokenizer, held_out), measured.loss, measured.rows)
+
+        # Fresh factors have B = 0: this is the base model.
+        before = with_texts(measure(held_out, score, open_ended=card.choices is None))
+        if start is not None:
+            adapter.put(tuned, start)
+        trainer = Trainer(
+            tuned, score, training=training, held_out=held_out, settings=settings, directory=directory
+        )
+        watch(Begun(card.name, trainer.progress.step, trainer.steps, before))
+        for step in trainer.run():
+            watch(step)
+        document |= {
             "settings": asdict(settings),
             "steps": trainer.steps,
             "best_step": trainer.progress.best_step,
             "tokens": trainer.progress.tokens,
             "minutes": round(trainer.progress.seconds / 60, 2),
-            "held_out": {
-                "rows": before.rows,
-                "metric": card.metric,
-                "accuracy_before": before.accuracy,
-                "accuracy_after": after.accuracy,
-                "loss_before": before.loss,
-                "loss_after": after.loss,
-                "history": trainer.progress.history,
-            },
+            "held_out": _held_out(card.metric, before, with_texts(trainer.best), trainer),
             "versions": adapter.versions(),
             "hardware": adapter.hardware(device),
         }
         adapter.write(tuned, document, out / card.name)
         checkpoint.discard(directory)
         return document
+
+
+def _held_out(metric: str, before: HeldOut, after: HeldOut, trainer: Trainer) -> dict[str, Any]:
+    return {
+        "rows": before.rows,
+        "metric": metric,
+        "accuracy_before": before.accuracy,
+        "accuracy_after": after.accuracy,
+        "loss_before": before.loss,
+        "loss_after": after.loss,
+        "history": trainer.progress.history,
+    }
+
+
+def _without_rows(card: dict[str, Any]) -> dict[str, Any]:
+    data = {name: part for name, part in card["data"].items() if name not in {"training", "held_out"}}
+    return card | {"data": data}
 
 
 def _data(path: Path, training: Sequence[TaskRow], held_out: Sequence[TaskRow]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ class TrainingSettings:
         checkpoint_steps: Steps between two checkpoints.
         seed: Of the split, the order and the factors' start. One seed for a library: all its adapters start
             from the same A, which keeps merged factors coherent.
+        start: Content hash of the adapter whose factors the run starts from; None starts from fresh ones.
         dtype: Numbers the frozen base model computes in; the factors train in fp32 and are saved in bf16.
     """
 
@@ -45,6 +46,7 @@ class TrainingSettings:
     patience: int = 2
     checkpoint_steps: int = 20
     seed: int = 20261123
+    start: str | None = None
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
 
     def fingerprint(self, row_hashes: list[str]) -> str:
