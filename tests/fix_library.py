@@ -32,7 +32,7 @@ words = { entailment = "yes", not_entailment = "no" }
 [source]
 dataset = "someone/weather"
 splits = { train = "train", dev = "validation" }
-fields = { premise = "first", hypothesis = "second" }
+fields = { premise = "what+how_long", hypothesis = "second" }
 label = "label"
 licence = "invented"
 """,

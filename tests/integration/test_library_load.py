@@ -235,6 +235,16 @@ def test_a_directory_without_examples_is_said(tmp_path: Path) -> None:
         example_files(tmp_path)
 
 
+def _weather_row(number: int, end: str = "") -> dict[str, Any]:
+    """The premise stands in two columns there, the label is a number of the hub's own."""
+    return {
+        "what": "It rained",
+        "how_long": f"for {number} days.{end}",
+        "second": f"The river rose in week {number}.",
+        "label": -1,
+    }
+
+
 class Hub:
     """Stands in for the hub: data sets of the cards' shapes, with rows in an order of their own."""
 
@@ -245,13 +255,9 @@ class Hub:
         self.asked.append((dataset, config, split))
         match dataset, split:
             case "someone/weather", "train":
-                fields = [weather(number)["fields"] for number in (5, 3, 1, 0)]
-                return [{"first": f["premise"], "second": f["hypothesis"], "label": -1} for f in fields]  # type: ignore[index]
+                return [_weather_row(number) for number in (5, 3, 1, 0)]
             case "someone/weather", "validation":
-                fields = [weather(number)["fields"] for number in (2, 4)]
-                return [
-                    {"first": f" {f['premise']}\n", "second": f["hypothesis"], "label": 0} for f in fields
-                ]  # type: ignore[index]
+                return [_weather_row(number, end=" \n") for number in (2, 4)]
             case "someone/tools", "train":
                 rows = [tools(number) for number in range(5)]
                 return [
