@@ -104,8 +104,8 @@ def _at_recording(
         def act() -> None:
             with turn:
                 if not sprung.is_set():
-                    sprung.set()
                     then(member)
+                    sprung.set()
 
         return act
 

@@ -1,0 +1,136 @@
+"""What lies in Redis may be lost, doubled or forged: no job is lost, none doubled, no worker falls."""
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from db.session import connect
+from service.client import Client
+from service.client.doorbell import QUEUE, RINGS, TASK, Doorbell
+from tests.fix_answering import Stack
+
+
+@pytest.fixture
+def bells(answering: Stack) -> Iterator[redis.Redis]:
+    """The Redis of the running stack."""
+    with redis.Redis.from_url(answering.redis_url) as opened:
+        yield opened
+
+
+def answers(stack: Stack) -> int:
+    with connect(stack.database_url) as connection:
+        row = connection.execute("select count(*) from loradex.answers").fetchone()
+    assert row is not None
+    return int(str(row[0]))
+
+
+def message(**changes: Any) -> dict[str, Any]:
+    """A message as Celery writes it, with some parts replaced; None leaves a part out."""
+    whole: dict[str, Any] = {
+        "body": base64.b64encode(json.dumps([[str(uuid4())], {}, {}]).encode()).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {"lang": "py", "task": TASK, "id": str(uuid4()), "root_id": None, "parent_id": None, "group": None},
+        "properties": {
+            "correlation_id": str(uuid4()),
+            "delivery_mode": 2,
+            "delivery_info": {"exchange": "", "routing_key": QUEUE},
+            "priority": 0,
+            "body_encoding": "base64",
+            "delivery_tag": str(uuid4()),
+        },
+    }
+    return {name: value for name, value in (whole | changes).items() if value is not None}
+
+
+def body(value: Any) -> str:
+    return base64.b64encode(json.dumps(value).encode()).decode()
+
+
+def test_a_message_delivered_ten_times_is_answered_once(answering: Stack, client: Client) -> None:
+    before = answers(answering)
+    job = client.enqueue("Does the clock tick?", max_new_tokens=2)
+    bell = Doorbell(answering.redis_url)
+    for _ in range(10):
+        bell.ring([job.id])
+    bell.close()
+
+    job.wait()
+    client.enqueue("Is it the hour?", max_new_tokens=2).wait()
+
+    assert answers(answering) == before + 2
+
+
+def test_jobs_whose_messages_are_lost_are_answered(
+    answering: Stack, client: Client, bells: redis.Redis
+) -> None:
+    jobs = client.enqueue_many({"prompt": f"Lost {number}?", "max_new_tokens": 2} for number in range(20))
+    bells.flushall()
+
+    assert {job.wait().job_id for job in jobs} == {job.id for job in jobs}
+
+
+def test_many_jobs_ring_a_few_times_only(client: Client, answering: Stack) -> None:
+    with redis.Redis.from_url(answering.redis_url.rsplit("/", 1)[0] + "/9") as nobody:
+        nobody.flushdb()
+        with Client(answering.database_url, answering.redis_url.rsplit("/", 1)[0] + "/9") as quiet:
+            jobs = quiet.enqueue_many({"prompt": f"Ring {number}?", "max_new_tokens": 1} for number in range(100))
+        assert nobody.llen(QUEUE) == RINGS
+        nobody.flushdb()
+    for job in jobs:
+        client.job(job.id).wait()
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        b"garbage",
+        b"\xff\xfe",
+        b"5",
+        b"null",
+        b"[]",
+        b"{}",
+        b"{" * 100_000,
+        *(json.dumps(message(**{part: None})).encode() for part in message()),
+        json.dumps(message(**{"content-type": "application/x-python-serialize"})).encode(),
+        json.dumps(message(headers={"task": "os.system", "id": "1", "lang": "py"})).encode(),
+        json.dumps(message(headers={"task": 5, "id": {}, "lang": []})).encode(),
+        json.dumps(message(body="!!!")).encode(),
+        json.dumps(message(body=body(5))).encode(),
+        json.dumps(message(body=body([1, 2, 3]))).encode(),
+        json.dumps(message(body=body([["not-a-job"], {}, {}]))).encode(),
+        json.dumps(message(body=body([["x" * 3_000_000], {}, {}]))).encode(),
+        json.dumps(message(body=body([[], {"job": [{}]}, {}]))).encode(),
+    ],
+    ids=lambda raw: raw[:24].decode(errors="replace"),
+)
+def test_a_forged_message_does_no_harm(
+    answering: Stack, client: Client, bells: redis.Redis, forged: bytes
+) -> None:
+    before = answers(answering)
+    bells.lpush(QUEUE, forged)
+
+    client.enqueue("Is anybody there?", max_new_tokens=2).wait()
+
+    assert answers(answering) == before + 1
+    assert answering.workers[0].alive
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(forged=st.lists(st.binary(max_size=200) | st.text().map(lambda text: json.dumps(text).encode()), max_size=4))
+def test_any_bytes_do_no_harm(
+    answering: Stack, client: Client, bells: redis.Redis, forged: list[bytes]
+) -> None:
+    for raw in forged:
+        bells.lpush(QUEUE, raw)
+    job = client.enqueue("Still there?", max_new_tokens=1)
+
+    assert job.wait().job_id == job.id
+    assert answering.workers[0].alive
