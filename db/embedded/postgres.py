@@ -5,7 +5,6 @@ directory above the data to everybody. Here the wheel gives the programs only.
 """
 
 import os
-import shutil
 import signal
 import time
 from contextlib import suppress
@@ -124,10 +123,10 @@ class EmbeddedPostgres:
         self.stop("immediate")
         part = self._record.part("postgres")
         if "data" in part:
-            shutil.rmtree(part["data"], ignore_errors=True)
-            outside = Path(part["data"]).parent
-            if outside != self._directory:
-                shutil.rmtree(outside, ignore_errors=True)
+            data = Path(part["data"])
+            cluster.delete(data)
+            if data.parent != self._directory:
+                data.parent.rmdir()
         self._record.write("postgres", {})
 
     def is_healthy(self) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shutil
 import socket
 import stat
 import subprocess
@@ -259,16 +260,25 @@ def test_without_its_record_it_finds_data_and_password_again(server: EmbeddedPos
     assert _ask(server, "select word from kept") == "found"
 
 
-def test_a_copy_of_the_programs_serves_when_theirs_cannot_be_reached(tmp_path: Path) -> None:
+def test_programs_that_their_user_cannot_reach_are_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a clone below /root needs: its virtual environment is as closed as its data."""
-    place = tmp_path / "loradex-copy"
-    place.mkdir()
-    source = cluster.programs(cluster.Home(place / "pgdata", None)).parent
-    account.copy_for_others(source, place / "copy")
+    closed = tmp_path / "closed"
+    wheel = cluster.programs(cluster.Home(tmp_path / "pgdata", None)).parents[1]
+    for part in (wheel.name, f"{wheel.name}.libs"):
+        shutil.copytree(wheel.with_name(part), closed / part, ignore=shutil.ignore_patterns("pginstall"))
+    closed.chmod(0o700)
+    monkeypatch.syspath_prepend(closed)
+    made = EmbeddedPostgres(tmp_path / "home", durable=False)
+    made.start()
+    data = made.data
+    assert data is not None
+    running = Path(psutil.Process(Record(tmp_path / "home").part("postgres")["pid"]).exe())
 
-    copied = [path for path in (place / "copy").rglob("*") if not path.is_symlink()]
-    assert all(path.stat().st_mode & stat.S_IROTH for path in copied)
-    assert (place / "copy" / "bin" / "postgres").stat().st_mode & stat.S_IXOTH
+    assert running.is_relative_to(data.parent if os.geteuid() == 0 else closed)
+    made.destroy()
+    assert not list(data.parent.glob("programs-*"))
 
 
 def test_a_free_port_can_be_listened_on_and_a_taken_one_is_not_given() -> None:
