@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -61,14 +62,16 @@ def stocked(postgres: EmbeddedPostgres, template: str) -> str:
 @pytest.fixture
 def empty_database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
     """URL of a new, empty database, as its owner."""
-    yield from _database(postgres, "template0")
+    with new_database(postgres, "template0") as url:
+        yield url
 
 
 @pytest.fixture
 def database_url(postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterator[str]:
     """URL of a new database at head, as its owner; empty, unless the test also asks for `world`."""
     wanted = "stocked" if "world" in request.fixturenames else "template"
-    yield from _database(postgres, request.getfixturevalue(wanted))
+    with new_database(postgres, request.getfixturevalue(wanted)) as url:
+        yield url
 
 
 @pytest.fixture
@@ -136,7 +139,9 @@ def with_user(url: str, user: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{user}:{PASSWORD}@{parts.hostname}:{parts.port}"))
 
 
-def _database(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
+@contextmanager
+def new_database(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
+    """URL of a new database that is a copy of another one; dropped afterwards."""
     name = f"test_{uuid4().hex[:16]}"
     postgres.start()  # a test that stopped it gets it back
     with connect(postgres.url) as admin:
@@ -147,7 +152,3 @@ def _database(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
     postgres.start()
     with connect(postgres.url) as admin:
         admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
-
-
-new_database = contextmanager(_database)
-"""A database for longer than a test."""

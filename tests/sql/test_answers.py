@@ -1,0 +1,307 @@
+"""Answers: recorded once, fenced, explained, append-only, chained; every forgery is found."""
+
+import threading
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from db.session import connect
+from tests.world import World, answer_document, text_of
+
+EVIDENCE = ("answers", "retrievals", "retrieved_examples", "retrieved_tasks", "merge_results", "merge_components")
+
+
+def broken(world: World) -> list[tuple[Any, ...]]:
+    return world.rows("select position, answer_id, reason from loradex.verify_audit_chain()")
+
+
+def test_an_answer_holds_all_that_led_to_it(scratch: World) -> None:
+    (job,) = scratch.enqueue({"choices": ["yes", "no"], "expected_task": "boats", "top_p": 1.0})
+    attempt = scratch.claim("w7")[job]
+    query = scratch.near("boats", 0.3)
+    routing = scratch.route([job], [query])[job]
+    answer = scratch.record(job, attempt, query, routing, choice="yes")
+    told = scratch.value("select loradex.explain(%s)", answer)
+    assert told["answer_id"] == str(answer)
+    assert (told["job_id"], told["attempt"], told["kind"]) == (str(job), 1, "choose")
+    assert (told["choices"], told["choice"], told["scores"]) == (["yes", "no"], "yes", [-0.25, -1.5])
+    assert (told["method"], told["expected_task"], told["base_model"]) == ("cat", "boats", "smollm2-135m-instruct")
+    assert told["retrieval"]["query"] == pytest.approx(query.tolist(), rel=1e-6)
+    for name in ("encoder", "encoder_revision", "k", "top_p", "temperature", "exclude_tasks", "exclude_adapters"):
+        assert told["retrieval"][name] == routing[name]
+    assert told["distribution"] == routing["distribution"]
+    assert [{name: one[name] for name in routing["neighbours"][0]} for one in told["neighbours"]] == routing[
+        "neighbours"
+    ]
+    assert told["neighbours"][0]["prompt"].startswith("What about ")
+    assert [{name: one[name] for name in routing["mixture"][0]} for one in told["mixture"]] == routing["mixture"]
+    assert {one["update_norm"] for one in told["mixture"]} == {1.5}
+    said = answer_document(routing)
+    for name in ("token_ids", "prompt_tokens", "output_tokens", "generation", "timings", "versions", "text"):
+        assert told[name] == said[name]
+    merge = {name: value for name, value in said["merge"].items() if name != "components"}
+    assert told["merge"] == merge
+    assert told["chain"]["position"] == 1
+    assert told["chain"]["previous_hash"] == "00" * 32
+    assert scratch.rows("select state, lease_until, finished_at is not null from loradex.jobs") == [
+        ("done", None, True)
+    ]
+    again = scratch.rows("select task, probability from loradex.reroute(%s)", answer)
+    assert dict(again) == pytest.approx({one["task"]: one["probability"] for one in told["distribution"]})
+    assert len(scratch.rows("select * from loradex.reroute(%s, 1)", answer)) == 1
+
+
+def test_a_waiting_client_is_told(world: World, database_url: str) -> None:
+    with connect(database_url) as listener:
+        listener.execute("listen loradex_jobs")
+        world.answered({})
+        (job,) = world.rows("select id from loradex.jobs")
+        assert [notice.payload for notice in listener.notifies(timeout=5, stop_after=1)] == [str(job[0])]
+
+
+def test_a_worker_back_from_the_dead_is_refused(scratch: World) -> None:
+    (job,) = scratch.enqueue({})
+    scratch.claim("w1", lease="1 microsecond")
+    # A lease is over as soon as the clock of the transaction says so; the test's stands still.
+    scratch.rows("select id from loradex.claim_jobs('w2', 1, '10s', 3, now() + interval '1 minute')")
+    query = scratch.near("boats")
+    routing = scratch.route([job], [query])[job]
+    with pytest.raises(psycopg.Error, match="drop this result") as error, scratch.connection.transaction():
+        scratch.record(job, 1, query, routing)
+    assert error.value.sqlstate == "LX006"
+    answer = scratch.record(job, 2, query, routing)
+    with pytest.raises(psycopg.Error) as error, scratch.connection.transaction():
+        scratch.record(job, 2, query, routing)
+    assert error.value.sqlstate == "LX006"
+    assert scratch.rows("select id from loradex.answers") == [(answer,)]
+
+
+@pytest.mark.parametrize(
+    ("change", "sqlstate"),
+    [
+        ({"text": None}, "LX001"),
+        ({"token_ids": None}, "LX001"),
+        ({"token_ids": ["x"]}, "LX001"),
+        ({"scores": "many"}, "LX001"),
+        ({"prompt_tokens": "three"}, "LX001"),
+        ({"generation": None}, "LX001"),
+        ({"worker": None}, "LX001"),
+        ({"merge": {"recipe_hash": "x"}}, "LX001"),
+        ({"merge": None}, "LX001"),
+    ],
+)
+def test_an_incomplete_answer_leaves_nothing_behind(scratch: World, change: dict[str, Any], sqlstate: str) -> None:
+    (job,) = scratch.enqueue({})
+    scratch.claim()
+    query = scratch.near("boats")
+    routing = scratch.route([job], [query])[job]
+    with pytest.raises(psycopg.Error) as error, scratch.connection.transaction():
+        scratch.record(job, 1, query, routing, **change)
+    assert error.value.sqlstate == sqlstate, str(error.value)
+    assert [scratch.value(f"select count(*) from loradex.{table}") for table in EVIDENCE] == [0] * 6
+    assert scratch.value("select state from loradex.jobs") == "running"
+
+
+@pytest.mark.parametrize("routing", [{}, {"encoder": "nobody"}, [], None, "x"])
+def test_a_routing_that_is_none_is_refused(scratch: World, routing: Any) -> None:
+    (job,) = scratch.enqueue({})
+    scratch.claim()
+    with pytest.raises(psycopg.Error) as error:
+        scratch.rows(
+            "select loradex.record_answer(%s, 1, %s::vector, %s, %s)",
+            *(job, text_of(scratch.near("boats")), Jsonb(routing), Jsonb(answer_document({"mixture": []}))),
+        )
+    assert error.value.sqlstate in {"LX001", "LX002"}, str(error.value)
+
+
+@pytest.mark.parametrize("table", [*EVIDENCE, "evaluations"])
+@pytest.mark.parametrize("statement", ["update {} set {} = {}", "delete from {}", "truncate {} cascade"])
+def test_evidence_refuses_change_even_by_its_owner(world: World, table: str, statement: str) -> None:
+    world.answered({})
+    column = world.value(
+        "select attname from pg_attribute where attrelid = %s::regclass and attnum = 2", f"loradex.{table}"
+    )
+    with pytest.raises(psycopg.Error, match="evidence") as error:
+        world.rows(statement.format(f"loradex.{table}", column, column))
+    assert error.value.sqlstate == "LX009"
+
+
+@pytest.mark.parametrize("statement", ["delete from loradex.adapters", "update loradex.adapters set sha256 = sha256"])
+def test_an_adapter_is_its_content(scratch: World, statement: str) -> None:
+    with pytest.raises(psycopg.Error) as error:
+        scratch.rows(statement)
+    assert error.value.sqlstate == "LX009"
+
+
+def test_concurrent_writers_make_one_chain(world: World, database_url: str) -> None:
+    writers, each = 4, 6
+    ids = world.enqueue(*[{}] * (writers * each))
+    attempts = world.claim(rows=len(ids))
+    queries = [world.near("boats") for _ in ids]
+    routings = world.route(ids, queries)
+    failures: list[BaseException] = []
+
+    def write(own: list[int]) -> None:
+        try:
+            with connect(database_url) as connection:
+                mine = World(connection, world.centres, world.rng)
+                for index in own:
+                    mine.record(ids[index], attempts[ids[index]], queries[index], routings[ids[index]])
+        except BaseException as error:  # noqa: BLE001 - it is reported below
+            failures.append(error)
+
+    threads = [
+        threading.Thread(target=write, args=(list(range(start, len(ids), writers)),)) for start in range(writers)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert world.rows("select position from loradex.answers order by 1") == [(n,) for n in range(1, len(ids) + 1)]
+    assert broken(world) == []
+
+
+def test_the_hash_does_not_depend_on_the_readers_settings(scratch: World) -> None:
+    scratch.answered({}, {})
+    for setting in (
+        "timezone = 'Asia/Kathmandu'",
+        "datestyle = 'German'",
+        "bytea_output = 'escape'",
+        "extra_float_digits = -2",
+        "intervalstyle = 'iso_8601'",
+        "search_path = ''",
+    ):
+        scratch.connection.execute(f"set local {setting}".encode())
+    assert broken(scratch) == []
+
+
+@pytest.fixture
+def forger(world: World) -> World:
+    """Three answers, and a superuser whose triggers and foreign keys are off."""
+    world.answered({"top_p": 1.0}, {"top_p": 1.0}, {"top_p": 1.0})
+    assert broken(world) == []
+    world.connection.execute("set session_replication_role = replica")
+    return world
+
+
+# For each type, something else than what is there.
+OTHER = {
+    "text": "{c} || '!'",
+    "character": "overlay({c} placing case when left({c}, 1) = '0' then '1' else '0' end from 1)",
+    "uuid": "gen_random_uuid()",
+    "integer": "{c} + 1000",
+    "bigint": "{c} + 100",
+    "double precision": "{c} + 0.001",
+    "boolean": "not {c}",
+    "jsonb": "{c} || '{{\"forged\": null}}'",
+    "bytea": "set_byte({c}, 31, get_byte({c}, 31) # 1)",
+    "timestamp with time zone": "{c} + interval '1 microsecond'",
+    "ARRAY": "{c} || {c}[1:1]",
+    "USER-DEFINED": "({c} + array_fill(0.001::real, array[vector_dims({c})])::vector)",
+}
+EMPTY_ARRAYS = {"exclude_tasks", "exclude_adapters"}
+
+
+def test_a_changed_value_in_any_column_is_found(forger: World) -> None:
+    columns = forger.rows(
+        "select table_name, column_name, data_type from information_schema.columns "
+        "where table_schema = 'loradex' and table_name = any (%s) order by 1, 2",
+        list(EVIDENCE),
+    )
+    assert len(columns) > 50
+    missed = []
+    for table, column, kind in columns:
+        change = "array['forged']" if column in EMPTY_ARRAYS else OTHER[kind].format(c=column)
+        where = "position = 2" if table == "answers" else (
+            "answer_id = (select id from loradex.answers where position = 2)"
+        )
+        with forger.connection.transaction(force_rollback=True):
+            changed = forger.connection.execute(
+                f"update loradex.{table} set {column} = coalesce({change}, "  # noqa: S608
+                f"(select {column} from loradex.{table} where false)) where {where}".encode()
+            ).rowcount
+            value_is_null = forger.value(f"select bool_and({column} is null) from loradex.{table} where {where}")
+            if value_is_null:
+                null_replacement = "'forged'" if kind == "text" else "1"
+                forger.connection.execute(
+                    f"update loradex.{table} set {column} = {null_replacement} where {where}".encode()
+                )
+            assert changed > 0, (table, column)
+            if not broken(forger):
+                missed.append((table, column))
+    assert missed == []
+
+
+@pytest.mark.parametrize("column", ["choice", "scores"])
+def test_a_value_made_null_is_found(forger: World, column: str) -> None:
+    forger.rows(f"update loradex.answers set {column} = 'x' where position = 2 returning 1") if (
+        column == "choice"
+    ) else forger.rows("update loradex.answers set scores = null where position = 2 returning 1")
+    assert [row[0] for row in broken(forger)] == [2]
+
+
+@pytest.mark.parametrize("table", EVIDENCE[1:])
+def test_a_deleted_or_added_child_row_is_found(forger: World, table: str) -> None:
+    second = forger.value("select id from loradex.answers where position = 2")
+    with forger.connection.transaction(force_rollback=True):
+        forger.rows(f"delete from loradex.{table} where answer_id = %s returning 1", second)
+        assert [row[0] for row in broken(forger)] == [2]
+    if table in ("retrieved_examples", "retrieved_tasks", "merge_components"):
+        columns = forger.value(
+            "select string_agg(quote_ident(attname), ', ') from pg_attribute where attrelid = %s::regclass "
+            "and attnum > 2",
+            f"loradex.{table}",
+        )
+        forger.rows(
+            f"insert into loradex.{table} (answer_id, rank, {columns}) select answer_id, 999, {columns} "
+            f"from loradex.{table} where answer_id = %s and rank = 1 returning 1",
+            second,
+        )
+        assert [row[0] for row in broken(forger)] == [2]
+
+
+def test_an_answer_deleted_in_the_middle_is_found(forger: World) -> None:
+    forger.rows("delete from loradex.answers where position = 2 returning 1")
+    found = broken(forger)
+    assert (found[0][0], "missing" in found[0][2]) == (3, True)
+    assert any("there is no such answer" in row[2] for row in found)
+
+
+def test_a_cut_tail_is_found_by_the_head_kept_elsewhere(forger: World) -> None:
+    ((position, _, head, _),) = forger.rows("select * from loradex.audit_head()")
+    assert position == 3
+    last = forger.value("select id from loradex.answers where position = 3")
+    for table in EVIDENCE[1:]:
+        forger.rows(f"delete from loradex.{table} where answer_id = %s returning 1", last)
+    forger.rows("delete from loradex.answers where id = %s returning 1", last)
+    forger.connection.execute("set session_replication_role = origin")
+    assert broken(forger) == []
+    forger.answered({})
+    assert forger.value("select count(*) from loradex.answers where chain_hash = decode(%s, 'hex')", head) == 0
+
+
+def test_two_answers_that_change_places_are_found(forger: World) -> None:
+    forger.rows("update loradex.answers set position = -1 where position = 2 returning 1")
+    forger.rows("update loradex.answers set position = 2 where position = 3 returning 1")
+    forger.rows("update loradex.answers set position = 3 where position = -1 returning 1")
+    assert {row[0] for row in broken(forger)} == {2, 3}
+
+
+def test_a_doctored_copy_with_a_hash_of_its_own_is_found(forger: World) -> None:
+    """Whoever recomputes the hash of one answer breaks the link to the next."""
+    forger.rows("update loradex.answers set text = 'forged' where position = 2 returning 1")
+    forger.rows("update loradex.answers a set chain_hash = loradex.answer_hash(a) where position = 2 returning 1")
+    assert [(row[0], "previous_hash" in row[2]) for row in broken(forger)] == [(3, True)]
+
+
+def test_a_part_of_the_chain(forger: World) -> None:
+    first, second, third = (row[0] for row in forger.rows("select id from loradex.answers order by position"))
+    forger.rows("update loradex.answers set text = 'forged' where position = 3 returning 1")
+    part = "select position from loradex.verify_audit_chain(%s, %s)"
+    assert forger.rows(part, first, second) == []
+    assert forger.rows(part, second, third) == [(3,)]
+    assert forger.rows(part, third, None) == [(3,)]
+    assert forger.rows(part, None, second) == []

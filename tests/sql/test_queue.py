@@ -1,0 +1,315 @@
+"""The queue: enqueue, claim, fence, fail, release, leases, limits."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from psycopg.types.json import Jsonb
+
+from db.session import connect
+from tests.world import World
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+CLAIM = "select id, attempt from loradex.claim_jobs(%s, %s, '10s', 3, %s)"
+
+
+def refused(world: World, job: Any) -> str | None:
+    """SQLSTATE with which the job is refused, after making sure that nothing was written."""
+    with pytest.raises(psycopg.Error) as error, world.connection.transaction():
+        world.rows("select * from loradex.enqueue_jobs(%s)", Jsonb([{"prompt": "fine"}, job]))
+    assert world.value("select count(*) from loradex.jobs") == 0
+    assert "job 2" in str(error.value) or error.value.sqlstate != "LX001"
+    return error.value.sqlstate
+
+
+BAD_JOBS: list[tuple[Any, str]] = [
+    ({}, "LX001"),
+    ({"prompt": ""}, "LX001"),
+    ({"prompt": " \n\t"}, "LX001"),
+    ({"prompt": None}, "LX001"),
+    ({"prompt": 7}, "LX001"),
+    ({"prompt": "x" * 100_001}, "LX001"),
+    ("text", "LX001"),
+    (None, "LX001"),
+    ([], "LX001"),
+    ({"prompt": "q", "colour": "red"}, "LX001"),
+    ({"prompt": "q", "owner": "someone"}, "LX001"),
+    ({"prompt": "q", "state": "done"}, "LX001"),
+    ({"prompt": "q", "id": "8c5f2a1e-0000-4000-8000-000000000000"}, "LX001"),
+    ({"prompt": "q", "kind": "sing"}, "LX001"),
+    ({"prompt": "q", "kind": "choose"}, "LX001"),
+    ({"prompt": "q", "kind": "generate", "choices": ["a", "b"]}, "LX001"),
+    ({"prompt": "q", "choices": []}, "LX001"),
+    ({"prompt": "q", "choices": ["a"]}, "LX001"),
+    ({"prompt": "q", "choices": ["a", "a"]}, "LX001"),
+    ({"prompt": "q", "choices": ["a", " a "]}, "LX001"),
+    ({"prompt": "q", "choices": ["a", ""]}, "LX001"),
+    ({"prompt": "q", "choices": ["a", None]}, "LX001"),
+    ({"prompt": "q", "choices": "a,b"}, "LX001"),
+    ({"prompt": "q", "choices": [str(n) for n in range(257)]}, "LX001"),
+    *[({"prompt": "q", "k": value}, "LX001") for value in (0, -1, 1001, 1.5, "3", True, 10**12)],
+    *[({"prompt": "q", "top_p": value}, "LX001") for value in (0, -0.1, 1.01, "0.9", 1e-320)],
+    *[({"prompt": "q", "temperature": value}, "LX001") for value in (0, -1, [1])],
+    *[({"prompt": "q", "density": value}, "LX001") for value in (0, 1.1)],
+    *[({"prompt": "q", "max_new_tokens": value}, "LX001") for value in (0, 2049)],
+    *[({"prompt": "q", "sampling_temperature": value}, "LX001") for value in (-1, 101)],
+    *[({"prompt": "q", "sampling_top_p": value}, "LX001") for value in (0, 2)],
+    *[({"prompt": "q", "seed": value}, "LX001") for value in (-1, 1 << 63, 0.5)],
+    *[({"prompt": "q", "priority": value}, "LX001") for value in (32768, 0.5)],
+    ({"prompt": "q", "normalization": "words"}, "LX001"),
+    ({"prompt": "q", "method": "own"}, "LX001"),
+    ({"prompt": "q", "method": "cat", "adapter": "boats-lora"}, "LX001"),
+    ({"prompt": "q", "idempotency_key": ""}, "LX001"),
+    ({"prompt": "q", "idempotency_key": "k" * 201}, "LX001"),
+    ({"prompt": "q", "method": "stir"}, "LX002"),
+    ({"prompt": "q", "method": "own", "adapter": "nobody"}, "LX002"),
+    ({"prompt": "q", "base_model": "nobody"}, "LX002"),
+    ({"prompt": "q", "encoder": "nobody"}, "LX002"),
+    ({"prompt": "q", "expected_task": "nowhere"}, "LX002"),
+    ({"prompt": "q", "exclude_tasks": ["nowhere"]}, "LX002"),
+    ({"prompt": "q", "exclude_adapters": ["nobody"]}, "LX002"),
+]
+
+
+@pytest.mark.parametrize(("job", "sqlstate"), BAD_JOBS)
+def test_a_bad_job_is_refused_with_its_whole_batch(scratch: World, job: Any, sqlstate: str) -> None:
+    assert refused(scratch, job) == sqlstate
+
+
+@pytest.mark.parametrize("jobs", [None, {}, "x", 3, {"prompt": "q"}])
+def test_what_is_no_array_is_refused(scratch: World, jobs: Any) -> None:
+    with pytest.raises(psycopg.Error) as error:
+        scratch.rows("select * from loradex.enqueue_jobs(%s)", None if jobs is None else Jsonb(jobs))
+    assert error.value.sqlstate == "LX001"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+).filter(lambda value: "\\u0000" not in repr(value) and "\\x00" not in repr(value) and "\\ud" not in repr(value))
+FIELDS = st.sampled_from(
+    "kind prompt choices base_model encoder method adapter k top_p temperature density exclude_tasks "
+    "exclude_adapters normalization max_new_tokens sampling_temperature sampling_top_p seed expected_task "
+    "idempotency_key priority owner state".split()
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(job=st.dictionaries(FIELDS, JSON, max_size=5) | JSON)
+def test_no_json_gets_past_the_typed_errors(scratch: World, job: Any) -> None:
+    try:
+        with scratch.connection.transaction():
+            scratch.rows("select * from loradex.enqueue_jobs(%s)", Jsonb([job]))
+    except psycopg.Error as error:
+        assert (error.sqlstate or "").startswith("LX"), f"{error.sqlstate}: {error}"
+
+
+def test_an_empty_array_is_no_error(scratch: World) -> None:
+    assert scratch.rows("select * from loradex.enqueue_jobs('[]')") == []
+
+
+def test_defaults(scratch: World) -> None:
+    (job,) = scratch.enqueue({})
+    assert scratch.rows(
+        """
+        select kind, base_model, encoder, method, k, top_p, temperature, exclude_tasks, exclude_adapters,
+               normalization, sampling_temperature, state, attempt, priority, owner = session_user
+        from loradex.jobs where id = %s
+        """,
+        job,
+    ) == [
+        ("generate", "smollm2-135m-instruct", "all-MiniLM-L6-v2", "cat", 32, 0.9, 0.1, [], [], "tokens", 0.0)
+        + ("queued", 0, 0, True)
+    ]
+
+
+def test_a_null_field_is_one_that_was_left_out(scratch: World) -> None:
+    (job,) = scratch.enqueue({"k": None, "choices": None, "seed": None})
+    assert scratch.rows("select kind, k, seed from loradex.jobs where id = %s", job) == [("generate", 32, None)]
+
+
+def test_ids_come_in_the_order_of_the_jobs(scratch: World) -> None:
+    ids = scratch.enqueue(*({"prompt": f"question {number}"} for number in range(50)))
+    prompts = dict(scratch.rows("select id, prompt from loradex.jobs"))
+    assert [prompts[job] for job in ids] == [f"question {number}" for number in range(50)]
+
+
+def test_an_idempotency_key_gives_the_older_job(scratch: World) -> None:
+    job = {"prompt": "once", "idempotency_key": "7", "top_p": 0.5}
+    call = "select job_id, created from loradex.enqueue_jobs(%s) order by ordinal"
+    ((first, created),) = scratch.rows(call, Jsonb([job]))
+    assert created
+    again = scratch.rows(call, Jsonb([{"prompt": "new"}, job, job]))
+    assert [row[1] for row in again] == [True, False, False]
+    assert [row[0] for row in again[1:]] == [first, first]
+    twice = scratch.rows(call, Jsonb([{"prompt": "twin", "idempotency_key": "8"}] * 2))
+    assert [row[1] for row in twice] == [True, False]
+    assert twice[0][0] == twice[1][0]
+
+
+@pytest.mark.parametrize("change", [{"prompt": "other"}, {"k": 3}, {"choices": ["a", "b"]}, {"priority": 1}])
+def test_a_key_is_not_used_for_two_questions(scratch: World, change: dict[str, Any]) -> None:
+    job = {"prompt": "once", "idempotency_key": "7"}
+    scratch.enqueue(job)
+    with pytest.raises(psycopg.Error, match="new key") as error:
+        scratch.enqueue(job | change)
+    assert error.value.sqlstate == "LX007"
+
+
+def test_two_callers_with_one_key_get_one_job(world: World, database_url: str) -> None:
+    job = {"prompt": "once", "idempotency_key": "7"}
+    call = "select job_id, created from loradex.enqueue_jobs(%s)"
+    with connect(database_url) as other:
+        with world.connection.transaction():
+            ((mine, created),) = world.rows(call, Jsonb([job]))
+            assert created
+            pipeline = other.execute("set lock_timeout = '200ms'")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                pipeline.connection.execute(call, (Jsonb([job]),))
+        assert other.execute(call, (Jsonb([job]),)).fetchall() == [(mine, False)]
+
+
+def test_a_full_queue_refuses(scratch: World) -> None:
+    scratch.rows("update loradex.limits set max_waiting_jobs = 3 returning 1")
+    scratch.enqueue({}, {})
+    with pytest.raises(psycopg.Error, match="try again later") as error, scratch.connection.transaction():
+        scratch.enqueue({}, {})
+    assert error.value.sqlstate == "LX008"
+    assert scratch.value("select count(*) from loradex.jobs") == 2
+    scratch.enqueue({})
+    scratch.claim(rows=1)
+    scratch.enqueue({})
+
+
+def test_too_many_jobs_in_one_call(scratch: World) -> None:
+    scratch.rows("update loradex.limits set max_jobs_per_call = 2 returning 1")
+    with pytest.raises(psycopg.Error, match="at most 2") as error:
+        scratch.enqueue({}, {}, {})
+    assert error.value.sqlstate == "LX001"
+
+
+def test_priority_then_arrival(scratch: World) -> None:
+    late, high, low = scratch.enqueue({"priority": 0}, {"priority": 5}, {"priority": -5})
+    (also_late,) = scratch.enqueue({})
+    order = [next(iter(scratch.claim(rows=1))) for _ in range(4)]
+    assert order == [high, late, also_late, low]
+
+
+def test_two_workers_never_get_the_same_job(world: World, database_url: str) -> None:
+    ids = set(world.enqueue(*[{}] * 10))
+    with connect(database_url) as other, world.connection.transaction():
+        mine = set(world.claim("w1", rows=6))
+        # w1 has not committed: its rows are locked, and w2 does not wait for them.
+        theirs = {row[0] for row in other.execute(CLAIM, ("w2", 10, NOW)).fetchall()}
+    assert len(mine) == 6
+    assert mine | theirs == ids
+    assert not mine & theirs
+
+
+def test_a_lease_that_ran_out_is_claimed_with_the_next_attempt(scratch: World) -> None:
+    (job,) = scratch.enqueue({})
+    assert scratch.rows(CLAIM, "w1", 5, NOW) == [(job, 1)]
+    assert scratch.rows(CLAIM, "w2", 5, NOW + timedelta(seconds=9)) == []
+    assert scratch.rows(CLAIM, "w2", 5, NOW + timedelta(seconds=11)) == [(job, 2)]
+    assert scratch.value("select worker from loradex.jobs") == "w2"
+
+
+def test_an_extended_lease_holds(scratch: World) -> None:
+    (job,) = scratch.enqueue({})
+    scratch.rows(CLAIM, "w1", 5, NOW)
+    later = NOW + timedelta(seconds=8)
+    assert scratch.value("select loradex.extend_lease('w2', %s, '10s', %s)", [job], later) == 0
+    assert scratch.value("select loradex.extend_lease('w1', %s, '10s', %s)", [job], later) == 1
+    assert scratch.rows(CLAIM, "w2", 5, NOW + timedelta(seconds=11)) == []
+
+
+def test_a_poison_job_fails_and_leaves_its_batch_alone(scratch: World) -> None:
+    poison, other = scratch.enqueue({}, {})
+    for attempt in range(1, 4):
+        claimed = dict(scratch.rows(CLAIM, "w1", 1, NOW + timedelta(minutes=attempt)))
+        assert claimed == {poison: attempt}
+    assert scratch.rows(CLAIM, "w1", 5, NOW + timedelta(minutes=9)) == [(other, 1)]
+    ((state, code, message),) = scratch.rows(
+        "select state, error_code, error_message from loradex.jobs where id = %s", poison
+    )
+    assert (state, code) == ("failed", "too_many_attempts")
+    assert "lost 3 times" in message
+
+
+def test_released_jobs_wait_again_without_blame(scratch: World) -> None:
+    (job,) = scratch.enqueue({})
+    for attempt in range(1, 7):
+        assert scratch.claim("w1") == {job: attempt}
+        assert scratch.value("select loradex.release_jobs('w2', %s)", [job]) == 0
+        assert scratch.value("select loradex.release_jobs('w1', %s)", [job]) == 1
+    assert scratch.claim("w1") == {job: 7}
+
+
+def test_a_failure_is_recorded_once_and_told(world: World, database_url: str) -> None:
+    (job,) = world.enqueue({})
+    world.claim()
+    with connect(database_url) as listener:
+        listener.execute("listen loradex_jobs")
+        world.rows("select loradex.fail_job(%s, 1, 'internal', 'it broke')", job)
+        assert [notice.payload for notice in listener.notifies(timeout=5, stop_after=1)] == [str(job)]
+    assert world.rows("select state, error_code, error_message, lease_until from loradex.jobs") == [
+        ("failed", "internal", "it broke", None)
+    ]
+    with pytest.raises(psycopg.Error) as error:
+        world.rows("select loradex.fail_job(%s, 1, 'internal', 'again')", job)
+    assert error.value.sqlstate == "LX006"
+
+
+def test_the_sweep_sees_what_no_bell_woke(scratch: World) -> None:
+    old, running = scratch.enqueue({"priority": -1}, {})
+    scratch.rows(CLAIM, "w1", 1, NOW)
+    look = "select * from loradex.waiting_jobs('5s', 100, %s)"
+    created = scratch.value("select created_at from loradex.jobs where id = %s", old)
+    assert scratch.rows(look, created + timedelta(seconds=4)) == []
+    assert scratch.rows(look, created + timedelta(seconds=6)) == [(old,)]
+    assert set(scratch.rows(look, NOW + timedelta(minutes=1))) == {(old,), (running,)}
+
+
+def test_only_the_asked_models_jobs(scratch: World) -> None:
+    scratch.rows("select loradex.register_base_model('other', 'r', 99)")
+    theirs, ours = scratch.enqueue({"base_model": "other"}, {})
+    call = "select id from loradex.claim_jobs('w', 9, '10s', 3, now(), 'smollm2-135m-instruct')"
+    assert scratch.rows(call) == [(ours,)]
+    assert list(scratch.claim()) == [theirs]
+
+
+def test_claiming_uses_the_queue_index(scratch: World) -> None:
+    scratch.rows(
+        """
+        with many as (
+            insert into loradex.jobs (kind, prompt, base_model, encoder, method, k, top_p, temperature, density,
+                exclude_tasks, exclude_adapters, normalization, max_new_tokens, sampling_temperature, sampling_top_p,
+                state, finished_at)
+            select 'generate', 'p', 'smollm2-135m-instruct', 'all-MiniLM-L6-v2', 'cat', 1, 1, 1, 1, '{}', '{}',
+                   'none', 1, 0, 1, case when n <= 20000 then 'done' else 'queued' end, now()
+            from generate_series(1, 20100) n returning 1
+        ) select count(*) from many
+        """
+    )
+    scratch.rows("select 1")
+    scratch.connection.execute("analyze loradex.jobs")
+    plan = "\n".join(
+        row[0]
+        for row in scratch.rows(
+            "explain select id from loradex.jobs where state = 'queued' "
+            "order by priority desc, queue_position limit 64 for update skip locked"
+        )
+    )
+    assert "jobs_queued_index" in plan
+    assert "Sort" not in plan
+
+
+def test_unknown_jobs_are_unknown(scratch: World) -> None:
+    with pytest.raises(psycopg.Error) as error:
+        scratch.rows("select loradex.fail_job(%s, 1, 'x', 'y')", uuid4())
+    assert error.value.sqlstate == "LX003"
