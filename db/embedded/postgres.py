@@ -126,7 +126,8 @@ class EmbeddedPostgres:
             data = Path(part["data"])
             cluster.delete(data)
             if data.parent != self._directory:
-                data.parent.rmdir()
+                with suppress(OSError):
+                    data.parent.rmdir()
         self._record.write("postgres", {})
 
     def is_healthy(self) -> bool:
