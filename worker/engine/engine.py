@@ -13,6 +13,7 @@ from worker.engine.choose import Chooser, Scored, normalised
 from worker.engine.compose import Composer, check, keys_of
 from worker.engine.forward import Forward
 from worker.engine.generate import Generator, Writing
+from worker.engine.head import logits_in_float32
 from worker.engine.load import load_model
 from worker.engine.questions import Question
 from worker.engine.recipe import Recipe
@@ -60,6 +61,7 @@ class Engine:
         self.model = model
         self.text = Text(tokenizer)
         kind = "cpu" if self.device.type == "cpu" else "cuda"
+        logits_in_float32(model)
         shapes = shapes_of(model)
         self._switch = UpdateSwitch()
         wrap(model, tuple(shapes), self._switch)

@@ -1,0 +1,42 @@
+"""A bfloat16 model's choices are told apart by less than bfloat16 can say."""
+
+import torch
+
+from tests.fix_models import byte_tokenizer, tiny_model
+from worker.engine.engine import Engine
+from worker.engine.recipe import Recipe
+from worker.engine.rows import Row, RowResult
+
+BARE = Recipe("cat", 1.0, "bfloat16", ())
+
+
+def test_logits_are_the_heads_in_float32() -> None:
+    model = tiny_model("llama", torch.bfloat16)
+    ids = torch.tensor([byte_tokenizer()("Which way?\nAnswer:").input_ids])
+    with torch.no_grad():
+        states = model.get_decoder()(input_ids=ids).last_hidden_state[0, -1].float()
+        expected = (model.lm_head.weight.float() @ states).log_softmax(0)
+    choices = ("a", "b", "c", "d", "e")
+    row = Row("Which way?\nAnswer:", BARE, kind="choose", choices=choices, normalization="none")
+    (result,) = Engine(model, byte_tokenizer(), bank_bytes=1 << 20).answer([row])
+    assert isinstance(result, RowResult)
+    assert result.scores is not None
+    # The first token of every choice is the space; the letter after it tells them apart.
+    space = byte_tokenizer()(" ").input_ids[0]
+    with torch.no_grad():
+        both = torch.cat([ids, torch.tensor([[space]])], dim=1)
+        states = model.get_decoder()(input_ids=both).last_hidden_state[0, -1].float()
+        letters = (model.get_output_embeddings().weight.float() @ states).log_softmax(0)
+    wanted = [float(expected[space] + letters[byte_tokenizer()(choice).input_ids[0]]) for choice in choices]
+    torch.testing.assert_close(torch.tensor(result.scores), torch.tensor(wanted), atol=0.05, rtol=0)
+    assert len(set(result.scores)) == len(choices)
+    assert any(float(torch.tensor(score).bfloat16()) != score for score in result.scores)
+
+
+def test_a_float32_model_keeps_its_own_head() -> None:
+    model = tiny_model("llama")
+    before = model.lm_head.forward
+    Engine(model, byte_tokenizer(), bank_bytes=1 << 20)
+    assert model.get_output_embeddings() is not None
+    assert before.__func__ is torch.nn.Linear.forward
+    assert "forward" not in vars(model.lm_head)

@@ -1,0 +1,27 @@
+"""Logits in float32, whatever the model computes in."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+HALVES = (torch.bfloat16, torch.float16)
+
+
+def logits_in_float32(model: Any) -> None:
+    """Let the model's head compute in float32 from now on; its weights are copied, not changed.
+
+    In bfloat16 logits near 20 are 0.125 apart: near choices would tie, and the first would win.
+    """
+    head: Any = model.get_output_embeddings()
+    if head is None or head.weight.dtype not in HALVES:
+        return
+    weight: Tensor = head.weight.detach().float()
+    bias = getattr(head, "bias", None)
+    wide_bias: Tensor | None = None if bias is None else bias.detach().float()
+
+    def forward(states: Tensor) -> Tensor:
+        return linear(states.float(), weight, wide_bias)
+
+    head.forward = forward
