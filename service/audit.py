@@ -18,7 +18,7 @@ FETCHED_AT_ONCE = 1000
 
 @dataclass(frozen=True)
 class Head:
-    """The newest link: whoever keeps its hash elsewhere notices when later somebody cuts or rewrites the chain."""
+    """The newest link: kept elsewhere, its hash shows when the chain was cut or rewritten since."""
 
     position: int
     answer_id: UUID
@@ -56,7 +56,9 @@ class Audit:
     def head(self) -> Head | None:
         """The newest link; None while there is no answer."""
         with self._connection.cursor(row_factory=class_row(Head)) as cursor:
-            return cursor.execute("select position, answer_id, chain_hash from loradex.audit_head()").fetchone()
+            return cursor.execute(
+                "select position, answer_id, chain_hash from loradex.audit_head()"
+            ).fetchone()
 
     def length(self) -> int:
         """How many answers the chain has."""
@@ -65,7 +67,10 @@ class Audit:
 
     def breaks(self) -> Iterator[Break]:
         """Every broken link, as the walk finds it; nothing is held in memory."""
-        with self._connection.transaction(), self._connection.cursor("breaks", row_factory=class_row(Break)) as cursor:
+        with (
+            self._connection.transaction(),
+            self._connection.cursor("breaks", row_factory=class_row(Break)) as cursor,
+        ):
             cursor.itersize = FETCHED_AT_ONCE
             yield from cursor.execute("select position, answer_id, reason from loradex.verify_audit_chain()")
 
@@ -77,10 +82,14 @@ class Audit:
         """
         text = head.strip().lower()
         if len(text) != HEX_DIGITS or set(text) - set("0123456789abcdef"):
-            raise InvalidArgumentError(f"a head is {HEX_DIGITS} hex digits, as `loradex audit head` prints it")
+            raise InvalidArgumentError(
+                f"a head is {HEX_DIGITS} hex digits, as `loradex audit head` prints it"
+            )
         found = self._connection.execute(
             "select 1 from loradex.answers where chain_hash = decode(%s, 'hex')", (text,)
         ).fetchone()
         if found is not None:
             return None
-        return Break(None, None, f"no answer has the hash {text}: the chain was cut or rewritten since it was kept")
+        return Break(
+            None, None, f"no answer has the hash {text}: the chain was cut or rewritten since it was kept"
+        )

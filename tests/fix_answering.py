@@ -61,9 +61,7 @@ def tiny_library(tmp_path_factory: pytest.TempPathFactory) -> TinyLibrary:
 
 
 @pytest.fixture
-def stack(
-    database_url: str, redis_url: str, tiny_library: TinyLibrary, tmp_path: Path
-) -> Iterator[Stack]:
+def stack(database_url: str, redis_url: str, tiny_library: TinyLibrary, tmp_path: Path) -> Iterator[Stack]:
     """A stack of the test's own, without a worker."""
     stock(database_url, tiny_library)
     made = Stack(database_url, redis_url, tiny_library, tmp_path)
@@ -83,7 +81,9 @@ def answering(
     """One stack with a running worker for all tests that break nothing."""
     with new_database(postgres, template) as url:
         stock(url, tiny_library)
-        made = Stack(url, f"{valkey.start().rsplit('/', 1)[0]}/1", tiny_library, tmp_path_factory.mktemp("answering"))
+        made = Stack(
+            url, f"{valkey.start().rsplit('/', 1)[0]}/1", tiny_library, tmp_path_factory.mktemp("answering")
+        )
         worker = made.worker().start()
         yield made
         worker.kill()
@@ -94,5 +94,3 @@ def client(answering: Stack) -> Iterator[Client]:
     """A client of the running stack."""
     with answering.client() as made:
         yield made
-
-

@@ -25,9 +25,9 @@ class Trap:
 class Proxy:
     """Forwards connections on a free local port to `target`.
 
-    `cut` hangs up every open connection. `cut_at(word, "before")` does so for the next connection whose client says
-    `word`, before the server hears it; `"after"` lets the server hear it and keeps its reply from the client. What is
-    given as `then` is done at that moment.
+    `cut` hangs up every open connection. `cut_at(word, "before")` does so for the next connection whose
+    client says `word`, before the server hears it; `"after"` lets the server hear it and keeps its reply
+    from the client. What is given as `then` is done at that moment.
     """
 
     target: tuple[str, int]

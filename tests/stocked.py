@@ -40,14 +40,17 @@ def stock(url: str, library: TinyLibrary, *, examples: bool = True, adapters: bo
     encoder = Encoder.load(library.encoder)
     with connect(url) as connection, connection.transaction():
         connection.execute(
-            "select loradex.register_base_model(%s, %s, %s, %s)", (BASE_MODEL, model_revision(library.base), 256, FRAME)
+            "select loradex.register_base_model(%s, %s, %s, %s)",
+            (BASE_MODEL, model_revision(library.base), 256, FRAME),
         )
         store = ExampleStore(connection)
         store.put_encoder(ENCODER, encoder.revision, encoder.dimensions)
         for task in TASKS:
             connection.execute("select loradex.register_task(%s, 'home', 'accuracy', '{}')", (task,))
         if examples:
-            rows = [(task, number, text) for task, texts in EXAMPLES.items() for number, text in enumerate(texts)]
+            rows = [
+                (task, number, text) for task, texts in EXAMPLES.items() for number, text in enumerate(texts)
+            ]
             vectors = encoder.embed([text for _, _, text in rows])
             store.add(
                 [
@@ -61,7 +64,8 @@ def stock(url: str, library: TinyLibrary, *, examples: bool = True, adapters: bo
                 """
                 select loradex.register_adapter(
                     name => %s, task => %s, base_model => %s, sha256 => %s, uri => %s, rank => 4, alpha => 8,
-                    target_modules => %s, dtype => 'float32', parameters => 1024, update_norm => 1.0, card => '{}')
+                    target_modules => %s, dtype => 'float32', parameters => 1024, update_norm => 1.0, card =>
+                    '{}')
                 """,
                 (
                     f"tiny-{task}",

@@ -44,7 +44,9 @@ def build_tiny_library(root: Path, tasks: tuple[str, ...]) -> TinyLibrary:
     BertModel(config).save_pretrained(encoder)
     tokenizer.save_pretrained(encoder)
     adapters = {
-        task: save_adapter(model, root / "adapters" / task, seed, r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"])
+        task: save_adapter(
+            model, root / "adapters" / task, seed, r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"]
+        )
         for seed, task in enumerate(tasks, start=1)
     }
     return TinyLibrary(base, encoder, adapters)

@@ -89,4 +89,8 @@ class WorkerProcess:
         return self.process.wait(seconds)
 
     def tail(self, count: int = 2000) -> str:
-        return self.log.read_text(encoding="utf-8", errors="replace")[-count:] if self.log.exists() else "(no log)"
+        return (
+            self.log.read_text(encoding="utf-8", errors="replace")[-count:]
+            if self.log.exists()
+            else "(no log)"
+        )

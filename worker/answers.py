@@ -8,7 +8,9 @@ from worker.engine.rows import Row, RowResult
 from worker.jobs import Job
 from worker.station import Station
 
+
 def answer_document(
+    *,
     station: Station,
     job: Job,
     routing: Mapping[str, Any],

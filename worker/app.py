@@ -63,14 +63,14 @@ def serve(settings: WorkerSettings) -> None:
     )
     stop = threading.Event()
     answering = Answering(
-        answering_jobs,
-        Leases(lease_jobs),
-        engine,
-        encoder,
-        AdapterRoots.of(settings.adapter_roots, settings.home),
-        station,
-        Limits(settings.batch_rows, settings.batch_tokens, settings.linger_ms / 1000),
-        stop,
+        jobs=answering_jobs,
+        leases=Leases(lease_jobs),
+        engine=engine,
+        encoder=encoder,
+        adapters=AdapterRoots.of(settings.adapter_roots, settings.home),
+        station=station,
+        limits=Limits(settings.batch_rows, settings.batch_tokens, settings.linger_ms / 1000),
+        stop=stop,
     )
     sweep = Sweep(answering, settings.sweep_seconds, stop)
     app = bell_app(redis_url)

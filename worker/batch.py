@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from db.errors import LeaseLostError, LoradexError
+from db.errors import DatabaseUnavailableError, LeaseLostError, LoradexError
 from library.adapter_roots import AdapterRoots
 from worker.alone import Failure, each
 from worker.answers import answer_document
@@ -71,6 +71,7 @@ class Answering:
 
     def __init__(
         self,
+        *,
         jobs: Jobs,
         leases: Leases,
         engine: Engine,
@@ -94,8 +95,9 @@ class Answering:
     def bell(self, *, wait: bool = True) -> None:
         """Answer batch after batch until nothing waits or the worker is told to stop.
 
-        With `wait` false it does nothing while another thread answers: that one sees everything that waits now.
-        What goes wrong is logged, not raised: the jobs are in Postgres, and the next bell or sweep finds them.
+        With `wait` false it does nothing while another thread answers: that one sees everything that waits
+        now. What goes wrong is logged, not raised: the jobs are in Postgres, and the next bell or sweep
+        finds them.
         """
         if not self._turn.acquire(blocking=wait):
             return
@@ -107,7 +109,7 @@ class Answering:
                     self.answer_batch(batch)
         except LoradexError as error:
             self._log.warning("bell.unanswered", reason=str(error))
-        except Exception:
+        except Exception:  # noqa: BLE001 - a bell must not end the worker
             self._log.exception("bell.failed")
         finally:
             self._turn.release()
@@ -120,8 +122,10 @@ class Answering:
         routed = self._through(self._route, embedded)
         clock.lap("route")
         prepared = self._through(self._prepare, routed)
-        # The engine groups prompts of near length by itself; here only memory is to be kept, so padding may be any.
-        groups = by_length([one.tokens for one in prepared], rows=len(batch), tokens=self._limits.tokens, padding=1)
+        # The engine groups prompts of near length by itself; here only memory counts, so padding may be any.
+        groups = by_length(
+            [one.tokens for one in prepared], rows=len(batch), tokens=self._limits.tokens, padding=1
+        )
         for number, group in enumerate(groups):
             if self._stop.is_set():
                 self._give_back(prepared[index] for rest in groups[number:] for index in rest)
@@ -173,11 +177,21 @@ class Answering:
 
     def _record(self, one: Answered, clock: Clock) -> None:
         timings = {"wait": one.job.waited_ms, **clock.laps, "total": clock.total()}
-        answer = answer_document(self._station, one.job, one.routing, one.recipe, one.row, one.result, timings)
+        answer = answer_document(
+            station=self._station,
+            job=one.job,
+            routing=one.routing,
+            recipe=one.recipe,
+            row=one.row,
+            result=one.result,
+            timings=timings,
+        )
         try:
             answer_id = self._jobs.record(one.job, one.query, one.routing, answer)
         except LeaseLostError:
             self._log.warning("job.fenced_off", job=str(one.job.id), attempt=one.job.attempt)
+        except DatabaseUnavailableError:
+            raise
         except LoradexError as error:
             self._fail(one.job, Failure.of(error))
         else:

@@ -49,8 +49,9 @@ def bell_app(redis_url: str) -> Celery:
 def listen(app: Celery, stop: threading.Event) -> None:
     """Consume until SIGTERM or Ctrl-C, which set `stop`.
 
-    A message that is no Celery message ends the consumer with an exception, and Celery puts it back in the queue to
-    end the next one (kombu 5.7). So the consumer is started again over an emptied queue: bells may be lost, jobs not.
+    A message that is no Celery message ends the consumer with an exception, and Celery puts it back in the
+    queue to end the next one (kombu 5.7). So the consumer is started again over an emptied queue: bells may
+    be lost, jobs not.
     """
     log = structlog.get_logger("doorbell")
 
@@ -61,7 +62,12 @@ def listen(app: Celery, stop: threading.Event) -> None:
     try:
         while not stop.is_set():
             consumer = app.Worker(
-                pool="solo", loglevel="INFO", quiet=True, without_gossip=True, without_mingle=True, without_heartbeat=True
+                pool="solo",
+                loglevel="INFO",
+                quiet=True,
+                without_gossip=True,
+                without_mingle=True,
+                without_heartbeat=True,
             )
             consumer.start()
             if not stop.is_set():

@@ -8,8 +8,8 @@ PADDING = 0.25
 def by_length(lengths: Sequence[int], *, rows: int, tokens: int, padding: float = PADDING) -> list[list[int]]:
     """Indices of `lengths` in groups, shortest first.
 
-    A group has at most `rows` members, costs at most `tokens` (members x longest; a single longer member is a group
-    of its own), and wastes less than `padding` of its tokens. Every index is in exactly one group.
+    A group has at most `rows` members, costs at most `tokens` (members x longest; a single longer member is
+    a group of its own), and wastes less than `padding` of its tokens. Every index is in exactly one group.
     """
     groups: list[list[int]] = []
     group: list[int] = []

@@ -23,7 +23,8 @@ Document = Mapping[str, Any]
 CLAIM: LiteralString = """
     select id, kind, prompt, choices, base_model, encoder, method, density, normalization, max_new_tokens,
            sampling_temperature, sampling_top_p, seed, attempt,
-           attempt - releases - 1 as losses, extract(epoch from started_at - created_at)::float8 * 1000 as waited_ms
+           attempt - releases - 1 as losses, extract(epoch from started_at - created_at)::float8 * 1000 as
+           waited_ms
     from loradex.claim_jobs(%s, %s, %s, %s, only_base_model => %s, only_encoder => %s)"""
 
 
@@ -31,7 +32,8 @@ CLAIM: LiteralString = """
 class Job:
     """A claimed job: the columns of `loradex.jobs` that a worker needs.
 
-    `losses` counts the attempts whose worker died or went silent; `waited_ms` is from acceptance to this claim.
+    `losses` counts the attempts whose worker died or went silent; `waited_ms` is from acceptance to this
+    claim.
     """
 
     id: UUID
@@ -55,8 +57,8 @@ class Job:
 class Jobs:
     """One connection to Postgres and the calls a worker makes over it; it reconnects after an outage.
 
-    `patience` is how long a write is repeated while Postgres is away. Repeating is safe: the attempt number fences
-    off the second of two writes.
+    `patience` is how long a write is repeated while Postgres is away. Repeating is safe: the attempt number
+    fences off the second of two writes.
     """
 
     def __init__(
@@ -101,7 +103,7 @@ class Jobs:
         return [routings[job.id] for job in jobs]
 
     def record(self, job: Job, query: Vector, routing: Document, answer: Document) -> UUID:
-        """Write the answer with everything that led to it, in one transaction; `LeaseLostError` if fenced off."""
+        """Write the answer with all that led to it, in one transaction; `LeaseLostError` if fenced off."""
         rows = self._repeated(
             "select loradex.record_answer(%s, %s, %s::vector, %s, %s)",
             (job.id, job.attempt, vector_text(query), Jsonb(routing), Jsonb(answer)),
@@ -119,7 +121,9 @@ class Jobs:
     def extend(self, ids: Sequence[UUID]) -> None:
         """Prolong the lease of jobs that are still this worker's."""
         with self._session() as connection:
-            connection.execute("select loradex.extend_lease(%s, %s, %s)", (self.worker, list(ids), self.lease))
+            connection.execute(
+                "select loradex.extend_lease(%s, %s, %s)", (self.worker, list(ids), self.lease)
+            )
 
     def close(self) -> None:
         if self._connection is not None:

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from worker.station import Station
 
@@ -15,7 +16,7 @@ class Ready:
         self._path = path
         self._station = station
 
-    def __enter__(self) -> "Ready":
+    def __enter__(self) -> Self:
         said = {
             "pid": os.getpid(),
             "worker": self._station.worker,

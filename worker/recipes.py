@@ -10,7 +10,7 @@ APPLIED_AS = {"base": "cat", "own": "cat", "top1": "cat", "uniform": "cat"}
 
 
 def recipe_of(method: str, density: float, dtype: str, mixture: Sequence[Mapping[str, Any]]) -> Recipe:
-    """The recipe of a mixture (`sha256` and `weight` of each adapter, best first); an empty one is the bare model."""
+    """The recipe of a mixture (`sha256` and `weight` of each adapter); an empty one is the bare model."""
     return Recipe(
         method=APPLIED_AS.get(method, method),
         density=density,

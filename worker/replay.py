@@ -23,7 +23,8 @@ from worker.settings import WorkerSettings
 class Difference:
     """The first token that came out otherwise; None stands for the end of the text.
 
-    `margin` is how much likelier the replayed token is than the stored one, natural log; None where one is missing.
+    `margin` is how much likelier the replayed token is than the stored one, natural log; None where one is
+    missing.
     """
 
     position: int
@@ -45,12 +46,12 @@ class Replay:
     """
 
     answer_id: str
-    same: bool
-    recipe_same: bool
-    tokens: int
-    score_difference: float | None
-    difference: Difference | None
-    problem: str | None
+    problem: str | None = None
+    same: bool = False
+    recipe_same: bool = False
+    tokens: int = 0
+    score_difference: float | None = None
+    difference: Difference | None = None
 
 
 def replay(settings: WorkerSettings, answers: Sequence[str], sample: int, seed: int) -> int:
@@ -74,7 +75,9 @@ def _documents(url: str, answers: Sequence[str], sample: int, seed: int) -> list
                 "select id from loradex.answers order by md5(id::text || %s::text) limit %s", (seed, sample)
             ).fetchall()
             ids += [UUID(str(row[0])) for row in drawn]
-        rows = connection.execute("select loradex.explain(a.id) from unnest(%s::uuid[]) as a (id)", (ids,)).fetchall()
+        rows = connection.execute(
+            "select loradex.explain(a.id) from unnest(%s::uuid[]) as a (id)", (ids,)
+        ).fetchall()
     return [_document(row[0]) for row in rows]
 
 
@@ -89,14 +92,16 @@ def _replayed(settings: WorkerSettings, documents: Sequence[dict[str, Any]]) -> 
         try:
             if document["base_model_revision"] != revision:
                 raise InvalidArgumentError(
-                    f"it was answered by {document['base_model']} at revision {document['base_model_revision']}, and "
+                    f"it was answered by {document['base_model']} at {document['base_model_revision']}, and "
                     f"the model at hand is {revision}; set LORADEX_BASE_MODEL_PATH"
                 )
             if dtype not in engines:
-                engines[dtype] = Engine.load(model, settings.device, dtype, settings.bank_bytes, settings.threads)
+                engines[dtype] = Engine.load(
+                    model, settings.device, dtype, settings.bank_bytes, settings.threads
+                )
             replays.append(_compared(engines[dtype], roots, document))
         except LoradexError as error:
-            replays.append(Replay(document["answer_id"], False, False, 0, None, None, str(error)))
+            replays.append(Replay(document["answer_id"], str(error)))
     return replays
 
 
@@ -108,7 +113,7 @@ def _compared(engine: Engine, roots: AdapterRoots, document: Mapping[str, Any]) 
     engine.bank.ensure({part["sha256"]: roots.locate(part["uri"]) for part in mixture})
     result = engine.answer([row])[0]
     if isinstance(result, RowFailure):
-        return Replay(document["answer_id"], False, False, 0, None, None, f"{result.code}: {result.message}")
+        return Replay(document["answer_id"], f"{result.code}: {result.message}")
     recipe_same = recipe.hash == merge["recipe_hash"]
     difference = _difference(engine, row, document["token_ids"], result)
     return Replay(
@@ -143,9 +148,9 @@ def _difference(engine: Engine, row: Row, stored: Sequence[int], result: RowResu
         old = stored[position] if position < len(stored) else None
         new = replayed[position] if position < len(replayed) else None
         if old != new:
-            known = old is not None and new is not None
-            margin = engine.margin(row, replayed[:position], new, old) if known else None
-            return Difference(position, old, new, margin)
+            if old is None or new is None:
+                return Difference(position, old, new, None)
+            return Difference(position, old, new, engine.margin(row, replayed[:position], new, old))
     return None
 
 

@@ -69,7 +69,7 @@ def introduce(url: str, station: Station) -> Station:
 def _same(name: str, loaded: str, known: str) -> None:
     if loaded != known:
         raise InvalidArgumentError(
-            f"{name} was loaded at revision {loaded}, and the database knows {known} by that name; load that one, or "
+            f"{name} was loaded at {loaded}, and the database knows {known} by that name; load that one, or "
             "give this one a name of its own (LORADEX_BASE_MODEL, LORADEX_ENCODER)"
         )
 

@@ -2,12 +2,13 @@
 
 import threading
 from types import TracebackType
+from typing import Self
 
 from worker.batch import Answering
 
 
 class Sweep:
-    """A thread that rings this worker's own bell every `seconds`; leaving it waits for the batch it may be at.
+    """A thread that rings this worker's own bell every `seconds`; leaving it waits for its batch.
 
     It needs no Redis: with the doorbell dead, answers come later by at most `seconds`, and come.
     """
@@ -18,7 +19,7 @@ class Sweep:
         self._stop = stop
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
 
-    def __enter__(self) -> "Sweep":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

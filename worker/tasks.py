@@ -1,7 +1,5 @@
 """The one Celery task: the bell."""
 
-from typing import Any
-
 from celery import Celery
 
 from worker.batch import Answering
@@ -12,10 +10,11 @@ ANSWER = "loradex.answer"
 def register(app: Celery, answering: Answering) -> None:
     """Teach the app what to do when the bell rings.
 
-    A message says that there is work, never what the work is: whatever it carries is ignored, so a message that is
-    forged, repeated or about a job that is done costs one look into Postgres and changes nothing.
+    A message says that there is work, never what the work is: whatever it carries is ignored, so a message
+    that is forged, repeated or about a job that is done costs one look into Postgres and changes nothing.
     """
 
-    @app.task(name=ANSWER, acks_late=True, ignore_result=True)
-    def answer(*_said: Any, **_more: Any) -> None:
+    def answer(*_said: object, **_more: object) -> None:
         answering.bell()
+
+    app.task(name=ANSWER, acks_late=True, ignore_result=True)(answer)

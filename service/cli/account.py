@@ -38,8 +38,13 @@ def print_neighbours(neighbours: Sequence[Mapping[str, Any]], shown: int) -> Non
     if not neighbours:
         console.console().print("no examples are in the database: the base model answered alone\n")
         return
-    rows = [(one["rank"], one["task"], one["source_ref"], f"{one['similarity']:.3f}") for one in neighbours[:shown]]
-    console.table(("rank", "task", "example", "similarity"), rows, f"nearest {len(rows)} of {len(neighbours)}")
+    rows = [
+        (one["rank"], one["task"], one["source_ref"], f"{one['similarity']:.3f}")
+        for one in neighbours[:shown]
+    ]
+    console.table(
+        ("rank", "task", "example", "similarity"), rows, f"nearest {len(rows)} of {len(neighbours)}"
+    )
     console.console().print()
 
 
@@ -48,12 +53,15 @@ def print_distribution(distribution: Sequence[Mapping[str, Any]]) -> None:
     if not distribution:
         return
     bars = {
-        f"{'*' if one['in_nucleus'] else ' '} {one['task']}": one["probability"] for one in distribution[:TASKS_SHOWN]
+        f"{'*' if one['in_nucleus'] else ' '} {one['task']}": one["probability"]
+        for one in distribution[:TASKS_SHOWN]
     }
     console.bars(bars, "tasks (* inside the nucleus)")
     rest = distribution[TASKS_SHOWN:]
     if rest:
-        console.console().print(f"    and {len(rest)} more with {sum(one['probability'] for one in rest):.1%}")
+        console.console().print(
+            f"    and {len(rest)} more with {sum(one['probability'] for one in rest):.1%}"
+        )
     console.console().print()
 
 

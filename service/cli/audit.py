@@ -31,7 +31,9 @@ def head(as_json: AsJson = False) -> None:
 
 @app.command()
 def verify(
-    head: Annotated[str | None, typer.Option(help="A head that was kept: it must still be in the chain.")] = None,
+    head: Annotated[
+        str | None, typer.Option(help="A head that was kept: it must still be in the chain.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Walk the chain and name every broken link; exit code 1 if there is one.
@@ -48,7 +50,9 @@ def verify(
             broken = [*audit.breaks()] + ([] if cut is None else [cut])
         length = audit.length()
     if as_json:
-        console.as_json({"answers": length, "intact": not broken, "broken": [one.as_dict() for one in broken]})
+        console.as_json(
+            {"answers": length, "intact": not broken, "broken": [one.as_dict() for one in broken]}
+        )
     elif broken:
         rows = [(one.position, one.answer_id, one.reason) for one in broken]
         console.table(("position", "answer", "what is wrong"), rows)

@@ -84,13 +84,16 @@ def _print_answer(document: dict[str, Any]) -> None:
     told = document["generation"]
     if document["scores"] is not None:
         scored = sorted(zip(told["choices"], document["scores"], strict=True), key=lambda pair: -pair[1])
-        console.table(("choice", f"score ({told['normalization']})"), [(c, f"{score:.4f}") for c, score in scored])
+        console.table(
+            ("choice", f"score ({told['normalization']})"), [(c, f"{score:.4f}") for c, score in scored]
+        )
         sampling = None
     else:
         sampling = (
             "greedy"
             if told["sampling_temperature"] == 0
-            else f"temperature {told['sampling_temperature']:g}, top_p {told['sampling_top_p']:g}, seed {told['seed']}"
+            else f"temperature {told['sampling_temperature']:g}, top_p {told['sampling_top_p']:g}, "
+            f"seed {told['seed']}"
         )
     _facts(
         {

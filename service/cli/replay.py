@@ -18,10 +18,10 @@ def replay(
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an answer.")] = False,
 ) -> None:
-    """Rebuild mixtures from stored facts alone, answer again, and compare the tokens; exit code 1 if one differs.
+    """Rebuild mixtures from stored facts alone, answer again, compare the tokens; exit code 1 if one differs.
 
-    Adapter files are checked against the stored hashes. On the machine and dtype of the answer tokens are the same;
-    elsewhere the first token that differs is shown, and how much likelier the new one is.
+    Adapter files are checked against the stored hashes. On the machine and dtype of the answer tokens are
+    the same; elsewhere the first token that differs is shown, and how much likelier the new one is.
 
     Example: loradex replay --sample 100
     """
@@ -30,7 +30,17 @@ def replay(
     for answer in answers or []:
         _check(answer)
     # The mixture needs torch, so a program of the worker rebuilds it.
-    command = [sys.executable, "-m", "worker", "replay", *(answers or []), "--sample", str(sample), "--seed", str(seed)]
+    command = [
+        sys.executable,
+        "-m",
+        "worker",
+        "replay",
+        *(answers or []),
+        "--sample",
+        str(sample),
+        "--seed",
+        str(seed),
+    ]
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
     if as_json:
         sys.stdout.write(done.stdout)
@@ -63,4 +73,6 @@ def _verdict(one: dict[str, Any]) -> str:
         return f"same {one['tokens']} tokens" + ("" if scores is None else f", scores within {scores:.1e}")
     margin = difference["margin"]
     by = "" if margin is None else f", which is now likelier by {margin:.4f} (natural log)"
-    return f"token {difference['position'] + 1} was {difference['stored']} and is {difference['replayed']}{by}"
+    return (
+        f"token {difference['position'] + 1} was {difference['stored']} and is {difference['replayed']}{by}"
+    )

@@ -20,10 +20,10 @@ class Answer:
         method: How the adapters were mixed.
         mixture: The adapters, heaviest first: rank, adapter_id, adapter, version, task, sha256, uri,
             weight, update_norm.
-        neighbours: The nearest examples: rank, example_id, source_ref, task, similarity (cosine), and where the
-            library holds them prompt and target.
-        distribution: Every task the neighbours voted for: rank, task, neighbours, best_similarity, probability,
-            weight, in_nucleus.
+        neighbours: The nearest examples: rank, example_id, source_ref, task, similarity (cosine), and where
+            the library holds them prompt and target.
+        distribution: Every task the neighbours voted for: rank, task, neighbours, best_similarity,
+            probability, weight, in_nucleus.
         timings: Milliseconds of every stage.
         chain_hash: Its link in the audit chain, hex.
     """

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, LiteralString
+from typing import Any, LiteralString, Self
 from uuid import UUID
 
 import psycopg
@@ -49,8 +49,8 @@ class Seen:
 class Client:
     """A caller's door to Loradex; may be shared by threads.
 
-    Without arguments it reads LORADEX_DATABASE_URL and LORADEX_REDIS_URL, and failing these finds the stack that
-    `loradex up` started.
+    Without arguments it reads LORADEX_DATABASE_URL and LORADEX_REDIS_URL, and failing these finds the stack
+    that `loradex up` started.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Client:
         self._log = structlog.get_logger("client")
         self.listener = Listener(database_url)
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -89,19 +89,20 @@ class Client:
     def enqueue(self, prompt: str, **settings: Any) -> Job:
         """Hand one job in; its settings are the fields of `Request`.
 
-        Returns when the job is committed. If Redis is down then, the job is accepted all the same: a warning is
-        logged, `job.doorbell_error` says why, and a worker's sweep finds the job.
+        Returns when the job is committed. If Redis is down then, the job is accepted all the same: a warning
+        is logged, `job.doorbell_error` says why, and a worker's sweep finds the job.
 
         Raises:
             InvalidArgumentError, UnknownNameError: The job is refused; nothing was written.
             QueueFullError: Too many jobs wait.
             IdempotencyConflictError: The key was used for a different job.
-            DatabaseUnavailableError: Without an `idempotency_key` it may be unknown whether the job was accepted.
+            DatabaseUnavailableError: Without an `idempotency_key` it may be unknown whether the job was
+                accepted.
         """
         return self.enqueue_many([{"prompt": prompt, **settings}])[0]
 
     def enqueue_many(self, jobs: Iterable[Request | Mapping[str, Any]]) -> list[Job]:
-        """Hand many jobs in, in one round trip and one transaction: all of them or none. Raises as `enqueue` does."""
+        """Hand many jobs in, in one round trip: all of them or none. Raises as `enqueue` does."""
         requests = [Request.of(job) for job in jobs]
         if not requests:
             return []

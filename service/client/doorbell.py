@@ -19,19 +19,21 @@ SECONDS = 2.0
 
 
 class Doorbell:
-    """The bell at one Redis address. Celery is imported when it first rings, to keep the client quick to start."""
+    """The bell at one Redis address; Celery is imported when it first rings, so a client starts quickly."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"redis", "rediss", "redis+socket"}:
-            raise InvalidArgumentError("LORADEX_REDIS_URL must start with redis://, rediss:// or redis+socket://")
+            raise InvalidArgumentError(
+                "LORADEX_REDIS_URL must start with redis://, rediss:// or redis+socket://"
+            )
         self._url = url
         self._address = f"{parts.hostname or parts.path}:{parts.port or 6379}"
         self._app: Celery | None = None
 
     def ring(self, jobs: Sequence[UUID]) -> None:
         """Send the ids of waiting jobs; `RedisUnavailableError` if Redis does not take them."""
-        from kombu.exceptions import OperationalError
+        from kombu.exceptions import OperationalError  # noqa: PLC0415
 
         try:
             self._send(jobs[:RINGS])
@@ -42,8 +44,8 @@ class Doorbell:
             except (OperationalError, OSError) as error:
                 self.close()
                 raise RedisUnavailableError(
-                    f"Redis does not answer at {self._address}; the job is queued and a worker's sweep will find it. "
-                    "Start Redis with `loradex up`, or check LORADEX_REDIS_URL"
+                    f"Redis does not answer at {self._address}; the job is queued and a worker's sweep will "
+                    "find it. Start Redis with `loradex up`, or check LORADEX_REDIS_URL"
                 ) from error
 
     def _send(self, jobs: Sequence[UUID]) -> None:
@@ -58,7 +60,7 @@ class Doorbell:
             self._app = None
 
     def _celery(self) -> "Celery":
-        from celery import Celery
+        from celery import Celery  # noqa: PLC0415
 
         app = Celery("loradex.client", broker=self._url, set_as_current=False)
         app.conf.update(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Status = Literal["queued", "running", "done", "failed"]
 
 LOOK_AGAIN_SECONDS = 5.0
-"""A notification is enough; looking again now and then costs little and needs no proof that none is ever missed."""
+"""A notification is enough; looking again now and then needs no proof that none is ever missed."""
 
 
 class Job:
@@ -22,7 +22,8 @@ class Job:
     Attributes:
         id: The job's id.
         created: False if the idempotency key was used before and this is the older job.
-        doorbell_error: Why no worker was woken, or None. The job is queued all the same; a worker's sweep finds it.
+        doorbell_error: Why no worker was woken, or None. The job is queued all the same; a worker's sweep
+            finds it.
     """
 
     def __init__(
@@ -70,7 +71,9 @@ class Job:
                     if seen.answer_id is not None:
                         return self._client.answer(seen.answer_id)
                     if seen.status == "failed":
-                        raise JobFailedError(seen.error_code or "unknown", seen.error_message or "no reason recorded")
+                        raise JobFailedError(
+                            seen.error_code or "unknown", seen.error_message or "no reason recorded"
+                        )
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     if outage is not None:

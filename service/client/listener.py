@@ -21,8 +21,8 @@ RECONNECT_SECONDS = 0.5
 class Listener:
     """A thread that lives from the first wait to `close`; several threads may wait at once.
 
-    A notification that was missed while Postgres was away is made good: after every (re)connection all waiters are
-    woken and look for themselves.
+    A notification that was missed while Postgres was away is made good: after every (re)connection all
+    waiters are woken and look for themselves.
     """
 
     def __init__(self, url: str) -> None:

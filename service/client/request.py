@@ -88,7 +88,9 @@ class Request(BaseModel):
         if isinstance(values, Request):
             return values
         if not isinstance(values, Mapping):
-            raise InvalidArgumentError(f"a job is a Request or a mapping of its settings, not {type(values).__name__}")
+            raise InvalidArgumentError(
+                f"a job is a Request or a mapping of its settings, not {type(values).__name__}"
+            )
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
@@ -102,6 +104,12 @@ class Request(BaseModel):
 
 def _one_line(error: ValidationError) -> str:
     return "; ".join(
-        f"{'.'.join(str(part) for part in one['loc']) or 'job'}: {one['msg'].removeprefix('Value error, ')}"
+        f"{_place(one['loc'])}: {one['msg'].removeprefix('Value error, ')}"
         for one in error.errors(include_url=False, include_input=False)
     )
+
+
+def _place(path: tuple[int | str, ...]) -> str:
+    """Where in the request; a field nobody knows may have any name, so it is quoted."""
+    names = [str(part) if str(part).isidentifier() or isinstance(part, int) else ascii(part) for part in path]
+    return ".".join(names) or "job"

@@ -38,7 +38,7 @@ LONGEST_TEXT = 48
 
 @dataclass
 class Report:
-    """What came out. `recovery` is seconds until every job of the round had ended and every worker was ready again."""
+    """`recovery`: seconds until every job of the round had ended and all workers were ready."""
 
     seed: int
     jobs: int = 0
@@ -64,7 +64,9 @@ class Report:
 class Campaign:
     """Rounds of jobs with one fault each, in an order the seed decides."""
 
-    def __init__(self, site: Site, client: Client, jobs: int, seed: int, faults: Mapping[kinds.Fault, int]) -> None:
+    def __init__(
+        self, site: Site, client: Client, jobs: int, seed: int, faults: Mapping[kinds.Fault, int]
+    ) -> None:
         self._site = site
         self._client = client
         self._jobs = jobs
@@ -121,7 +123,8 @@ class Campaign:
             try:
                 with connect(self._site.database_url) as connection:
                     row = connection.execute(
-                        "select count(*) from loradex.jobs where id = any (%s) and state in ('queued', 'running')",
+                        "select count(*) from loradex.jobs "
+                        "where id = any (%s) and state in ('queued', 'running')",
                         (jobs,),
                     ).fetchone()
                 if row is not None and row[0] == 0:
@@ -147,7 +150,9 @@ class Campaign:
         report.answers = int(str(answers[0])) if answers is not None else 0
         report.failed = dict(Counter(str(row[2]) for row in ended if row[1] == "failed"))
         report.lost = sum(
-            job not in known or known[job][1] not in {"done", "failed"} or (known[job][1] == "done") != (known[job][4] == 1)
+            job not in known
+            or known[job][1] not in {"done", "failed"}
+            or (known[job][1] == "done") != (known[job][4] == 1)
             for job in self._accepted
         )
         extra_answers = report.answers - sum(row[1] == "done" for row in ended)
@@ -156,7 +161,8 @@ class Campaign:
         report.chain_intact = not broken
         report.connections_cut = sum(member.proxy.cuts for member in self._site.members)
         report.fenced_off = sum(
-            member.worker.log.read_text(errors="replace").count('"job.fenced_off"') for member in self._site.members
+            member.worker.log.read_text(errors="replace").count('"job.fenced_off"')
+            for member in self._site.members
         )
         report.recovery = {
             name: {"median": round(sorted(times)[len(times) // 2], 2), "longest": round(max(times), 2)}
@@ -176,7 +182,7 @@ def main(
     short: Annotated[bool, typer.Option(help="Each kind once.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
 ) -> None:
-    """Break workers, Valkey, Postgres and connections while jobs run; exit code 1 if a promise was not kept."""
+    """Break workers, Valkey, Postgres and connections while jobs run; exit code 1 if a promise broke."""
     report = run_campaign(jobs, seed, SHORT if short else FULL)
     if as_json:
         typer.echo(json.dumps(asdict(report)))

@@ -15,7 +15,7 @@ from service.client.doorbell import Doorbell
 from tests.faults.site import LEASE_SECONDS, Member, Site
 
 RECORDING = "recipe_hash"
-"""A word only `record_answer` is told; the name of the function is not sent again once the statement is prepared."""
+"""A word only `record_answer` is told; the function's name is not sent again once it is prepared."""
 TRAP_SECONDS = 4.0
 DELIVERIES = 10
 

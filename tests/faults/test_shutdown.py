@@ -1,4 +1,4 @@
-"""A worker that is told to stop finishes or returns what it holds; one that dies in the middle doubles nothing."""
+"""A worker that is told to stop finishes or returns what it holds; one that dies doubles nothing."""
 
 import signal
 import time
@@ -30,7 +30,9 @@ def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
 def test_sigterm_finishes_or_returns_the_batch(stack: Stack) -> None:
     worker = stack.worker(BATCH_ROWS="24", BATCH_TOKENS="1600").start()
     with stack.client() as client:
-        jobs = client.enqueue_many({"prompt": f"Slow {number}?", "max_new_tokens": LONG} for number in range(JOBS))
+        jobs = client.enqueue_many(
+            {"prompt": f"Slow {number}?", "max_new_tokens": LONG} for number in range(JOBS)
+        )
         until(lambda: counted(stack).get("running", 0) > 0)
 
         assert worker.stop() == 0
@@ -45,7 +47,9 @@ def test_sigterm_finishes_or_returns_the_batch(stack: Stack) -> None:
         assert {job.wait(120).job_id for job in jobs} == {job.id for job in jobs}
         with connect(stack.database_url) as connection:
             # What was given back costs no attempt.
-            lost = connection.execute("select count(*) from loradex.jobs where attempt - releases > 1").fetchone()
+            lost = connection.execute(
+                "select count(*) from loradex.jobs where attempt - releases > 1"
+            ).fetchone()
         assert lost == (0,)
 
 
@@ -55,15 +59,22 @@ def test_a_worker_killed_between_answer_and_commit_doubles_nothing(stack: Stack,
         select pid from pg_stat_activity
         where datname = current_database() and wait_event_type = 'Lock' and query like '%record_answer%'"""
     worker = stack.worker(LEASE_SECONDS="1").start()
-    with stack.client() as client, connect(stack.database_url) as looker, connect(stack.database_url) as holder:
+    with (
+        stack.client() as client,
+        connect(stack.database_url) as looker,
+        connect(stack.database_url) as holder,
+    ):
         with holder.transaction():
             holder.execute("lock table loradex.answers in exclusive mode")
             job = client.enqueue("Is it done yet?", max_new_tokens=2)
             until(lambda: looker.execute(waiting).fetchone() is not None)
             worker.kill()
             if not server_lives:
-                looker.execute("select pg_terminate_backend(pid) from pg_stat_activity where query like '%record_answer%'"
-                               " and pid <> pg_backend_pid()")
+                looker.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity "
+                    "where query like '%record_answer%'"
+                    " and pid <> pg_backend_pid()"
+                )
         stack.worker(LEASE_SECONDS="1").start()
 
         answer = job.wait(60)
@@ -78,7 +89,9 @@ def test_a_worker_that_wakes_after_its_lease_is_fenced_off(stack: Stack) -> None
     other = stack.worker(LEASE_SECONDS="1").start()
     with stack.client() as client, connect(stack.database_url) as looker:
         other.send(signal.SIGSTOP)
-        jobs = client.enqueue_many({"prompt": f"Asleep {number}?", "max_new_tokens": LONG} for number in range(12))
+        jobs = client.enqueue_many(
+            {"prompt": f"Asleep {number}?", "max_new_tokens": LONG} for number in range(12)
+        )
         until(lambda: counted(stack).get("running", 0) > 0)
         sleeper.send(signal.SIGSTOP)
         other.send(signal.SIGCONT)
@@ -87,24 +100,32 @@ def test_a_worker_that_wakes_after_its_lease_is_fenced_off(stack: Stack) -> None
         sleeper.send(signal.SIGCONT)
         until(lambda: "job.fenced_off" in sleeper.tail(200_000))
 
-        assert looker.execute("select count(*), count(distinct job_id) from loradex.answers").fetchall() == [(12, 12)]
+        assert looker.execute("select count(*), count(distinct job_id) from loradex.answers").fetchall() == [
+            (12, 12)
+        ]
         assert looker.execute("select distinct attempt > 1 from loradex.answers").fetchall() == [(True,)]
         assert looker.execute("select * from loradex.verify_audit_chain()").fetchall() == []
 
 
 def test_a_job_that_kills_its_workers_ends_as_failed_and_takes_nobody_along(stack: Stack) -> None:
     with stack.client() as client, connect(stack.database_url) as looker:
-        jobs = client.enqueue_many({"prompt": f"Question {number}?", "max_new_tokens": 2} for number in range(6))
+        jobs = client.enqueue_many(
+            {"prompt": f"Question {number}?", "max_new_tokens": 2} for number in range(6)
+        )
         # Two workers died with all of them in hand; a third one with the first alone.
         for rows in (6, 6, 1):
             looker.execute(
-                "select loradex.claim_jobs('dead', %s, interval '1 millisecond', 3, now() - interval '1 hour')", (rows,)
+                "select loradex.claim_jobs("
+                "'dead', %s, interval '1 millisecond', 3, now() - interval '1 hour')",
+                (rows,),
             )
         stack.worker(MAX_ATTEMPTS="3").start()
 
         until(lambda: counted(stack) == {"done": 5, "failed": 1})
 
-        failed = looker.execute("select error_code, error_message from loradex.jobs where state = 'failed'").fetchall()
+        failed = looker.execute(
+            "select error_code, error_message from loradex.jobs where state = 'failed'"
+        ).fetchall()
         assert [row[0] for row in failed] == ["too_many_attempts"]
         assert "dead" in str(failed[0][1])
         assert sum(job.status == "failed" for job in jobs) == 1

@@ -67,9 +67,15 @@ def test_own_answers_with_the_named_adapter_alone(client: Client) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"method": "base"}, {"exclude_adapters": [f"tiny-{task}" for task in TASKS]}, {"exclude_tasks": list(TASKS)}],
+    [
+        {"method": "base"},
+        {"exclude_adapters": [f"tiny-{task}" for task in TASKS]},
+        {"exclude_tasks": list(TASKS)},
+    ],
 )
-def test_without_adapters_the_base_model_answers_and_says_so(client: Client, settings: dict[str, object]) -> None:
+def test_without_adapters_the_base_model_answers_and_says_so(
+    client: Client, settings: dict[str, object]
+) -> None:
     bare = client.enqueue(PROMPT, method="base", max_new_tokens=6).wait()
     answer = client.enqueue(PROMPT, max_new_tokens=6, **settings).wait()
 
@@ -99,7 +105,9 @@ def test_sampling_with_a_seed_can_be_repeated(client: Client) -> None:
 
 
 def test_many_jobs_have_one_answer_each(answering: Stack, client: Client) -> None:
-    jobs = client.enqueue_many({"prompt": f"Question number {number}?", "max_new_tokens": 2} for number in range(80))
+    jobs = client.enqueue_many(
+        {"prompt": f"Question number {number}?", "max_new_tokens": 2} for number in range(80)
+    )
 
     answers = [job.wait() for job in jobs]
 
@@ -246,8 +254,8 @@ def test_a_swapped_adapter_file_fails_its_jobs_and_nobody_elses(answering: Stack
             """
             select loradex.register_adapter(
                 name => 'tiny-cellar', task => 'cellar', base_model => 'smollm2-135m-instruct', sha256 => %s,
-                uri => 'adapters/cellar', rank => 4, alpha => 8, target_modules => '{q_proj}', dtype => 'float32',
-                parameters => 1024, update_norm => 1.0, card => '{}')
+                uri => 'adapters/cellar', rank => 4, alpha => 8, target_modules => '{q_proj}', dtype =>
+                'float32', parameters => 1024, update_norm => 1.0, card => '{}')
             """,
             ("0" * 64,),
         )

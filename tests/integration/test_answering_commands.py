@@ -145,7 +145,8 @@ def test_replay_finds_the_same_tokens_and_a_swapped_file(
     command: Command, answering: Stack, client: Client, capfd: pytest.CaptureFixture[str]
 ) -> None:
     asked = [
-        {"prompt": PROMPT, "max_new_tokens": 6, "method": method} for method in ("cat", "ties", "linear", "base", "top1")
+        {"prompt": PROMPT, "max_new_tokens": 6, "method": method}
+        for method in ("cat", "ties", "linear", "base", "top1")
     ]
     asked += [{"prompt": PROMPT, "choices": ["yes", "no"]}]
     asked += [{"prompt": PROMPT, "sampling_temperature": 1.2, "seed": 5, "max_new_tokens": 6}]
@@ -181,7 +182,7 @@ def test_audit_prints_a_head_and_notices_what_was_done_to_the_chain(
     assert "cut or rewritten" in capsys.readouterr().out
 
     with connect(answering.database_url) as connection, connection.transaction(force_rollback=True):
-        # Only this transaction sees the change, so the command's own connection must not: the chain stays whole.
+        # Only this transaction sees the change; for everybody else the chain stays whole.
         connection.execute("set local session_replication_role = replica")
         connection.execute("update loradex.answers set text = 'forged' where position = 1")
         broken = connection.execute("select position from loradex.verify_audit_chain()").fetchall()
@@ -190,9 +191,13 @@ def test_audit_prints_a_head_and_notices_what_was_done_to_the_chain(
 
 
 def test_the_commands_start_without_torch() -> None:
-    program = "import sys, service.client, service.cli.ask, service.cli.explain, service.cli.replay, service.cli.audit;"
-    program += "print(sorted({'torch', 'transformers', 'celery'} & set(sys.modules)))"
+    program = (
+        "import sys, service.client, service.cli.ask, service.cli.explain, service.cli.replay;"
+        "import service.cli.audit; print(sorted({'torch', 'transformers', 'celery'} & set(sys.modules)))"
+    )
 
-    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
 
     assert done.stdout.strip() == "[]"

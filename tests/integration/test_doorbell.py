@@ -37,7 +37,14 @@ def message(**changes: Any) -> dict[str, Any]:
         "body": base64.b64encode(json.dumps([[str(uuid4())], {}, {}]).encode()).decode(),
         "content-encoding": "utf-8",
         "content-type": "application/json",
-        "headers": {"lang": "py", "task": TASK, "id": str(uuid4()), "root_id": None, "parent_id": None, "group": None},
+        "headers": {
+            "lang": "py",
+            "task": TASK,
+            "id": str(uuid4()),
+            "root_id": None,
+            "parent_id": None,
+            "group": None,
+        },
         "properties": {
             "correlation_id": str(uuid4()),
             "delivery_mode": 2,
@@ -81,7 +88,9 @@ def test_many_jobs_ring_a_few_times_only(client: Client, answering: Stack) -> No
     with redis.Redis.from_url(answering.redis_url.rsplit("/", 1)[0] + "/9") as nobody:
         nobody.flushdb()
         with Client(answering.database_url, answering.redis_url.rsplit("/", 1)[0] + "/9") as quiet:
-            jobs = quiet.enqueue_many({"prompt": f"Ring {number}?", "max_new_tokens": 1} for number in range(100))
+            jobs = quiet.enqueue_many(
+                {"prompt": f"Ring {number}?", "max_new_tokens": 1} for number in range(100)
+            )
         assert nobody.llen(QUEUE) == RINGS
         nobody.flushdb()
     for job in jobs:
@@ -124,7 +133,11 @@ def test_a_forged_message_does_no_harm(
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(forged=st.lists(st.binary(max_size=200) | st.text().map(lambda text: json.dumps(text).encode()), max_size=4))
+@given(
+    forged=st.lists(
+        st.binary(max_size=200) | st.text().map(lambda text: json.dumps(text).encode()), max_size=4
+    )
+)
 def test_any_bytes_do_no_harm(
     answering: Stack, client: Client, bells: redis.Redis, forged: list[bytes]
 ) -> None:

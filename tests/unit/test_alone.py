@@ -16,7 +16,7 @@ def doubled_unless_negative(numbers: Sequence[int]) -> list[int]:
 
 
 @given(st.lists(st.integers(-3, 9), max_size=20))
-def test_only_the_item_at_fault_fails(numbers):
+def test_only_the_item_at_fault_fails(numbers: list[int]) -> None:
     results = each(doubled_unless_negative, numbers)
 
     assert len(results) == len(numbers)
@@ -27,14 +27,14 @@ def test_only_the_item_at_fault_fails(numbers):
             assert result == 2 * number
 
 
-def test_an_error_nobody_planned_is_an_internal_failure():
+def test_an_error_nobody_planned_is_an_internal_failure() -> None:
     def divide(numbers: Sequence[int]) -> list[float]:
         return [1 / number for number in numbers]
 
     assert each(divide, [1, 0, 2]) == [1.0, Failure("internal", "ZeroDivisionError: division by zero"), 0.5]
 
 
-def test_an_outage_of_the_database_is_nobodys_fault():
+def test_an_outage_of_the_database_is_nobodys_fault() -> None:
     def away(_: Sequence[int]) -> list[int]:
         raise DatabaseUnavailableError("gone")
 

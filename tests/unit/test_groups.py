@@ -7,7 +7,9 @@ lengths = st.lists(st.integers(min_value=1, max_value=500), max_size=60)
 
 
 @given(lengths, st.integers(1, 40), st.integers(1, 4000), st.sampled_from([0.1, 0.25, 0.5, 1.0]))
-def test_every_index_is_in_exactly_one_group_and_no_group_breaks_a_limit(lengths, rows, tokens, padding):
+def test_every_index_is_in_exactly_one_group_and_no_group_breaks_a_limit(
+    lengths: list[int], rows: int, tokens: int, padding: float
+) -> None:
     groups = by_length(lengths, rows=rows, tokens=tokens, padding=padding)
 
     assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
@@ -20,13 +22,13 @@ def test_every_index_is_in_exactly_one_group_and_no_group_breaks_a_limit(lengths
         assert wasted < padding * cost
 
 
-def test_equal_lengths_share_one_group():
+def test_equal_lengths_share_one_group() -> None:
     assert by_length([7, 7, 7], rows=8, tokens=100) == [[0, 1, 2]]
 
 
-def test_a_short_and_a_long_one_part():
+def test_a_short_and_a_long_one_part() -> None:
     assert by_length([100, 2, 101, 3], rows=8, tokens=1000) == [[1, 3], [0, 2]]
 
 
-def test_nothing_gives_no_groups():
+def test_nothing_gives_no_groups() -> None:
     assert by_length([], rows=8, tokens=100) == []
