@@ -3,7 +3,6 @@
 import pytest
 
 from db.errors import PermissionRefusedError, UnknownAnswerError, UnknownJobError
-from db.session import connect, translated
 from service.audit import Audit
 from service.client import Client
 from tests.fix_answering import Stack
@@ -56,12 +55,8 @@ def test_a_worker_of_another_revision_does_not_start(
     assert not worker.ready_file.exists()
 
 
-def test_a_worker_that_may_not_register_says_so(
-    database_url: str, redis_url: str, stack: Stack, role_url: RoleUrl
-) -> None:
-    with connect(database_url) as connection, translated():
-        connection.execute("truncate loradex.base_models, loradex.encoders cascade")
-    worker = stack.worker(DATABASE_URL=role_url("loradex_worker"))
+def test_a_worker_that_may_not_register_says_so(stack: Stack, role_url: RoleUrl) -> None:
+    worker = stack.worker(DATABASE_URL=role_url("loradex_worker"), BASE_MODEL="nobody-registered-me")
     worker.start(wait=False)
     assert worker.process is not None
 
