@@ -1,9 +1,10 @@
 """The command line.
 
-To add a command, write `service/cli/<name>.py` with a function that has Typer's annotations (or a `typer.Typer`
-named `app` for a command with commands of its own) and add one line to `COMMANDS`. Import what is slow (psycopg,
-rich, `service.client`) inside the function: `loradex --help` imports none of them. A command's docstring holds an
-example. Raise a `LoradexError` where something is wrong: `main` prints it on one line and exits with its code.
+To add a command, write `service/cli/<name>.py` with a function that has Typer's annotations, or with a
+`typer.Typer` named `app` for a command with commands of its own, and add a line to `COMMANDS`. Import what is
+slow (psycopg, rich, `service.client`) inside the function: `loradex --help` imports none of it. A command's
+docstring holds an example. Raise a `LoradexError` where something is wrong: `main` prints it on one line and
+exits with its code.
 """
 
 import sys

@@ -13,9 +13,8 @@ def upgrade() -> None:
 
     Example: loradex db upgrade
     """
-    from db.migrate import upgrade as run
-
     from db.embedded.addresses import database_address
+    from db.migrate import upgrade as run
 
     run(database_address(ServiceSettings()))
     typer.echo("the schema is up to date")
