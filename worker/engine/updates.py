@@ -9,6 +9,7 @@ from transformers.pytorch_utils import Conv1D
 
 from db.errors import InvalidArgumentError
 from worker.engine.layout import Layout, Shape
+from worker.engine.product import product_of
 
 
 class Updates(Protocol):
@@ -66,6 +67,7 @@ class RowLinear(nn.Module):
         super().__init__()
         self.name = name
         self.base = base
+        self._product = product_of(base)
         self._switch = switch
 
     @property
@@ -77,7 +79,7 @@ class RowLinear(nn.Module):
         return self.base.bias  # type: ignore[return-value]
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.base(x)
+        out = self._product(x)
         updates = self._switch.current
         if updates is not None:
             updates.add(self.name, x, out)

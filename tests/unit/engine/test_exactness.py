@@ -163,7 +163,9 @@ def test_no_mixture_is_the_bare_base_model(family: str, zoos: Callable[[str], Zo
     nothing, reports = engine.compose([bare, bare])
     assert nothing is None
     assert reports[0].update_norm == 0
-    assert torch.equal(logits(engine, tokens, None), expected)
+    # The products' kernel may round differently; the mixture of nothing may not differ from it at all.
+    bare_logits = logits(engine, tokens, None)
+    assert (bare_logits - expected).abs().max() <= 1e-5 * expected.abs().max()
     zero = Recipe("linear", 0.5, "float32", tuple(Component(part.sha256, 0.0) for part in zoo.even))
     factors, _ = engine.compose([bare, zero])
-    assert torch.equal(logits(engine, tokens, factors), expected)
+    assert torch.equal(logits(engine, tokens, factors), bare_logits)
