@@ -1,4 +1,4 @@
-"""Every error a user of Loradex can meet, with one root; SQL functions raise the ones that have a SQLSTATE."""
+"""Every error a user of Loradex can meet, with one root; SQL functions raise those that have a SQLSTATE."""
 
 from pathlib import Path
 from typing import ClassVar

@@ -50,7 +50,7 @@ def connect(url: str, *, application: str = APPLICATION) -> psycopg.Connection[t
 
 def engine(url: str, *, application: str = APPLICATION) -> "Engine":
     """An SQLAlchemy engine without a pool: each `with engine.connect()` is a session of its own."""
-    from sqlalchemy import NullPool, create_engine
+    from sqlalchemy import NullPool, create_engine  # noqa: PLC0415 - the client never needs it, and it is slow
 
     return create_engine(
         sqlalchemy_url(url),
@@ -90,20 +90,23 @@ def translated() -> Iterator[None]:
 
 def typed_error(error: psycopg.Error) -> LoradexError | None:
     """The Loradex error an error of Postgres stands for; None for what no user can cause or cure."""
-    state = error.sqlstate
+    state = error.sqlstate or ""
     text = " ".join((error.diag.message_primary or str(error)).split())
     if state in BY_SQLSTATE:
         return BY_SQLSTATE[state](text)
+    kind, advice = _kind(error, state, text)
+    return None if kind is None else kind(text + advice)
+
+
+def _kind(error: psycopg.Error, state: str, text: str) -> tuple[type[LoradexError] | None, str]:
     if state in _VECTOR and ("vector" in text or "dimensions" in text):
-        return DimensionError(f"{text}; give as many finite numbers as the encoder has dimensions")
+        return DimensionError, "; give as many finite numbers as the encoder has dimensions"
     if state == "42501":
-        return PermissionRefusedError(f"{text}; connect as a role that may do this (see SECURITY.md)")
+        return PermissionRefusedError, "; connect as a role that may do this (see SECURITY.md)"
     if state in _MISSING:
-        return SchemaOutdatedError(f"{text}: run `loradex db upgrade`")
-    if state in _MALFORMED or (state is None and isinstance(error, psycopg.DataError)):
-        return InvalidArgumentError(text)
+        return SchemaOutdatedError, ": run `loradex db upgrade`"
+    if state in _MALFORMED or (not state and isinstance(error, psycopg.DataError)):
+        return InvalidArgumentError, ""
     if isinstance(error, psycopg.OperationalError):
-        return DatabaseUnavailableError(
-            f"Postgres does not answer: {text}. Start it with `loradex up`, or check LORADEX_DATABASE_URL"
-        )
-    return None
+        return DatabaseUnavailableError, ". Start Postgres with `loradex up`, or check LORADEX_DATABASE_URL"
+    return None, ""

@@ -16,7 +16,7 @@ MIGRATION_LOCK = "select pg_advisory_lock(hashtext('loradex migrations'))"
 MIGRATION_UNLOCK = "select pg_advisory_unlock(hashtext('loradex migrations'))"
 
 
-def include_name(name: str | None, kind: str, parents: dict[str, str | None]) -> bool:
+def include_name(name: str | None, kind: str, _: dict[str, str | None]) -> bool:
     """Our schema only, without Alembic's own table and the indexes that `register_encoder` makes."""
     if kind == "schema":
         return name == SCHEMA

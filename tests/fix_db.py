@@ -1,7 +1,6 @@
-"""A real Postgres, one for the whole run; each test gets a database of its own, cloned from a migrated one."""
+"""A real Postgres, one for the whole run; each test gets a database of its own, a clone of a migrated one."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -17,7 +16,7 @@ from db.session import connect
 from tests.world import World
 
 ROLES = ("loradex_reader", "loradex_client", "loradex_worker", "loradex_admin")
-PASSWORD = "for-tests-only"  # noqa: S105 - the server listens on the loopback interface for the length of a run
+PASSWORD = "for-tests-only"
 TEMPLATE = "loradex_template"
 STOCKED = "loradex_stocked"
 
@@ -52,7 +51,9 @@ def stocked(postgres: EmbeddedPostgres, template: str) -> str:
     """Name of a database at head that holds `World`'s small library."""
     with connect(postgres.url) as admin:
         admin.execute(
-            sql.SQL("create database {} template {}").format(sql.Identifier(STOCKED), sql.Identifier(template))
+            sql.SQL("create database {} template {}").format(
+                sql.Identifier(STOCKED), sql.Identifier(template)
+            )
         )
     with connect(with_database(postgres.url, STOCKED)) as connection:
         World.stocked(connection)
@@ -125,7 +126,7 @@ def shared_stocked(postgres: EmbeddedPostgres, stocked: str) -> Iterator[Connect
 
 @pytest.fixture
 def scratch(shared_stocked: Connection) -> Iterator[World]:
-    """A `world` without commits: what the test does is rolled back. Much cheaper than a database of its own."""
+    """A `world` without commits: what the test does is rolled back. Cheaper than a database of its own."""
     with shared_stocked.transaction(force_rollback=True):
         yield World.found(shared_stocked)
 

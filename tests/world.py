@@ -102,10 +102,13 @@ class World:
         ).fetchall()
         return [row[0] for row in rows]
 
-    def claim(self, worker: str = "w1", rows: int = 100, lease: str = "30s", attempts: int = 3) -> dict[UUID, int]:
+    def claim(
+        self, worker: str = "w1", rows: int = 100, lease: str = "30s", attempts: int = 3
+    ) -> dict[UUID, int]:
         """Attempt number of each job that was claimed."""
         rows_ = self.connection.execute(
-            "select id, attempt from loradex.claim_jobs(%s, %s, %s::interval, %s)", (worker, rows, lease, attempts)
+            "select id, attempt from loradex.claim_jobs(%s, %s, %s::interval, %s)",
+            (worker, rows, lease, attempts),
         ).fetchall()
         return {row[0]: row[1] for row in rows_}
 
@@ -116,7 +119,9 @@ class World:
         ).fetchall()
         return {row[0]: row[1] for row in rows}
 
-    def record(self, job: UUID, attempt: int, query: Vector, routing: Mapping[str, Any], **changes: Any) -> UUID:
+    def record(
+        self, job: UUID, attempt: int, query: Vector, routing: Mapping[str, Any], **changes: Any
+    ) -> UUID:
         row = self.connection.execute(
             "select loradex.record_answer(%s, %s, %s::vector, %s, %s)",
             (job, attempt, text_of(query), Jsonb(dict(routing)), Jsonb(answer_document(routing) | changes)),
@@ -126,14 +131,15 @@ class World:
         return answer
 
     def answered(self, *jobs: Mapping[str, Any], near: str | None = None) -> list[UUID]:
-        """Ids of the answers to these jobs, taken all the way; queries lie near one task, or each near the next."""
+        """Ids of the answers to these jobs, taken all the way; queries lie near one task, or each in turn."""
         ids = self.enqueue(*jobs)
         attempts = self.claim(rows=len(ids))
         tasks = list(self.centres)
         queries = [self.near(near or tasks[number % len(tasks)]) for number in range(len(ids))]
         routings = self.route(ids, queries)
         return [
-            self.record(job, attempts[job], query, routings[job]) for job, query in zip(ids, queries, strict=True)
+            self.record(job, attempts[job], query, routings[job])
+            for job, query in zip(ids, queries, strict=True)
         ]
 
     def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -166,7 +172,9 @@ def answer_document(routing: Mapping[str, Any]) -> dict[str, Any]:
             "update_norm": 1.25,
             "sign_conflict": 0.125,
             "milliseconds": 0.5,
-            "components": [{"adapter_id": part["adapter_id"], "update_norm": 1.5} for part in routing["mixture"]],
+            "components": [
+                {"adapter_id": part["adapter_id"], "update_norm": 1.5} for part in routing["mixture"]
+            ],
         },
     }
 

@@ -1,8 +1,12 @@
 """Free TCP ports on the loopback interface."""
 
+import random
 import socket
 
 LOOPBACK = "127.0.0.1"
+# Below what Linux and macOS hand to outgoing connections: one of those could take the port of a stopped server.
+FIRST, LAST = 20000, 32767
+ATTEMPTS = 100
 
 
 def free_port(wish: int | None = None) -> int:
@@ -12,9 +16,14 @@ def free_port(wish: int | None = None) -> int:
     """
     if wish is not None and _free(wish):
         return wish
+    chance = random.SystemRandom()
+    for _ in range(ATTEMPTS):
+        port = chance.randint(FIRST, LAST)
+        if _free(port):
+            return port
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
+        port = probe.getsockname()[1]
         return port
 
 

@@ -40,7 +40,8 @@ class Adapter(Base):
         CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256"),
         CheckConstraint("version > 0 and rank > 0 and parameters > 0", name="positive"),
         {
-            "comment": "LoRA adapters; only state and retired_at ever change, and at most one a task is active."
+            "comment": "LoRA adapters; only state and retired_at ever change, "
+            "and at most one a task is active."
         },
     )
 

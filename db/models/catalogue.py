@@ -80,7 +80,8 @@ class Limits(Base):
     __table_args__ = (
         CheckConstraint("singleton", name="singleton"),
         CheckConstraint(
-            "least(max_waiting_jobs, max_jobs_per_call, max_prompt_characters, max_choices, max_new_tokens) > 0",
+            "least(max_waiting_jobs, max_jobs_per_call, max_prompt_characters, max_choices, "
+            "max_new_tokens) > 0",
             name="positive",
         ),
         {"comment": "How much the queue takes: one row, which loradex_admin may update."},

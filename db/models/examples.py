@@ -27,7 +27,8 @@ class Example(Base):
         UniqueConstraint("task", "source_ref"),
         UniqueConstraint("id", "task"),
         CheckConstraint(
-            "prompt is null or sha256 = encode(sha256(convert_to(prompt || E'\\x1f' || coalesce(target, ''), 'UTF8')), 'hex')",
+            "prompt is null or sha256 = "
+            "encode(sha256(convert_to(prompt || E'\\x1f' || coalesce(target, ''), 'UTF8')), 'hex')",
             name="sha256",
         ),
         CheckConstraint("(prompt is null) = (target is null)", name="text"),

@@ -43,6 +43,7 @@ class Job(Base):
         ),
         Index("jobs_running_index", "lease_until", postgresql_where=text("state = 'running'")),
         Index("jobs_created_at_index", "created_at"),
+        Index("jobs_finished_at_index", "finished_at"),
         CheckConstraint("state in ('queued', 'running', 'done', 'failed')", name="state"),
         CheckConstraint("kind in ('generate', 'choose')", name="kind"),
         CheckConstraint("(kind = 'choose') = (choices is not null)", name="choices"),

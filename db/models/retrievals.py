@@ -11,7 +11,7 @@ from db.models.base import Base, Vector
 
 
 def answer_key() -> Any:
-    """The answer a row belongs to; checked at commit, since children are written before the hash over them."""
+    """The answer a row belongs to; checked at commit: children are written before the hash over them."""
     return mapped_column(
         Uuid,
         ForeignKey("loradex.answers.id", deferrable=True, initially="DEFERRED"),

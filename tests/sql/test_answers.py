@@ -10,7 +10,14 @@ from psycopg.types.json import Jsonb
 from db.session import connect
 from tests.world import World, answer_document, text_of
 
-EVIDENCE = ("answers", "retrievals", "retrieved_examples", "retrieved_tasks", "merge_results", "merge_components")
+EVIDENCE = (
+    "answers",
+    "retrievals",
+    "retrieved_examples",
+    "retrieved_tasks",
+    "merge_results",
+    "merge_components",
+)
 
 
 def broken(world: World) -> list[tuple[Any, ...]]:
@@ -27,16 +34,30 @@ def test_an_answer_holds_all_that_led_to_it(scratch: World) -> None:
     assert told["answer_id"] == str(answer)
     assert (told["job_id"], told["attempt"], told["kind"]) == (str(job), 1, "choose")
     assert (told["choices"], told["choice"], told["scores"]) == (["yes", "no"], "yes", [-0.25, -1.5])
-    assert (told["method"], told["expected_task"], told["base_model"]) == ("cat", "boats", "smollm2-135m-instruct")
+    assert (told["method"], told["expected_task"], told["base_model"]) == (
+        "cat",
+        "boats",
+        "smollm2-135m-instruct",
+    )
     assert told["retrieval"]["query"] == pytest.approx(query.tolist(), rel=1e-6)
-    for name in ("encoder", "encoder_revision", "k", "top_p", "temperature", "exclude_tasks", "exclude_adapters"):
+    for name in (
+        "encoder",
+        "encoder_revision",
+        "k",
+        "top_p",
+        "temperature",
+        "exclude_tasks",
+        "exclude_adapters",
+    ):
         assert told["retrieval"][name] == routing[name]
     assert told["distribution"] == routing["distribution"]
     assert [{name: one[name] for name in routing["neighbours"][0]} for one in told["neighbours"]] == routing[
         "neighbours"
     ]
     assert told["neighbours"][0]["prompt"].startswith("What about ")
-    assert [{name: one[name] for name in routing["mixture"][0]} for one in told["mixture"]] == routing["mixture"]
+    assert [{name: one[name] for name in routing["mixture"][0]} for one in told["mixture"]] == routing[
+        "mixture"
+    ]
     assert {one["update_norm"] for one in told["mixture"]} == {1.5}
     said = answer_document(routing)
     for name in ("token_ids", "prompt_tokens", "output_tokens", "generation", "timings", "versions", "text"):
@@ -92,7 +113,9 @@ def test_a_worker_back_from_the_dead_is_refused(scratch: World) -> None:
         ({"merge": None}, "LX001"),
     ],
 )
-def test_an_incomplete_answer_leaves_nothing_behind(scratch: World, change: dict[str, Any], sqlstate: str) -> None:
+def test_an_incomplete_answer_leaves_nothing_behind(
+    scratch: World, change: dict[str, Any], sqlstate: str
+) -> None:
     (job,) = scratch.enqueue({})
     scratch.claim()
     query = scratch.near("boats")
@@ -128,7 +151,9 @@ def test_evidence_refuses_change_even_by_its_owner(world: World, table: str, sta
     assert error.value.sqlstate == "LX009"
 
 
-@pytest.mark.parametrize("statement", ["delete from loradex.adapters", "update loradex.adapters set sha256 = sha256"])
+@pytest.mark.parametrize(
+    "statement", ["delete from loradex.adapters", "update loradex.adapters set sha256 = sha256"]
+)
 def test_an_adapter_is_its_content(scratch: World, statement: str) -> None:
     with pytest.raises(psycopg.Error) as error:
         scratch.rows(statement)
@@ -153,14 +178,17 @@ def test_concurrent_writers_make_one_chain(world: World, database_url: str) -> N
             failures.append(error)
 
     threads = [
-        threading.Thread(target=write, args=(list(range(start, len(ids), writers)),)) for start in range(writers)
+        threading.Thread(target=write, args=(list(range(start, len(ids), writers)),))
+        for start in range(writers)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert failures == []
-    assert world.rows("select position from loradex.answers order by 1") == [(n,) for n in range(1, len(ids) + 1)]
+    assert world.rows("select position from loradex.answers order by 1") == [
+        (n,) for n in range(1, len(ids) + 1)
+    ]
     assert broken(world) == []
 
 
@@ -215,15 +243,19 @@ def test_a_changed_value_in_any_column_is_found(forger: World) -> None:
     missed = []
     for table, column, kind in columns:
         change = "array['forged']" if column in EMPTY_ARRAYS else OTHER[kind].format(c=column)
-        where = "position = 2" if table == "answers" else (
-            "answer_id = (select id from loradex.answers where position = 2)"
+        where = (
+            "position = 2"
+            if table == "answers"
+            else ("answer_id = (select id from loradex.answers where position = 2)")
         )
         with forger.connection.transaction(force_rollback=True):
             changed = forger.connection.execute(
-                f"update loradex.{table} set {column} = coalesce({change}, "  # noqa: S608
+                f"update loradex.{table} set {column} = coalesce({change}, "
                 f"(select {column} from loradex.{table} where false)) where {where}".encode()
             ).rowcount
-            value_is_null = forger.value(f"select bool_and({column} is null) from loradex.{table} where {where}")
+            value_is_null = forger.value(
+                f"select bool_and({column} is null) from loradex.{table} where {where}"
+            )
             if value_is_null:
                 null_replacement = "'forged'" if kind == "text" else "1"
                 forger.connection.execute(
@@ -280,7 +312,9 @@ def test_a_cut_tail_is_found_by_the_head_kept_elsewhere(forger: World) -> None:
     forger.connection.execute("set session_replication_role = origin")
     assert broken(forger) == []
     forger.answered({})
-    assert forger.value("select count(*) from loradex.answers where chain_hash = decode(%s, 'hex')", head) == 0
+    assert (
+        forger.value("select count(*) from loradex.answers where chain_hash = decode(%s, 'hex')", head) == 0
+    )
 
 
 def test_two_answers_that_change_places_are_found(forger: World) -> None:
@@ -293,7 +327,9 @@ def test_two_answers_that_change_places_are_found(forger: World) -> None:
 def test_a_doctored_copy_with_a_hash_of_its_own_is_found(forger: World) -> None:
     """Whoever recomputes the hash of one answer breaks the link to the next."""
     forger.rows("update loradex.answers set text = 'forged' where position = 2 returning 1")
-    forger.rows("update loradex.answers a set chain_hash = loradex.answer_hash(a) where position = 2 returning 1")
+    forger.rows(
+        "update loradex.answers a set chain_hash = loradex.answer_hash(a) where position = 2 returning 1"
+    )
     assert [(row[0], "previous_hash" in row[2]) for row in broken(forger)] == [(3, True)]
 
 

@@ -3,6 +3,8 @@
 import psycopg
 import pytest
 
+from db.errors import DimensionError
+from db.session import translated
 from tests.world import DIMENSIONS, World, text_of
 
 ROUTERS = {
@@ -52,9 +54,6 @@ def test_a_router_refuses(
 @pytest.mark.parametrize("vector", ["[nan,1]", "[inf,1]", "[1e39,1]", "[a]", "{}"])
 def test_pgvector_itself_takes_no_such_vector(scratch: World, vector: str) -> None:
     """NaN and infinity never reach a function; db.session names them all the same error."""
-    from db.errors import DimensionError
-    from db.session import translated
-
     with pytest.raises(DimensionError), translated():
         scratch.rows("select * from loradex.nearest_examples(%s::vector)", vector)
 

@@ -43,7 +43,13 @@ UPDATE = {
     *(
         ("loradex_admin", "limits", column)
         for column in (
-            *("max_waiting_jobs", "max_jobs_per_call", "max_prompt_characters", "max_choices", "max_new_tokens"),
+            *(
+                "max_waiting_jobs",
+                "max_jobs_per_call",
+                "max_prompt_characters",
+                "max_choices",
+                "max_new_tokens",
+            ),
         )
     ),
 }
@@ -71,7 +77,10 @@ def functions(world: World, role: str) -> set[str]:
 
 
 def test_the_matrix_of_functions(scratch: World) -> None:
-    every = {row[0] for row in scratch.rows("select proname from pg_proc where pronamespace = 'loradex'::regnamespace")}
+    every = {
+        row[0]
+        for row in scratch.rows("select proname from pg_proc where pronamespace = 'loradex'::regnamespace")
+    }
     reading = every - QUEUE - REGISTRY - INTERNAL - {"enqueue_jobs"}
     assert functions(scratch, "loradex_client") == OWN | {"enqueue_jobs"}
     assert functions(scratch, "loradex_reader") == reading
@@ -110,10 +119,13 @@ def test_the_matrix_of_tables(scratch: World, role: str) -> None:
 
 
 def test_roles_have_no_power_over_the_cluster(scratch: World) -> None:
-    assert scratch.rows(
-        "select rolname from pg_roles where rolname like 'loradex\\_%%' "
-        "and (rolsuper or rolcreatedb or rolcreaterole or rolbypassrls or rolreplication)"
-    ) == []
+    assert (
+        scratch.rows(
+            "select rolname from pg_roles where rolname like 'loradex\\_%%' "
+            "and (rolsuper or rolcreatedb or rolcreaterole or rolbypassrls or rolreplication)"
+        )
+        == []
+    )
 
 
 def ask(url: str, **job: Any) -> Any:
@@ -142,7 +154,9 @@ def test_a_job_through_its_roles(world: World, role_url: RoleUrl) -> None:
         assert client.rows("select id from loradex.jobs") == [(mine,)]
         for table in EVIDENCE:
             column = "id" if table == "answers" else "answer_id"
-            assert {row[0] for row in client.rows(f"select {column} from loradex.{table}")} == {answers[mine]}, table
+            assert {row[0] for row in client.rows(f"select {column} from loradex.{table}")} == {
+                answers[mine]
+            }, table
         assert client.value("select loradex.explain(%s)", answers[mine])["job_id"] == str(mine)
         with pytest.raises(psycopg.Error, match="another user") as error:
             client.rows("select loradex.explain(%s)", answers[theirs])
@@ -212,9 +226,14 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("role", "statement"), [(role, one) for role, all_ in REFUSED.items() for one in all_])
+@pytest.mark.parametrize(
+    ("role", "statement"), [(role, one) for role, all_ in REFUSED.items() for one in all_]
+)
 def test_a_role_is_refused_everything_else(standing: str, role: str, statement: str) -> None:
-    with connect(with_user(standing, role)) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+    with (
+        connect(with_user(standing, role)) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
         connection.execute(statement.encode())
 
 

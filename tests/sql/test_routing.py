@@ -35,7 +35,8 @@ def test_nearest_examples_are_the_nearest(scratch: World, k: int, exclude: list[
 def mixture(world: World, query: str, **settings: Any) -> list[tuple[Any, ...]]:
     extra = "".join(f", {name} => %s" for name in settings)
     return world.rows(
-        f"select adapter, task, sha256, weight from loradex.adapter_mixture(%s::vector, '{BASE_MODEL}'{extra})",
+        "select adapter, task, sha256, weight "
+        f"from loradex.adapter_mixture(%s::vector, '{BASE_MODEL}'{extra})",
         *(query, *settings.values()),
     )
 
@@ -112,7 +113,8 @@ def test_a_batch_says_what_single_calls_say(scratch: World) -> None:
         shared = {name: value for name, value in settings.items() if name in ("k", "exclude_tasks")}
         extra = "".join(f", {name} => %s" for name in shared)
         near = scratch.rows(
-            f"select n.rank, n.example_id, e.source_ref, n.task from loradex.nearest_examples(%s::vector{extra}) n "
+            "select n.rank, n.example_id, e.source_ref, n.task "
+            f"from loradex.nearest_examples(%s::vector{extra}) n "
             "join loradex.examples e on e.id = n.example_id order by 1",
             *(text_of(query), *shared.values()),
         )
@@ -230,10 +232,11 @@ def test_excluding_most_rows_keeps_recall(many: World, exclude: list[str]) -> No
     found = wanted = 0
     for _ in range(20):
         query = text_of(many.near("boats", 0.5))
-        near = many.rows("select example_id from loradex.nearest_examples(%s::vector, exclude_tasks => %s)", query, exclude)
+        near = many.rows(
+            "select example_id from loradex.nearest_examples(%s::vector, exclude_tasks => %s)", query, exclude
+        )
         exact = many.rows(EXACT, query, exclude, query, 32)
         assert len(near) == 32
         found += len({row[0] for row in near} & {row[0] for row in exact})
         wanted += 32
     assert found / wanted >= 0.98
-

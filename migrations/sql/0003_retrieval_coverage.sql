@@ -1,0 +1,34 @@
+-- How near the nearest example was to each question: the out-of-domain signal. The edge of the domain is how near
+-- examples are to each other (in_domain_similarity), found anew for each encoder when the view is read.
+-- Rights: those of whoever asks.
+create or replace view loradex.retrieval_coverage with (security_invoker = true) as
+with edge as materialized (
+    select e.name as encoder, loradex.in_domain_similarity(e.name) as similarity from loradex.encoders e
+)
+select
+    a.id as answer_id,
+    a.created_at,
+    a.prompt,
+    r.encoder,
+    e.task as nearest_task,
+    e.similarity as nearest_similarity,
+    percent_rank() over (partition by r.encoder order by e.similarity) as percentile,
+    edge.similarity as in_domain_similarity,
+    coalesce(e.similarity < edge.similarity, true) as out_of_domain
+from loradex.answers a
+join loradex.retrievals r on r.answer_id = a.id
+join edge on edge.encoder = r.encoder
+left join loradex.retrieved_examples e on e.answer_id = a.id and e.rank = 1;
+comment on view loradex.retrieval_coverage is
+    'Per answer: similarity of its nearest example, its percentile, and whether it lies out of the library''s domain.';
+comment on column loradex.retrieval_coverage.answer_id is 'the answer';
+comment on column loradex.retrieval_coverage.created_at is 'when it was recorded';
+comment on column loradex.retrieval_coverage.prompt is 'the question';
+comment on column loradex.retrieval_coverage.encoder is 'what made the vectors';
+comment on column loradex.retrieval_coverage.nearest_task is 'task of the nearest example';
+comment on column loradex.retrieval_coverage.nearest_similarity is 'cosine of the nearest example';
+comment on column loradex.retrieval_coverage.percentile is 'share of answers that were farther, 0 to 1';
+comment on column loradex.retrieval_coverage.in_domain_similarity is 'edge of the domain: 5th percentile among examples themselves';
+comment on column loradex.retrieval_coverage.out_of_domain is 'whether the nearest example lies beyond the edge, or there is none';
+revoke all on loradex.retrieval_coverage from public;
+grant select on loradex.retrieval_coverage to loradex_reader, loradex_worker, loradex_admin;
