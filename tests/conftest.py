@@ -4,6 +4,7 @@ pytest_plugins = [
     "tests.fix_adapters",
     "tests.fix_db",
     "tests.fix_environment",
+    "tests.fix_hypothesis",
     "tests.fix_library",
     "tests.fix_models",
     "tests.fix_training",

@@ -71,6 +71,14 @@ def stack(database_url: str, redis_url: str, tiny_library: TinyLibrary, tmp_path
 
 
 @pytest.fixture(scope="session")
+def stocked_database(postgres: EmbeddedPostgres, template: str, tiny_library: TinyLibrary) -> Iterator[str]:
+    """URL of a stocked database without a worker, for all tests that only knock at doors."""
+    with new_database(postgres, template) as url:
+        stock(url, tiny_library)
+        yield url
+
+
+@pytest.fixture(scope="session")
 def answering(
     postgres: EmbeddedPostgres,
     template: str,

@@ -62,8 +62,6 @@ def ask(
     }
     with Client() as client:
         job = client.enqueue(prompt, **{name: value for name, value in wanted.items() if value is not None})
-        if job.doorbell_error is not None:
-            typer.echo(f"warning: {job.doorbell_error}", err=True)
         answer = job.wait(timeout=timeout)
     if as_json:
         console.as_json(answer.as_dict())

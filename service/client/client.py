@@ -1,5 +1,6 @@
 """Hands jobs in, waits for answers, explains them: three statements of SQL and a bell."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,7 +9,6 @@ from typing import Any, LiteralString, Self
 from uuid import UUID
 
 import psycopg
-import structlog
 from psycopg.rows import TupleRow, class_row
 from psycopg.types.json import Jsonb
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -67,7 +67,7 @@ class Client:
         self._database_url = database_url
         self._doorbell = Doorbell(redis_url)
         self._connection: psycopg.Connection[TupleRow] | None = None
-        self._log = structlog.get_logger("client")
+        self._log = logging.getLogger("loradex.client")
         self.listener = Listener(database_url)
 
     def __enter__(self) -> Self:
@@ -157,7 +157,7 @@ class Client:
         try:
             self._doorbell.ring(jobs)
         except RedisUnavailableError as error:
-            self._log.warning("doorbell.silent", jobs=len(jobs), reason=str(error))
+            self._log.warning("%s", error)
             return error
         return None
 

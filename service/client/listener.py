@@ -1,5 +1,6 @@
 """Hears `NOTIFY loradex_jobs` over a connection of its own and wakes whoever waits for that job."""
 
+import logging
 import selectors
 import socket
 import threading
@@ -8,7 +9,6 @@ from contextlib import contextmanager
 from uuid import UUID
 
 import psycopg
-import structlog
 
 from db.errors import DatabaseUnavailableError
 from db.session import connect
@@ -32,7 +32,7 @@ class Listener:
         self._stop = threading.Event()
         self._nudge, self._nudged = socket.socketpair()
         self._thread: threading.Thread | None = None
-        self._log = structlog.get_logger("client")
+        self._log = logging.getLogger("loradex.client")
 
     @contextmanager
     def waiting_for(self, job: UUID) -> Iterator[threading.Event]:
@@ -67,7 +67,7 @@ class Listener:
                     self._wake_all()
                     self._hear(connection)
             except (psycopg.OperationalError, DatabaseUnavailableError) as error:
-                self._log.warning("listener.reconnects", reason=str(error))
+                self._log.warning("listening again: %s", error)
                 self._stop.wait(RECONNECT_SECONDS)
 
     def _hear(self, connection: psycopg.Connection[object]) -> None:
