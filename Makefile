@@ -49,5 +49,6 @@ format: setup ## rewrite the code in the one style
 bench: setup ## measure what is promised about speed
 	$(RUN) benchmarks
 
-faults: setup ## break the parts while they work
-	$(RUN) pytest tests/faults
+faults: setup ## break the parts while they work, and knock at every door with anything
+	$(RUN) pytest -q tests/faults/test_hostile_input.py --hypothesis-profile=hostile
+	$(RUN) tests.faults.campaign --jobs 1000 --json
