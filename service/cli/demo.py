@@ -1,5 +1,6 @@
 """`loradex demo`: three questions, from an empty machine to answers and their provenance."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -29,7 +30,7 @@ QUESTIONS = (
     ),
     Question(
         "commonsense",
-        "Mia planted tomatoes on her balcony. She watered them every evening. In August the first ones turned red. "
+        "Mia planted tomatoes on her balcony. She watered them every evening. In August the first one was red.\n"
         "She called her neighbour over.\nHow does the story end?",
         ["They shared a bowl of ripe tomatoes.", "Mia sold the balcony to a bank."],
     ),
@@ -39,7 +40,9 @@ QUESTIONS = (
 def demo(
     data: Annotated[
         Path | None,
-        typer.Option(help="JSONL files of the data sets, to show texts of examples; ids do without.", file_okay=False),
+        typer.Option(
+            help="JSONL files of the data sets, to show texts of examples; ids do without.", file_okay=False
+        ),
     ] = None,
 ) -> None:
     """Start the stack, load the starter library, ask three questions and show how each was answered.
@@ -54,6 +57,7 @@ def demo(
     from service.client import Client
 
     out = console()
+    program = Path(sys.argv[0])
     up()
     load()
     if data is not None:
@@ -61,9 +65,11 @@ def demo(
     with Client() as client:
         jobs = [client.enqueue(question.prompt, choices=question.choices) for question in QUESTIONS]
         for number, (question, job) in enumerate(zip(QUESTIONS, jobs, strict=True), 1):
-            out.rule(f"question {number} of {len(QUESTIONS)}: {question.family}")
+            heading = f"question {number} of {len(QUESTIONS)}: {question.family}"
+            out.print(f"\n{heading}\n{'─' * len(heading)}", style="bold", markup=False, highlight=False)
             out.print(question.prompt, markup=False, highlight=False)
             out.print(f"choices: {' | '.join(question.choices)}\n", markup=False, highlight=False)
             print_answer(job.wait(timeout=120))
-    out.rule()
-    out.print("The stack runs on: `loradex ask ...`, `loradex status`, `loradex down`.", markup=False, highlight=False)
+    out.print(
+        f"\nThe stack runs on; {program} ask, status, down and --help go on from here.", highlight=False
+    )
