@@ -10,9 +10,9 @@ from torch import Tensor, nn
 def product_of(module: nn.Module) -> Callable[[Tensor], Tensor]:
     """The product of a module that has its final device and dtype.
 
-    torch sends float32 products on a CPU to MKL, which runs at half speed or less on processors that are not
-    Intel's; oneDNN, in the same build, does not (2.1 times as fast for 384 x 576 x 1536 on one thread of an EPYC
-    of the fifth generation). The choice depends on the build alone, so a machine always rounds in one way.
+    torch sends float32 products on a CPU to MKL, which runs at half speed on processors that are not Intel's;
+    oneDNN, in the same build, does not (2.1 times as fast for 384 x 576 x 1536, one thread of an EPYC of the
+    fifth generation). The choice depends on the build alone, so a machine always rounds in one way.
     """
     if isinstance(module, nn.Linear) and module.weight.device.type == "cpu" and _has_one_dnn():
         weight, bias = module.weight.detach(), module.bias
