@@ -30,7 +30,7 @@ QUESTIONS = (
     ),
     Question(
         "commonsense",
-        "Mia planted tomatoes on her balcony. She watered them every evening. In August the first one was red.\n"
+        "Mia planted tomatoes on her balcony. She watered them every evening. In August one was red.\n"
         "She called her neighbour over.\nHow does the story end?",
         ["They shared a bowl of ripe tomatoes.", "Mia sold the balcony to a bank."],
     ),
