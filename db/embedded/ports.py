@@ -4,7 +4,7 @@ import random
 import socket
 
 LOOPBACK = "127.0.0.1"
-# Below what Linux and macOS hand to outgoing connections: one of those could take the port of a stopped server.
+# Below what Linux hands to outgoing connections: one of those could take the port of a stopped server.
 FIRST, LAST = 20000, 32767
 ATTEMPTS = 100
 
@@ -23,8 +23,8 @@ def free_port(wish: int | None = None) -> int:
             return port
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind((LOOPBACK, 0))
-        port = probe.getsockname()[1]
-        return port
+        found: int = probe.getsockname()[1]
+        return found
 
 
 def _free(port: int) -> bool:
