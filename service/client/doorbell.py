@@ -1,6 +1,7 @@
 """Rings the workers' bell: a message says that there is work, never what the work is."""
 
 from collections.abc import Sequence
+from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -16,6 +17,9 @@ RINGS = 32
 """Messages for one call at most: enough to wake as many workers; each of them answers until nothing waits."""
 
 SECONDS = 2.0
+
+_IMPORTING = Lock()
+"""Celery swaps its module while it is imported, so two threads must not import it at once (5.7)."""
 
 
 class Doorbell:
@@ -33,7 +37,8 @@ class Doorbell:
 
     def ring(self, jobs: Sequence[UUID]) -> None:
         """Send the ids of waiting jobs; `RedisUnavailableError` if Redis does not take them."""
-        from kombu.exceptions import OperationalError  # noqa: PLC0415
+        with _IMPORTING:
+            from kombu.exceptions import OperationalError  # noqa: PLC0415
 
         try:
             self._send(jobs[:RINGS])
@@ -60,7 +65,8 @@ class Doorbell:
             self._app = None
 
     def _celery(self) -> "Celery":
-        from celery import Celery  # noqa: PLC0415
+        with _IMPORTING:
+            from celery import Celery  # noqa: PLC0415
 
         app = Celery("loradex.client", broker=self._url, set_as_current=False)
         app.conf.update(

@@ -1,8 +1,8 @@
-"""The place that is broken: Postgres, Valkey, a proxy and a worker behind each proxy, all real processes."""
+"""The place that is broken or loaded: Postgres, Valkey, workers behind a proxy each, all real processes."""
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +52,14 @@ class Site:
 
 
 @contextmanager
-def opened(workers: int) -> Iterator[Site]:
-    """A site with running workers in a directory of its own; nothing is left of it afterwards."""
+def opened(
+    workers: int, *, proxied: bool = True, settings: Mapping[str, str] | None = None
+) -> Iterator[Site]:
+    """A site with running workers in a directory of its own; nothing is left of it afterwards.
+
+    Without `proxied` the workers reach Postgres directly, for those who measure. `settings` are the workers',
+    without their prefix.
+    """
     home = Path(tempfile.mkdtemp(prefix="loradex-faults-"))
     home.chmod(0o755)
     postgres, valkey = EmbeddedPostgres(home), EmbeddedValkey(home)
@@ -67,8 +73,8 @@ def opened(workers: int) -> Iterator[Site]:
             parts = urlsplit(url)
             proxy = Proxy((str(parts.hostname), int(parts.port or 0)))
             through = parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}")
-            settings = {
-                "DATABASE_URL": urlunsplit(through),
+            told = {
+                "DATABASE_URL": urlunsplit(through) if proxied else url,
                 "REDIS_URL": redis_url,
                 "BASE_MODEL_PATH": str(library.base),
                 "ENCODER_PATH": str(library.encoder),
@@ -76,8 +82,9 @@ def opened(workers: int) -> Iterator[Site]:
                 "LEASE_SECONDS": str(LEASE_SECONDS),
                 "SWEEP_SECONDS": str(SWEEP_SECONDS),
                 "BATCH_ROWS": str(BATCH_ROWS),
+                **(settings or {}),
             }
-            members.append(Member(WorkerProcess(home, settings, f"worker{number}"), proxy))
+            members.append(Member(WorkerProcess(home, told, f"worker{number}"), proxy))
             members[-1].worker.start(wait=False)
         for member in members:
             member.worker.wait_ready()
