@@ -1,14 +1,14 @@
 # syntax=docker/dockerfile:1
 # --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu leaves CUDA out.
 FROM python:3.11-slim-bookworm AS build
-ARG TORCH_INDEX=https://pypi.org/simple
+ARG TORCH_INDEX=
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/loradex/venv
 ENV PATH=/opt/loradex/venv/bin:$PATH
 WORKDIR /opt/loradex/app
 # torch first and alone: the largest layer changes least.
 COPY constraints.txt ./
-RUN pip install torch -c constraints.txt --index-url "$TORCH_INDEX" --extra-index-url https://pypi.org/simple
+RUN pip install torch -c constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"}
 COPY pyproject.toml README.md alembic.ini ./
 COPY db ./db
 COPY migrations ./migrations
