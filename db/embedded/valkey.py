@@ -21,6 +21,8 @@ START_SECONDS = 20.0
 LOOK_EVERY_SECONDS = 0.02
 PORT_ATTEMPTS = 5
 MEMORY = "128mb"
+# It has nothing to save.
+STOP_SECONDS = 3.0
 
 
 class EmbeddedValkey:
@@ -75,7 +77,7 @@ class EmbeddedValkey:
 
     def stop(self) -> bool:
         """Stop it; whether it ran."""
-        return processes.stop(Identity.recorded(self._record.part("valkey")))
+        return processes.stop(Identity.recorded(self._record.part("valkey")), STOP_SECONDS)
 
     def destroy(self) -> None:
         """Stop it and delete what it left."""
