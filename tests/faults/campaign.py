@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from statistics import median
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -38,7 +39,11 @@ LONGEST_TEXT = 48
 
 @dataclass
 class Report:
-    """`recovery`: seconds until every job of the round had ended and all workers were ready."""
+    """What came out.
+
+    `recovery` is in seconds after the harm, by kind: until every job of the round had ended (`jobs`), and
+    until every worker was ready again too (`all`).
+    """
 
     seed: int
     jobs: int = 0
@@ -74,7 +79,7 @@ class Campaign:
         self._rounds = [fault for fault, times in faults.items() for _ in range(times)]
         self._dice.shuffle(self._rounds)
         self._accepted: list[UUID] = []
-        self._recovery: dict[str, list[float]] = {}
+        self._recovery: dict[str, list[tuple[float, float]]] = {}
         self._report = Report(seed)
 
     def run(self) -> Report:
@@ -95,8 +100,11 @@ class Campaign:
         for member in self._site.members:
             member.revive()
         self._until_ended(accepted, harmed + RECOVERY_SECONDS)
+        ended = time.monotonic() - harmed
+        for member in self._site.members:
+            member.worker.wait_ready()
         name = fault.__name__
-        self._recovery.setdefault(name, []).append(time.monotonic() - harmed)
+        self._recovery.setdefault(name, []).append((ended, time.monotonic() - harmed))
         self._report.faults[name] = self._report.faults.get(name, 0) + 1
         if fault is kinds.deliver_tenfold:
             self._report.delivered_tenfold += len(accepted)
@@ -165,7 +173,12 @@ class Campaign:
             for member in self._site.members
         )
         report.recovery = {
-            name: {"median": round(sorted(times)[len(times) // 2], 2), "longest": round(max(times), 2)}
+            name: {
+                "jobs_median": round(median(ended for ended, _ in times), 2),
+                "jobs_longest": round(max(ended for ended, _ in times), 2),
+                "all_median": round(median(ready for _, ready in times), 2),
+                "all_longest": round(max(ready for _, ready in times), 2),
+            }
             for name, times in sorted(self._recovery.items())
         }
 

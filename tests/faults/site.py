@@ -28,9 +28,9 @@ class Member:
     proxy: Proxy
 
     def revive(self) -> None:
-        """Start the worker again if it is dead; returns when it is ready."""
+        """Start the worker again if it is dead, without waiting for it."""
         if not self.worker.alive:
-            self.worker.start()
+            self.worker.start(wait=False)
 
 
 @dataclass
