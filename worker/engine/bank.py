@@ -66,6 +66,8 @@ class AdapterBank:
         self._host: OrderedDict[str, Adapter] = OrderedDict()
         self._norms: dict[str, float] = {}
         self._ranks: dict[str, Mapping[str, int]] = {}
+        # Thousands of adapters have a few shapes: kept once each, they weigh nothing.
+        self._alike: dict[tuple[tuple[str, int], ...], Mapping[str, int]] = {}
         self._use(Layout(0, {}))
 
     def _use(self, layout: Layout) -> None:
@@ -117,7 +119,8 @@ class AdapterBank:
             adapter = self._adapter(sha256)
             self._widen(adapter)
             self._norms[sha256] = adapter.norm()
-            self._ranks[sha256] = {name: factor.rank for name, factor in adapter.factors.items()}
+            ranks = {name: factor.rank for name, factor in adapter.factors.items()}
+            self._ranks[sha256] = self._alike.setdefault(tuple(ranks.items()), ranks)
         return self._ranks[sha256]
 
     def norm(self, sha256: str) -> float:
