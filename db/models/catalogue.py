@@ -33,7 +33,7 @@ class Encoder(Base):
 
     __tablename__ = "encoders"
     __table_args__ = (
-        CheckConstraint("dimensions between 1 and 2000", name="dimensions"),
+        CheckConstraint("dimensions between 1 and 4000", name="dimensions"),
         {"comment": "Sentence encoders; each has one partial HNSW index on example_embeddings."},
     )
 

@@ -55,7 +55,7 @@ class ExampleEmbedding(Base):
             ["example_id", "task"], ["loradex.examples.id", "loradex.examples.task"], ondelete="CASCADE"
         ),
         Index("example_embeddings_encoder_task_index", "encoder", "task"),
-        CheckConstraint("vector_norm(embedding) between 1e-6 and 1e6", name="direction"),
+        CheckConstraint("vector_norm(embedding) between 0.01 and 10000", name="direction"),
         {"comment": "Vectors of examples; one partial HNSW cosine index an encoder (see register_encoder)."},
     )
 

@@ -20,6 +20,9 @@ from tests.fix_db import with_user
 SHA256SUMS = Path(__file__).parent / "frozen.sha256"
 
 
+GENERATED = {"search_vectors"}
+"""Made by build_search from the encoders that are there."""
+
 OBJECTS = """
     select p.oid::regprocedure::text, pg_get_functiondef(p.oid), obj_description(p.oid, 'pg_proc'),
            p.proacl::text
@@ -60,7 +63,9 @@ def test_functions_and_views_are_the_live_files(connection: Any) -> None:
         "where relnamespace = 'loradex'::regnamespace and relkind = 'v' order by 1"
     ).fetchall()
     files = live_files()
-    assert [row[0] for row in functions] == sorted(file.name for file in files if file.kind == "functions")
+    assert [row[0] for row in functions if row[0] not in GENERATED] == sorted(
+        file.name for file in files if file.kind == "functions"
+    )
     assert [row[0] for row in views] == sorted(file.name for file in files if file.kind == "views")
 
 
@@ -180,7 +185,7 @@ def test_every_function_obeys(world: Any, rule: str) -> None:
         f"select proname from pg_proc p where p.pronamespace = 'loradex'::regnamespace and {rule}"
     )
     assert broken == []
-    assert world.rows("select from pg_proc where proname like 'search_by_%%'")
+    assert world.rows("select from pg_proc where proname = 'search_vectors'")
 
 
 def test_functions_that_write_say_so(connection: Any) -> None:
@@ -203,3 +208,12 @@ def test_everything_is_commented(connection: Any) -> None:
         """
     ).fetchall()
     assert bare == []
+
+
+def test_the_newest_revision_goes_down_and_up_over_a_library(world: Any, database_url: str) -> None:
+    answers = world.answered({}, {})
+    before = world.rows("select * from loradex.reroute(%s)", answers[0])
+    migrate.downgrade(database_url, "-1")
+    migrate.upgrade(database_url)
+    assert world.rows("select * from loradex.reroute(%s)", answers[0]) == before
+    assert world.rows("select * from loradex.verify_audit_chain()") == []

@@ -64,7 +64,7 @@ def test_pgvector_itself_takes_no_such_vector(scratch: World, vector: str) -> No
         ("select loradex.register_encoder('', 'r', 3)", "LX001"),
         ("select loradex.register_encoder('a b', 'r', 3)", "LX001"),
         ("select loradex.register_encoder('e', 'r', 0)", "LX001"),
-        ("select loradex.register_encoder('e', 'r', 2001)", "LX001"),
+        ("select loradex.register_encoder('e', 'r', 4001)", "LX001"),
         ("select loradex.register_encoder('all-MiniLM-L6-v2', 'r2', 16)", "LX001"),
         ("select loradex.register_base_model('b', 'r', 0)", "LX001"),
         ("select loradex.register_base_model('b', 'r', 8, 'no place for it')", "LX001"),

@@ -57,7 +57,7 @@ QUEUE = {
     *("claim_jobs", "extend_lease", "fail_job", "record_answer", "release_jobs", "route_jobs"),
 }
 REGISTRY = {
-    *("build_encoder_index", "build_encoder_search", "drop_encoder_index", "register_adapter"),
+    *("build_encoder_index", "build_search", "drop_encoder_index", "register_adapter"),
     *("register_base_model", "register_encoder", "register_task", "set_adapter_state"),
 }
 OWN = {"answer_canonical", "answer_hash", "explain", "job_request"}

@@ -22,7 +22,8 @@ begin
         raise exception using errcode = 'LX002', message = 'base_model is null; name one of loradex.base_models';
     end if;
     perform check_routing(k, top_p, temperature, exclude_tasks, base_model, exclude_adapters);
-    neighbours := search_examples(array[request], encoder, check_vector(query, encoder));
+    perform check_vector(query, encoder);
+    neighbours := search_examples(array[request], encoder);
     return query
     select (row_number() over (order by m.rank))::int, m.adapter_id, m.adapter, m.task, m.sha256, m.weight
     from mix_neighbours(array[request], neighbours) m

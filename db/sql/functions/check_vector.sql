@@ -19,7 +19,7 @@ begin
             'the query vector has %s dimensions, encoder %s makes %s; embed the query with %s',
             coalesce(vector_dims(query)::text, 'no'), encoder, wanted, encoder);
     end if;
-    if not (vector_norm(query) between 1e-6 and 1e6) then
+    if not (vector_norm(query) between 0.01 and 10000) then
         raise exception using errcode = 'LX005', message = format(
             'the query vector has length %s, so it has no usable direction; give it length 1',
             vector_norm(query));

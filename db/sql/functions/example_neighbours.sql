@@ -11,7 +11,6 @@ set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    dimensions int;
     ids bigint[];
     tasks text[];
     requests route_request[];
@@ -21,8 +20,7 @@ begin
     if k > 999 then
         raise exception using errcode = 'LX001', message = 'k is 1000; ask for 1 to 999, since an example finds itself';
     end if;
-    select e.dimensions into dimensions from encoders e where e.name = example_neighbours.encoder;
-    if not found then
+    if not exists (select from encoders e where e.name = example_neighbours.encoder) then
         raise exception using errcode = 'LX002', message = format(
             'no encoder %s; known are those of loradex.encoders', coalesce(quote_literal(encoder), 'null'));
     end if;
@@ -43,7 +41,7 @@ begin
         group by c.chunk
         order by c.chunk
     loop
-        nearby := search_examples(requests, encoder, dimensions);
+        nearby := search_examples(requests, encoder);
         return query
         select ids[n.ordinal], tasks[n.ordinal], n.place::int, n.example_id, n.task, n.similarity
         from (

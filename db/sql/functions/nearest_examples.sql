@@ -14,7 +14,8 @@ declare
     nearby neighbour[];
 begin
     perform check_routing(k, 1, 1, exclude_tasks);
-    nearby := search_examples(array[request], encoder, check_vector(query, encoder));
+    perform check_vector(query, encoder);
+    nearby := search_examples(array[request], encoder);
     return query
     select n.rank, n.example_id, n.task, n.similarity
     from unnest(nearby) n

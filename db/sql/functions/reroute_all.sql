@@ -14,13 +14,12 @@ as $$
 #variable_conflict use_column
 declare
     encoder text;
-    dimensions int;
     ids uuid[];
     requests route_request[];
 begin
     perform check_routing(coalesce(k, 1), coalesce(top_p, 1), coalesce(temperature, 1));
-    for encoder, dimensions, ids, requests in
-        select c.encoder, e.dimensions, array_agg(c.answer_id order by c.place),
+    for encoder, ids, requests in
+        select c.encoder, array_agg(c.answer_id order by c.place),
                array_agg(row(c.place, c.query, coalesce(reroute_all.k, c.k), coalesce(reroute_all.top_p, c.top_p),
                              coalesce(reroute_all.temperature, c.temperature), c.exclude_tasks, c.base_model,
                              c.exclude_adapters)::route_request order by c.place)
@@ -33,14 +32,13 @@ begin
                 where a.created_at >= since
             ) o
         ) c
-        join encoders e on e.name = c.encoder
-        group by c.encoder, e.dimensions, c.chunk
+        group by c.encoder, c.chunk
         order by c.encoder, c.chunk
     loop
         return query
         with fresh as (
             select ids[m.ordinal] as answer_id, m.task, m.weight
-            from mix_neighbours(requests, search_examples(requests, encoder, dimensions)) m
+            from mix_neighbours(requests, search_examples(requests, encoder)) m
             where m.in_nucleus
         ), stored as (
             select t.answer_id, t.task, t.weight from retrieved_tasks t where t.answer_id = any (ids) and t.in_nucleus

@@ -46,9 +46,8 @@ begin
         from unnest(job_ids, queries) with ordinality g(id, query, ordinal)
         join jobs j on j.id = g.id
         where j.encoder = group_encoder;
-        neighbours := search_examples(
-            requests, group_encoder,
-            (select max(check_vector(r.query, group_encoder)) from unnest(requests) r));
+        perform check_vector(r.query, group_encoder) from unnest(requests) r;
+        neighbours := search_examples(requests, group_encoder);
         share := extract(epoch from clock_timestamp() - started) * 1000 / cardinality(job_ids);
 
         return query

@@ -18,7 +18,8 @@ declare
     nearby neighbour[];
 begin
     perform check_routing(k, top_p, temperature, exclude_tasks);
-    nearby := search_examples(array[request], encoder, check_vector(query, encoder));
+    perform check_vector(query, encoder);
+    nearby := search_examples(array[request], encoder);
     return query
     select m.rank, m.task, m.neighbours, m.best_similarity, m.probability, m.weight, m.in_nucleus
     from mix_neighbours(array[request], nearby) m

@@ -1,0 +1,39 @@
+-- The adapters that answer a query, with their weights (which sum to 1), heaviest first; no rows if there is nothing
+-- to mix. Tasks without an active, allowed adapter give their mass to the others before the nucleus is cut.
+-- Locks: none. Raises: LX001 bad setting; LX002 unknown encoder, base model, task or adapter; LX005 bad vector.
+create or replace function loradex.adapter_mixture(
+    query public.vector,
+    base_model text,
+    k int default 32,
+    top_p float8 default 0.9,
+    temperature float8 default 0.1,
+    encoder text default 'all-MiniLM-L6-v2',
+    exclude_tasks text[] default '{}',
+    exclude_adapters text[] default '{}'
+) returns table (rank int, adapter_id bigint, adapter text, task text, sha256 text, weight float8)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    request route_request := row(1, query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters);
+    neighbours neighbour[];
+begin
+    if base_model is null then
+        raise exception using errcode = 'LX002', message = 'base_model is null; name one of loradex.base_models';
+    end if;
+    perform check_routing(k, top_p, temperature, exclude_tasks, base_model, exclude_adapters);
+    perform check_vector(query, encoder);
+    neighbours := search_examples(array[request], encoder);
+    return query
+    select (row_number() over (order by m.rank))::int, m.adapter_id, m.adapter, m.task, m.sha256, m.weight
+    from mix_neighbours(array[request], neighbours) m
+    where m.in_nucleus
+    order by m.rank;
+end
+$$;
+comment on function loradex.adapter_mixture(public.vector, text, int, float8, float8, text, text[], text[]) is
+    'Adapters that answer the query, with weights that sum to 1, heaviest first.';
+revoke execute on function
+    loradex.adapter_mixture(public.vector, text, int, float8, float8, text, text[], text[]) from public;
+grant execute on function loradex.adapter_mixture(public.vector, text, int, float8, float8, text, text[], text[])
+    to loradex_reader, loradex_worker, loradex_admin;

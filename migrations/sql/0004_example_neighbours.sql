@@ -1,0 +1,58 @@
+-- The neighbours of stored examples, without themselves: what the functions of hygiene look at. `examples_a_task`
+-- limits how many examples of each task are looked at (null: all); the first in order of id, so that it repeats.
+-- Locks: none. Raises: LX001 bad k; LX002 unknown encoder.
+create or replace function loradex.example_neighbours(
+    k int default 16, encoder text default 'all-MiniLM-L6-v2', examples_a_task int default null
+) returns table (
+    example_id bigint, task text, rank int, neighbour_id bigint, neighbour_task text, similarity float8
+)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    ids bigint[];
+    tasks text[];
+    requests route_request[];
+    nearby neighbour[];
+begin
+    perform check_routing(k, 1, 1);
+    if k > 999 then
+        raise exception using errcode = 'LX001', message = 'k is 1000; ask for 1 to 999, since an example finds itself';
+    end if;
+    if not exists (select from encoders e where e.name = example_neighbours.encoder) then
+        raise exception using errcode = 'LX002', message = format(
+            'no encoder %s; known are those of loradex.encoders', coalesce(quote_literal(encoder), 'null'));
+    end if;
+    for ids, tasks, requests in
+        select array_agg(c.example_id order by c.place), array_agg(c.task order by c.place),
+               array_agg(row(c.place, c.embedding, k + 1, 1, 1, '{}', null, '{}')::route_request order by c.place)
+        from (
+            select o.*, ((o.n - 1) / 256) as chunk, ((o.n - 1) % 256 + 1)::int as place
+            from (
+                select x.example_id, x.task, x.embedding, row_number() over (order by x.example_id) as n
+                from (
+                    select y.*, row_number() over (partition by y.task order by y.example_id) as in_task
+                    from example_embeddings y where y.encoder = example_neighbours.encoder
+                ) x
+                where examples_a_task is null or x.in_task <= examples_a_task
+            ) o
+        ) c
+        group by c.chunk
+        order by c.chunk
+    loop
+        nearby := search_examples(requests, encoder);
+        return query
+        select ids[n.ordinal], tasks[n.ordinal], n.place::int, n.example_id, n.task, n.similarity
+        from (
+            select m.*, row_number() over (partition by m.ordinal order by m.rank) as place
+            from unnest(nearby) m where m.example_id <> ids[m.ordinal]
+        ) n
+        where n.place <= k;
+    end loop;
+end
+$$;
+comment on function loradex.example_neighbours(int, text, int) is
+    'The k nearest other examples of every example (or of the first examples_a_task of each task).';
+revoke execute on function loradex.example_neighbours(int, text, int) from public;
+grant execute on function loradex.example_neighbours(int, text, int) to loradex_reader, loradex_worker, loradex_admin;

@@ -1,0 +1,63 @@
+-- How the mixture of every stored answer would change under other settings (null keeps the answer's own) with the
+-- examples and adapters of today: total variation between the task weights then and now, tasks that came and went.
+-- Weight that went to or came from no adapter at all counts as that of the bare model.
+-- Locks: none. Raises: LX001 bad setting.
+create or replace function loradex.reroute_all(
+    k int default null, top_p float8 default null, temperature float8 default null,
+    since timestamptz default '-infinity'
+) returns table (
+    answer_id uuid, created_at timestamptz, total_variation float8, tasks_in text[], tasks_out text[]
+)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    encoder text;
+    ids uuid[];
+    requests route_request[];
+begin
+    perform check_routing(coalesce(k, 1), coalesce(top_p, 1), coalesce(temperature, 1));
+    for encoder, ids, requests in
+        select c.encoder, array_agg(c.answer_id order by c.place),
+               array_agg(row(c.place, c.query, coalesce(reroute_all.k, c.k), coalesce(reroute_all.top_p, c.top_p),
+                             coalesce(reroute_all.temperature, c.temperature), c.exclude_tasks, c.base_model,
+                             c.exclude_adapters)::route_request order by c.place)
+        from (
+            select o.*, ((o.n - 1) / 256) as chunk, ((o.n - 1) % 256 + 1)::int as place
+            from (
+                select r.*, a.base_model,
+                       row_number() over (partition by r.encoder order by a.position) as n
+                from retrievals r join answers a on a.id = r.answer_id
+                where a.created_at >= since
+            ) o
+        ) c
+        group by c.encoder, c.chunk
+        order by c.encoder, c.chunk
+    loop
+        return query
+        with fresh as (
+            select ids[m.ordinal] as answer_id, m.task, m.weight
+            from mix_neighbours(requests, search_examples(requests, encoder)) m
+            where m.in_nucleus
+        ), stored as (
+            select t.answer_id, t.task, t.weight from retrieved_tasks t where t.answer_id = any (ids) and t.in_nucleus
+        ), change as (
+            select coalesce(f.answer_id, s.answer_id) as answer_id, coalesce(f.task, s.task) as task,
+                   coalesce(f.weight, 0) as after, coalesce(s.weight, 0) as before
+            from fresh f full join stored s on s.answer_id = f.answer_id and s.task = f.task
+        )
+        select a.id, a.created_at, coalesce((sum(abs(c.after - c.before)) + abs(sum(c.after) - sum(c.before))) / 2, 0),
+               coalesce(array_agg(c.task order by c.after desc) filter (where c.before = 0), '{}'),
+               coalesce(array_agg(c.task order by c.before desc) filter (where c.after = 0), '{}')
+        from answers a left join change c on c.answer_id = a.id
+        where a.id = any (ids)
+        group by a.id, a.created_at, a.position
+        order by a.position;
+    end loop;
+end
+$$;
+comment on function loradex.reroute_all(int, float8, float8, timestamptz) is
+    'For every stored answer since a time: total variation of its task weights under other settings, tasks in and out.';
+revoke execute on function loradex.reroute_all(int, float8, float8, timestamptz) from public;
+grant execute on function loradex.reroute_all(int, float8, float8, timestamptz) to loradex_reader, loradex_worker, loradex_admin;
