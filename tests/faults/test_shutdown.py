@@ -20,11 +20,11 @@ def counted(stack: Stack) -> dict[str, int]:
     return {str(state): int(str(count)) for state, count in rows}
 
 
-def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
+def until(true: Callable[[], bool], seconds: float = 180.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
-        time.sleep(0.01)
+        time.sleep(0.1)
 
 
 def test_sigterm_finishes_or_returns_the_batch(stack: Stack) -> None:

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.world import World, text_of
@@ -68,6 +68,8 @@ def test_it_is_what_the_definition_says(
     top_p=st.floats(min_value=5e-324, max_value=1),
     temperature=st.floats(min_value=5e-324, max_value=1.7e308),
 )
+@example(neighbours=[("a", 0.0), ("a", 2.2e-311)], top_p=1.0, temperature=9e12)
+@example(neighbours=[("a", 0.5), ("b", 0.4)], top_p=1.0, temperature=1.7e308)
 def test_no_setting_in_range_over_or_underflows(
     connection: Any, neighbours: list[tuple[str, float]], top_p: float, temperature: float
 ) -> None:

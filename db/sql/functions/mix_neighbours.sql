@@ -18,10 +18,11 @@ as $$
 begin
     return query
     with vote as (
-        -- The best similarity is taken off before exp() so that no temperature over- or underflows it.
+        -- The best similarity is taken off before exp(), and the temperature bounded, so that nothing over- or
+        -- underflows; beside the 2, similarities less than 1e-15 apart are equal.
         select n.ordinal, n.task, n.similarity,
-               exp(greatest((n.similarity - max(n.similarity) over (partition by n.ordinal))
-                            / greatest(r.temperature, 1e-9), -700)) as mass,
+               exp(greatest(((n.similarity + 2) - (max(n.similarity) over (partition by n.ordinal) + 2))
+                            / least(greatest(r.temperature, 1e-9), 1e9), -700)) as mass,
                r.top_p, r.base_model, r.exclude_adapters
         from unnest(nearby) n
         join unnest(requests) r on r.ordinal = n.ordinal
