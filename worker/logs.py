@@ -5,7 +5,7 @@ import sys
 
 import structlog
 
-QUIET = ("kombu", "amqp", "httpx", "sentence_transformers", "transformers")
+QUIET = ("celery", "kombu", "amqp", "httpx", "sentence_transformers", "transformers")
 
 
 def log_as_json(level: str) -> None:

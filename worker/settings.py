@@ -50,7 +50,7 @@ class WorkerSettings(DatabaseSettings):
     bank_bytes: Annotated[int, Field(gt=0)] = 256 * MIB
     batch_rows: Annotated[int, Field(ge=1)] = 32
     batch_tokens: Annotated[int, Field(ge=1)] = 8192
-    linger_ms: Annotated[float, Field(ge=0, le=1000)] = 3.0
+    linger_ms: Annotated[float, Field(ge=0, le=1000)] = 1.0
     lease_seconds: Annotated[float, Field(ge=0.5)] = 60.0
     max_attempts: Annotated[int, Field(ge=1)] = 5
     sweep_seconds: Annotated[float, Field(gt=0)] = 5.0

@@ -29,7 +29,8 @@ from service.client.listener import Listener
 from service.client.request import Request
 
 LOOK: LiteralString = """
-    select job.state as status, answer.id as answer_id, job.error_code, job.error_message
+    select job.state as status, job.error_code, job.error_message,
+           case when answer.id is not null then loradex.explain(answer.id) end as explained
     from loradex.jobs as job left join loradex.answers as answer on answer.job_id = job.id
     where job.id = %s"""
 ENQUEUE: LiteralString = "select job_id, created from loradex.enqueue_jobs(%s) order by ordinal"
@@ -38,12 +39,12 @@ REPEAT_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Seen:
-    """A job as Postgres has it at one moment."""
+    """A job as Postgres has it at one moment; `explained` is its answer as `loradex.explain` tells it."""
 
     status: Status
-    answer_id: UUID | None
     error_code: str | None
     error_message: str | None
+    explained: dict[str, Any] | None
 
 
 class Client:
@@ -117,7 +118,7 @@ class Client:
         return job
 
     def look(self, job_id: UUID) -> Seen:
-        """How far a job is."""
+        """How far a job is, and its answer if it has one."""
         with self._session() as connection, connection.cursor(row_factory=class_row(Seen)) as cursor:
             seen = cursor.execute(LOOK, (job_id,)).fetchone()
         if seen is None:

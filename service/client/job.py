@@ -68,8 +68,8 @@ class Job:
                 except DatabaseUnavailableError as error:
                     outage = error
                 else:
-                    if seen.answer_id is not None:
-                        return self._client.answer(seen.answer_id)
+                    if seen.explained is not None:
+                        return Answer.of(seen.explained)
                     if seen.status == "failed":
                         raise JobFailedError(
                             seen.error_code or "unknown", seen.error_message or "no reason recorded"

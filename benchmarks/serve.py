@@ -1,0 +1,201 @@
+"""200 mixed jobs through client, Redis, worker and Postgres, against a loop of PEFT merge and generate."""
+
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import subjects
+from benchmarks.frame import Measure, Options, compare, finish, options, take_turns
+from db import migrate
+from db.embedded import EmbeddedPostgres, EmbeddedValkey
+from db.session import connect
+from db.settings import REPOSITORY
+from library.adapter_roots import AdapterRoots
+from library.cards import load_cards
+from library.load import load_library, open_library
+from service.client import Answer, Client
+from tests.worker_process import WorkerProcess
+from worker.engine.recipe import Component, Recipe
+
+JOBS = 200
+ALONE = 40
+TOKENS = 24
+LIBRARY = REPOSITORY / "library" / "smollm2-135m-instruct"
+SPEED_BAR = 8.0
+OVERHEAD_MS = 15.0
+METHODS = ("linear", "cat", "ties", "magnitude_prune")
+CHOICES = ("yes", "no", "maybe")
+FRAME_END = "\nAnswer:"
+WAIT_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One job of the mix: every third ranks choices, the methods take turns."""
+
+    prompt: str
+    method: str
+    choices: tuple[str, ...] | None
+
+    def settings(self) -> dict[str, Any]:
+        settled: dict[str, Any] = {"prompt": self.prompt, "method": self.method}
+        if self.choices is not None:
+            return settled | {"choices": list(self.choices)}
+        return settled | {"max_new_tokens": TOKENS}
+
+
+def main() -> None:
+    chosen = options(__doc__)
+    asked = _mix(JOBS)
+    slices = [asked[start :: chosen.rounds + 1] for start in range(chosen.rounds + 1)]
+    directories, source = subjects.adapters(chosen)
+    with _serving(chosen) as client:
+        overheads = [_overhead(client, one) for one in _mix(ALONE)]
+        # The loop is given what Postgres chose, so both sides compute the same mixtures.
+        answers = {
+            one.prompt: job.wait(WAIT_SECONDS)
+            for one, job in zip(asked, _enqueue(client, asked), strict=True)
+        }
+        loop = Loop(chosen, directories)
+        turn = {"ours": 0, "loop": 0}
+
+        def ours() -> None:
+            for job in _enqueue(client, slices[turn["ours"]]):
+                job.wait(WAIT_SECONDS)
+            turn["ours"] += 1
+
+        def theirs() -> None:
+            for one in slices[turn["loop"]]:
+                loop.answer(one, answers[one.prompt])
+            turn["loop"] += 1
+
+        turns = take_turns({"ours": ours, "loop": theirs}, chosen.rounds)
+    p50 = statistics.median(overheads)
+    measures = [
+        compare(
+            f"{JOBS} mixed jobs through the whole path against PEFT merge + generate in a loop, per job",
+            turns["ours"],
+            turns["loop"],
+            per=JOBS / (chosen.rounds + 1),
+            other_per=JOBS / (chosen.rounds + 1),
+            bar=SPEED_BAR,
+        ),
+        Measure(
+            ratio=round(OVERHEAD_MS / p50, 3),
+            bar=1.0,
+            what=f"queue and SQL per job, a question at a time, p50 against {OVERHEAD_MS:g} ms",
+            sides={
+                "ours_ms": round(p50, 3),
+                "theirs_ms": OVERHEAD_MS,
+                "p95_ms": round(statistics.quantiles(overheads, n=20)[-1], 3),
+            },
+        ),
+    ]
+    notes = [
+        f"one round is asked at once; a third ranks {len(CHOICES)} choices, others write {TOKENS} tokens",
+        f"methods {', '.join(METHODS)}; {source}; the loop gets each job's mixture as Postgres chose it",
+        "the loop has one process; the path has client, Postgres, Valkey and worker on the same cores",
+    ]
+    finish("serve", chosen, measures, None, notes)
+
+
+class Loop:
+    """What one would write without Loradex: merge for the question, answer it, next."""
+
+    def __init__(self, chosen: Options, directories: dict[str, Path]) -> None:
+        self._model = subjects.peft_model(chosen, directories)
+        _, self._tokenizer = subjects.base(chosen)
+        self._dtype = chosen.dtype
+        self._device = chosen.device
+
+    @torch.inference_mode()
+    def answer(self, asked: Asked, answer: Answer) -> object:
+        """Answer with the mixture of `answer`."""
+        parts = tuple(Component(part["sha256"], part["weight"]) for part in answer.mixture)
+        subjects.peft_merge(self._model, Recipe(asked.method, 0.5, self._dtype, parts))
+        framed = asked.prompt + FRAME_END
+        if asked.choices is None:
+            return self._model.generate(**self._read(framed), do_sample=False, max_new_tokens=TOKENS)
+        start = self._read(framed)["input_ids"].shape[1]
+        return [self._score(f"{framed} {choice}", start) for choice in asked.choices]
+
+    def _score(self, text: str, start: int) -> float:
+        ids = self._read(text)["input_ids"]
+        likelihoods = self._model(input_ids=ids).logits[0, start - 1 : -1].log_softmax(-1)
+        return float(likelihoods.gather(1, ids[0, start:, None]).mean())
+
+    def _read(self, text: str) -> Any:
+        return self._tokenizer(text, return_tensors="pt").to(self._device)
+
+
+@contextmanager
+def _serving(chosen: Options) -> Iterator[Client]:
+    """A client of a stack of its own: the starter library, one worker with this benchmark's threads."""
+    home = Path(tempfile.mkdtemp(prefix="loradex-serve-"))
+    home.chmod(0o755)
+    postgres, valkey = EmbeddedPostgres(home), EmbeddedValkey(home)
+    try:
+        url, redis_url = postgres.start(), valkey.start()
+        migrate.upgrade(url)
+        cards = load_cards()
+        with connect(url) as connection:
+            load_library(
+                connection, open_library(LIBRARY, cards), cards, AdapterRoots.of((), home), lambda _: None
+            )
+        worker = WorkerProcess(
+            home,
+            {
+                "DATABASE_URL": url,
+                "REDIS_URL": redis_url,
+                "BASE_MODEL_PATH": str(subjects.model_path()),
+                "BANK_BYTES": str(256 << 20),
+                "DEVICE": chosen.device,
+                "DTYPE": chosen.dtype,
+                "THREADS": str(chosen.threads),
+            },
+        ).start()
+        try:
+            with Client(url, redis_url) as client:
+                yield client
+        finally:
+            worker.kill()
+    finally:
+        valkey.destroy()
+        postgres.destroy()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _overhead(client: Client, asked: Asked) -> float:
+    """Milliseconds between asking and answer in which neither encoder nor engine computed."""
+    started = time.perf_counter()
+    (job,) = _enqueue(client, [asked])
+    answer = job.wait(WAIT_SECONDS)
+    spent = 1000 * (time.perf_counter() - started)
+    return float(spent - answer.timings["embed"] - answer.timings["compose"])
+
+
+def _enqueue(client: Client, asked: Sequence[Asked]) -> list[Any]:
+    return client.enqueue_many(one.settings() for one in asked)
+
+
+def _mix(count: int) -> list[Asked]:
+    return [
+        Asked(
+            f"{prompt.removesuffix(FRAME_END)} (question {number})",
+            METHODS[number % len(METHODS)],
+            CHOICES if number % 3 == 0 else None,
+        )
+        for number, prompt in enumerate(subjects.prompts(count))
+    ]
+
+
+if __name__ == "__main__":
+    main()
