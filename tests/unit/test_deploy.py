@@ -137,7 +137,7 @@ def test_ci_runs_the_one_test_command() -> None:
 
 def test_make_says_what_there_is() -> None:
     shown = subprocess.run(
-        ["make", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True
     ).stdout
 
     targets = [line.split()[1] for line in shown.splitlines()]
