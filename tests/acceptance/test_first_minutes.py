@@ -85,7 +85,7 @@ def test_a_question_is_answered_explained_and_replayed(terminal: Terminal, demo:
     assert {"task", "adapter", "sha256", "weight"} <= asked["mixture"][0].keys()
 
     explained = json.loads(terminal.loradex("explain", asked["answer_id"], "--json"))
-    assert explained["answer"]["id"] == asked["answer_id"]
+    assert explained["answer_id"] == asked["answer_id"]
     assert "1 of 1 the same" in terminal.loradex("replay", asked["answer_id"])
     assert "intact" in terminal.loradex("audit", "verify")
 

@@ -113,11 +113,11 @@ def test_a_job_that_kills_its_workers_ends_as_failed_and_takes_nobody_along(stac
             {"prompt": f"Question {number}?", "max_new_tokens": 2} for number in range(6)
         )
         # Two workers died with all of them in hand; a third one with the first alone.
-        for rows in (6, 6, 1):
+        for hours_ago, rows in ((3, 6), (2, 6), (1, 1)):
             looker.execute(
                 "select loradex.claim_jobs("
-                "'dead', %s, interval '1 millisecond', 3, now() - interval '1 hour')",
-                (rows,),
+                "'dead', %s, interval '1 second', 3, now() - %s * interval '1 hour')",
+                (rows, hours_ago),
             )
         stack.worker(MAX_ATTEMPTS="3").start()
 
