@@ -119,7 +119,7 @@ def measure(site: Site, clients: int, jobs: int) -> Loaded:
         p50_ms=round(1000 * cuts[49], 1),
         p99_ms=round(1000 * cuts[98], 1),
         memory=quarters,
-        memory_flat=all(abs(one["ratio"] - 1) <= FLAT for one in quarters.values()),
+        memory_flat=all(one["ratio"] <= 1 + FLAT for one in quarters.values()),
         queue_depth=DEPTH,
         queue_accepted=accepted,
         queue_refused=refused,

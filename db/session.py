@@ -24,7 +24,7 @@ APPLICATION = "loradex"
 
 _MISSING = {"3F000", "42P01", "42883", "42703", "42704"}
 """No such schema, table, function, column or type: the database is not migrated, or not to this version."""
-_MALFORMED = {"22P02", "22P05", "22021", "22003", "22023", "22007", "22008"}
+_MALFORMED = {"22P02", "2201W", "22P05", "22021", "22003", "22023", "22007", "22008"}
 """A value Postgres cannot read as the argument's type: text for a number, a NUL, a number out of range."""
 _VECTOR = {"22000", "22P02", "22003", "54000"}
 """What pgvector raises before a function of ours sees the vector: NaN, infinity, an unlike length."""

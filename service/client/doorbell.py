@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 TASK = "loradex.answer"
 QUEUE = "loradex"
 RINGS = 32
-"""Messages for one call at most: enough to wake as many workers; each of them answers until nothing waits."""
+"""Messages in Redis at most, but for clients that ring together: enough to wake as many workers, each of
+which answers until nothing waits."""
 
 SECONDS = 2.0
 
@@ -39,14 +40,16 @@ class Doorbell:
         """Send the ids of waiting jobs; `RedisUnavailableError` if Redis does not take them."""
         with _IMPORTING:
             from kombu.exceptions import OperationalError  # noqa: PLC0415
+            from redis.exceptions import RedisError  # noqa: PLC0415
 
+        silent = (OperationalError, RedisError, OSError)
         try:
-            self._send(jobs[:RINGS])
-        except (OperationalError, OSError):
+            self._send(jobs)
+        except silent:
             self.close()  # a connection that Redis dropped meanwhile: once more over a new one
             try:
-                self._send(jobs[:RINGS])
-            except (OperationalError, OSError) as error:
+                self._send(jobs)
+            except silent as error:
                 self.close()
                 raise RedisUnavailableError(
                     f"Redis does not answer at {self._address}; the job is queued and a worker's sweep will "
@@ -56,7 +59,9 @@ class Doorbell:
     def _send(self, jobs: Sequence[UUID]) -> None:
         app = self._app = self._app or self._celery()
         with app.producer_or_acquire() as producer:
-            for job in jobs:
+            # A bell not yet heard rings for these jobs too: who hears it looks into Postgres afterwards.
+            unheard = producer.channel.client.llen(QUEUE)
+            for job in jobs[: max(0, RINGS - unheard)]:
                 app.send_task(TASK, args=[str(job)], producer=producer, retry=False)
 
     def close(self) -> None:

@@ -10,8 +10,9 @@ from uuid import UUID
 
 import psutil
 import redis
+from celery import Celery
 
-from service.client.doorbell import Doorbell
+from service.client.doorbell import QUEUE, TASK
 from tests.faults.site import LEASE_SECONDS, Member, Site
 
 RECORDING = "recipe_hash"
@@ -86,11 +87,10 @@ def stop_worker_past_its_lease(site: Site, dice: random.Random, _: Sequence[UUID
 
 def deliver_tenfold(site: Site, _: random.Random, jobs: Sequence[UUID]) -> None:
     """The same messages, ten times."""
-    bell = Doorbell(site.redis_url)
-    for _ in range(DELIVERIES):
-        for job in jobs:
-            bell.ring([job])
-    bell.close()
+    with Celery("faults", broker=site.redis_url, set_as_current=False) as app:
+        for _ in range(DELIVERIES):
+            for job in jobs:
+                app.send_task(TASK, args=[str(job)], task_id=str(job), queue=QUEUE)
 
 
 def _at_recording(
