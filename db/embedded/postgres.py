@@ -7,6 +7,7 @@ directory above the data to everybody. Here the wheel gives the programs only.
 import os
 import signal
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -48,12 +49,15 @@ class EmbeddedPostgres:
         directory: Where its data, its log and the record `stack.json` are. As root, with a directory that
             only root may enter, the data go to one of their own below /var/lib; the record says where.
         durable: False gives up safety from power cuts for speed; for tests.
+        settings: Server settings beside or instead of `SETTINGS`, such as `{"shared_buffers": "4GB"}`.
     """
 
-    def __init__(self, directory: Path, *, durable: bool = True) -> None:
+    def __init__(
+        self, directory: Path, *, durable: bool = True, settings: Mapping[str, str] | None = None
+    ) -> None:
         self._directory = directory.resolve()
         self._record = Record(self._directory)
-        self._settings = SETTINGS if durable else SETTINGS | FOR_TESTS
+        self._settings = SETTINGS | ({} if durable else FOR_TESTS) | dict(settings or {})
         self.log = self._directory / "logs" / "postgres.log"
 
     @property
