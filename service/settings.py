@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from db.settings import DatabaseSettings
@@ -17,10 +17,9 @@ class ServiceSettings(DatabaseSettings):
         encoder: Name of the encoder whose vectors are counted.
         adapter_roots: Directories below which adapter files may lie, separated as in PATH; none means the
             repository's library and what `loradex train` wrote.
-        base_model: str = "smollm2-135m-instruct"
-    encoder: str = "all-MiniLM-L6-v2"
-    adapter_roots: RootList = ()
-    start_seconds: How long `loradex up` waits for the worker. Its first start converts the base model.
+        start_seconds: How long `loradex up` waits for the worker. Its first start converts the base model.
+        admin_password, worker_password, client_password, reader_password: What `loradex db roles` sets; an
+            empty one counts as none.
     """
 
     model_config = SettingsConfigDict(env_prefix="LORADEX_", frozen=True, extra="ignore")
@@ -29,3 +28,17 @@ class ServiceSettings(DatabaseSettings):
     encoder: str = "all-MiniLM-L6-v2"
     adapter_roots: RootList = ()
     start_seconds: Annotated[float, Field(gt=0)] = 600.0
+    admin_password: SecretStr | None = None
+    worker_password: SecretStr | None = None
+    client_password: SecretStr | None = None
+    reader_password: SecretStr | None = None
+
+    def role_passwords(self) -> dict[str, str]:
+        """The passwords that were given, by role; for `db.roles.set_passwords` alone."""
+        given = {
+            "loradex_admin": self.admin_password,
+            "loradex_worker": self.worker_password,
+            "loradex_client": self.client_password,
+            "loradex_reader": self.reader_password,
+        }
+        return {role: secret.get_secret_value() for role, secret in given.items() if secret}

@@ -21,6 +21,30 @@ def upgrade() -> None:
 
 
 @app.command()
+def roles() -> None:
+    """Set the roles' passwords from LORADEX_ADMIN_PASSWORD, _WORKER_, _CLIENT_ and _READER_PASSWORD.
+
+    A role whose variable is not set keeps what it has. Needs a user that may alter roles.
+
+    Example: loradex db roles
+    """
+    from db.embedded.addresses import database_address
+    from db.errors import InvalidArgumentError
+    from db.roles import ROLES, set_passwords
+
+    settings = ServiceSettings()
+    given = settings.role_passwords()
+    if not given:
+        raise InvalidArgumentError(
+            "no password given: set LORADEX_ADMIN_PASSWORD, LORADEX_WORKER_PASSWORD, "
+            "LORADEX_CLIENT_PASSWORD or LORADEX_READER_PASSWORD"
+        )
+    set_passwords(database_address(settings), given)
+    kept = [role for role in ROLES if role not in given]
+    typer.echo(f"password set: {', '.join(given)}" + (f"; as before: {', '.join(kept)}" if kept else ""))
+
+
+@app.command()
 def url() -> None:
     """Print the address of Postgres for psql, its password included.
 

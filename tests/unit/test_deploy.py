@@ -11,7 +11,9 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from db.roles import ROLES
 from db.settings import REPOSITORY
+from service.settings import ServiceSettings
 
 Document = dict[str, Any]
 
@@ -42,7 +44,7 @@ def exact() -> dict[str, str]:
 
 
 def test_the_parts_of_the_deployment(services: dict[str, Document]) -> None:
-    assert set(services) == {"postgres", "redis", "migrate", "worker-gpu", "worker-cpu"}
+    assert set(services) == {"postgres", "redis", "migrate", "client", "worker-gpu", "worker-cpu"}
     assert services["postgres"]["image"] == "pgvector/pgvector:pg18"
     assert services["redis"]["image"] == "redis:8"
 
@@ -55,7 +57,9 @@ def test_redis_refuses_instead_of_forgetting(compose: Document) -> None:
 
 
 def test_the_schema_is_made_once_before_a_worker_starts(services: dict[str, Document]) -> None:
-    assert services["migrate"]["command"] == ["loradex", "db", "upgrade"]
+    assert services["migrate"]["command"] == [
+        *("sh", "-c", "loradex db upgrade && loradex db roles && loradex library load")
+    ]
     assert services["migrate"]["restart"] == "no"
     assert services["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
     for name in ("worker-gpu", "worker-cpu"):
@@ -96,8 +100,36 @@ def test_no_password_has_a_default(compose: Document) -> None:
     variables = re.findall(r"\$\{(\w+)([^}]*)\}", str(compose))
     secrets = [(name, rest) for name, rest in variables if name.endswith("PASSWORD")]
 
-    assert {name for name, _ in secrets} == {"LORADEX_POSTGRES_PASSWORD", "LORADEX_REDIS_PASSWORD"}
+    assert {name for name, _ in secrets} == {
+        f"LORADEX_{whose}_PASSWORD" for whose in ("POSTGRES", "REDIS", "ADMIN", "WORKER", "CLIENT", "READER")
+    }
     assert all(rest.startswith(":?") for _, rest in secrets)
+
+
+def test_each_service_connects_as_what_it_is(services: dict[str, Document]) -> None:
+    users = {
+        name: url.removeprefix("postgresql://").partition(":")[0]
+        for name, service in services.items()
+        if (url := service.get("environment", {}).get("LORADEX_DATABASE_URL"))
+    }
+    owned = {name for name, one in services.items() if "LORADEX_POSTGRES_PASSWORD" in str(one)}
+
+    assert users == {
+        "migrate": "loradex",
+        "client": "loradex_client",
+        "worker-cpu": "loradex_worker",
+        "worker-gpu": "loradex_worker",
+    }
+    assert owned == {"postgres", "migrate"}
+
+
+def test_every_role_s_password_reaches_the_service_that_sets_it(services: dict[str, Document]) -> None:
+    told = services["migrate"]["environment"]
+    settings = ServiceSettings(
+        **{name.removeprefix("LORADEX_").lower(): value for name, value in told.items()}
+    )
+
+    assert set(settings.role_passwords()) == set(ROLES)
 
 
 def test_no_password_stands_in_a_command(services: dict[str, Document]) -> None:
