@@ -15,6 +15,7 @@ from db.errors import (
     PermissionRefusedError,
     SchemaOutdatedError,
 )
+from db.urls import checked
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -60,8 +61,8 @@ def engine(url: str, *, application: str = APPLICATION) -> "Engine":
 
 
 def libpq_url(url: str) -> str:
-    """The URL as libpq reads it: without SQLAlchemy's driver name."""
-    return url.replace("postgresql+psycopg://", "postgresql://", 1)
+    """The URL as libpq reads it: without SQLAlchemy's driver name. Raises as `db.urls.checked` does."""
+    return checked(url, "LORADEX_DATABASE_URL").replace("postgresql+psycopg://", "postgresql://", 1)
 
 
 def sqlalchemy_url(url: str) -> str:

@@ -1,10 +1,13 @@
 """Hears the bell: the Celery app, and a consumer that survives whatever lies in Redis."""
 
 import threading
+from ssl import CERT_REQUIRED
 
 import structlog
 from celery import Celery, signals
 from kombu.exceptions import OperationalError
+
+from db.urls import checked
 
 QUEUE = "loradex"
 REDELIVERY_SECONDS = 300
@@ -13,7 +16,7 @@ PAUSE_SECONDS = 0.2
 
 def bell_app(redis_url: str) -> Celery:
     """The Celery app of a worker: JSON only, one message at a time, acknowledged after the work."""
-    app = Celery("loradex", broker=redis_url, set_as_current=False)
+    app = Celery("loradex", broker=checked(redis_url, "LORADEX_REDIS_URL"), set_as_current=False)
     redelivery = {"visibility_timeout": REDELIVERY_SECONDS}
     app.conf.update(
         task_default_queue=QUEUE,
@@ -43,6 +46,9 @@ def bell_app(redis_url: str) -> Celery:
             "socket_keepalive": True,
         },
     )
+    if redis_url.startswith("rediss://"):
+        # Left alone, kombu trusts any certificate (5.7); what the URL says about it wins over this.
+        app.conf.broker_use_ssl = {"ssl_cert_reqs": CERT_REQUIRED}
     return app
 
 

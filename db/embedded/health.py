@@ -6,7 +6,9 @@ from urllib.parse import urlsplit
 import psycopg
 import redis
 
+from db.errors import InvalidArgumentError
 from db.session import libpq_url
+from db.urls import checked
 
 
 class Health(NamedTuple):
@@ -46,7 +48,7 @@ def postgres(url: str, cure: str) -> Health:
                 "select current_setting('server_version'),"
                 " (select default_version from pg_available_extensions where name = 'vector')"
             ).fetchone()
-    except psycopg.Error as error:
+    except (psycopg.Error, InvalidArgumentError) as error:
         return ill("postgres", address, first_line(error), cure)
     version, vector = row or ("?", None)
     if vector is None:
@@ -58,9 +60,10 @@ def redis_server(url: str, cure: str) -> Health:
     """Whether Redis, or Valkey, answers."""
     address = without_password(url)
     try:
-        with redis.Redis.from_url(url, socket_connect_timeout=2, socket_timeout=2) as client:
+        server = checked(url, "LORADEX_REDIS_URL")
+        with redis.Redis.from_url(server, socket_connect_timeout=2, socket_timeout=2) as client:
             told = client.info("server")
-    except (redis.RedisError, OSError, ValueError) as error:
+    except (redis.RedisError, OSError, ValueError, InvalidArgumentError) as error:
         return ill("redis", address, first_line(error), cure)
     name, version = "Redis", told.get("redis_version")
     if "valkey_version" in told:
@@ -71,9 +74,9 @@ def redis_server(url: str, cure: str) -> Health:
 def without_password(url: str) -> str:
     """The URL as it may be shown: user and server, no password, no options."""
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(checked(url, ""))
         number = parts.port
-    except ValueError:
+    except (ValueError, InvalidArgumentError):
         return "(not a URL)"
     user = f"{parts.username}@" if parts.username else ""
     port = f":{number}" if number else ""

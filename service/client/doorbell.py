@@ -1,12 +1,14 @@
 """Rings the workers' bell: a message says that there is work, never what the work is."""
 
 from collections.abc import Sequence
+from ssl import CERT_REQUIRED
 from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from db.errors import InvalidArgumentError, RedisUnavailableError
+from db.urls import checked
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -27,7 +29,7 @@ class Doorbell:
     """The bell at one Redis address; Celery is imported when it first rings, so a client starts quickly."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
+        parts = urlsplit(checked(url, "LORADEX_REDIS_URL"))
         if parts.scheme not in {"redis", "rediss", "redis+socket"}:
             raise InvalidArgumentError(
                 "LORADEX_REDIS_URL must start with redis://, rediss:// or redis+socket://"
@@ -86,4 +88,7 @@ class Doorbell:
                 "max_retries": 0,
             },
         )
+        if self._url.startswith("rediss://"):
+            # Left alone, kombu trusts any certificate (5.7); what the URL says about it wins over this.
+            app.conf.broker_use_ssl = {"ssl_cert_reqs": CERT_REQUIRED}
         return app

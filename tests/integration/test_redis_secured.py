@@ -1,0 +1,102 @@
+"""A Redis behind a password and TLS wakes workers as a bare one does, and nobody talks to an impostor."""
+
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+import trustme
+
+from db.embedded import health
+from service.client import Client
+from tests.fix_answering import Stack
+from tests.tls_proxy import TlsProxy
+
+NO_SWEEP = "600"
+"""Seconds; a job that is answered before was rung for."""
+
+
+@dataclass
+class Secured:
+    """The URL of a Redis behind TLS, the certificate to check it by, and its door."""
+
+    url: str
+    authority: Path
+    proxy: TlsProxy
+
+    @property
+    def verified(self) -> str:
+        return f"{self.url}?ssl_cert_reqs=required&ssl_ca_certs={self.authority}"
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def secured(redis_url: str, authority: trustme.CA, tmp_path: Path) -> Iterator[Secured]:
+    """The test's Valkey behind a certificate for `localhost` that only `authority` vouches for."""
+    parts = urlsplit(redis_url)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    with TlsProxy((str(parts.hostname), int(parts.port or 0)), context) as proxy:
+        url = f"rediss://:{parts.password}@localhost:{proxy.port}/0"
+        yield Secured(url, tmp_path / "authority.pem", proxy)
+
+
+def test_the_server_asks_for_its_password(redis_url: str) -> None:
+    parts = urlsplit(redis_url)
+    assert parts.password
+    with (
+        redis.Redis(host=str(parts.hostname), port=int(parts.port or 0)) as stranger,
+        pytest.raises(redis.AuthenticationError),
+    ):
+        stranger.ping()
+
+
+def test_a_worker_is_woken_over_tls(stack: Stack, secured: Secured) -> None:
+    stack.worker(REDIS_URL=secured.verified, SWEEP_SECONDS=NO_SWEEP).start()
+
+    with Client(stack.database_url, secured.verified) as client:
+        job = client.enqueue("Is the wire safe?", choices=["yes", "no"])
+        assert job.doorbell_error is None
+        assert job.wait(60).choice in {"yes", "no"}
+    assert secured.proxy.connections > 1
+    assert health.redis_server(secured.verified, "").healthy
+
+
+@pytest.mark.parametrize("parameters", ["", "?ssl_ca_certs=/etc/ssl/certs/ca-certificates.crt"])
+def test_an_unknown_certificate_is_not_trusted(stack: Stack, secured: Secured, parameters: str) -> None:
+    worker = stack.worker(REDIS_URL=secured.url + parameters).start()
+    with Client(stack.database_url, secured.url + parameters) as client:
+        job = client.enqueue("Who is there?", max_new_tokens=2)
+        assert job.doorbell_error is not None
+        # The sweep needs no Redis.
+        assert job.wait(60).text is not None
+    assert secured.proxy.connections == 0
+    assert "certificate verify failed" in worker.tail(200_000)
+    assert not health.redis_server(secured.url + parameters, "").healthy
+
+
+def test_a_certificate_of_another_host_is_not_trusted(stack: Stack, secured: Secured) -> None:
+    elsewhere = secured.verified.replace("localhost", "127.0.0.1")
+    with Client(stack.database_url, elsewhere) as client:
+        assert client.enqueue("Is it you?", max_new_tokens=1).doorbell_error is not None
+    assert secured.proxy.connections == 0
+
+
+def test_a_wrong_password_rings_no_bell_and_loses_no_job(stack: Stack, redis_url: str) -> None:
+    parts = urlsplit(redis_url)
+    wrong = f"redis://:hidden-4711@{parts.hostname}:{parts.port}/0"
+    worker = stack.worker(REDIS_URL=wrong).start()
+    with Client(stack.database_url, wrong) as client:
+        job = client.enqueue("Is it locked?", max_new_tokens=2)
+        assert "Redis does not answer" in str(job.doorbell_error)
+        assert job.wait(60).text is not None
+    assert worker.alive
+    assert "hidden-4711" not in worker.tail(200_000) + str(job.doorbell_error)
