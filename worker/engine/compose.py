@@ -12,6 +12,7 @@ from torch import Tensor
 from db.errors import InvalidArgumentError
 from worker.engine import merging
 from worker.engine.bank import ZERO, AdapterBank, Key
+from worker.engine.combine import is_sparse
 from worker.engine.pairs import PairTable, mixture_norm, sign_conflict, update_norms
 from worker.engine.recipe import Recipe
 from worker.engine.rows import MergeReport
@@ -130,7 +131,9 @@ class Composer:
         coefficients = group.coefficients(bank.scaling, keys)
         rank = bank.layout.rank * (group.slots.shape[1] if group.merge == "cat" else 1)
         direct = out.dtype == torch.float32 and len(group.rows) == out.shape[1] and rank == out.shape[2]
-        step = max(1, self._chunk_bytes // (4 * group.slots.numel() * bank.layout.rank * width))
+        in_place = direct and group.merge not in merging.PICKING and is_sparse(stack, out)
+        picked_bytes = 4 * group.slots.numel() * bank.layout.rank * width
+        step = len(keys) if in_place else max(1, self._chunk_bytes // picked_bytes)
         for first in range(0, len(keys), step):
             planes = slice(first, first + step)
             flat = stack[planes].flatten(2)

@@ -15,6 +15,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from worker.engine.combine import combine
+
+PICKING = frozenset({"ties", "ties_frequency"})
+"""The merges that copy each row's adapters first; they are best computed a few planes at a time."""
+
 
 def trim(tensor: Tensor, density: float) -> Tensor:
     """Zeros all but the `int(density * n)` entries of largest magnitude (PEFT `magnitude_based_pruning`).
@@ -38,7 +43,7 @@ def roots(coefficients: Tensor, *, signed: bool) -> Tensor:
 
 def linear(stack: Tensor, slots: Tensor, coefficients: Tensor, out: Tensor) -> None:
     """Sum of c_i T_i (PEFT `task_arithmetic`; `magnitude_prune` is the same over trimmed adapters)."""
-    _weighted_sum(coefficients, _picked(stack, slots), out)
+    combine(stack, slots, coefficients, out)
 
 
 def ties(stack: Tensor, slots: Tensor, coefficients: Tensor, out: Tensor, *, frequency: bool) -> None:
@@ -48,40 +53,24 @@ def ties(stack: Tensor, slots: Tensor, coefficients: Tensor, out: Tensor, *, fre
     weights; the result is sum over agreeing i of c_i T_i / number of agreeing i. With m the elected sign, T_i
     agrees where m T_i > 0, so sum c_i relu(m T_i) / count(m T_i > 0) * m is the same and needs no mask.
     """
-    picked = _picked(stack, slots)
-    total = (picked.sign() if frequency else picked).sum(2)
+    planes, rows, k = coefficients.shape
+    picked = stack.index_select(1, slots.flatten()).to(torch.float32).view(planes * rows, k, -1)
+    ones = torch.ones(planes * rows, 1, k, device=out.device)
+    total = torch.bmm(ones, picked.sign() if frequency else picked)
     # A sum of entries that cancel is +0; it is -0 only if all are zero, and then the sign does not matter.
-    elected = torch.copysign(torch.ones((), device=out.device), total)
-    agreeing = picked.mul_(elected.unsqueeze(2)).relu_()
-    _weighted_sum(coefficients, agreeing, out)
-    count = agreeing.sign_().sum(2).clamp_(min=1)
-    out.div_(count).mul_(elected)
+    elected = torch.copysign(ones[:1, :, :1], total)
+    agreeing = picked.mul_(elected).relu_()
+    flat = out.view(planes * rows, 1, -1)
+    torch.bmm(coefficients.reshape(planes * rows, 1, k), agreeing, out=flat)
+    count = torch.bmm(ones, agreeing.sign_()).clamp_(min=1)
+    flat.div_(count).mul_(elected)
 
 
 def concatenated(stack: Tensor, slots: Tensor, coefficients: Tensor, out: Tensor) -> None:
     """The c_i T_i of a row one below the other (PEFT `cat`); `out` is `[planes, rows, k * entries]`."""
-    planes, (rows, k) = stack.shape[0], slots.shape
-    picked = out.view(planes, rows * k, -1)
-    if stack.dtype == out.dtype:
-        torch.index_select(stack, 1, slots.flatten(), out=picked)
-    else:
-        picked.copy_(stack.index_select(1, slots.flatten()))
-    picked.mul_(coefficients.reshape(planes, rows * k, 1))
-
-
-def _picked(stack: Tensor, slots: Tensor) -> Tensor:
-    """`[planes, rows, k, entries]`, float32: a copy, to be written over."""
-    chosen = stack.index_select(1, slots.flatten()).to(torch.float32)
-    return chosen.view(stack.shape[0], *slots.shape, -1)
-
-
-def _weighted_sum(coefficients: Tensor, picked: Tensor, out: Tensor) -> None:
-    planes, rows, k, entries = picked.shape
-    torch.bmm(
-        coefficients.reshape(planes * rows, 1, k),
-        picked.view(planes * rows, k, entries),
-        out=out.view(planes * rows, 1, entries),
-    )
+    planes, rows, k = coefficients.shape
+    apart = out.view(planes, rows * k, -1)
+    combine(stack, slots.view(-1, 1), coefficients.reshape(planes, rows * k, 1), apart)
 
 
 def calibration(norm: float, component_norms: Sequence[float], weights: Sequence[float]) -> float:

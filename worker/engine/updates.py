@@ -9,7 +9,7 @@ from transformers.pytorch_utils import Conv1D
 
 from db.errors import InvalidArgumentError
 from worker.engine.layout import Layout, Shape
-from worker.engine.product import product_of
+from worker.engine.product import pack
 
 
 class Updates(Protocol):
@@ -67,7 +67,7 @@ class RowLinear(nn.Module):
         super().__init__()
         self.name = name
         self.base = base
-        self._product = product_of(base)
+        self._product = pack(base)
         self._switch = switch
 
     @property
