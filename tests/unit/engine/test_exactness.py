@@ -131,6 +131,23 @@ def test_many_rows_have_each_their_own(
         assert reports[row].update_norm == pytest.approx(norm, rel=1e-3, abs=1e-3)
 
 
+@pytest.mark.parametrize("method", MERGES)
+def test_bfloat16_has_the_update_of_peft_in_float32_but_for_rounding(
+    method: str, zoo: Zoo, peft: PeftModel
+) -> None:
+    """Adapters and merged factors are rounded once each, to 8 bits; the sums between are float32."""
+    engine = zoo.engine(dtype=torch.bfloat16)
+    mixture = Mixture(method, 0.5, (0, 1, 3), (0.75, -0.25, 0.5))
+    factors, _ = engine.compose([mixture.recipe(zoo.all, "bfloat16")] * 2)
+    assert factors is not None
+    assert {planes.dtype for planes in factors.planes.values()} == {torch.bfloat16}
+    theirs = peft_deltas(peft, zoo, mixture)
+    for row in range(2):
+        for name, ours in engine_deltas(factors, row).items():
+            if name in theirs:
+                assert (ours.float() - theirs[name]).norm() <= 0.02 * theirs[name].norm(), name
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("method", MERGES)
 def test_every_family_gives_the_logits_of_peft(family: str, method: str, zoos: Callable[[str], Zoo]) -> None:
