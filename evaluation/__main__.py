@@ -11,19 +11,23 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table as RichTable
 
-from db.errors import LoradexError, UnknownNameError
-from db.settings import REPOSITORY
-from evaluation.methods import METHODS, Adapters
-from evaluation.report import lines
-from evaluation.run import SETTINGS, Plan, Record
-from evaluation.run import evaluate as run
+from db.errors import InvalidArgumentError, LoradexError, UnknownNameError
+from evaluation.cells import Cell, read_cells
+from evaluation.methods import METHODS, chosen_methods, chosen_names
+from evaluation.plan import FIXED, SETTINGS, Options, Plan, cases
+from evaluation.report import write_report
+from evaluation.session import Session
+from evaluation.summary import summarise
+from evaluation.sweep import sweep
+from evaluation.tables import brief, by_task
 from library.cards import TASKS_DIRECTORY, TaskCard, load_cards
-from worker.engine.engine import Engine
-from worker.engine.load import shipped_model
+from worker.engine.recipe import TRIMMING
 from worker.settings import WorkerSettings
 
 app = typer.Typer(add_completion=False)
+RECORDS = {False: "cells.jsonl", True: "sweep.jsonl"}
 
 
 @app.command()
@@ -34,72 +38,91 @@ def evaluate(
     method: Annotated[str, typer.Option(help="Methods, separated by commas.")] = "base,own",
     task: Annotated[list[str] | None, typer.Option(help="This task only; may be given again.")] = None,
     limit: Annotated[int | None, typer.Option(help="Test rows a task at most.")] = None,
-    adapters: Annotated[Path | None, typer.Option(help="Directory of TASK/ adapters.")] = None,
+    k: Annotated[int | None, typer.Option()] = None,
+    top_p: Annotated[float | None, typer.Option()] = None,
+    temperature: Annotated[float | None, typer.Option()] = None,
+    density: Annotated[float | None, typer.Option()] = None,
+    sweeping: Annotated[bool, typer.Option("--sweep", help="Try options on held-out rows.")] = False,
+    generated: Annotated[bool, typer.Option(help="Also let the model write choices.")] = False,
+    in_process: Annotated[bool, typer.Option("--in-process/--as-jobs")] = True,
     cards: Annotated[Path, typer.Option(help="Directory of task cards.")] = TASKS_DIRECTORY,
     record: Annotated[Path | None, typer.Option(help="File of cells measured before.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Directory of the report.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a cell.")] = False,
 ) -> None:
     """Measure methods on test files."""
     try:
-        _evaluate(
-            WorkerSettings(),
-            data=data,
-            settings=_names(setting),
-            methods=_names(method),
+        methods = chosen_methods(method)
+        given = Options(k, top_p, temperature, density)
+        if sweeping and given.given():
+            raise InvalidArgumentError("--sweep tries every option itself; leave the others out")
+        plan = Plan(
             cards=_chosen(load_cards(cards), task),
+            data=data,
+            settings=chosen_names("setting", setting, SETTINGS),
+            methods=methods,
             limit=limit,
-            adapters=adapters,
-            record=record,
-            as_json=as_json,
+            options=sweep(density=_trimming(methods)) if sweeping else (given,),
+            held_out=sweeping,
+            generated=generated,
         )
+        if record is None and report is not None:
+            record = report / RECORDS[sweeping]
+        with Session(WorkerSettings(), plan, record, in_process=in_process) as session:
+            cells = _measure(session, plan, as_json=as_json)
+            session.store(cells)
+        if not as_json and not sweeping and not given.given():
+            _show(cells, plan)
+        if report is not None:
+            page = write_report(report, *(_recorded(report, name, cells) for name in RECORDS.values()))
+            sys.stderr.write(f"{page}\n")
     except LoradexError as error:
         sys.stderr.write(f"loradex: {error}\n")
         raise typer.Exit(error.exit_code) from None
 
 
-def _evaluate(
-    worker: WorkerSettings,
-    *,
-    data: Path,
-    settings: tuple[str, ...],
-    methods: tuple[str, ...],
-    cards: dict[str, TaskCard],
-    limit: int | None,
-    adapters: Path | None,
-    record: Path | None,
-    as_json: bool,
-) -> None:
-    _known("setting", settings, SETTINGS)
-    _known("method", methods, METHODS)
-    library = adapters or REPOSITORY / "library" / worker.base_model / "adapters"
-    path = worker.base_model_path or shipped_model(worker.home / "cache" / "models")
-    engine = Engine.load(path, worker.device, worker.dtype, worker.bank_bytes, worker.threads)
-    plan = Plan(cards, data, methods, limit, worker.frame)
+def _measure(session: Session, plan: Plan, *, as_json: bool) -> list[Cell]:
     cells = []
-    with _progress(len(cards) * len(methods)) as (advance, finish):
-        for cell in run(plan, engine, Adapters.below(library), Record(record), advance):
+    with _progress(len(plan.cards) * len(cases(plan))) as advance:
+        for cell in session.cells(advance):
             cells.append(cell)
-            finish()
             if as_json:
-                sys.stdout.write(json.dumps(asdict(cell)) + "\n")
+                low, high = cell.interval
+                figures = {"n": cell.n, "score": cell.score, "low": low, "high": high}
+                sys.stdout.write(json.dumps(asdict(cell) | figures) + "\n")
                 sys.stdout.flush()
-    if not as_json:
-        table = [("task", "n", *methods), *lines(cells, methods)]
-        widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-        for row in table:
-            sys.stdout.write(
-                "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + "\n"
-            )
+    return cells
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+def _recorded(report: Path, name: str, cells: list[Cell]) -> list[Cell]:
+    """The cells of a file beside the report that may stand beside these."""
+    path = report / name
+    origin = cells[0].origin
+    return [
+        cell
+        for cell in (read_cells(path) if path.exists() else [])
+        if (cell.origin.library, cell.origin.dtype) == (origin.library, origin.dtype)
+        and (name != RECORDS[False] or origin.rows != "test" or cell.origin == origin)
+    ]
 
 
-def _known(what: str, names: tuple[str, ...], known: tuple[str, ...]) -> None:
-    for name in names or ("",):
-        if name not in known:
-            raise UnknownNameError(f"no {what} {name!r}; use {', '.join(known)}")
+def _show(cells: list[Cell], plan: Plan) -> None:
+    """Tables for a terminal: task by task where there is little to show, otherwise a line a method."""
+    console = Console()
+    few = set(plan.methods) <= set(FIXED)
+    for setting in plan.settings[: 1 if few else None]:
+        lines = summarise(cells, setting, METHODS)
+        calibrated = summarise(cells, setting, METHODS, lambda cell: cell.calibrated)
+        tables = [by_task(cells, setting)] if few or not lines else []
+        for rows in [*tables, *([brief(lines, calibrated)] if lines else [])]:
+            table = RichTable(*rows[0], title=setting)
+            for row in rows[1:]:
+                table.add_row(*row)
+            console.print(table)
+
+
+def _trimming(methods: tuple[str, ...]) -> bool:
+    return any(method.removeprefix("calibrated_") in TRIMMING for method in methods)
 
 
 def _chosen(cards: dict[str, TaskCard], tasks: list[str] | None) -> dict[str, TaskCard]:
@@ -112,7 +135,7 @@ def _chosen(cards: dict[str, TaskCard], tasks: list[str] | None) -> dict[str, Ta
 
 
 @contextmanager
-def _progress(cells: int) -> Iterator[tuple[Callable[[str, int, int], None], Callable[[], None]]]:
+def _progress(total: int) -> Iterator[Callable[[str, float], None]]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -120,19 +143,9 @@ def _progress(cells: int) -> Iterator[tuple[Callable[[str, int, int], None], Cal
         TextColumn("remaining"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("evaluation", total=cells)
-        finished = 0
-
-        def advance(name: str, asked: int, rows: int) -> None:
-            progress.update(bar, description=name, completed=finished + asked / rows)
-
-        def finish() -> None:
-            nonlocal finished
-            finished += 1
-            progress.update(bar, completed=finished)
-
-        yield advance, finish
+    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=600) as progress:
+        bar = progress.add_task("evaluation", total=total)
+        yield lambda name, done: progress.update(bar, description=name, advance=done)
 
 
 if __name__ == "__main__":

@@ -1,88 +1,49 @@
-"""What answers a test row: a method names a mixture for a question.
+"""What answers a test row: methods of a job, and rivals' ways to choose adapters under the same protocol."""
 
-`base` and `own` need no retrieval. A method that retrieves gets its mixtures from the SQL functions that
-serve jobs.
-"""
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Sequence
 
 from db.errors import UnknownNameError
-from evaluation.questions import Question
-from library.adapter_files import content_hash
-from worker.engine.recipe import Recipe
-from worker.recipes import recipe_of
+from evaluation.plan import FIXED
 
-DENSITY = 0.5
-
-
-@dataclass(frozen=True)
-class Adapters:
-    """A library's adapters.
-
-    Attributes:
-        directories: Content hash → directory.
-        of_task: Task → content hash.
-    """
-
-    directories: Mapping[str, Path]
-    of_task: Mapping[str, str]
-
-    @classmethod
-    def below(cls, directory: Path) -> "Adapters":
-        """The adapters in `directory`/TASK."""
-        of_task = {
-            path.parent.name: content_hash(path.parent)
-            for path in sorted(directory.glob("*/adapter_config.json"))
-        }
-        return cls({sha256: directory / task for task, sha256 in of_task.items()}, of_task)
+JOB_METHODS = (
+    *FIXED,
+    "top1",
+    "uniform",
+    "linear",
+    "cat",
+    "ties",
+    "magnitude_prune",
+    "calibrated_linear",
+    "calibrated_cat",
+    "calibrated_ties",
+    "calibrated_magnitude_prune",
+)
+RIVALS = ("centroid", "lora_retriever")
+"""The three tasks whose mean vectors are nearest, mixed in output space: by a softmax of the
+similarities as in LoRAuter, or with equal weights as in LoraRetriever."""
+METHODS = (*JOB_METHODS, *RIVALS)
+BASELINES = ("uniform", "top1", "centroid", "lora_retriever")
+"""What a merged method has to be ahead of."""
+MERGED = tuple(method for method in JOB_METHODS if method not in {*FIXED, "top1", "uniform"})
 
 
-class Method(Protocol):
-    """A way to choose adapters."""
-
-    def recipe(self, question: Question) -> Recipe:
-        """The mixture that answers this question."""
-        ...
-
-
-@dataclass(frozen=True)
-class Base:
-    """The untouched base model."""
-
-    dtype: str
-
-    def recipe(self, question: Question) -> Recipe:  # noqa: ARG002 - the same for all
-        return recipe_of("base", DENSITY, self.dtype, ())
-
-
-@dataclass(frozen=True)
-class Own:
-    """The adapter of the question's own task: the oracle."""
-
-    dtype: str
-    adapters: Adapters
-
-    def recipe(self, question: Question) -> Recipe:
-        if question.task not in self.adapters.of_task:
-            raise UnknownNameError(f"no adapter for the task {question.task}; train one with loradex train")
-        part = {"sha256": self.adapters.of_task[question.task], "weight": 1.0}
-        return recipe_of("own", DENSITY, self.dtype, [part])
-
-
-METHODS = ("base", "own")
-
-
-def method_of(name: str, dtype: str, adapters: Adapters) -> Method:
-    """The method of that name.
+def chosen_methods(text: str) -> tuple[str, ...]:
+    """Methods by a list with commas; `all` is every one.
 
     Raises:
-        UnknownNameError: There is none.
+        UnknownNameError: There is no such method.
     """
-    if name == "base":
-        return Base(dtype)
-    if name == "own":
-        return Own(dtype, adapters)
-    raise UnknownNameError(f"no method {name!r}; use {', '.join(METHODS)}")
+    return METHODS if text.strip() == "all" else chosen_names("method", text, METHODS)
+
+
+def chosen_names(what: str, text: str, known: Sequence[str]) -> tuple[str, ...]:
+    """Names by a list with commas, each once.
+
+    Raises:
+        UnknownNameError: One is not known, or there is none.
+    """
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    for name in names or ("",):
+        if name not in known:
+            raise UnknownNameError(f"no {what} {name!r}; use {', '.join(known)}")
+    return names

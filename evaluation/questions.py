@@ -1,6 +1,6 @@
-"""Test rows as questions to the engine."""
+"""Rows of example files as questions to the engine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ MAX_NEW_TOKENS = 16
 
 @dataclass(frozen=True)
 class Question:
-    """One test row.
+    """One row.
 
     Attributes:
         task: Its task.
@@ -35,27 +35,31 @@ class Question:
     label: int
     answers: tuple[str, ...]
 
-    def row(self, frame: str, recipe: Recipe) -> Row:
-        """What the engine is asked."""
-        prompt = frame.format(prompt=self.prompt)
-        if not self.choices:
+    def row(self, frame: str, recipe: Recipe, *, written: bool = False) -> Row:
+        """What the engine is asked; with `written` to write, though there are choices."""
+        prompt = frame.replace("{prompt}", self.prompt)
+        if written or not self.choices:
             return Row(prompt, recipe, max_new_tokens=MAX_NEW_TOKENS)
         return Row(prompt, recipe, kind="choose", choices=self.choices, normalization=self.normalization)
 
 
 def read_questions(
-    data: Path, card: TaskCard, count_tokens: Callable[[str], int], limit: int | None
+    path: Path,
+    card: TaskCard,
+    count_tokens: Callable[[str], int],
+    limit: int | None,
+    skip: Collection[str] = (),
 ) -> list[Question]:
-    """The first `limit` rows of `TASK.test.jsonl` (all, if None).
+    """The first `limit` rows of an examples file (all, if None), those in `skip` left out.
 
     Raises:
         InvalidArgumentError: There is no such file.
         ExampleFileError: A row of it is refused.
     """
-    path = data / f"{card.name}.test.jsonl"
     if not path.is_file():
-        raise InvalidArgumentError(f"{path}: no such file; --data names a directory with TASK.test.jsonl")
-    return [question_of(example, card, count_tokens) for example in load_examples(path, {card.name})[:limit]]
+        raise InvalidArgumentError(f"{path}: no such file; --data names a directory with {path.name}")
+    rows = [example for example in load_examples(path, {card.name}) if example.id not in skip]
+    return [question_of(example, card, count_tokens) for example in rows[:limit]]
 
 
 def question_of(example: Example, card: TaskCard, count_tokens: Callable[[str], int]) -> Question:
@@ -69,8 +73,3 @@ def question_of(example: Example, card: TaskCard, count_tokens: Callable[[str], 
         label=example.label or 0,
         answers=tuple(example.answers),
     )
-
-
-def by_length(questions: Sequence[Question]) -> list[Question]:
-    """Shortest first, so that a batch has little padding."""
-    return sorted(questions, key=lambda question: len(question.prompt))

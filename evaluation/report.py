@@ -1,39 +1,121 @@
-"""The table a reader wants: a line a task, a column a method, means below."""
+"""The report: one Markdown page with its pictures, from the cells alone."""
 
 from collections.abc import Sequence
-from statistics import fmean
+from math import isnan
+from pathlib import Path
 
-from evaluation.run import Cell
+from evaluation import plots
+from evaluation.cells import Cell, of_case
+from evaluation.methods import BASELINES, MERGED, METHODS
+from evaluation.plan import FIXED, IN_DOMAIN, SETTINGS
+from evaluation.summary import Line, summarise
+from evaluation.sweep_points import series
+from evaluation.tables import by_task, markdown, overview, retrieval
+
+PAGE = "evaluation.md"
+EXPLAINED = {
+    IN_DOMAIN: "everything is available",
+    "semi-ood": "the task's own adapter is excluded, its examples are kept",
+    "ood": "the task's own adapter and its own examples are excluded",
+}
+LEGEND = """\
+Choices are ranked by log-likelihood; open questions count by exact match after normalising. Brackets hold
+95 % bootstrap intervals.
+
+- % of own: mean over the families of family mean / family mean of the task's own adapter (`own`).
+- % of gain: (method - base) / (own - base), of means over families.
+- calibrated: each label's share of the whole file taken off first (Batch Calibration; it reads no label).
+- written: share of questions with choices whose freely written answer is the right choice, where measured.
+- adapters: mean number mixed.
+"""
+SWEPT = """\
+## Sweeps
+
+One option at a time, the others at the database's defaults, on training rows that no adapter was trained on
+and that were out of the index. No test row was read.
+
+![sweeps](sweep.png)
+"""
+BARS = {IN_DOMAIN: 101, "semi-ood": 95, "ood": 92}
 
 
-def lines(cells: Sequence[Cell], methods: Sequence[str]) -> list[tuple[str, ...]]:
-    """Rows of text: task, n, a score in percent with its interval for each method; the last is the mean.
+def write_report(directory: Path, cells: Sequence[Cell], swept: Sequence[Cell] = ()) -> Path:
+    """Write page and pictures; the page.
 
-    Tasks are those every method has been measured on.
+    Args:
+        directory: Made if it is missing.
+        cells: Of test rows.
+        swept: Of held-out training rows under several options.
     """
-    scores = {(cell.task, cell.method): cell for cell in cells}
-    tasks = [cell.task for cell in cells if cell.method == methods[0]]
-    whole = [task for task in tasks if all((task, method) in scores for method in methods)]
-    table = [
-        (
-            task,
-            str(scores[task, methods[0]].n),
-            *(_percent(scores[task, method]) for method in methods),
-        )
-        for task in whole
+    directory.mkdir(parents=True, exist_ok=True)
+    parts = [_head(cells)]
+    parts += [
+        _setting(directory, cells, setting)
+        for setting in SETTINGS
+        if any(cell.setting == setting and cell.method not in FIXED for cell in cells)
     ]
-    if whole:
-        means = (fmean(scores[task, method].score for task in whole) for method in methods)
-        table.append((f"mean of {len(whole)}", "", *(f"{100 * mean:.1f}" for mean in means)))
-    return table
+    curves = series(swept)
+    if curves:
+        plots.curves(directory / "sweep.png", curves)
+        parts.append(SWEPT)
+    page = directory / PAGE
+    page.write_text("\n".join(parts), encoding="utf-8")
+    return page
 
 
-def markdown(cells: Sequence[Cell], methods: Sequence[str]) -> str:
-    """The same as a Markdown table."""
-    head = ("task", "n", *methods)
-    rows = [head, tuple("---" for _ in head), *lines(cells, methods)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+def _head(cells: Sequence[Cell]) -> str:
+    origin, revisions = cells[0].origin, sorted({cell.revision for cell in cells})
+    limit = "all" if origin.limit is None else f"at most {origin.limit}"
+    hours = sum(cell.seconds for cell in cells) / 3600
+    return (
+        "# Evaluation\n\n"
+        f"{len({cell.task for cell in cells})} tasks, {limit} {origin.rows} rows each; {origin.dtype}; "
+        f"{hours:.1f} hours of answering. Library `{origin.library[:16]}`, code {', '.join(revisions)}.\n\n"
+        f"{LEGEND}\n"
+    )
 
 
-def _percent(cell: Cell) -> str:
-    return f"{100 * cell.score:.1f} ({100 * cell.low:.0f} to {100 * cell.high:.0f})"
+def _setting(directory: Path, cells: Sequence[Cell], setting: str) -> str:
+    lines = summarise(cells, setting, METHODS)
+    calibrated = summarise(cells, setting, METHODS, lambda cell: cell.calibrated)
+    text = f"## {setting}: {EXPLAINED[setting]}\n\n"
+    text += markdown(overview(lines, calibrated)) + "\n"
+    text += _verdict(setting, lines)
+    measured = retrieval(lines)
+    if measured:
+        text += "Retrieval, in percent: own task first {}, mass on own task {}, on own family {}.\n\n".format(
+            *measured
+        )
+    example = next((m for m in ("cat", *MERGED) if of_case(cells, setting, m)), None)
+    if example:
+        found = of_case(cells, setting, example)
+        plots.heat_map(
+            directory / f"mixture-{setting}.png", found, f"Who answers what, {setting} ({example})"
+        )
+        plots.distributions(
+            directory / f"tasks-{setting}.png", found, f"Tasks of the nearest examples, {setting}"
+        )
+        text += f"![mixture](mixture-{setting}.png)\n\n![tasks](tasks-{setting}.png)\n\n"
+    return text + f"### {setting}, task by task\n\n" + markdown(by_task(cells, setting))
+
+
+def _verdict(setting: str, lines: Sequence[Line]) -> str:
+    """How the best merged method stands to its bar and to the baselines."""
+    merged = [line for line in lines if line.method in MERGED]
+    if not merged:
+        return ""
+    best = max(merged, key=lambda line: line.mean.value if isnan(line.of_own.value) else line.of_own.value)
+    missing = BARS[setting] - best.of_own.value
+    stands = "reached" if missing <= 0 else f"missed by {missing:.1f} points"
+    text = (
+        f"Best merged method: `{best.method}`, {best.of_own.value:.1f} % of own; "
+        f"the bar of {BARS[setting]} % is {stands}. "
+        f"At least as good as `own` on {best.wins} of {best.tasks} tasks. "
+    )
+    others = {line.method: line.of_own.value for line in lines if line.method in BASELINES}
+    if others:
+        text += "Ahead of " + ", ".join(
+            f"`{name}` by {best.of_own.value - value:+.1f}" for name, value in others.items()
+        )
+        text += " points.\n\n"
+    return text

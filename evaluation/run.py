@@ -1,168 +1,130 @@
-"""An evaluation: every task, every method, one protocol."""
+"""An evaluation: every task, every case, one protocol."""
 
-import json
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from functools import partial
+from statistics import fmean
+from typing import Any, Protocol
 
-from evaluation.methods import Adapters, method_of
-from evaluation.questions import Question, by_length, read_questions
-from evaluation.scoring import interval, is_right
+from evaluation.cells import Cell, Record, digits
+from evaluation.plan import Case, Plan, cases
+from evaluation.routing import Routing
+from evaluation.scoring import Outcome, right, right_when_calibrated, right_when_written
+from evaluation.subject import Subject
 from library.cards import TaskCard
-from worker.engine.engine import Engine
 
-CHUNK = 64
-IN_DOMAIN = "in-domain"
-SETTINGS = (IN_DOMAIN,)
+Advance = Callable[[str, float], None]
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One number of the table.
+class Asker(Protocol):
+    """Takes a task's questions to their outcomes."""
 
-    Attributes:
-        setting: What was available.
-        method: What answered.
-        task: On whose test rows.
-        family: The task's family.
-        metric: accuracy or exact_match.
-        n: Rows asked.
-        score: Share answered right.
-        low: Lower end of the 95 % interval.
-        high: Upper end.
-        seconds: Time it took.
-        dtype: Numbers the model computed in.
-        adapter: Content hash of the task's adapter; None for `base`.
-    """
-
-    setting: str
-    method: str
-    task: str
-    family: str
-    metric: str
-    n: int
-    score: float
-    low: float
-    high: float
-    seconds: float
-    dtype: str
-    adapter: str | None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is measured.
-
-    Attributes:
-        cards: Tasks by name.
-        data: Directory of `TASK.test.jsonl`.
-        methods: Names.
-        limit: Rows a task at most.
-        frame: The base model's frame.
-        seed: Of the intervals.
-    """
-
-    cards: Mapping[str, TaskCard]
-    data: Path
-    methods: Sequence[str]
-    limit: int | None
-    frame: str
-    seed: int = 0
+    def ask(
+        self, subject: Subject, case: Case, *, written: bool, advance: Callable[[int], None]
+    ) -> tuple[list[Routing], list[Outcome]]:
+        """How each question was routed, and what came out."""
+        ...
 
 
 def evaluate(
     plan: Plan,
-    engine: Engine,
-    adapters: Adapters,
-    done: "Record",
-    advance: Callable[[str, int, int], None],
+    subject_of: Callable[[TaskCard], Subject],
+    asker: Asker,
+    *,
+    record: Record,
+    revision: str,
+    advance: Advance,
 ) -> Iterator[Cell]:
-    """Yield the cells task by task; those that are on record are not measured again.
+    """Yield the cells task by task; those on record are not measured again.
 
     Args:
         plan: What is measured.
-        engine: What answers; it gets the adapters here.
-        adapters: The library.
-        done: Cells measured before.
-        advance: Told `task method`, rows asked and rows to ask, after each chunk.
+        subject_of: Reads a task's rows; called only where something is left to measure.
+        asker: What answers.
+        record: Cells measured before.
+        revision: Of the code.
+        advance: Told `task setting method` and the share of a case that was done since the last time.
 
     Raises:
-        UnknownNameError: A method or an adapter is missing.
-        ExampleFileError: A test row is refused.
-        JobFailedError: The engine could not answer a row.
+        UnknownNameError: A task without adapter is asked for `own`.
+        ExampleFileError: A row is refused.
+        JobFailedError: A row could not be answered.
     """
-    methods = {name: method_of(name, engine.dtype, adapters) for name in plan.methods}
+    families = {card.name: card.family for card in plan.cards.values()}
     for card in plan.cards.values():
-        for name, method in methods.items():
-            adapter = adapters.of_task.get(card.name) if name == "own" else None
-            found = done.find(card.name, name, engine.dtype, plan.limit, adapter)
-            if found is not None:
-                yield found
-                continue
-            if adapter is not None:
-                engine.bank.ensure({adapter: adapters.directories[adapter]})
-            questions = read_questions(
-                plan.data, card, lambda text: len(engine.text.prompt(text)), plan.limit
-            )
-            started = time.monotonic()
-            right: list[bool] = []
-            for chunk in _chunks(by_length(questions)):
-                answers = engine.answer(
-                    [question.row(plan.frame, method.recipe(question)) for question in chunk]
+        subject = None
+        for case in cases(plan):
+            name = f"{card.name} {case.setting} {case.method}"
+            found = record.find(case, card.name, generated=plan.generated)
+            if found is None:
+                subject = subject or subject_of(card)
+                started = time.monotonic()
+                routings, flags = _flags(subject, case, asker, plan, partial(advance, name))
+                found = Cell(
+                    setting=case.setting,
+                    method=case.method,
+                    options=case.options.given(),
+                    task=card.name,
+                    family=card.family,
+                    metric=card.metric,
+                    seconds=round(time.monotonic() - started, 2),
+                    revision=revision,
+                    origin=record.origin,
+                    **flags,
+                    **_routed(card, routings, families),
                 )
-                right += [is_right(*pair) for pair in zip(chunk, answers, strict=True)]
-                advance(f"{card.name} {name}", len(right), len(questions))
-            low, high = interval(right, plan.seed)
-            cell = Cell(
-                setting=IN_DOMAIN,
-                method=name,
-                task=card.name,
-                family=card.family,
-                metric=card.metric,
-                n=len(right),
-                score=sum(right) / len(right),
-                low=low,
-                high=high,
-                seconds=round(time.monotonic() - started, 2),
-                dtype=engine.dtype,
-                adapter=adapter,
-            )
-            done.add(cell, plan.limit)
-            yield cell
+                record.add(found)
+            else:
+                advance(name, 1)
+            yield found
 
 
-def _chunks(questions: Sequence[Question]) -> Iterator[Sequence[Question]]:
-    for start in range(0, len(questions), CHUNK):
-        yield questions[start : start + CHUNK]
+def _flags(
+    subject: Subject, case: Case, asker: Asker, plan: Plan, advance: Callable[[float], None]
+) -> tuple[list[Routing], dict[str, Any]]:
+    """How the questions were routed, and which answers count."""
+    questions = subject.questions
+    twice = plan.generated and bool(questions[0].choices)
+    steps = len(questions) * (2 if twice else 1)
+
+    def step(done: int) -> None:
+        advance(done / steps)
+
+    routings, outcomes = asker.ask(subject, case, written=False, advance=step)
+    found: dict[str, Any] = {
+        "right": digits(right(questions, outcomes)),
+        "calibrated": digits(right_when_calibrated(questions, outcomes)),
+        "generated": None,
+    }
+    if twice:
+        _, texts = asker.ask(subject, case, written=True, advance=step)
+        found["generated"] = digits(right_when_written(questions, texts))
+    return routings, found
 
 
-class Record:
-    """Cells on disk, one JSON object a line, so that a stopped evaluation goes on.
+def _routed(card: TaskCard, routings: Sequence[Routing], families: Mapping[str, str]) -> dict[str, Any]:
+    """Where the questions were sent, on average."""
+    mixture: dict[str, float] = defaultdict(float)
+    tasks: dict[str, float] = defaultdict(float)
+    for routing in routings:
+        for part in routing.mixture:
+            mixture[part["adapter"]] += part["weight"] / len(routings)
+        for part in routing.distribution:
+            tasks[part["task"]] += part["probability"] / len(routings)
+    retrieved = [routing.distribution for routing in routings if routing.distribution]
+    own_family = sum(mass for task, mass in tasks.items() if families.get(task) == card.family)
+    return {
+        "first": fmean(distribution[0]["task"] == card.name for distribution in retrieved)
+        if retrieved
+        else None,
+        "own_mass": tasks.get(card.name, 0.0) if retrieved else None,
+        "family_mass": own_family if retrieved else None,
+        "nucleus": fmean(len(routing.mixture) for routing in routings),
+        "mixture": _rounded(mixture),
+        "tasks": _rounded(tasks),
+    }
 
-    Args:
-        path: The file; None keeps nothing.
-    """
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._cells: dict[tuple[str, str, str, int | None, str | None], Cell] = {}
-        if path is not None and path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                document = json.loads(line)
-                limit = document.pop("limit")
-                self._keep(Cell(**document), limit)
-
-    def find(self, task: str, method: str, dtype: str, limit: int | None, adapter: str | None) -> Cell | None:
-        """The cell measured before under the same conditions."""
-        return self._cells.get((task, method, dtype, limit, adapter))
-
-    def add(self, cell: Cell, limit: int | None) -> None:
-        """Remember a cell, on disk at once."""
-        self._keep(cell, limit)
-        if self._path is not None:
-            with self._path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(asdict(cell) | {"limit": limit}) + "\n")
-
-    def _keep(self, cell: Cell, limit: int | None) -> None:
-        self._cells[cell.task, cell.method, cell.dtype, limit, cell.adapter] = cell
+def _rounded(means: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(mean, 5) for name, mean in sorted(means.items(), key=lambda item: -item[1])}

@@ -1,40 +1,97 @@
 """When an answer is right, and how sure a score is."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from db.errors import JobFailedError
 from evaluation.questions import Question
 from library.judging import exact_match
-from worker.engine.rows import RowFailure, RowResult
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 
+Flags = npt.NDArray[np.bool_]
 
-def is_right(question: Question, answer: RowResult | RowFailure) -> bool:
-    """Whether the answer counts.
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a method said to one question.
+
+    Attributes:
+        scores: Normalised log-likelihood of each choice, natural log; None for an open question.
+        text: What was written; None where only choices were ranked.
+    """
+
+    scores: tuple[float, ...] | None
+    text: str | None
+
+
+def right(questions: Sequence[Question], outcomes: Sequence[Outcome]) -> Flags:
+    """Which answers count, bool `[questions]`.
 
     With choices: the best-scored one is the right one, the first of equals counting as best. Without: exact
     match after normalising.
-
-    Raises:
-        JobFailedError: The engine could not answer; a score that leaves rows out would not be comparable.
     """
-    if isinstance(answer, RowFailure):
-        raise JobFailedError(answer.code, f"{question.task} {question.source_ref}: {answer.message}")
-    if not question.choices:
-        return exact_match(answer.text, question.answers)
-    if answer.scores is None:
-        raise JobFailedError("internal", f"{question.task} {question.source_ref}: no scores came back")
-    return int(np.argmax(answer.scores)) == question.label
+    return np.array(
+        [
+            exact_match(outcome.text or "", question.answers)
+            if outcome.scores is None
+            else int(np.argmax(outcome.scores)) == question.label
+            for question, outcome in zip(questions, outcomes, strict=True)
+        ],
+        dtype=np.bool_,
+    )
 
 
-def interval(right: Sequence[bool], seed: int = 0) -> tuple[float, float]:
-    """Bootstrap interval of the share of `right` (percentile method, Efron 1979), drawn by the seed."""
-    draws = np.random.default_rng(seed).integers(0, len(right), size=(RESAMPLES, len(right)))
-    shares = np.asarray(right, dtype=np.float64)[draws].mean(axis=1)
+def right_when_calibrated(questions: Sequence[Question], outcomes: Sequence[Outcome]) -> Flags:
+    """As `right`, after `calibrated_scores`.
+
+    Where choices differ from row to row there is nothing to share, so nothing changes.
+    """
+    if len({question.choices for question in questions}) > 1 or outcomes[0].scores is None:
+        return right(questions, outcomes)
+    scores = calibrated_scores(np.array([outcome.scores for outcome in outcomes], dtype=np.float64))
+    labels = np.array([question.label for question in questions])
+    flags: Flags = np.argmax(scores, axis=1) == labels
+    return flags
+
+
+def calibrated_scores(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Each label's share of the whole batch taken off; `[rows, labels]`, natural log.
+
+    Batch Calibration (Zhou et al. 2024, arXiv 2309.17249): log p(y|x) - log mean over x of p(y|x). It needs
+    no label of any row.
+    """
+    logs = scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
+    prior = np.logaddexp.reduce(logs, axis=0) - np.log(len(logs))
+    calibrated: npt.NDArray[np.float64] = logs - prior
+    return calibrated
+
+
+def right_when_written(questions: Sequence[Question], outcomes: Sequence[Outcome]) -> Flags:
+    """Whether what was written is, after normalising, exactly the right choice or an accepted answer."""
+    return np.array(
+        [
+            exact_match(
+                outcome.text or "",
+                [question.choices[question.label]] if question.choices else question.answers,
+            )
+            for question, outcome in zip(questions, outcomes, strict=True)
+        ],
+        dtype=np.bool_,
+    )
+
+
+def interval(flags: Sequence[bool] | Flags, seed: int = 0) -> tuple[float, float]:
+    """Bootstrap interval of the share of `flags` (percentile method, Efron 1979), drawn by the seed."""
+    draws = np.random.default_rng(seed).integers(0, len(flags), size=(RESAMPLES, len(flags)))
+    return bounds(np.asarray(flags, dtype=np.float64)[draws].mean(axis=1))
+
+
+def bounds(resampled: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Where the middle 95 % of resampled figures lie."""
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(shares, (tail, 1 - tail))
+    low, high = np.quantile(resampled, (tail, 1 - tail))
     return float(low), float(high)

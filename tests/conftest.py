@@ -9,5 +9,6 @@ pytest_plugins = [
     "tests.fix_models",
     "tests.fix_training",
     "tests.fix_valkey",
-    "tests.fix_answering",  # last: it imports others, and pytest wants to load those first
+    "tests.fix_answering",  # late: it imports others, and pytest wants to load those first
+    "tests.fix_evaluation",
 ]

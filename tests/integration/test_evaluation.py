@@ -1,108 +1,205 @@
-"""`loradex eval` over a tiny model and an adapter it has just been given."""
+"""`loradex eval` on a stocked database, a tiny model and a worker that runs."""
 
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from db.errors import ExampleFileError, InvalidArgumentError, UnknownNameError
-from evaluation.methods import Adapters, method_of
-from evaluation.questions import Question, read_questions
-from evaluation.report import lines, markdown
-from evaluation.run import Plan, Record, evaluate
-from library.cards import load_cards
-from tests.fix_models import byte_tokenizer, save_adapter, tiny_model
-from tests.fix_training import colours, echoes
-from worker.engine.engine import Engine
-
-FRAME = "{prompt}\nAnswer:"
+from db.errors import InvalidArgumentError, UnknownNameError
+from db.session import connect
+from evaluation.cells import Cell
+from evaluation.methods import JOB_METHODS, METHODS
+from evaluation.plan import IN_DOMAIN, OOD, SEMI_OOD, SETTINGS, Options, Plan
+from evaluation.session import Session
+from library.cards import TaskCard
+from worker.settings import WorkerSettings
 
 
-@pytest.fixture
-def tests_of_both(workshop: Path) -> Path:
-    for name, make in (("colours", colours), ("echoes", echoes)):
-        rows = "".join(json.dumps(make(number)) + "\n" for number in range(100, 112))
-        (workshop / "data" / f"{name}.test.jsonl").write_text(rows)
-    model = tiny_model("llama")
-    for seed, task in enumerate(("colours", "echoes")):
-        save_adapter(
-            model, workshop / "adapters" / task, seed, r=2, lora_alpha=40, target_modules=["v_proj", "o_proj"]
-        )
-    return workshop
-
-
-def plan(workshop: Path, **changes: object) -> Plan:
+def a_plan(exam: Path, cards: dict[str, TaskCard], **changes: object) -> Plan:
     fields = {
-        "cards": load_cards(workshop / "cards"),
-        "data": workshop / "data",
-        "methods": ("base", "own"),
+        "cards": cards,
+        "data": exam / "data",
+        "settings": SETTINGS,
+        "methods": ("base", "own", "cat"),
         "limit": None,
-        "frame": FRAME,
     }
     return Plan(**(fields | changes))  # type: ignore[arg-type]
 
 
-def engine() -> Engine:
-    return Engine(tiny_model("llama"), byte_tokenizer(), bank_bytes=8 << 20)
+def measure(
+    settings: WorkerSettings, plan: Plan, record: Path | None = None, *, in_process: bool = True
+) -> list[Cell]:
+    with Session(settings, plan, record, in_process=in_process) as session:
+        return list(session.cells(lambda _name, _done: None))
 
 
-def silent(_name: str, _asked: int, _rows: int) -> None:
-    pass
-
-
-def test_every_task_and_method_has_a_cell_and_own_is_not_base(tests_of_both: Path) -> None:
-    adapters = Adapters.below(tests_of_both / "adapters")
-    subject = engine()
-    cells = list(evaluate(plan(tests_of_both), subject, adapters, Record(None), silent))
-    assert [(cell.task, cell.method, cell.n) for cell in cells] == [
-        ("colours", "base", 12),
-        ("colours", "own", 12),
-        ("echoes", "base", 12),
-        ("echoes", "own", 12),
-    ]
-    assert cells[1].adapter == adapters.of_task["colours"]
-    question = next(iter(_questions(tests_of_both, subject)))
-    rows = [
-        question.row(FRAME, method_of(name, "float32", adapters).recipe(question)) for name in ("base", "own")
-    ]
-    base, own = subject.answer(rows)
-    assert base.scores != own.scores  # type: ignore[union-attr]
-
-
-def _questions(workshop: Path, subject: Engine) -> list[Question]:
-    card = load_cards(workshop / "cards")["colours"]
-    return read_questions(workshop / "data", card, lambda text: len(subject.text.prompt(text)), 3)
-
-
-def test_what_is_on_record_is_not_measured_again(tests_of_both: Path) -> None:
-    adapters = Adapters.below(tests_of_both / "adapters")
-    record = tests_of_both / "cells.jsonl"
-    first = list(evaluate(plan(tests_of_both, limit=5), engine(), adapters, Record(record), silent))
-    for file in (tests_of_both / "data").glob("*.test.jsonl"):
-        file.unlink()
-    again = list(evaluate(plan(tests_of_both, limit=5), engine(), adapters, Record(record), silent))
-    assert again == first
-    with pytest.raises(InvalidArgumentError, match=r"colours\.test\.jsonl: no such file"):
-        list(evaluate(plan(tests_of_both, limit=6), engine(), adapters, Record(record), silent))
-
-
-def test_a_bad_row_an_unknown_method_and_a_missing_adapter_are_refused(tests_of_both: Path) -> None:
-    adapters = Adapters.below(tests_of_both / "adapters")
-    with pytest.raises(UnknownNameError, match="no method 'best'"):
-        list(evaluate(plan(tests_of_both, methods=("best",)), engine(), adapters, Record(None), silent))
-    with pytest.raises(UnknownNameError, match="no adapter for the task colours"):
-        list(
-            evaluate(plan(tests_of_both, methods=("own",)), engine(), Adapters({}, {}), Record(None), silent)
+def figures(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells without what a clock says, and as rounded as sums of unequal order are."""
+    return [
+        replace(
+            cell,
+            seconds=0.0,
+            mixture={name: round(weight, 4) for name, weight in cell.mixture.items()},
+            tasks={name: round(mass, 4) for name, mass in cell.tasks.items()},
+            own_mass=cell.own_mass and round(cell.own_mass, 4),
+            family_mass=cell.family_mass and round(cell.family_mass, 4),
         )
-    (tests_of_both / "data" / "colours.test.jsonl").write_text("[]\n")
-    with pytest.raises(ExampleFileError, match=r"colours\.test\.jsonl:1"):
-        list(evaluate(plan(tests_of_both), engine(), adapters, Record(None), silent))
+        for cell in cells
+    ]
 
 
-def test_the_table_has_a_line_a_task_and_the_mean(tests_of_both: Path) -> None:
-    adapters = Adapters.below(tests_of_both / "adapters")
-    cells = list(evaluate(plan(tests_of_both), engine(), adapters, Record(None), silent))
-    table = lines(cells, ("base", "own"))
-    assert [row[0] for row in table] == ["colours", "echoes", "mean of 2"]
-    assert float(table[-1][2]) == pytest.approx(50 * (cells[0].score + cells[2].score), abs=0.06)
-    assert markdown(cells, ("base", "own")).splitlines()[0] == "| task | n | base | own |"
+def by_case(cells: Sequence[Cell]) -> dict[tuple[str, str, str], Cell]:
+    return {(cell.setting, cell.method, cell.task): cell for cell in cells}
+
+
+def test_in_process_and_as_jobs_agree(
+    exam: Path, exam_cards: dict[str, TaskCard], exam_settings: WorkerSettings
+) -> None:
+    plan = a_plan(exam, exam_cards, methods=JOB_METHODS, generated=True, limit=2)
+    here = measure(exam_settings, plan, exam_settings.home / "a.jsonl")
+    there = measure(exam_settings, plan, exam_settings.home / "b.jsonl", in_process=False)
+    assert figures(here) == figures(there)
+
+
+def test_what_is_excluded_takes_no_part(
+    exam: Path, exam_cards: dict[str, TaskCard], exam_settings: WorkerSettings
+) -> None:
+    cells = by_case(measure(exam_settings, a_plan(exam, exam_cards, methods=METHODS)))
+    for method in METHODS:
+        if method in {"base", "own"}:
+            continue
+        for task in exam_cards:
+            own = f"tiny-{task}"
+            assert own not in cells[SEMI_OOD, method, task].mixture
+            assert own not in cells[OOD, method, task].mixture
+            assert sum(cells[OOD, method, task].mixture.values()) == pytest.approx(1, abs=1e-4)
+            assert task not in cells[OOD, method, task].tasks
+    for task in exam_cards:
+        assert cells[IN_DOMAIN, "own", task].mixture == {f"tiny-{task}": 1.0}
+        assert cells[IN_DOMAIN, "base", task].mixture == {}
+        assert cells[SEMI_OOD, "cat", task].tasks == cells[IN_DOMAIN, "cat", task].tasks
+        assert cells[IN_DOMAIN, "cat", task].own_mass == pytest.approx(
+            cells[IN_DOMAIN, "cat", task].tasks[task], abs=1e-4
+        )
+
+
+def test_routing_leaves_nothing_behind(
+    exam: Path, exam_cards: dict[str, TaskCard], exam_settings: WorkerSettings
+) -> None:
+    url = exam_settings.database_url.get_secret_value()  # type: ignore[union-attr]
+    with connect(url) as connection:
+        count = (
+            "select (select count(*) from loradex.jobs), (select count(*) from loradex.example_embeddings)"
+        )
+        before = connection.execute(count).fetchone()
+        measure(exam_settings, a_plan(exam, exam_cards, methods=("cat", "centroid"), held_out=True))
+        assert connection.execute(count).fetchone() == before
+
+
+def test_held_out_rows_are_out_of_the_index(
+    exam: Path, exam_cards: dict[str, TaskCard], exam_settings: WorkerSettings
+) -> None:
+    """All stocked examples of a task are asked, so none of them is left to vote."""
+    one = {"weather": exam_cards["weather"]}
+    plan = a_plan(exam, one, settings=(IN_DOMAIN,), methods=("cat",), held_out=True)
+    (cell,) = measure(exam_settings, plan)
+    assert cell.n == 4
+    assert set(cell.tasks) == {"kitchen", "garden"}
+
+
+def test_options_reach_postgres(
+    exam: Path, exam_cards: dict[str, TaskCard], exam_settings: WorkerSettings
+) -> None:
+    options = (Options(k=1), Options(k=12, top_p=1.0))
+    plan = a_plan(exam, exam_cards, settings=(IN_DOMAIN,), methods=("cat",), options=options)
+    cells = measure(exam_settings, plan)
+    assert {cell.nucleus for cell in cells if cell.options == {"k": 1}} == {1.0}
+    assert {cell.nucleus for cell in cells if "top_p" in cell.options} == {3.0}
+
+
+def test_what_is_on_record_is_not_measured_again(
+    exam: Path, exam_cards: dict[str, TaskCard], exam_settings: WorkerSettings, tmp_path: Path
+) -> None:
+    record = tmp_path / "cells.jsonl"
+    plan = a_plan(exam, exam_cards, limit=3)
+    first = measure(exam_settings, plan, record)
+    assert measure(exam_settings, replace(plan, data=tmp_path / "nowhere"), record) == first
+    with record.open("a") as stream:
+        stream.write('{"setting": "in-dom')
+    assert measure(exam_settings, replace(plan, data=tmp_path / "nowhere"), record) == first
+    with pytest.raises(InvalidArgumentError, match=r"garden\.test\.jsonl: no such file"):
+        measure(exam_settings, replace(plan, data=tmp_path / "nowhere", limit=2), record)
+
+
+def test_a_record_that_is_none_is_refused(
+    exam: Path, exam_cards: dict[str, TaskCard], exam_settings: WorkerSettings, tmp_path: Path
+) -> None:
+    (tmp_path / "record").write_text('{"setting": 1}\n{}\n')
+    with pytest.raises(InvalidArgumentError, match="line 1: not a cell"):
+        measure(exam_settings, a_plan(exam, exam_cards), tmp_path / "record")
+
+
+def test_a_task_without_adapter_has_no_own(
+    exam: Path, exam_cards: dict[str, TaskCard], exam_settings: WorkerSettings
+) -> None:
+    stranger = {"fishing": exam_cards["weather"].model_copy(update={"name": "fishing"})}
+    row = json.loads((exam / "data" / "weather.test.jsonl").read_text().splitlines()[0])
+    (exam_settings.home / "fishing.test.jsonl").write_text(json.dumps(row | {"task": "fishing"}) + "\n")
+    plan = a_plan(exam, stranger, data=exam_settings.home, methods=("own",))
+    with pytest.raises(UnknownNameError, match="no active adapter for the task fishing"):
+        measure(exam_settings, plan)
+
+
+def test_cells_land_in_postgres_once(
+    exam: Path, exam_cards: dict[str, TaskCard], exam_settings: WorkerSettings
+) -> None:
+    plan = a_plan(exam, exam_cards, limit=1)
+    with Session(exam_settings, plan, None, in_process=True) as session:
+        cells = list(session.cells(lambda _name, _done: None))
+        run = session.store(cells)
+        assert session.store(cells) == run
+    with connect(exam_settings.database_url.get_secret_value()) as connection:  # type: ignore[union-attr]
+        rows = connection.execute(
+            "select count(*), min(n), count(distinct task) from loradex.evaluations where run = %s", (run,)
+        ).fetchone()
+    assert rows == (len(cells), 1, 3)
+
+
+def test_the_command_prints_a_table_and_writes_a_report(exam: Path, exam_settings: WorkerSettings) -> None:
+    report = exam_settings.home / "report"
+    arguments = ["--data", str(exam / "data"), "--cards", str(exam / "cards"), "--report", str(report)]
+    arguments += ["--limit", "2"]
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [Path(sys.executable).with_name("loradex"), "eval", *arguments, *more],
+            env=dict(os.environ),
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+    done = run("--setting", "in-domain,semi-ood,ood", "--method", "all")
+    assert done.returncode == 0, done.stderr
+    assert "centroid" in done.stdout
+    swept = run("--sweep", "--method", "cat", "--json")
+    assert swept.returncode == 0, swept.stderr
+    assert {tuple(json.loads(line)["options"]) for line in swept.stdout.splitlines()} == {
+        ("k",),
+        ("top_p",),
+        ("temperature",),
+    }
+    page = (report / "evaluation.md").read_text()
+    for part in ("## in-domain", "## semi-ood", "## ood", "Best merged method", "sweep.png"):
+        assert part in page
+    for picture in ("mixture-ood.png", "tasks-in-domain.png", "sweep.png"):
+        assert (report / picture).read_bytes().startswith(b"\x89PNG")
+    refused = run("--method", "best")
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1].startswith("loradex: no method 'best'; use base, own")

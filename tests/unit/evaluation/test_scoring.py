@@ -1,14 +1,19 @@
 """When an answer is right, and how sure a score is."""
 
-import pytest
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.errors import JobFailedError
 from evaluation.questions import Question
-from evaluation.scoring import interval, is_right
+from evaluation.scoring import (
+    Outcome,
+    calibrated_scores,
+    interval,
+    right,
+    right_when_calibrated,
+    right_when_written,
+)
 from library.judging import exact_match, normalise
-from worker.engine.rows import MergeReport, RowFailure, RowResult
 
 
 def question(**changes: object) -> Question:
@@ -24,35 +29,58 @@ def question(**changes: object) -> Question:
     return Question(**(fields | changes))  # type: ignore[arg-type]
 
 
-def answer(text: str = "yes", scores: tuple[float, ...] | None = (-2.0, -1.0)) -> RowResult:
-    return RowResult(text, (3,), text, scores, 4, 1, MergeReport(0.0, 0.0, 0.0, ()))
+def scored(*scores: float) -> Outcome:
+    return Outcome(scores, None)
 
 
 def test_the_best_score_decides_and_the_first_of_equals_is_best() -> None:
-    assert is_right(question(), answer())
-    assert not is_right(question(label=0), answer())
-    assert not is_right(question(), answer(scores=(-1.0, -1.0)))
+    questions = [question(), question(label=0), question()]
+    outcomes = [scored(-2, -1), scored(-2, -1), scored(-1, -1)]
+    assert right(questions, outcomes).tolist() == [True, False, False]
 
 
 def test_an_open_answer_is_compared_after_normalising_its_first_line() -> None:
     open_question = question(choices=(), answers=("The Blue Whale", "whales"))
-    assert is_right(open_question, answer("blue whale.\nIt swims", None))
-    assert not is_right(open_question, answer("a whale", None))
-    assert not is_right(open_question, answer("", None))
+    texts = ("blue whale.\nIt swims", "a whale", "")
+    outcomes = [Outcome(None, text) for text in texts]
+    assert right([open_question] * 3, outcomes).tolist() == [True, False, False]
 
 
-def test_a_row_without_an_answer_stops_the_evaluation() -> None:
-    with pytest.raises(JobFailedError, match="colours-test-1: too long"):
-        is_right(question(), RowFailure("prompt_too_long", "too long"))
+def test_what_is_written_counts_if_it_is_the_right_choice() -> None:
+    outcomes = [Outcome(None, "Yes."), Outcome(None, "no"), Outcome(None, "")]
+    assert right_when_written([question()] * 3, outcomes).tolist() == [True, False, False]
+
+
+def test_calibration_takes_off_what_every_row_says() -> None:
+    """A model that always leans to the first label is right again once the lean is known."""
+    labels = [0, 1, 0, 1]
+    leaning = [scored(*([0, -3] if label == 0 else [-1, -1.5])) for label in labels]
+    questions = [question(label=label) for label in labels]
+    assert right(questions, leaning).tolist() == [True, False, True, False]
+    assert right_when_calibrated(questions, leaning).all()
+
+
+def test_calibration_leaves_choices_alone_that_differ_from_row_to_row() -> None:
+    questions = [question(), question(choices=("red", "blue"), label=0)]
+    outcomes = [scored(-1, -2), scored(-1, -2)]
+    assert right_when_calibrated(questions, outcomes).tolist() == right(questions, outcomes).tolist()
+
+
+@given(st.lists(st.tuples(st.floats(-20, 0), st.floats(-20, 0)), min_size=1, max_size=30), st.floats(-5, 5))
+def test_calibration_does_not_see_a_constant_added_to_all_scores(
+    pairs: list[tuple[float, float]], shift: float
+) -> None:
+    shares = calibrated_scores(np.array(pairs))
+    assert np.allclose(shares, calibrated_scores(np.array(pairs) + shift), atol=1e-9)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=200))
-def test_the_interval_holds_the_score_and_stays_inside_its_bounds(right: list[bool]) -> None:
-    low, high = interval(right)
-    score = sum(right) / len(right)
+def test_the_interval_holds_the_score_and_stays_inside_its_bounds(flags: list[bool]) -> None:
+    low, high = interval(flags)
+    score = sum(flags) / len(flags)
     assert 0.0 <= low <= score + 1e-9
     assert score - 1e-9 <= high <= 1.0
-    assert (low, high) == interval(right)
+    assert (low, high) == interval(flags)
 
 
 def test_more_rows_make_a_narrower_interval() -> None:

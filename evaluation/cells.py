@@ -1,0 +1,182 @@
+"""The figures of an evaluation, and the file that keeps them so that a stopped one goes on."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from db.errors import InvalidArgumentError
+from evaluation.plan import Case, Options
+from evaluation.scoring import Flags, interval
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a figure depends on beside its case; figures of unlike origin are never mixed.
+
+    Attributes:
+        rows: `test` or `held-out`.
+        limit: Rows a task at most; None for all.
+        dtype: Numbers the model computed in.
+        library: Hash of the adapters and examples that were active.
+    """
+
+    rows: str
+    limit: int | None
+    dtype: str
+    library: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One case on one task. Flags are a digit a row, `1` for right, in the file's order.
+
+    Attributes:
+        setting: What was available.
+        method: What answered.
+        options: What was not left to the database.
+        task: On whose rows.
+        family: The task's family.
+        metric: accuracy or exact_match.
+        seconds: Time it took.
+        revision: Of the code.
+        right: Flags of the score.
+        calibrated: Flags with the labels' shares taken off.
+        generated: Flags of what was written instead of chosen; None where that was not asked.
+        first: Share of questions whose likeliest task was their own.
+        own_mass: Mean probability of the own task.
+        family_mass: Mean probability of the own family.
+        nucleus: Mean number of adapters mixed.
+        mixture: Adapter → mean weight.
+        tasks: Task → mean probability.
+        origin: What else it depends on.
+    """
+
+    setting: str
+    method: str
+    options: dict[str, float]
+    task: str
+    family: str
+    metric: str
+    seconds: float
+    revision: str
+    right: str
+    calibrated: str
+    generated: str | None
+    first: float | None
+    own_mass: float | None
+    family_mass: float | None
+    nucleus: float
+    mixture: dict[str, float]
+    tasks: dict[str, float]
+    origin: Origin
+
+    @property
+    def n(self) -> int:
+        """Rows asked."""
+        return len(self.right)
+
+    @property
+    def score(self) -> float:
+        """Share answered right."""
+        return self.right.count("1") / len(self.right)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % bootstrap interval of the score."""
+        return interval(flags(self.right))
+
+
+def digits(flags: Flags) -> str:
+    return "".join("1" if flag else "0" for flag in flags)
+
+
+def flags(digits: str) -> Flags:
+    return np.array([digit == "1" for digit in digits], dtype=np.bool_)
+
+
+class Record:
+    """Cells on disk, one JSON object a line.
+
+    Args:
+        path: The file; None keeps nothing beyond this run.
+        origin: Of the cells that count here; others stay in the file untouched.
+
+    Raises:
+        InvalidArgumentError: The file is not such a record.
+    """
+
+    def __init__(self, path: Path | None, origin: Origin) -> None:
+        self._path = path
+        self.origin = origin
+        self._cells: dict[tuple[object, ...], Cell] = {}
+        if path is not None and path.exists():
+            _without_torn_line(path)
+            for cell in read_cells(path):
+                if cell.origin == origin:
+                    self._keep(cell)
+
+    def find(self, case: Case, task: str, *, generated: bool) -> Cell | None:
+        """The cell measured before, if it has all that is asked."""
+        cell = self._cells.get((case.setting, case.method, *_sorted(case.options.given()), task))
+        return None if cell is None or (generated and cell.generated is None) else cell
+
+    def add(self, cell: Cell) -> None:
+        """Remember a cell, on disk at once."""
+        self._keep(cell)
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(asdict(cell)) + "\n")
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Every cell of this origin."""
+        return list(self._cells.values())
+
+    def _keep(self, cell: Cell) -> None:
+        self._cells[cell.setting, cell.method, *_sorted(cell.options), cell.task] = cell
+
+
+def read_cells(path: Path) -> list[Cell]:
+    """Every cell of a record.
+
+    Raises:
+        InvalidArgumentError: A line is not a cell.
+    """
+    cells = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            document: dict[str, Any] = json.loads(line)
+            cells.append(Cell(**(document | {"origin": Origin(**document["origin"])})))
+        except (ValueError, TypeError, KeyError) as error:
+            raise InvalidArgumentError(
+                f"{path}, line {number}: not a cell of an evaluation; give another --record"
+            ) from error
+    return cells
+
+
+def _without_torn_line(path: Path) -> None:
+    """Cut off what a killed run had begun to write."""
+    with path.open("rb+") as stream:
+        stream.truncate(stream.read().rfind(b"\n") + 1)
+
+
+def of_case(cells: Iterable[Cell], setting: str, method: str) -> dict[str, Cell]:
+    """Task → cell of one case under the database's own options."""
+    return {
+        cell.task: cell
+        for cell in cells
+        if cell.setting == setting and cell.method == method and not cell.options
+    }
+
+
+def options_of(cell: Cell) -> Options:
+    return Options(**cell.options)  # type: ignore[arg-type]
+
+
+def _sorted(options: dict[str, float]) -> Sequence[object]:
+    return tuple(sorted(options.items()))

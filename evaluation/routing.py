@@ -1,0 +1,123 @@
+"""Asks Postgres which adapters answer a test question, by the functions that serve jobs."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from db.session import translated
+from library.vectors import Vectors
+from service.client.request import Request
+from worker.jobs import vector_text
+
+CHUNK = 64
+RIVAL_TASKS = 3
+RIVAL_SOFTNESS = {"centroid": 0.2, "lora_retriever": None}
+
+ROUTE: LiteralString = """
+    select j.method, j.density, r.routing
+    from loradex.route_jobs(%s, %s::vector[]) r
+    join loradex.jobs j on j.id = r.job_id
+    order by array_position(%s, r.job_id)"""
+HIDE: LiteralString = """
+    delete from loradex.example_embeddings e using loradex.examples x
+    where x.id = e.example_id and x.source_ref = any (%s)"""
+
+
+@dataclass(frozen=True)
+class Routing:
+    """What Postgres decided for one question.
+
+    Attributes:
+        method: How the adapters are merged.
+        density: Share of entries a trimming merge keeps.
+        mixture: Adapter, task, sha256, uri and weight of each adapter.
+        distribution: Task, probability, in_nucleus of each task the neighbours voted for.
+    """
+
+    method: str
+    density: float
+    mixture: Sequence[Mapping[str, Any]]
+    distribution: Sequence[Mapping[str, Any]]
+
+
+class Router:
+    """Hands questions in as jobs, has them routed, and takes them back: nothing stays, no worker sees them.
+
+    Args:
+        connection: In autocommit mode.
+        base_model: Whose adapters are mixed.
+        encoder: Of the questions' vectors.
+        hidden: `source_ref` of examples that are out of the index while a question is routed.
+    """
+
+    def __init__(
+        self,
+        connection: psycopg.Connection[Any],
+        base_model: str,
+        encoder: str,
+        hidden: Collection[str] = (),
+    ) -> None:
+        self._connection = connection
+        self._base_model = base_model
+        self._encoder = encoder
+        self._hidden = hidden
+        self._rivals = Path(__file__).with_name("rivals.sql").read_bytes()
+
+    def jobs(self, requests: Sequence[Request], vectors: Sequence[Vectors]) -> list[Routing]:
+        """What is decided for each request; its vector is float32 `[dimensions]`.
+
+        Raises:
+            LoradexError: A request is refused, as a job would be.
+        """
+        routings: list[Routing] = []
+        for start in range(0, len(requests), CHUNK):
+            documents = [
+                request.columns() | {"base_model": self._base_model, "encoder": self._encoder}
+                for request in requests[start : start + CHUNK]
+            ]
+            queries = [vector_text(vector) for vector in vectors[start : start + CHUNK]]
+            with translated(), self._connection.transaction(force_rollback=True):
+                self._hide()
+                accepted = self._connection.execute(
+                    "select job_id from loradex.enqueue_jobs(%s) order by ordinal", (Jsonb(documents),)
+                ).fetchall()
+                ids = [row[0] for row in accepted]
+                rows = self._connection.execute(ROUTE, (ids, queries, ids)).fetchall()
+            routings += [
+                Routing(method, density, routing["mixture"], routing["distribution"])
+                for method, density, routing in rows
+            ]
+        return routings
+
+    def rival(
+        self,
+        method: str,
+        vectors: Sequence[Vectors],
+        *,
+        exclude_tasks: Sequence[str] = (),
+        exclude_adapters: Sequence[str] = (),
+    ) -> list[Routing]:
+        """What a rival would choose for each vector, float32 `[dimensions]`."""
+        values = {
+            "base_model": self._base_model,
+            "encoder": self._encoder,
+            "exclude_tasks": list(exclude_tasks),
+            "exclude_adapters": list(exclude_adapters),
+            "queries": [vector_text(vector) for vector in vectors],
+            "softness": RIVAL_SOFTNESS[method],
+            "tasks": RIVAL_TASKS,
+        }
+        with translated(), self._connection.transaction(force_rollback=True):
+            self._hide()
+            rows = self._connection.execute(self._rivals, values).fetchall()
+        return [Routing("cat", 1.0, row[0], ()) for row in rows] or [
+            Routing("base", 1.0, (), ()) for _ in vectors
+        ]
+
+    def _hide(self) -> None:
+        if self._hidden:
+            self._connection.execute(HIDE, (list(self._hidden),))

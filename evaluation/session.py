@@ -1,0 +1,134 @@
+"""The evaluation's composition root: database, engine, encoder and record, made once."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from db.embedded.addresses import database_address
+from db.session import connect
+from evaluation.as_jobs import AsJobs
+from evaluation.cells import Cell, Origin, Record
+from evaluation.in_process import InProcess
+from evaluation.plan import Plan
+from evaluation.questions import read_questions
+from evaluation.routing import Router
+from evaluation.run import Asker, evaluate
+from evaluation.store import adapters_by_task, library_hash, revision, rows_trained_on, store
+from evaluation.subject import Subject
+from library.adapter_roots import AdapterRoots
+from library.cards import TaskCard
+from library.vectors import VectorCache, embed
+from service.client import Client
+from worker.encoders import encoder_at, encoder_facts
+from worker.engine.engine import Engine
+from worker.engine.load import model_revision, shipped_model
+from worker.settings import WorkerSettings
+from worker.station import Station, introduce, library_versions
+
+
+class Session:
+    """Everything an evaluation needs, on the stack the settings name.
+
+    Args:
+        settings: As a worker reads them.
+        plan: What is measured.
+        record: File of cells measured before; None keeps one below `home`.
+        in_process: Answer here; otherwise the stack's own worker does.
+
+    Raises:
+        StackError: No stack runs.
+        InvalidArgumentError: No adapter is registered, or the models are not those the database knows.
+    """
+
+    def __init__(
+        self, settings: WorkerSettings, plan: Plan, record: Path | None, *, in_process: bool
+    ) -> None:
+        self._settings = settings
+        self._plan = plan
+        self._hidden: set[str] = set()
+        with ExitStack() as resources:
+            self._connection = resources.enter_context(connect(database_address(settings)))
+            self._directory, facts = encoder_facts(settings)
+            self._vectors = resources.enter_context(VectorCache.of(settings.home, facts.name, facts.revision))
+            self._adapters = adapters_by_task(self._connection, settings.base_model)
+            library = library_hash(self._connection, settings.base_model, settings.encoder)
+            rows = "held-out" if plan.held_out else "test"
+            origin = Origin(rows, plan.limit, settings.dtype, library)
+            self.record = Record(record or settings.home / "evaluations" / f"{library[:16]}.jsonl", origin)
+            model = settings.base_model_path or shipped_model(settings.home / "cache" / "models")
+            self._engine = Engine.load(
+                model, settings.device, settings.dtype, settings.bank_bytes, settings.threads
+            )
+            self._station = introduce(
+                database_address(settings),
+                Station(
+                    worker="evaluation",
+                    base_model=settings.base_model,
+                    base_model_revision=model_revision(model),
+                    encoder=settings.encoder,
+                    encoder_revision=facts.revision,
+                    dimensions=facts.dimensions,
+                    context_length=self._engine.context_length,
+                    frame=settings.frame,
+                    device=self._engine.device.type,
+                    dtype=self._engine.dtype,
+                    versions=library_versions(),
+                ),
+            )
+            if in_process:
+                self._asker: Asker = self._in_process()
+            else:
+                self._asker = AsJobs(resources.enter_context(Client(settings=settings)))
+            self._resources = resources.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._resources.close()
+
+    def cells(self, advance: Callable[[str, float], None]) -> Iterator[Cell]:
+        """Measure what is not on record yet; raises as `run.evaluate` does."""
+        return evaluate(
+            self._plan, self._subject, self._asker, record=self.record, revision=revision(), advance=advance
+        )
+
+    def store(self, cells: Sequence[Cell]) -> str:
+        """Add the cells to `loradex.evaluations`; the run they are under."""
+        what = json.dumps(asdict(self.record.origin), sort_keys=True)
+        run = f"{self.record.origin.rows}-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
+        store(self._connection, run, cells)
+        return run
+
+    def _subject(self, card: TaskCard) -> Subject:
+        kind = "train" if self._plan.held_out else "test"
+        seen: set[str] = set()
+        if self._plan.held_out:
+            seen = rows_trained_on(self._connection, self._settings.base_model, card.name)
+        questions = read_questions(
+            self._plan.data / f"{card.name}.{kind}.jsonl",
+            card,
+            lambda text: len(self._engine.text.prompt(text)),
+            self._plan.limit,
+            seen,
+        )
+        if self._plan.held_out:
+            self._hidden.update(question.source_ref for question in questions)
+        prompts = [question.prompt for question in questions]
+        vectors = embed(prompts, encoder_at(self._directory), self._vectors, lambda _: None)
+        return Subject(
+            card, questions, [vectors[prompt] for prompt in prompts], self._adapters.get(card.name, [])
+        )
+
+    def _in_process(self) -> Asker:
+        settings = self._settings
+        router = Router(self._connection, settings.base_model, settings.encoder, self._hidden)
+        roots = AdapterRoots.of(settings.adapter_roots, settings.home)
+        return InProcess(router, self._engine, roots, self._station.frame)

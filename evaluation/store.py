@@ -1,0 +1,103 @@
+"""What an evaluation reads from Postgres, and the rows it leaves there."""
+
+import hashlib
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from db.errors import InvalidArgumentError
+from db.session import translated
+from db.settings import REPOSITORY
+from evaluation.cells import Cell
+
+
+def adapters_by_task(connection: psycopg.Connection[Any], base_model: str) -> dict[str, list[str]]:
+    """Task → names of its active adapters.
+
+    Raises:
+        InvalidArgumentError: There is none at all.
+    """
+    with translated():
+        rows = connection.execute(
+            "select task, array_agg(name order by name = task desc, name) from loradex.adapters "
+            "where base_model = %s and state = 'active' group by task",
+            (base_model,),
+        ).fetchall()
+    if not rows:
+        raise InvalidArgumentError(
+            f"no active adapter for {base_model}; load some with `loradex library load`"
+        )
+    return dict(rows)
+
+
+def rows_trained_on(connection: psycopg.Connection[Any], base_model: str, task: str) -> set[str]:
+    """`source_ref` of every row that an adapter of this task has seen, by its card."""
+    with translated():
+        rows = connection.execute(
+            "select distinct jsonb_object_keys(seen) from loradex.adapters a, "
+            "jsonb_path_query(a.card, 'lax $.**.data.training') seen "
+            "where a.base_model = %s and a.task = %s and jsonb_typeof(seen) = 'object'",
+            (base_model, task),
+        ).fetchall()
+    return {row[0] for row in rows}
+
+
+def library_hash(connection: psycopg.Connection[Any], base_model: str, encoder: str) -> str:
+    """SHA-256, in hex, of what could answer: the active adapters and the examples with a vector."""
+    with translated():
+        rows = connection.execute(
+            "select sha256::text from loradex.adapters where base_model = %s and state = 'active' "
+            "union all select x.sha256::text from loradex.examples x "
+            "join loradex.example_embeddings e on e.example_id = x.id where e.encoder = %s order by 1",
+            (base_model, encoder),
+        ).fetchall()
+    return hashlib.sha256("\n".join(row[0] for row in rows).encode()).hexdigest()
+
+
+def revision() -> str:
+    """The code's git revision, with `+` where files were changed since; `unknown` outside a checkout."""
+    try:
+        head, changed = (
+            subprocess.run(
+                ["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for arguments in (("rev-parse", "--short=12", "HEAD"), ("status", "--porcelain", "-uno"))
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head + ("+" if changed else "")
+
+
+def store(connection: psycopg.Connection[Any], run: str, cells: Sequence[Cell]) -> None:
+    """Add the cells to `loradex.evaluations`, those that this run has there already left out."""
+    with translated(), connection.cursor() as cursor:
+        cursor.executemany(
+            "insert into loradex.evaluations (run, setting, method, settings, task, n, score, low, high, "
+            "seconds, git_revision, library_hash) "
+            "select %(run)s, %(setting)s, %(method)s, %(settings)s, %(task)s, %(n)s, %(score)s, %(low)s, "
+            "%(high)s, %(seconds)s, %(revision)s, %(library)s where not exists (select from "
+            "loradex.evaluations e where e.run = %(run)s and e.setting = %(setting)s and "
+            "e.method = %(method)s and e.task = %(task)s and e.settings = %(settings)s)",
+            [_row(run, cell) for cell in cells],
+        )
+
+
+def _row(run: str, cell: Cell) -> dict[str, Any]:
+    low, high = cell.interval
+    return {
+        "run": run,
+        "setting": cell.setting,
+        "method": cell.method,
+        "settings": Jsonb({**cell.options, "rows": cell.origin.rows, "dtype": cell.origin.dtype}),
+        "task": cell.task,
+        "n": cell.n,
+        "score": cell.score,
+        "low": low,
+        "high": high,
+        "seconds": cell.seconds,
+        "revision": cell.revision,
+        "library": cell.origin.library,
+    }

@@ -1,0 +1,58 @@
+"""One task as it is asked, and the jobs its questions are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from db.errors import UnknownNameError
+from evaluation.plan import Case
+from evaluation.questions import MAX_NEW_TOKENS, Question
+from library.cards import TaskCard
+from library.vectors import Vectors
+from service.client.request import Request
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One task as it is asked.
+
+    Attributes:
+        card: The task.
+        questions: Its rows.
+        vectors: Of their prompts, float32 `[dimensions]` each.
+        adapters: Names of the task's active adapters; the first is its own.
+    """
+
+    card: TaskCard
+    questions: Sequence[Question]
+    vectors: Sequence[Vectors]
+    adapters: Sequence[str]
+
+    def exclusions(self, case: Case) -> dict[str, tuple[str, ...]]:
+        """What these questions may not use in the case's setting."""
+        return case.exclusions(self.card.name, self.adapters)
+
+    def requests(self, case: Case, *, written: bool) -> list[Request]:
+        """A job for each question; with `written` the model writes, though there are choices.
+
+        Raises:
+            UnknownNameError: `own` is asked and the task has no adapter.
+        """
+        fixed = case.options.given() | self.exclusions(case) | {"method": case.method}
+        if case.method == "own":
+            if not self.adapters:
+                raise UnknownNameError(
+                    f"no active adapter for the task {self.card.name}; train one with `loradex train`"
+                )
+            fixed["adapter"] = self.adapters[0]
+        return [
+            Request.of(
+                fixed
+                | {"prompt": question.prompt, "expected_task": question.task}
+                | (
+                    {"choices": question.choices, "normalization": question.normalization}
+                    if question.choices and not written
+                    else {"max_new_tokens": MAX_NEW_TOKENS}
+                )
+            )
+            for question in self.questions
+        ]
