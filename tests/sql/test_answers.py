@@ -333,6 +333,23 @@ def test_a_doctored_copy_with_a_hash_of_its_own_is_found(forger: World) -> None:
     assert [(row[0], "previous_hash" in row[2]) for row in broken(forger)] == [(3, True)]
 
 
+def test_several_processes_find_what_one_finds(forger: World) -> None:
+    ids = [row[0] for row in forger.rows("select id from loradex.answers order by position")]
+    forger.rows("update loradex.answers set text = 'no' where id = %s returning 1", ids[0])
+    forger.rows("delete from loradex.answers where id = %s returning 1", ids[1])
+    alone = broken(forger)
+    assert len(alone) >= 3
+
+    for setting in ("min_parallel_table_scan_size = 0", "parallel_setup_cost = 0", "parallel_tuple_cost = 0"):
+        forger.connection.execute(f"set {setting}")
+    plan = forger.rows(
+        "explain select id from loradex.answers a where a.chain_hash <> loradex.answer_hash(a)"
+    )
+
+    assert any("Gather" in row[0] for row in plan)
+    assert broken(forger) == alone
+
+
 def test_a_part_of_the_chain(forger: World) -> None:
     first, second, third = (row[0] for row in forger.rows("select id from loradex.answers order by position"))
     forger.rows("update loradex.answers set text = 'forged' where position = 3 returning 1")

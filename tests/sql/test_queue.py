@@ -1,5 +1,7 @@
 """The queue: enqueue, claim, fence, fail, release, leases, limits."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -214,6 +216,50 @@ def test_a_full_queue_refuses(scratch: World) -> None:
     scratch.enqueue({})
     scratch.claim(rows=1)
     scratch.enqueue({})
+
+
+@pytest.mark.parametrize("at_once", [1, 7])
+def test_many_callers_fill_the_queue_to_the_brim_and_not_beyond(
+    world: World, database_url: str, at_once: int
+) -> None:
+    brim, callers = 100, 12
+    world.rows("update loradex.limits set max_waiting_jobs = %s returning 1", brim)
+    start = threading.Barrier(callers)
+
+    def fill(caller: int) -> tuple[int, bool]:
+        with connect(database_url) as connection:
+            mine = World(connection, world.centres, world.rng)
+            accepted = 0
+            start.wait()
+            while accepted <= brim:
+                try:
+                    accepted += len(mine.enqueue(*({"prompt": f"{caller} {one}?"} for one in range(at_once))))
+                except psycopg.Error as error:
+                    return accepted, error.sqlstate == "LX008"
+        return accepted, False
+
+    with ThreadPoolExecutor(callers) as pool:
+        results = list(pool.map(fill, range(callers)))
+
+    assert all(refused for _, refused in results)
+    accepted = sum(count for count, _ in results)
+    assert accepted == world.value("select count(*) from loradex.jobs where state = 'queued'")
+    assert brim - at_once < accepted <= brim
+
+
+def test_who_holds_the_nearly_full_queue_does_not_hold_the_others_for_long(
+    world: World, database_url: str
+) -> None:
+    world.rows("update loradex.limits set max_waiting_jobs = 4 returning 1")
+    with connect(database_url) as holder, holder.transaction():
+        World(holder, world.centres, world.rng).enqueue(*[{}] * 3)
+        before = world.value("select current_setting('lock_timeout')")
+        with pytest.raises(psycopg.Error, match="has not committed for 5 s") as refused:
+            world.enqueue(*[{}] * 3)
+        assert refused.value.sqlstate == "LX008"
+    assert world.value("select current_setting('lock_timeout')") == before
+    world.enqueue({})
+    assert world.value("select current_setting('lock_timeout')") == before
 
 
 def test_too_many_jobs_in_one_call(scratch: World) -> None:

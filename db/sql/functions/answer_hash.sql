@@ -1,7 +1,7 @@
 -- The chain hash an answer should have: SHA-256 over the hash of the answer before and the answer's canonical text.
 -- Locks: none. Raises: nothing.
 create or replace function loradex.answer_hash(answer loradex.answers) returns bytea
-language plpgsql stable
+language plpgsql stable parallel safe cost 10000
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 begin

@@ -1,8 +1,10 @@
 -- Accepts an array of jobs, all of them or none; what a job leaves out takes the defaults below. The only door to the
 -- queue. An idempotency key that its owner used before gives the older job.
--- Locks: an insert waits for another transaction that just used the same idempotency key. Raises: LX001 bad value or
--- shape; LX002 unknown method, task, adapter, encoder or base model; LX007 the key was used for a different job;
--- LX008 the queue is full.
+-- Locks: an insert waits for another transaction that just used the same idempotency key. A lock on the queue until
+-- commit, waited for 5 s at most: shared while half of the places are free, so that calls do not wait for each other,
+-- then exclusive, so that none counts past another. Call it in a short transaction of its own, READ COMMITTED.
+-- Raises: LX001 bad value or shape; LX002 unknown method, task, adapter, encoder or base model; LX007 the key was used
+-- for a different job; LX008 the queue is full.
 create or replace function loradex.enqueue_jobs(jobs jsonb)
 returns table (ordinal int, job_id uuid, created boolean)
 language plpgsql volatile security definer
@@ -14,6 +16,8 @@ declare
     defaults loradex.jobs;
     requested loradex.jobs[];
     waiting int;
+    -- The caller's own.
+    patience text := current_setting('lock_timeout');
     clash text;
 begin
     select l.* into strict bounds from limits l;
@@ -46,6 +50,22 @@ begin
     end if;
     perform check_jobs(requested, bounds);
 
+    select count(*) into waiting
+    from (select from loradex.jobs j where j.state = 'queued' limit bounds.max_waiting_jobs) w;
+    begin
+        perform set_config('lock_timeout', '5s', true);
+        if waiting + cardinality(requested) > bounds.max_waiting_jobs / 2 then
+            perform pg_advisory_xact_lock(hashtext('loradex'), hashtext('queue'));
+        else
+            perform pg_advisory_xact_lock_shared(hashtext('loradex'), hashtext('queue'));
+        end if;
+        perform set_config('lock_timeout', patience, true);
+    exception
+        when lock_not_available then
+            raise exception using errcode = 'LX008', message =
+                'the queue is more than half full and a session that enqueued has not committed for 5 s; '
+                'try again later';
+    end;
     select count(*) into waiting
     from (select from loradex.jobs j where j.state = 'queued' limit bounds.max_waiting_jobs) w;
     if waiting + cardinality(requested) > bounds.max_waiting_jobs then

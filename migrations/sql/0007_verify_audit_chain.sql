@@ -1,0 +1,81 @@
+-- Checks the chain of answers from one to another (default: from first to last) and names every broken link; no rows
+-- means that the chain is intact. A tail that was cut off shows only against a head kept elsewhere (audit_head).
+-- The hashes are computed by as many processes as Postgres grants (max_parallel_workers_per_gather); only broken links
+-- are kept in memory. One snapshot: answers that are recorded meanwhile are not looked at.
+-- Locks: none. Raises: LX004 unknown answer.
+create or replace function loradex.verify_audit_chain(from_answer uuid default null, to_answer uuid default null)
+returns table ("position" bigint, answer_id uuid, reason text)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    first_position bigint := 1;
+    last_position bigint;
+    hash_before bytea := decode(repeat('00', 32), 'hex');
+begin
+    if from_answer is not null then
+        select a.position into first_position from answers a where a.id = from_answer;
+        if not found then
+            raise exception using errcode = 'LX004', message = format('no answer %s to begin with', from_answer);
+        end if;
+        -- At the start of a part of the chain there may be nothing to compare with: then it stays null.
+        select a.chain_hash into hash_before from answers a where a.position = first_position - 1;
+    end if;
+    if to_answer is not null then
+        select a.position into last_position from answers a where a.id = to_answer;
+        if not found then
+            raise exception using errcode = 'LX004', message = format('no answer %s to end with', to_answer);
+        end if;
+    end if;
+
+    return query
+    select l.position, l.id, broken.reason
+    from (
+        select h.position, h.id, h.previous_hash, h.changed,
+               lag(h.position + 1, 1, first_position) over (order by h.position) as expected,
+               lag(h.chain_hash, 1, hash_before) over (order by h.position) as before
+        from (
+            select a.position, a.id, a.previous_hash, a.chain_hash,
+                   a.chain_hash is distinct from answer_hash(a) as changed
+            from answers a
+            where a.position >= first_position and (last_position is null or a.position <= last_position)
+            -- Keeps the hash below the window, where it is computed in parallel.
+            offset 0
+        ) h
+    ) l
+    cross join lateral (values
+        (1, case when l.position <> l.expected
+                 then format('%s answer(s) before it are missing', l.position - l.expected)
+                 when l.previous_hash <> l.before
+                 then 'its previous_hash is not the chain_hash of the answer before it' end),
+        (2, case when l.changed
+                 then 'its chain_hash does not fit its columns: the answer or a row that belongs to it was changed'
+            end)
+    ) as broken(place, reason)
+    where broken.reason is not null
+    order by l.position, broken.place;
+
+    -- Rows of evidence that no answer owns were put there by hand.
+    if from_answer is null and to_answer is null then
+        return query
+        select null::bigint, o.answer_id, format('loradex.%s holds rows of it, but there is no such answer', o.origin)
+        from (
+            select r.answer_id, 'retrievals' as origin from retrievals r
+            where not exists (select from answers a where a.id = r.answer_id)
+            union select e.answer_id, 'retrieved_examples' from retrieved_examples e
+            where not exists (select from answers a where a.id = e.answer_id)
+            union select t.answer_id, 'retrieved_tasks' from retrieved_tasks t
+            where not exists (select from answers a where a.id = t.answer_id)
+            union select m.answer_id, 'merge_results' from merge_results m
+            where not exists (select from answers a where a.id = m.answer_id)
+            union select c.answer_id, 'merge_components' from merge_components c
+            where not exists (select from answers a where a.id = c.answer_id)
+        ) o;
+    end if;
+end
+$$;
+comment on function loradex.verify_audit_chain(uuid, uuid) is
+    'One row per broken link of the answer chain with the reason; no rows means intact.';
+revoke execute on function loradex.verify_audit_chain(uuid, uuid) from public;
+grant execute on function loradex.verify_audit_chain(uuid, uuid) to loradex_reader, loradex_worker, loradex_admin;
