@@ -7,14 +7,13 @@ import statistics
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from signal import SIGCONT, SIGSTOP
-from typing import Any
 
 import psutil
 
-from benchmarks.frame import Options, machine
+from benchmarks.frame import Measure, Options, finish
 from db.errors import QueueFullError
 from db.session import connect
 from service.client import Client
@@ -56,43 +55,26 @@ class Memory:
         return found
 
 
-@dataclass
-class Loaded:
-    """What was measured; latencies are from `enqueue` to the answer in the client's hand."""
-
-    clients: int
-    jobs: int
-    seconds: float
-    jobs_per_second: float
-    p50_ms: float
-    p99_ms: float
-    memory: Mapping[str, Mapping[str, float]]
-    memory_flat: bool
-    queue_depth: int
-    queue_accepted: int
-    queue_refused: bool
-    machine: Mapping[str, Any]
-    date: str
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=5000)
     asked = parser.parse_args()
     with opened(WORKERS, proxied=False, settings={"BATCH_ROWS": "32", "LEASE_SECONDS": "30"}) as site:
-        result = measure(site, asked.clients, asked.jobs)
-    document = asdict(result)
-    print(
-        json.dumps(document)
-        if asked.json
-        else "\n".join(f"{name}: {value}" for name, value in document.items())
-    )
+        measures = [load(site, asked.clients, asked.jobs), brim(site, asked.clients)]
+    notes = [
+        f"{WORKERS} workers on a tiny model: the path is what is loaded; each client asks, waits, asks",
+        "latency is from `enqueue` to the answer in the client's hand",
+        "memory is what a process shares with nobody, its mean in a quarter; Postgres with all its sessions",
+        f"the queue took {DEPTH} jobs while the workers stood still and all clients enqueued at once",
+    ]
+    options = Options(json=asked.json, rounds=1, threads=1, device="cpu", dtype="float32")
+    finish("load", options, measures, None, notes)
 
 
-def measure(site: Site, clients: int, jobs: int) -> Loaded:
-    """Load the site, then fill its queue."""
+def load(site: Site, clients: int, jobs: int) -> Measure:
+    """Speed and memory while all clients ask."""
     latencies: list[float] = []
     threads = [
         threading.Thread(target=_ask, args=(site, number, jobs // clients, latencies))
@@ -109,22 +91,42 @@ def measure(site: Site, clients: int, jobs: int) -> Loaded:
     if len(latencies) < clients * (jobs // clients):
         raise RuntimeError("a client gave up; its error stands above")
     quarters = memory.quarters()
-    accepted, refused = _fill(site)
     cuts = statistics.quantiles(latencies, n=100)
-    return Loaded(
-        clients=clients,
-        jobs=len(latencies),
-        seconds=round(seconds, 2),
-        jobs_per_second=round(len(latencies) / seconds, 1),
-        p50_ms=round(1000 * cuts[49], 1),
-        p99_ms=round(1000 * cuts[98], 1),
-        memory=quarters,
-        memory_flat=all(one["ratio"] <= 1 + FLAT for one in quarters.values()),
-        queue_depth=DEPTH,
-        queue_accepted=accepted,
-        queue_refused=refused,
-        machine=machine(Options(json=True, rounds=1, threads=1, device="cpu", dtype="float32")),
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+    return Measure(
+        ratio=round((1 + FLAT) / max(one["ratio"] for one in quarters.values()), 3),
+        bar=1.0,
+        what=f"memory of the process that grows most, second to last quarter, against {100 * FLAT:g} %",
+        sides={
+            "clients": clients,
+            "jobs": len(latencies),
+            "seconds": round(seconds, 2),
+            "jobs_per_second": round(len(latencies) / seconds, 1),
+            "p50_ms": round(1000 * cuts[49], 1),
+            "p99_ms": round(1000 * cuts[98], 1),
+            "memory": quarters,
+        },
+    )
+
+
+def brim(site: Site, clients: int) -> Measure:
+    """How many jobs a queue of `DEPTH` takes from clients that all enqueue at once while nobody works."""
+    for member in site.members:
+        member.worker.send(SIGSTOP)
+    try:
+        with connect(site.database_url) as connection:
+            connection.execute("update loradex.limits set max_waiting_jobs = %s", (DEPTH,))
+        with ThreadPoolExecutor(clients) as pool:
+            accepted = sum(pool.map(lambda number: _fill(site, number), range(clients)))
+    finally:
+        for member in site.members:
+            member.worker.send(SIGCONT)
+    if accepted < DEPTH:
+        raise RuntimeError(f"the queue refused its place {accepted + 1} of {DEPTH}")
+    return Measure(
+        ratio=round(DEPTH / accepted, 3),
+        bar=1.0,
+        what="jobs the queue may hold against those it took",
+        sides={"depth": DEPTH, "accepted": accepted, "clients": clients},
     )
 
 
@@ -139,24 +141,17 @@ def _ask(site: Site, number: int, jobs: int, latencies: list[float]) -> None:
             latencies.append(time.perf_counter() - started)
 
 
-def _fill(site: Site) -> tuple[int, bool]:
-    """How many jobs a queue of `DEPTH` takes while nobody works, and whether it refuses the next."""
+def _fill(site: Site, number: int) -> int:
+    """How many jobs one client gets in before it is refused."""
     accepted = 0
-    for member in site.members:
-        member.worker.send(SIGSTOP)
-    try:
-        with connect(site.database_url) as connection, Client(site.database_url, site.redis_url) as client:
-            connection.execute("update loradex.limits set max_waiting_jobs = %s", (DEPTH,))
+    with Client(site.database_url, site.redis_url) as client:
+        while accepted <= DEPTH:
             try:
-                while accepted <= 2 * DEPTH:
-                    client.enqueue(f"Waiting {accepted}?", max_new_tokens=1)
-                    accepted += 1
+                client.enqueue(f"Client {number} waits for the {accepted}th time?", max_new_tokens=1)
             except QueueFullError:
-                return accepted, True
-    finally:
-        for member in site.members:
-            member.worker.send(SIGCONT)
-    return accepted, False
+                break
+            accepted += 1
+    return accepted
 
 
 def _processes(site: Site) -> dict[str, psutil.Process]:
