@@ -25,9 +25,10 @@ def print_answer(answer: "Answer") -> None:
     print_distribution(answer.distribution)
     print_mixture(answer.method, answer.mixture)
     out.print(f"answer {answer.answer_id}", markup=False, highlight=False)
-    out.print(f"  loradex explain {answer.answer_id}", markup=False, highlight=False)
+    program = console.program()
+    out.print(f"  {program} explain {answer.answer_id}", markup=False, highlight=False)
     out.print(
-        f"""  psql "$(loradex db url)" -c "select jsonb_pretty(loradex.explain('{answer.answer_id}'))\"""",
+        f"""  psql "$({program} db url)" -c "select jsonb_pretty(loradex.explain('{answer.answer_id}'))\"""",
         markup=False,
         highlight=False,
     )

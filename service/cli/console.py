@@ -1,6 +1,7 @@
 """What commands print: tables, bars, JSON and progress."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
 
 BAR_WIDTH = 40
 BLOCKS = " ▏▎▍▌▋▊▉█"
+
+
+def program() -> str:
+    """This program as it can be typed again: by name where that finds it, otherwise by its path."""
+    found = shutil.which(Path(sys.argv[0]).name)
+    same = found is not None and Path(found).resolve() == Path(sys.argv[0]).resolve()
+    return Path(sys.argv[0]).name if same else sys.argv[0]
 
 
 def as_json(value: Any) -> None:

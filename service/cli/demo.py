@@ -1,6 +1,5 @@
 """`loradex demo`: three questions, from an empty machine to answers and their provenance."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -50,14 +49,13 @@ def demo(
     Example: loradex demo
     """
     from service.cli.account import print_answer
-    from service.cli.console import console
+    from service.cli.console import console, program
     from service.cli.examples import hydrate
     from service.cli.library import load
     from service.cli.stack import up
     from service.client import Client
 
     out = console()
-    program = Path(sys.argv[0])
     up()
     load()
     if data is not None:
@@ -71,5 +69,5 @@ def demo(
             out.print(f"choices: {' | '.join(question.choices)}\n", markup=False, highlight=False)
             print_answer(job.wait(timeout=120))
     out.print(
-        f"\nThe stack runs on; {program} ask, status, down and --help go on from here.", highlight=False
+        f"\nThe stack runs on; {program()} ask, status, down and --help go on from here.", highlight=False
     )

@@ -70,3 +70,14 @@ def test_bars_name_and_number_every_share(capsys: pytest.CaptureFixture[str]) ->
     assert lines[1].startswith("  rte [0]  ")
     assert lines[1].endswith("75.0%")
     assert lines[2].endswith("25.0%")
+
+
+def test_the_program_is_named_as_it_can_be_typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    place = tmp_path / "loradex"
+    place.write_text("#!/bin/sh\n")
+    place.chmod(0o755)
+    monkeypatch.setattr("sys.argv", [str(place)])
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert console.program() == str(place)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert console.program() == "loradex"
