@@ -54,8 +54,9 @@ class Asked:
 
 def main() -> None:
     chosen = options(__doc__)
-    asked = _mix(JOBS)
-    slices = [asked[start :: chosen.rounds + 1] for start in range(chosen.rounds + 1)]
+    each = -(-JOBS // chosen.rounds)
+    asked = _mix(each * (chosen.rounds + 1))
+    slices = [asked[start : start + each] for start in range(0, len(asked), each)]
     directories, source = subjects.adapters(chosen)
     with _serving(chosen) as client:
         overheads = [_overhead(client, one) for one in _mix(ALONE)]
@@ -84,8 +85,8 @@ def main() -> None:
             f"{JOBS} mixed jobs through the whole path against PEFT merge + generate in a loop, per job",
             turns["ours"],
             turns["loop"],
-            per=JOBS / (chosen.rounds + 1),
-            other_per=JOBS / (chosen.rounds + 1),
+            per=each,
+            other_per=each,
             bar=SPEED_BAR,
         ),
         Measure(
@@ -100,7 +101,8 @@ def main() -> None:
         ),
     ]
     notes = [
-        f"one round is asked at once; a third ranks {len(CHOICES)} choices, others write {TOKENS} tokens",
+        f"{each} jobs are asked at once, {chosen.rounds} times, after as many that are not counted",
+        f"a third ranks {len(CHOICES)} choices, the others write up to {TOKENS} tokens",
         f"methods {', '.join(METHODS)}; {source}; the loop gets each job's mixture as Postgres chose it",
         "the loop has one process; the path has client, Postgres, Valkey and worker on the same cores",
     ]
