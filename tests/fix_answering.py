@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import redis
 
 from db.embedded import EmbeddedPostgres, EmbeddedValkey
 from service.client import Client
@@ -102,3 +103,10 @@ def client(answering: Stack) -> Iterator[Client]:
     """A client of the running stack."""
     with answering.client() as made:
         yield made
+
+
+@pytest.fixture
+def bells(answering: Stack) -> Iterator[redis.Redis]:
+    """The Redis of the running stack."""
+    with redis.Redis.from_url(answering.redis_url) as opened:
+        yield opened

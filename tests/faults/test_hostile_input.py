@@ -1,18 +1,23 @@
 """Anything at every door: an answer or a typed refusal on one line, and nothing half-written.
 
-`make faults` runs this file with the hypothesis profile `hostile`: 10,000 cases and more.
+`make faults` runs this file with the hypothesis profile `hostile`: 10,000 cases and more, and says how many
+knocked at each door.
 """
 
 import contextlib
 import io
 import json
 import string
+import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import given
+import redis
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db.errors import AdapterRefusedError, ExampleFileError, LoradexError
@@ -21,14 +26,21 @@ from library.adapter_files import inspect
 from library.examples import load_examples
 from service.cli import run
 from service.client import Client
+from service.client.doorbell import QUEUE
+from tests.bells import body, message
 from tests.fix_adapters import CONFIG, safetensors_bytes, tensors
+from tests.fix_answering import Stack
 from tests.fix_db import Connection
+from tests.fix_hypothesis import KNOCKS
+
+Knock = Callable[[], None]
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30)
 anything = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
 )
+BELL_SECONDS = 30.0
 FIELDS = (
     *("prompt", "choices", "method", "adapter", "k", "top_p", "temperature", "density", "max_new_tokens"),
     *("exclude_tasks", "exclude_adapters", "normalization", "sampling_temperature", "sampling_top_p", "seed"),
@@ -75,8 +87,23 @@ def quiet_connection(quiet: str) -> Any:
         yield connection
 
 
+@pytest.fixture
+def knock(request: pytest.FixtureRequest) -> Knock:
+    """Counts a case at the door that the test is about."""
+    door = str(request.function.__name__).removeprefix("test_")
+    counts = request.config.stash.setdefault(KNOCKS, Counter())
+
+    def count() -> None:
+        counts[door] += 1
+
+    return count
+
+
 @given(asked=st.lists(jobs, min_size=1, max_size=3))
-def test_the_client(quiet_client: Client, quiet_connection: Connection, asked: list[dict[str, Any]]) -> None:
+def test_the_client(
+    knock: Knock, quiet_client: Client, quiet_connection: Connection, asked: list[dict[str, Any]]
+) -> None:
+    knock()
     before, refusal, accepted = counted(quiet_connection, "jobs"), None, 0
     try:
         accepted = sum(job.created for job in quiet_client.enqueue_many(asked))
@@ -88,7 +115,8 @@ def test_the_client(quiet_client: Client, quiet_connection: Connection, asked: l
 
 
 @given(asked=anything)
-def test_the_queue_s_own_door(quiet_connection: Connection, asked: Any) -> None:
+def test_the_queue_s_own_door(knock: Knock, quiet_connection: Connection, asked: Any) -> None:
+    knock()
     before, refusal, accepted = counted(quiet_connection, "jobs"), None, 0
     try:
         with translated():
@@ -138,7 +166,8 @@ OPEN_DOORS = """
 
 
 @given(data=st.data())
-def test_the_sql_functions(quiet_connection: Connection, data: st.DataObject) -> None:
+def test_the_sql_functions(knock: Knock, quiet_connection: Connection, data: st.DataObject) -> None:
+    knock()
     doors = [door for door in quiet_connection.execute(OPEN_DOORS) if set(door[1]) <= arguments.keys()]
     assert len(doors) > 15
     name, types = data.draw(st.sampled_from(doors), label="function")
@@ -182,9 +211,8 @@ COMMANDS = (["ask"], ["explain"], ["replay"], ["audit"], ["audit", "head"], ["au
 
 
 @given(command=st.sampled_from(COMMANDS), rest=st.lists(words, max_size=5))
-def test_the_command_line(
-    quiet: str, tmp_path_factory: pytest.TempPathFactory, command: list[str], rest: list[str]
-) -> None:
+def test_the_command_line(knock: Knock, quiet: str, command: list[str], rest: list[str]) -> None:
+    knock()
     said, complained = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("LORADEX_DATABASE_URL", quiet)
@@ -206,7 +234,10 @@ def test_the_command_line(
         st.binary(max_size=80) | anything.map(lambda value: json.dumps(value).encode()), max_size=4
     )
 )
-def test_a_file_of_examples(tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]) -> None:
+def test_a_file_of_examples(
+    knock: Knock, tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]
+) -> None:
+    knock()
     path = tmp_path_factory.getbasetemp() / "hostile.jsonl"
     path.write_bytes(b"\n".join(lines))
 
@@ -227,8 +258,9 @@ weights = st.binary(max_size=300) | st.builds(
 
 @given(config=configs | st.binary(max_size=200), weights=weights)
 def test_an_adapter_directory(
-    tmp_path_factory: pytest.TempPathFactory, config: bytes, weights: bytes
+    knock: Knock, tmp_path_factory: pytest.TempPathFactory, config: bytes, weights: bytes
 ) -> None:
+    knock()
     directory = Path(tmp_path_factory.getbasetemp()) / "hostile-adapter"
     directory.mkdir(exist_ok=True)
     (directory / "adapter_config.json").write_bytes(config)
@@ -236,6 +268,45 @@ def test_an_adapter_directory(
 
     with contextlib.suppress(AdapterRefusedError):
         assert inspect(directory, "tiny-llama").sha256
+
+
+ids = st.uuids().map(str) | st.text(max_size=40)
+giants = st.integers(0, 2_000_000).map("x".__mul__)
+calls = st.tuples(
+    st.lists(ids | anything | giants, max_size=3), st.dictionaries(st.text(max_size=6), anything, max_size=2)
+).map(lambda call: body([*call, {}]))
+messages = st.one_of(
+    st.binary(max_size=200),
+    anything.map(lambda value: json.dumps(value).encode()),
+    calls.map(lambda whole: json.dumps(message(body=whole)).encode()),
+    st.dictionaries(st.sampled_from(sorted(message())), anything, max_size=2).map(
+        lambda changes: json.dumps(message(**changes)).encode()
+    ),
+    st.dictionaries(st.sampled_from(sorted(message()["headers"])), anything, max_size=3).map(
+        lambda changes: json.dumps(message(headers=message()["headers"] | changes)).encode()
+    ),
+    st.dictionaries(st.sampled_from(sorted(message()["properties"])), anything, max_size=3).map(
+        lambda changes: json.dumps(message(properties=message()["properties"] | changes)).encode()
+    ),
+)
+
+
+@settings(max_examples=settings.default.max_examples // 2)
+@given(said=messages)
+def test_the_bell(knock: Knock, answering: Stack, bells: redis.Redis, said: bytes) -> None:
+    """Slower than the others: what ends Celery's consumer costs half a second until it hears again."""
+    knock()
+    bells.lpush(QUEUE, said)
+    deadline = time.monotonic() + BELL_SECONDS
+    while bells.llen(QUEUE):
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+    assert answering.workers[0].alive
+
+
+def test_the_worker_at_the_bell_still_answers(client: Client) -> None:
+    assert client.enqueue("Still there?", max_new_tokens=1).wait().text is not None
 
 
 def test_no_row_was_left_half_written(quiet_connection: Connection) -> None:

@@ -1,10 +1,6 @@
 """What lies in Redis may be lost, doubled or forged: no job is lost, none doubled, no worker falls."""
 
-import base64
 import json
-from collections.abc import Iterator
-from typing import Any
-from uuid import uuid4
 
 import pytest
 import redis
@@ -15,14 +11,8 @@ from hypothesis import strategies as st
 from db.session import connect
 from service.client import Client
 from service.client.doorbell import QUEUE, RINGS, TASK
+from tests.bells import body, message
 from tests.fix_answering import Stack
-
-
-@pytest.fixture
-def bells(answering: Stack) -> Iterator[redis.Redis]:
-    """The Redis of the running stack."""
-    with redis.Redis.from_url(answering.redis_url) as opened:
-        yield opened
 
 
 def answers(stack: Stack) -> int:
@@ -30,36 +20,6 @@ def answers(stack: Stack) -> int:
         row = connection.execute("select count(*) from loradex.answers").fetchone()
     assert row is not None
     return int(str(row[0]))
-
-
-def message(**changes: Any) -> dict[str, Any]:
-    """A message as Celery writes it, with some parts replaced; None leaves a part out."""
-    whole: dict[str, Any] = {
-        "body": base64.b64encode(json.dumps([[str(uuid4())], {}, {}]).encode()).decode(),
-        "content-encoding": "utf-8",
-        "content-type": "application/json",
-        "headers": {
-            "lang": "py",
-            "task": TASK,
-            "id": str(uuid4()),
-            "root_id": None,
-            "parent_id": None,
-            "group": None,
-        },
-        "properties": {
-            "correlation_id": str(uuid4()),
-            "delivery_mode": 2,
-            "delivery_info": {"exchange": "", "routing_key": QUEUE},
-            "priority": 0,
-            "body_encoding": "base64",
-            "delivery_tag": str(uuid4()),
-        },
-    }
-    return {name: value for name, value in (whole | changes).items() if value is not None}
-
-
-def body(value: Any) -> str:
-    return base64.b64encode(json.dumps(value).encode()).decode()
 
 
 def test_a_message_delivered_ten_times_is_answered_once(answering: Stack, client: Client) -> None:
