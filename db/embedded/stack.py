@@ -9,7 +9,13 @@ from db.embedded.postgres import EmbeddedPostgres
 from db.embedded.record import Record
 from db.embedded.valkey import EmbeddedValkey
 from db.embedded.worker import EmbeddedWorker
-from db.errors import DatabaseUnavailableError, LoradexError, RedisUnavailableError, StackError
+from db.errors import (
+    DatabaseUnavailableError,
+    LoradexError,
+    PermissionRefusedError,
+    RedisUnavailableError,
+    StackError,
+)
 from db.migrate import is_current, upgrade
 from db.settings import DatabaseSettings
 
@@ -104,6 +110,8 @@ class Stack:
             return ill("schema", "", "unknown, since Postgres does not answer", UP)
         try:
             current = is_current(database_address(self._settings))
+        except PermissionRefusedError:
+            return well("schema", "loradex", "there; which revision, this user may not see")
         except LoradexError as error:
             return ill("schema", "loradex", str(error), "run `loradex db upgrade`")
         if not current:

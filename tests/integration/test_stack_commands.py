@@ -17,6 +17,7 @@ from db.embedded.record import Record
 from db.embedded.stack import Stack
 from db.settings import DatabaseSettings
 from service import cli
+from tests.fix_db import RoleUrl
 from tests.tiny_library import TinyLibrary, build_tiny_library
 
 Status = dict[str, dict[str, Any]]
@@ -233,6 +234,15 @@ def test_real_servers_are_used_and_never_touched(
     assert valkey.is_healthy()
     assert migrate.is_current(database_url)
     assert not (tmp_path / "home" / "stack.json").exists()
+
+
+def test_a_client_s_role_sees_a_healthy_stack(
+    role_url: RoleUrl, real_servers: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real_servers.setenv("LORADEX_DATABASE_URL", role_url("loradex_client"))
+
+    assert cli.run(["status"]) == 0
+    assert "this user may not see" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
