@@ -7,6 +7,7 @@ pytest_plugins = [
     "tests.fix_hypothesis",
     "tests.fix_library",
     "tests.fix_models",
+    "tests.fix_starter",
     "tests.fix_training",
     "tests.fix_valkey",
     "tests.fix_answering",  # late: it imports others, and pytest wants to load those first
