@@ -48,7 +48,7 @@ class WorkerSettings(DatabaseSettings):
     threads: Annotated[int, Field(ge=0)] = 0
     adapter_roots: RootList = ()
     bank_bytes: Annotated[int, Field(gt=0)] = 256 * MIB
-    batch_rows: Annotated[int, Field(ge=1)] = 32
+    batch_rows: Annotated[int, Field(ge=1)] = 64
     batch_tokens: Annotated[int, Field(ge=1)] = 8192
     linger_ms: Annotated[float, Field(ge=0, le=1000)] = 1.0
     lease_seconds: Annotated[float, Field(ge=0.5)] = 60.0
