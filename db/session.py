@@ -27,6 +27,11 @@ _MISSING = {"3F000", "42P01", "42883", "42703", "42704"}
 """No such schema, table, function, column or type: the database is not migrated, or not to this version."""
 _MALFORMED = {"22P02", "2201W", "22P05", "22021", "22003", "22023", "22007", "22008"}
 """A value Postgres cannot read as the argument's type: text for a number, a NUL, a number out of range."""
+_ADVICE = {
+    "53100": "; free space on the disk of Postgres",
+    "53300": "; raise max_connections, or run fewer clients and workers",
+}
+"""Where starting Postgres again is not the cure."""
 _VECTOR = {"22000", "22P02", "22003", "54000"}
 """What pgvector raises before a function of ours sees the vector: NaN, infinity, an unlike length."""
 
@@ -109,5 +114,6 @@ def _kind(error: psycopg.Error, state: str, text: str) -> tuple[type[LoradexErro
     if state in _MALFORMED or (not state and isinstance(error, psycopg.DataError)):
         return InvalidArgumentError, ""
     if isinstance(error, psycopg.OperationalError):
-        return DatabaseUnavailableError, ". Start Postgres with `loradex up`, or check LORADEX_DATABASE_URL"
+        advice = ". Start Postgres with `loradex up`, or check LORADEX_DATABASE_URL"
+        return DatabaseUnavailableError, _ADVICE.get(state, advice)
     return None, ""

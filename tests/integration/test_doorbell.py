@@ -1,5 +1,6 @@
 """What lies in Redis may be lost, doubled or forged: no job is lost, none doubled, no worker falls."""
 
+import base64
 import json
 
 import pytest
@@ -42,6 +43,19 @@ def test_jobs_whose_messages_are_lost_are_answered(
     bells.flushall()
 
     assert {job.wait().job_id for job in jobs} == {job.id for job in jobs}
+
+
+def test_redis_is_told_ids_and_nothing_else(answering: Stack, client: Client) -> None:
+    elsewhere = answering.redis_url.rsplit("/", 1)[0] + "/8"
+    with redis.Redis.from_url(elsewhere) as nobody, Client(answering.database_url, elsewhere) as quiet:
+        job = quiet.enqueue("Where is the treasure?", choices=["island", "cellar"])
+        (raw,) = nobody.lrange(QUEUE, 0, -1)
+        nobody.flushdb()
+    arguments = json.loads(base64.b64decode(json.loads(raw)["body"]))
+
+    assert arguments[:2] == [[str(job.id)], {}]
+    assert not any(word in raw.decode() for word in ("treasure", "island", "cellar"))
+    client.job(job.id).wait()
 
 
 def test_many_jobs_ring_a_few_times_only(client: Client, answering: Stack) -> None:

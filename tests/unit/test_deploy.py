@@ -137,6 +137,16 @@ def test_no_password_stands_in_a_command(services: dict[str, Document]) -> None:
         assert "PASSWORD" not in str(service.get("command", "")) + str(service.get("healthcheck", ""))
 
 
+def test_our_containers_can_write_next_to_nothing(services: dict[str, Document]) -> None:
+    ours = [service for service in services.values() if service["image"] == "loradex:local"]
+
+    assert len(ours) == 4
+    for service in ours:
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+
+
 def test_the_image_is_built_in_stages_and_runs_as_nobody_special() -> None:
     lines = (REPOSITORY / "Dockerfile").read_text().splitlines()
     stages = [line for line in lines if line.startswith("FROM ")]
