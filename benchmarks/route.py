@@ -1,0 +1,157 @@
+"""Routing in SQL: `loradex.adapter_mixture` against the bare search, against exact search and against Chroma.
+
+`python -m benchmarks.route --examples 1000000 --data DIR --keep DIR --json` measures at 32,566 examples and
+at a million; without arguments only the smaller size, from the starter library, as `make bench` does.
+"""
+
+import argparse
+import json
+import platform
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks import routing
+from benchmarks.frame import Measure, Options, Result, machine
+from benchmarks.rivals import INSTALL, has_chroma
+from benchmarks.route_database import SETTINGS, server
+from benchmarks.route_searches import searches
+from benchmarks.routing import BATCH, EF_SEARCH, EXCLUDED, K, Latency, Size
+from benchmarks.vectors import NOISE, Real, real
+
+SMALL = 32_566
+MAX_RATIO, MAX_MS, MAX_GROWTH, MIN_RECALL, MAX_BATCH = 1.3, 5.0, 2.0, 0.98, 0.5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument("--examples", type=int, default=SMALL, help="rows of the larger table")
+    parser.add_argument("--data", type=Path, help="directory of example files, train and test")
+    parser.add_argument("--keep", type=Path, help="keep the databases here for the next run")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="times each query is asked (default %(default)s)"
+    )
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="changes nothing here")
+    chosen = parser.parse_args()
+    source = real(chosen.data)
+    with server(chosen.keep) as postgres, tempfile.TemporaryDirectory() as scratch:
+        home = Path(scratch) if chosen.keep is None else chosen.keep / "chroma"
+        sizes = [routing.opened(postgres, source, rows) for rows in sorted({SMALL, chosen.examples})]
+        measures = [*speed(sizes, source, chosen.rounds)]
+        for size in sizes:
+            measures += [*quality(size, source), *batched(size, source, chosen.rounds)]
+            measures += searches(size, source, home)
+        versions = {"python": platform.python_version(), **sizes[0].versions()}
+        measures += [cold(size, routing.cold(postgres, size, source.queries)) for size in sizes]
+    for package in ("psycopg", "numpy", *(["chromadb"] if has_chroma() else [])):
+        versions[package] = version(package)
+    options = Options(json=chosen.json, rounds=chosen.rounds, threads=1, device="cpu", dtype="float32")
+    result = Result("route", measures, None, notes(source), machine(options), versions)
+    print(json.dumps(result.document()) if chosen.json else "\n".join(map(line, measures)))
+
+
+def speed(sizes: Sequence[Size], source: Real, rounds: int) -> list[Measure]:
+    """`adapter_mixture` against the bare search, against 5 ms, and against itself on the smaller table."""
+    for size in sizes:
+        size.session.execute(f"set hnsw.ef_search = {EF_SEARCH}")
+    times = routing.mixtures(sizes, source.queries, rounds)
+    measures = []
+    for size in sizes:
+        ours, bare = times[size.rows, "ours"], times[size.rows, "bare"]
+        bar = 1 / MAX_RATIO if size.rows == SMALL else None
+        facts = {"pages_read": round(routing.pages(size.session, source.queries[:100]), 1), **size.facts}
+        measures.append(
+            against(size, "adapter_mixture, for the bare pgvector search", (ours, bare), bar, facts)
+        )
+    first = times[sizes[0].rows, "ours"]
+    measures.append(
+        Measure(
+            round(MAX_MS / first.p50, 3),
+            1.0,
+            f"{sizes[0].rows:,} examples: adapter_mixture, for {MAX_MS} ms",
+            {"ours_ms": round(first.p50, 3), "theirs_ms": MAX_MS},
+        )
+    )
+    for size in sizes[1:]:
+        ours = times[size.rows, "ours"]
+        what = f"adapter_mixture, for itself at {sizes[0].rows:,}"
+        measures.append(against(size, what, (ours, first), 1 / MAX_GROWTH, {}))
+    return measures
+
+
+def quality(size: Size, source: Real) -> list[Measure]:
+    """Recall of all that the functions find, and with 90 % of the rows excluded."""
+    found = routing.recall(size, source.queries[: routing.RECALL_QUERIES], [])
+    measures = [Measure(round(found, 4), MIN_RECALL, f"{size.rows:,} examples: recall@{K}", {})]
+    shares = routing.recall_excluding(size, source.queries)
+    mean = sum(one["recall"] for one in shares) / len(shares)
+    what = f"{size.rows:,} examples: recall@{K} with {EXCLUDED:.0%} of the rows excluded"
+    measures.append(Measure(round(mean, 4), MIN_RECALL, what, {"sets": shares}))
+    return measures
+
+
+def batched(size: Size, source: Real, rounds: int) -> list[Measure]:
+    """64 prompts in one statement against 64 statements, for both functions that route."""
+    times = routing.batches(size.session, source.queries, 2 * rounds)
+    what = f"{BATCH} prompts in one statement, for {BATCH} calls of"
+    return [
+        against(size, f"{what} {name}", (times[one], times[many]), 1 / MAX_BATCH, {})
+        for name, one, many in (
+            ("route_jobs", "route_jobs", "route_jobs_singly"),
+            ("adapter_mixture", "route_jobs", "adapter_mixture_singly"),
+            ("adapter_mixture (one lateral join)", "adapter_mixture", "adapter_mixture_singly"),
+        )
+    ]
+
+
+def cold(size: Size, calls: Latency) -> Measure:
+    first, rest = calls.calls[0], Latency(calls.calls[1:])
+    facts = {
+        "first_ms": round(first, 1),
+        "next_p50_ms": round(rest.p50, 2),
+        "next_p99_ms": round(rest.p99, 2),
+    }
+    what = f"{size.rows:,} examples, cold: the first call of a session, for the {len(rest.calls)} after it"
+    return Measure(round(rest.p50 / first, 4), None, what, facts)
+
+
+def against(
+    size: Size, what: str, times: tuple[Latency, Latency], bar: float | None, facts: Mapping[str, object]
+) -> Measure:
+    """Medians of the second over those of the first, which is ours."""
+    ours, theirs = times
+    sides = {
+        "ours_ms": round(ours.p50, 3),
+        "theirs_ms": round(theirs.p50, 3),
+        "ours_p99_ms": round(ours.p99, 3),
+        "theirs_p99_ms": round(theirs.p99, 3),
+        **facts,
+    }
+    return Measure(round(theirs.p50 / ours.p50, 3), bar, f"{size.rows:,} examples: {what}", sides)
+
+
+def line(measure: Measure) -> str:
+    bar = "" if measure.bar is None else f" (bar {measure.bar:.3g}: {'holds' if measure.holds else 'MISSED'})"
+    facts = "".join(f"\n{'':>12}{key} {value}" for key, value in measure.sides.items())
+    return f"{measure.ratio:>10} {measure.what}{bar}{facts}"
+
+
+def notes(source: Real) -> list[str]:
+    settings = ", ".join(f"{key} {value}" for key, value in SETTINGS.items())
+    said = [
+        f"Rows: {source.described}, then copies with Gaussian noise of length {NOISE} (why: vectors.py).",
+        f"Queries: {len(source.queries):,} {source.asked}, none of them in a table; k {K}.",
+        f"Both: hnsw.ef_search {EF_SEARCH}, prepared statements, one client over TCP on the same machine.",
+        "The bare search: the same index, ordering and similarities in the same session.",
+        f"Server: {settings}; otherwise the embedded defaults.",
+        "Cold: server restarted, its files dropped from the page cache (posix_fadvise), a new session.",
+    ]
+    return said if has_chroma() else [*said, f"Chroma was not measured; to have it: {INSTALL}"]
+
+
+if __name__ == "__main__":
+    main()
