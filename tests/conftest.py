@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.fix_environment",
     "tests.fix_hypothesis",
     "tests.fix_library",
+    "tests.fix_many",
     "tests.fix_models",
     "tests.fix_starter",
     "tests.fix_training",

@@ -1,15 +1,12 @@
 """Neighbours, mixture and the batch: rows, exclusions, ties between the doors, plans."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import psycopg
 import pytest
 
-from db.embedded import EmbeddedPostgres
-from db.session import connect
-from tests.fix_db import new_database
+from tests.fix_many import rows_read
 from tests.world import BASE_MODEL, TASKS, WITH_ADAPTER, World, text_of, unit
 
 EXACT = """
@@ -183,51 +180,13 @@ def test_text_that_is_not_its_hash_is_not_stored(scratch: World) -> None:
         scratch.rows("update loradex.examples set prompt = 'forged' returning 1")
 
 
-READ = """
-    select seq_scan, idx_tup_fetch from pg_stat_xact_user_tables
-    where relid = 'loradex.example_embeddings'::regclass"""
-
-
-@pytest.fixture(scope="module")
-def many(postgres: EmbeddedPostgres, stocked: str) -> Iterator[World]:
-    """A database with 12,000 more examples, so that the index is worth it."""
-    with new_database(postgres, stocked) as url, connect(url) as connection:
-        world = World.found(connection)
-        vectors = [text_of(world.near(TASKS[number % 5], 0.3)) for number in range(12000)]
-        connection.execute("select loradex.drop_encoder_index('all-MiniLM-L6-v2')")
-        connection.execute(
-            """
-            with example as (
-                insert into loradex.examples (task, source_ref, sha256)
-                select t, 'many-' || n, repeat('0', 64) from unnest(%s::text[]) with ordinality u(t, n)
-                returning id, task, source_ref
-            )
-            insert into loradex.example_embeddings (example_id, task, encoder, embedding)
-            select e.id, e.task, 'all-MiniLM-L6-v2', (%s::vector[])[split_part(e.source_ref, '-', 2)::int]
-            from example e
-            """,
-            ([TASKS[number % 5] for number in range(12000)], vectors),
-        )
-        connection.execute("select loradex.build_encoder_index('all-MiniLM-L6-v2')")
-        connection.execute("analyze loradex.example_embeddings")
-        yield world
-
-
-def rows_read(world: World, statement: str, *values: Any) -> tuple[int, int]:
-    """Scans of the whole table of vectors, and rows fetched by an index."""
-    before = world.rows(READ)[0]
-    world.rows(statement, *values)
-    after = world.rows(READ)[0]
-    return after[0] - before[0], after[1] - before[1]
-
-
 def test_the_search_uses_the_index_and_reads_few_rows(many: World) -> None:
     query = text_of(many.near("boats"))
     with many.connection.transaction():
         search = "select * from loradex.nearest_examples(%s::vector, 16)"
-        whole_scans, by_index = rows_read(many, search, query)
-    assert whole_scans == 0
-    assert 16 <= by_index <= 150
+        scanned, read = rows_read(many, search, query)
+    assert scanned["example_embeddings"] == 0
+    assert 16 <= read["example_embeddings"] <= 150
 
 
 def test_a_filtered_search_can_use_the_index(many: World) -> None:
@@ -240,9 +199,9 @@ def test_a_filtered_search_can_use_the_index(many: World) -> None:
     with many.connection.transaction():
         many.connection.execute("set local enable_seqscan = off")
         many.connection.execute("set local hnsw.iterative_scan = relaxed_order")
-        whole_scans, by_index = rows_read(many, search, query)
-    assert whole_scans == 0
-    assert 16 <= by_index <= 3000
+        scanned, read = rows_read(many, search, query)
+    assert scanned["example_embeddings"] == 0
+    assert 16 <= read["example_embeddings"] <= 3000
 
 
 @pytest.mark.parametrize("exclude", [[], list(TASKS[:4]), list(TASKS[1:])])

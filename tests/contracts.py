@@ -1,0 +1,251 @@
+"""What every SQL function promises beside its rows: who may call it, what it refuses, how much it reads."""
+
+from dataclasses import dataclass
+
+READERS = frozenset({"loradex_reader", "loradex_worker", "loradex_admin"})
+EVERYBODY = READERS | {"loradex_client"}
+WORKER = frozenset({"loradex_worker"})
+ADMIN = frozenset({"loradex_admin"})
+ASKERS = frozenset({"loradex_client", "loradex_admin"})
+OWNER: frozenset[str] = frozenset()
+
+# What `fix_many` holds.
+EXAMPLES, ANSWERS, WAITING = 12200, 3000, 300
+# Rows a search of 16 to 32 neighbours may read: it looks at about 100 candidates.
+SEARCH = 200
+# Rows of one answer and its evidence: 32 neighbours, a few tasks and adapters, read no more than twice.
+ANSWER = 160
+# Rows of the queue: the job, and what it refers to. (enqueue_jobs also counts those that wait, twice.)
+JOB = 12
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A call with a bad argument, and the SQLSTATE it is refused with."""
+
+    call: str
+    sqlstate: str
+
+
+@dataclass(frozen=True)
+class Reads:
+    """A call, and how many rows of jobs, examples and answers it may read; `PLACES` fills in its names."""
+
+    call: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A text in place of a refusal or of rows says why there is none."""
+
+    roles: frozenset[str]
+    refuses: Refusal | str
+    reads: Reads | str
+
+
+PLACES = {
+    "query": "(select query from loradex.retrievals order by answer_id limit 1)",
+    "answer": "(select id from loradex.answers where position = 150)",
+    "job": "(select id from loradex.jobs where state = 'queued' order by queue_position limit 1)",
+    "running": "(select id from loradex.jobs where state = 'running' order by queue_position limit 1)",
+    "example": (
+        "(select example_id from loradex.retrieved_examples group by 1 order by count(*), 1 limit 1)"
+    ),
+    "request": (
+        "(select array[row(1, query, 16, 0.9, 0.1, '{}', 'smollm2-135m-instruct', '{}')"
+        "::loradex.route_request] from loradex.retrievals order by answer_id limit 1)"
+    ),
+}
+"""Looked up before the rows are counted."""
+
+GIVEN = "its callers have judged the arguments"
+ROW = "it takes a row of a table, which is never a bad one"
+CATALOGUE = "it reads the catalogue by its keys"
+ARGUMENTS = "it looks at its arguments and at the catalogue"
+HYGIENE = "it reads example_neighbours and each example once, to look at all of them"
+
+CONTRACTS = {
+    "adapter_mixture": Contract(
+        READERS,
+        Refusal("select loradex.adapter_mixture('[1]', 'gpt')", "LX002"),
+        Reads("select loradex.adapter_mixture({query}, 'smollm2-135m-instruct')", SEARCH),
+    ),
+    "answer_canonical": Contract(
+        EVERYBODY,
+        ROW,
+        Reads("select loradex.answer_canonical(a) from loradex.answers a where id = {answer}", ANSWER),
+    ),
+    "answer_hash": Contract(
+        EVERYBODY,
+        ROW,
+        Reads("select loradex.answer_hash(a) from loradex.answers a where id = {answer}", ANSWER),
+    ),
+    "audit_head": Contract(READERS, "it takes nothing", Reads("select loradex.audit_head()", 1)),
+    "build_encoder_index": Contract(
+        ADMIN, Refusal("select loradex.build_encoder_index('nobody')", "LX002"), "it indexes every vector"
+    ),
+    "build_search": Contract(ADMIN, "it takes nothing", CATALOGUE),
+    "check_job_shapes": Contract(
+        OWNER, Refusal("select loradex.check_job_shapes('3', 1)", "LX001"), "it reads no table"
+    ),
+    "check_jobs": Contract(
+        OWNER,
+        Refusal(
+            "select loradex.check_jobs(array[jsonb_populate_record(null::loradex.jobs, "
+            "jsonb_build_object('prompt', ''))], l) from loradex.limits l",
+            "LX001",
+        ),
+        ARGUMENTS,
+    ),
+    "check_routing": Contract(READERS, Refusal("select loradex.check_routing(0, 1, 1)", "LX001"), ARGUMENTS),
+    "check_vector": Contract(
+        READERS, Refusal("select loradex.check_vector('[1]', 'all-MiniLM-L6-v2')", "LX005"), ARGUMENTS
+    ),
+    "claim_jobs": Contract(
+        WORKER,
+        Refusal("select loradex.claim_jobs('w', 0, '1s', 1)", "LX001"),
+        Reads("select loradex.claim_jobs('w', 4, '1s', 1)", 4 * JOB),
+    ),
+    "drop_encoder_index": Contract(
+        ADMIN, Refusal("select loradex.drop_encoder_index('nobody')", "LX002"), CATALOGUE
+    ),
+    "duplicate_examples": Contract(
+        READERS, Refusal("select loradex.duplicate_examples(0)", "LX001"), HYGIENE
+    ),
+    "encoder_index": Contract(READERS, "any text is a name", "it reads no table"),
+    "enqueue_jobs": Contract(
+        ASKERS,
+        Refusal("select loradex.enqueue_jobs('3')", "LX001"),
+        Reads(
+            'select loradex.enqueue_jobs(\'[{{"prompt": "Is it warm?"}}]\')', 2 * WAITING + JOB
+        ),  # it counts those that wait, never all
+    ),
+    "example_influence": Contract(
+        READERS,
+        Refusal("select loradex.example_influence(-1)", "LX002"),
+        Reads("select loradex.example_influence({example})", 10 * ANSWER),
+    ),
+    "example_neighbours": Contract(
+        READERS,
+        Refusal("select loradex.example_neighbours(0)", "LX001"),
+        Reads("select loradex.example_neighbours(1, examples_a_task => 2)", EXAMPLES + 10 * SEARCH),
+    ),
+    "explain": Contract(
+        EVERYBODY,
+        Refusal("select loradex.explain(null)", "LX004"),
+        Reads("select loradex.explain({answer})", ANSWER),
+    ),
+    "extend_lease": Contract(
+        WORKER,
+        Refusal("select loradex.extend_lease('w', '{{}}', '0s')", "LX001"),
+        Reads("select loradex.extend_lease('w', array[{running}], '1s')", JOB),
+    ),
+    "fail_job": Contract(
+        WORKER,
+        Refusal("select loradex.fail_job(gen_random_uuid(), 1, '', 'why')", "LX001"),
+        Reads("select loradex.fail_job({running}, 1, 'code', 'why')", JOB),
+    ),
+    "fence_job": Contract(
+        OWNER,
+        Refusal("select loradex.fence_job(gen_random_uuid(), 1)", "LX003"),
+        Reads("select loradex.fence_job({running}, 1)", JOB),
+    ),
+    "in_domain_similarity": Contract(
+        READERS,
+        Refusal("select loradex.in_domain_similarity(percentile => 2)", "LX001"),
+        Reads("select loradex.in_domain_similarity(examples_a_task => 2)", EXAMPLES + 10 * SEARCH),
+    ),
+    "job_request": Contract(EVERYBODY, ROW, "it reads no table"),
+    "mislabelled_candidates": Contract(
+        READERS, Refusal("select loradex.mislabelled_candidates(5, 0.5)", "LX001"), HYGIENE
+    ),
+    "mix_neighbours": Contract(READERS, GIVEN, ARGUMENTS),
+    "nearest_examples": Contract(
+        READERS,
+        Refusal("select loradex.nearest_examples('[1]')", "LX005"),
+        Reads("select loradex.nearest_examples({query})", SEARCH),
+    ),
+    "record_answer": Contract(
+        WORKER,
+        Refusal("select loradex.record_answer(gen_random_uuid(), 1, '[1]', '{{}}', '{{}}')", "LX003"),
+        Reads("{record}", 2 * ANSWER),
+    ),
+    "refuse_change": Contract(
+        OWNER, Refusal("update loradex.answers set text = ''", "LX009"), "it reads no table"
+    ),
+    "register_adapter": Contract(
+        ADMIN,
+        Refusal(
+            "select loradex.register_adapter('a b', 'boats', 'smollm2-135m-instruct', '', '', 8, 16, "
+            "array['q'], 'float32', 1, 1)",
+            "LX001",
+        ),
+        CATALOGUE,
+    ),
+    "register_base_model": Contract(
+        ADMIN, Refusal("select loradex.register_base_model('b', 'r', 0)", "LX001"), CATALOGUE
+    ),
+    "register_encoder": Contract(
+        ADMIN, Refusal("select loradex.register_encoder('', 'r', 3)", "LX001"), CATALOGUE
+    ),
+    "register_task": Contract(
+        ADMIN, Refusal("select loradex.register_task('t', 'f', 'bleu')", "LX001"), CATALOGUE
+    ),
+    "release_jobs": Contract(
+        WORKER,
+        "jobs that are not the worker's are left alone",
+        Reads("select loradex.release_jobs('w', array[{running}])", JOB),
+    ),
+    "reroute": Contract(
+        READERS,
+        Refusal("select loradex.reroute(gen_random_uuid())", "LX004"),
+        Reads("select loradex.reroute({answer}, 16)", SEARCH),
+    ),
+    "reroute_all": Contract(
+        READERS,
+        Refusal("select loradex.reroute_all(0)", "LX001"),
+        Reads("select loradex.reroute_all()", ANSWERS * (SEARCH + ANSWER)),
+    ),
+    "route_jobs": Contract(
+        WORKER,
+        Refusal("select loradex.route_jobs(null, null)", "LX001"),
+        Reads("select loradex.route_jobs(array[{job}], array[{query}])", SEARCH + ANSWER),
+    ),
+    "search_exactly": Contract(READERS, GIVEN, "it looks at every vector: that is what it is for"),
+    "search_examples": Contract(
+        READERS, GIVEN, Reads("select loradex.search_examples({request}, 'all-MiniLM-L6-v2')", SEARCH)
+    ),
+    "search_vectors": Contract(
+        READERS, GIVEN, Reads("select loradex.search_vectors({request}, 'all-MiniLM-L6-v2', false)", SEARCH)
+    ),
+    "set_adapter_state": Contract(
+        ADMIN, Refusal("select loradex.set_adapter_state('nobody', null, 'active')", "LX002"), CATALOGUE
+    ),
+    "similar_answers": Contract(
+        READERS,
+        Refusal("select loradex.similar_answers('[1]')", "LX005"),
+        Reads("select loradex.similar_answers({query}, 3)", ANSWERS + 3 * ANSWER),
+    ),
+    "simulate_retire": Contract(
+        READERS,
+        Refusal("select loradex.simulate_retire('nobody')", "LX002"),
+        Reads("select loradex.simulate_retire('boats-lora')", ANSWERS * ANSWER),
+    ),
+    "task_distribution": Contract(
+        READERS,
+        Refusal("select loradex.task_distribution('[1]', top_p => 2)", "LX001"),
+        Reads("select loradex.task_distribution({query})", SEARCH),
+    ),
+    "task_overlap": Contract(READERS, Refusal("select loradex.task_overlap(-1)", "LX001"), HYGIENE),
+    "verify_audit_chain": Contract(
+        READERS,
+        Refusal("select loradex.verify_audit_chain(gen_random_uuid())", "LX004"),
+        Reads("select loradex.verify_audit_chain({answer}, {answer})", ANSWER),
+    ),
+    "waiting_jobs": Contract(
+        READERS,
+        Refusal("select loradex.waiting_jobs('1s', -1)", "2201W"),
+        Reads("select loradex.waiting_jobs('-1s', 5)", JOB),
+    ),
+}

@@ -1,0 +1,98 @@
+"""What the functions of the catalogue leave behind, and the parts that other functions are made of."""
+
+import hashlib
+import json
+
+import pytest
+
+from tests.world import BASE_MODEL, ENCODER, World, text_of
+
+
+def test_an_encoder_gets_its_index_and_its_search(scratch: World) -> None:
+    scratch.rows("select loradex.register_encoder('Tiny/One', 'r1', 3)")
+    assert scratch.rows("select revision, dimensions from loradex.encoders where name = 'Tiny/One'") == [
+        ("r1", 3)
+    ]
+    index = scratch.value("select loradex.encoder_index('Tiny/One')")
+    assert index == f"example_embeddings_hnsw_tiny_one_{hashlib.md5(b'Tiny/One').hexdigest()[:8]}"
+    found = "select indexdef from pg_indexes where schemaname = 'loradex' and indexname = %s"
+    ((definition,),) = scratch.rows(found, index)
+    assert "USING hnsw" in definition
+    assert "halfvec(3)" in definition
+    assert scratch.rows("select * from loradex.nearest_examples('[1,2,3]', 5, 'Tiny/One')") == []
+    scratch.rows("select loradex.drop_encoder_index('Tiny/One')")
+    assert scratch.rows(found, index) == []
+    for _ in range(2):
+        scratch.rows("select loradex.build_encoder_index('Tiny/One')")
+        assert scratch.rows(found, index) == [(definition,)]
+
+
+def test_the_same_again_changes_nothing_but_a_card(scratch: World) -> None:
+    for card in ({"prompt": "one"}, {"prompt": "another"}):
+        scratch.rows("select loradex.register_task('fires', 'things', 'accuracy', %s)", json.dumps(card))
+        assert scratch.rows("select family, metric, card from loradex.tasks where name = 'fires'") == [
+            ("things", "accuracy", card)
+        ]
+        scratch.rows("select loradex.register_base_model('other', 'r1', 99, '{prompt} Answer:')")
+        assert scratch.rows(
+            "select revision, context_length, frame from loradex.base_models where name = 'other'"
+        ) == [("r1", 99, "{prompt} Answer:")]
+
+
+def test_what_an_adapter_is_stays_with_it(scratch: World) -> None:
+    first, second = scratch.register("embers"), scratch.register("embers", "other content")
+    assert scratch.rows(
+        "select id, version, task, base_model, rank, alpha, target_modules, state from loradex.adapters "
+        "where name = 'embers-lora' order by version"
+    ) == [
+        (first, 1, "embers", BASE_MODEL, 8, 16, ["q_proj", "v_proj"], "retired"),
+        (second, 2, "embers", BASE_MODEL, 8, 16, ["q_proj", "v_proj"], "active"),
+    ]
+
+
+def test_the_exact_search_is_the_definition(scratch: World) -> None:
+    query = text_of(scratch.near("boats"))
+    found = scratch.rows(
+        """
+        select rank, example_id, task, similarity from unnest(loradex.search_exactly(
+            array[row(1, %s::vector, 7, 1, 1, '{clouds}', null, '{}')::loradex.route_request], %s))
+        order by rank
+        """,
+        *(query, ENCODER),
+    )
+    wanted = scratch.rows(
+        """
+        select row_number() over (order by embedding <=> %s::vector, example_id), example_id, task,
+               1 - (embedding <=> %s::vector)
+        from loradex.example_embeddings where task <> 'clouds' order by 1 limit 7
+        """,
+        *(query, query),
+    )
+    assert found == wanted
+
+
+def test_a_request_is_a_job_without_its_fate(scratch: World) -> None:
+    scratch.enqueue({"k": 5}, {"k": 5}, {"k": 6})
+    scratch.claim(rows=1)
+    first, second, other = (
+        row[0]
+        for row in scratch.rows("select loradex.job_request(j) from loradex.jobs j order by queue_position")
+    )
+    assert first == second != other
+    assert (first["prompt"], first["k"]) == ("Is it warm?", 5)
+    assert not {"id", "state", "attempt", "worker", "created_at"} & first.keys()
+
+
+def test_the_hash_is_over_the_canonical_text(scratch: World) -> None:
+    scratch.answered({}, {})
+    rows = scratch.rows(
+        "select previous_hash, loradex.answer_canonical(a), loradex.answer_hash(a), chain_hash "
+        "from loradex.answers a order by position"
+    )
+    for previous, canonical, recomputed, stored in rows:
+        assert hashlib.sha256(previous + canonical.encode()).digest() == recomputed == stored
+        told = json.loads(canonical)
+        assert told["answer"]["text"] == "yes"
+        assert len(told["examples"]) == 32
+        assert sum(task["probability"] for task in told["tasks"]) == pytest.approx(1)
+    assert rows[1][0] == rows[0][3]
