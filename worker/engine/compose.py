@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,6 +17,7 @@ from worker.engine.combine import is_sparse
 from worker.engine.pairs import PairTable, mixture_norm, sign_conflict, update_norms
 from worker.engine.recipe import Recipe
 from worker.engine.rows import MergeReport
+from worker.engine.threads import one_thread
 from worker.engine.updates import RowFactors
 
 
@@ -134,14 +136,15 @@ class Composer:
         in_place = direct and group.merge not in merging.PICKING and is_sparse(stack, out)
         picked_bytes = 4 * group.slots.numel() * bank.layout.rank * width
         step = len(keys) if in_place else max(1, self._chunk_bytes // picked_bytes)
-        for first in range(0, len(keys), step):
-            planes = slice(first, first + step)
-            flat = stack[planes].flatten(2)
-            shape = (flat.shape[0], len(group.rows), rank * width)
-            merged = out[planes].view(shape) if direct else torch.empty(shape, device=bank.device)
-            _MERGES[group.merge](flat, group.slots, coefficients[planes], merged)
-            if not direct:
-                out[planes, group.rows, :rank] = merged.view(*shape[:2], rank, width).to(out.dtype)
+        with nullcontext() if in_place else one_thread():
+            for first in range(0, len(keys), step):
+                planes = slice(first, first + step)
+                flat = stack[planes].flatten(2)
+                shape = (flat.shape[0], len(group.rows), rank * width)
+                merged = out[planes].view(shape) if direct else torch.empty(shape, device=bank.device)
+                _MERGES[group.merge](flat, group.slots, coefficients[planes], merged)
+                if not direct:
+                    out[planes, group.rows, :rank] = merged.view(*shape[:2], rank, width).to(out.dtype)
 
     def _norms(self, recipes: Sequence[Recipe], held: Mapping[int, Tensor]) -> list[float]:
         if all(recipe.merge == "cat" for recipe in recipes):

@@ -68,8 +68,7 @@ class Engine:
         host = HOST_BYTES[kind] if host_bytes is None else host_bytes
         self.bank = AdapterBank(shapes, self.device, parameter.dtype, bank_bytes, host)
         self._factor_bytes = FACTOR_BYTES[kind] if factor_bytes is None else factor_bytes
-        chunk_bytes = CHUNK_BYTES[kind] * (torch.get_num_threads() if kind == "cpu" else 1)
-        self._composer = Composer(self.bank, chunk_bytes)
+        self._composer = Composer(self.bank, CHUNK_BYTES[kind])
         self._forward = Forward(model, self.device)
         stops = _ends(model, tokenizer) if ends is None else ends
         self._generator = Generator(self._forward, self._switch, stops, prefill_tokens)
