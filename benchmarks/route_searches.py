@@ -27,8 +27,11 @@ ROUNDS = 1
 ASKED = 200
 
 
-def searches(size: Size, source: Real, home: Path) -> list[Measure]:
-    """A measure a rival: their median over ours; recall, building and disk stand beside it."""
+def searches(size: Size, source: Real, home: Path | None) -> list[Measure]:
+    """A measure a rival: their median over ours; recall, building and disk stand beside it.
+
+    `home` is where Chroma keeps its data; None leaves it out.
+    """
     exact, queries = Exact(size.vectors), source.queries[:ASKED]
     ours = asked(size.session, NEIGHBOURS, exclude=[])
     measures = [
@@ -39,7 +42,7 @@ def searches(size: Size, source: Real, home: Path) -> list[Measure]:
             {},
         )
     ]
-    if not has_chroma():
+    if home is None or not has_chroma():
         return measures
     directory = home / str(size.rows)
     directory.mkdir(parents=True, exist_ok=True)
