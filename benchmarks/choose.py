@@ -22,7 +22,7 @@ def main() -> None:
         for prompt, recipe in zip(subjects.prompts(ROWS), recipes, strict=True)
     ]
     single = [[dataclasses.replace(row, choices=(choice,)) for row in rows] for choice in CHOICES]
-    engine.answer(rows[:1])
+    subjects.fill_bank(engine, recipes)
     memory = extra_memory(lambda: engine.answer(rows), chosen.device)
     seconds = take_turns(
         {

@@ -48,8 +48,7 @@ def main() -> None:
             subjects.peft_merge(peft, row.recipe)
             _written(peft, tokenizer([row.prompt_text], return_tensors="pt").to(chosen.device))
 
-    for rows in batches.values():
-        engine.answer(rows)
+    subjects.fill_bank(engine, (row.recipe for rows in batches.values() for row in rows))
     memory = extra_memory(lambda: engine.answer(batches["cat"]), chosen.device)
     sides = {
         **{method: lambda rows=rows: engine.answer(rows) for method, rows in batches.items()},  # type: ignore[misc]

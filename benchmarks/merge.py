@@ -21,8 +21,7 @@ def main() -> None:
     engine = subjects.engine(chosen)
     engine.bank.ensure(directories)
     recipes = {method: subjects.mixtures(method, list(directories), ROWS, chosen.dtype) for method in BARS}
-    for batch in recipes.values():
-        engine.compose(batch)
+    subjects.fill_bank(engine, itertools.chain(*recipes.values()))
     memory = extra_memory(lambda: [engine.compose(batch) for batch in recipes.values()], chosen.device)
     peft = subjects.peft_model(chosen, directories)
     measures = []

@@ -3,7 +3,7 @@
 import json
 import random
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,12 @@ def write_config(directory: Path, targets: Sequence[str], alpha: float) -> None:
     }
     settings = {"r": RANK, "lora_alpha": alpha, "target_modules": list(targets), "bias": "none"}
     (directory / "adapter_config.json").write_text(json.dumps(config | settings))
+
+
+def fill_bank(engine: Engine, recipes: Iterable[Recipe]) -> None:
+    """Brings in what these recipes need one by one, so that what a batch of them takes is its own."""
+    for recipe in recipes:
+        engine.compose([recipe])
 
 
 def mixtures(method: str, hashes: Sequence[str], count: int, dtype: str, seed: int = 0) -> list[Recipe]:
