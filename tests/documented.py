@@ -13,12 +13,12 @@ SECTION = re.compile(r"^### (?P<name>\w+)\n\n.*?\*Who:\* (?P<who>[a-z, ]+)\.$", 
 
 @dataclass(frozen=True)
 class Shown:
-    """A block of SQL and its output as psql prints it: the names of the columns, and how many rows."""
+    """A block of SQL and its output as psql prints it: the names of the columns, and whether rows follow."""
 
     line: int
     sql: str
     columns: Sequence[str]
-    rows: int
+    has_rows: bool
 
 
 def shown(page: Path) -> list[Shown]:
@@ -39,8 +39,8 @@ def audience(page: Path) -> dict[str, set[str]]:
     }
 
 
-def _table(output: str) -> tuple[list[str], int]:
+def _table(output: str) -> tuple[list[str], bool]:
     lines = output.splitlines()
     if not lines:
-        return [], 0
-    return [name.strip() for name in lines[0].split("|")], len(lines) - 2
+        return [], False
+    return [name.strip() for name in lines[0].split("|")], len(lines) > 2

