@@ -24,7 +24,7 @@ from benchmarks.vectors import Real
 from library.vectors import Vectors
 
 ROUNDS = 1
-ASKED = 200
+ASKED = 100
 
 
 def searches(size: Size, source: Real, home: Path | None) -> list[Measure]:

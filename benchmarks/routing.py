@@ -23,7 +23,7 @@ BATCH = 64
 # Of a block of calls: what ran before has filled the processor's caches with something else.
 SETTLING = 8
 EF_SEARCH = 100
-RECALL_QUERIES = 500
+RECALL_QUERIES = 300
 EXCLUDED = 0.9
 EXCLUDED_SETS = 5
 EXCLUDED_QUERIES = 60

@@ -30,11 +30,15 @@ QUERIES_A_TASK = 50
 
 @dataclass(frozen=True)
 class Real:
-    """Unit vectors of prompts, float32 `[rows, dimensions]`, their tasks, and held-out queries likewise."""
+    """Unit vectors of prompts, float32 `[rows, dimensions]`, their tasks, and held-out queries likewise.
+
+    `copies` are held-out queries too: to the copies in a grown table as `queries` to real rows.
+    """
 
     vectors: Vectors
     tasks: list[str]
     queries: Vectors
+    copies: Vectors
     described: str
     asked: str
 
@@ -48,14 +52,14 @@ def real(data: Path | None) -> Real:
     if data is None:
         rows = open_library(LIBRARY, load_cards()).examples
         vectors = unit(rows.vectors)
-        chosen = np.random.default_rng(1).choice(len(vectors), 1000, replace=False)
-        queries = jittered(vectors[chosen], np.random.default_rng(2))
+        queries = held_out(vectors)
         return Real(
             vectors,
             rows.tasks,
             queries,
+            queries,
             f"{len(vectors):,} vectors of the starter library",
-            "jittered copies of vectors",
+            "held-out copies",
         )
     cards, tasks, texts, asked = load_cards(), [], [], []
     for path in sorted(data.glob("*.train.jsonl")):
@@ -70,12 +74,20 @@ def real(data: Path | None) -> Real:
     numbers.shuffle(asked)
     vectors = unit(np.stack([known[text] for text in texts]))
     queries = unit(np.stack([known[text] for text in asked]))
-    return Real(vectors, tasks, queries, f"{len(vectors):,} embedded train prompts", "test prompts")
+    return Real(
+        vectors, tasks, queries, held_out(vectors), f"{len(vectors):,} embedded train prompts", "test prompts"
+    )
 
 
 def unit(vectors: Vectors) -> Vectors:
     normalised: Vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     return normalised
+
+
+def held_out(vectors: Vectors) -> Vectors:
+    """A thousand jittered copies that no table holds."""
+    chosen = np.random.default_rng(1).choice(len(vectors), 1000, replace=False)
+    return jittered(vectors[chosen], np.random.default_rng(2))
 
 
 def jittered(vectors: Vectors, numbers: np.random.Generator) -> Vectors:
