@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,15 +82,18 @@ def main() -> None:
 
         turns = take_turns({"ours": ours, "loop": theirs}, chosen.rounds)
     p50 = statistics.median(overheads)
+    speed = compare(
+        f"{JOBS} mixed jobs through the whole path against PEFT merge + generate in a loop, per job",
+        turns["ours"],
+        turns["loop"],
+        per=each,
+        other_per=LOOPED,
+        bar=SPEED_BAR,
+    )
+    # Our side computes in another process, whose CPU time is not in ours.
+    told = {key: value for key, value in speed.sides.items() if key != "cpu_time_ratio"}
     measures = [
-        compare(
-            f"{JOBS} mixed jobs through the whole path against PEFT merge + generate in a loop, per job",
-            turns["ours"],
-            turns["loop"],
-            per=each,
-            other_per=LOOPED,
-            bar=SPEED_BAR,
-        ),
+        replace(speed, sides=told),
         Measure(
             ratio=round(OVERHEAD_MS / p50, 3),
             bar=1.0,
