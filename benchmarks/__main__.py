@@ -13,7 +13,7 @@ from benchmarks.pages import overview, page, stem
 RESULTS = Path(__file__).parent / "results"
 ENGINE = ("merge", "generate", "choose", "bank", "serve")
 """The benchmarks of the model; the others never leave the CPU."""
-NAMES = (*ENGINE, "route", "load")
+NAMES = (*ENGINE, "route", "load", "audit")
 
 
 def main() -> None:
