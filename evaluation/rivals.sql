@@ -10,7 +10,7 @@ with allowed as materialized (
 ), compared as (
     select q.ordinal, a.*, 1 - (a.centre <=> q.query) as similarity,
            row_number() over (partition by q.ordinal order by a.centre <=> q.query, a.task) as rank
-    from unnest(%(queries)s::vector[]) with ordinality q(query, ordinal)
+    from unnest(%(queries)b::vector[]) with ordinality q(query, ordinal)
     cross join allowed a
 ), chosen as (
     select c.*, case when %(softness)s::float8 is null then 1

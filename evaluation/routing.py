@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
+from pgvector.psycopg import register_vector
 from psycopg.types.json import Jsonb
 
 from db.session import translated
 from library.vectors import Vectors
 from service.client.request import Request
-from worker.jobs import vector_text
 
 CHUNK = 64
 RIVAL_TASKS = 3
@@ -19,7 +19,7 @@ RIVAL_SOFTNESS = {"centroid": 0.2, "lora_retriever": None}
 
 ROUTE: LiteralString = """
     select j.method, j.density, r.routing
-    from loradex.route_jobs(%s, %s::vector[]) r
+    from loradex.route_jobs(%s, %b) r
     join loradex.jobs j on j.id = r.job_id
     order by array_position(%s, r.job_id)"""
 HIDE: LiteralString = """
@@ -62,6 +62,7 @@ class Router:
         hidden: Collection[str] = (),
     ) -> None:
         self._connection = connection
+        register_vector(connection)
         self._base_model = base_model
         self._encoder = encoder
         self._hidden = hidden
@@ -79,7 +80,7 @@ class Router:
                 request.columns() | {"base_model": self._base_model, "encoder": self._encoder}
                 for request in requests[start : start + CHUNK]
             ]
-            queries = [vector_text(vector) for vector in vectors[start : start + CHUNK]]
+            queries = list(vectors[start : start + CHUNK])
             with translated(), self._connection.transaction(force_rollback=True):
                 self._hide()
                 accepted = self._connection.execute(
@@ -107,7 +108,7 @@ class Router:
             "encoder": self._encoder,
             "exclude_tasks": list(exclude_tasks),
             "exclude_adapters": list(exclude_adapters),
-            "queries": [vector_text(vector) for vector in vectors],
+            "queries": list(vectors),
             "softness": RIVAL_SOFTNESS[method],
             "tasks": RIVAL_TASKS,
         }

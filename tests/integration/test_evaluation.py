@@ -13,7 +13,7 @@ import pytest
 from db.errors import InvalidArgumentError, UnknownNameError
 from db.session import connect
 from evaluation.cells import Cell
-from evaluation.methods import JOB_METHODS, METHODS
+from evaluation.methods import JOB_METHODS, METHODS, chosen_methods
 from evaluation.plan import IN_DOMAIN, OOD, SEMI_OOD, SETTINGS, Options, Plan
 from evaluation.session import Session
 from library.cards import TaskCard
@@ -200,6 +200,11 @@ def test_the_command_prints_a_table_and_writes_a_report(exam: Path, exam_setting
         assert part in page
     for picture in ("mixture-ood.png", "tasks-in-domain.png", "sweep.png"):
         assert (report / picture).read_bytes().startswith(b"\x89PNG")
-    refused = run("--method", "best")
-    assert refused.returncode == 2
-    assert refused.stderr.splitlines()[-1].startswith("loradex: no method 'best'; use base, own")
+
+
+@pytest.mark.parametrize("text", ["best", "", "cat,best"])
+def test_an_unknown_method_is_refused_with_those_there_are(text: str) -> None:
+    with pytest.raises(UnknownNameError, match=r"no method '(best)?'; use base, own, top1"):
+        chosen_methods(text)
+    assert chosen_methods("all") == METHODS
+    assert chosen_methods(" cat, own,cat") == ("cat", "own")
