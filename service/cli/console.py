@@ -18,10 +18,11 @@ BLOCKS = " ▏▎▍▌▋▊▉█"
 
 
 def program() -> str:
-    """This program as it can be typed again: by name where that finds it, otherwise by its path."""
-    found = shutil.which(Path(sys.argv[0]).name)
-    same = found is not None and Path(found).resolve() == Path(sys.argv[0]).resolve()
-    return Path(sys.argv[0]).name if same else sys.argv[0]
+    """`loradex` as it can be typed again: by name where that finds this program, otherwise by its path."""
+    called = Path(sys.argv[0])
+    found = shutil.which("loradex")
+    elsewhere = found is None or Path(found).resolve() != called.resolve()
+    return sys.argv[0] if called.name == "loradex" and elsewhere else "loradex"
 
 
 def as_json(value: Any) -> None:

@@ -81,3 +81,5 @@ def test_the_program_is_named_as_it_can_be_typed(monkeypatch: pytest.MonkeyPatch
     assert console.program() == str(place)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert console.program() == "loradex"
+    monkeypatch.setattr("sys.argv", ["/usr/lib/python/another.py"])
+    assert console.program() == "loradex"
