@@ -222,7 +222,8 @@ def test_a_full_queue_refuses(scratch: World) -> None:
 def test_many_callers_fill_the_queue_to_the_brim_and_not_beyond(
     world: World, database_url: str, at_once: int
 ) -> None:
-    brim, callers = 100, 12
+    # What all callers ask for at once must fit into half the queue: beyond that the bound is not exact.
+    brim, callers = 200, 12
     world.rows("update loradex.limits set max_waiting_jobs = %s returning 1", brim)
     start = threading.Barrier(callers)
 
