@@ -1,8 +1,9 @@
 -- Accepts an array of jobs, all of them or none; what a job leaves out takes the defaults below. The only door to the
 -- queue. An idempotency key that its owner used before gives the older job.
 -- Locks: an insert waits for another transaction that just used the same idempotency key. A lock on the queue until
--- commit, waited for 5 s at most: shared while half of the places are free, so that calls do not wait for each other,
--- then exclusive, so that none counts past another. Call it in a short transaction of its own, READ COMMITTED.
+-- commit, waited for 5 s at most: shared, so that calls do not wait for each other, while half of the places are free
+-- and the call is so small that every connection could make one like it and fit into the other half; otherwise
+-- exclusive, so that none counts past another. Call it in a short transaction of its own, READ COMMITTED.
 -- Raises: LX001 bad value or shape; LX002 unknown method, task, adapter, encoder or base model; LX007 the key was used
 -- for a different job; LX008 the queue is full.
 create or replace function loradex.enqueue_jobs(jobs jsonb)
@@ -16,6 +17,7 @@ declare
     defaults loradex.jobs;
     requested loradex.jobs[];
     waiting int;
+    shared boolean;
     -- The caller's own.
     patience text := current_setting('lock_timeout');
     clash text;
@@ -50,24 +52,35 @@ begin
     end if;
     perform check_jobs(requested, bounds);
 
-    select count(*) into waiting
-    from (select from loradex.jobs j where j.state = 'queued' limit bounds.max_waiting_jobs) w;
+    shared := cardinality(requested)
+        <= bounds.max_waiting_jobs / 2 / current_setting('max_connections')::int;
     begin
         perform set_config('lock_timeout', '5s', true);
-        if waiting + cardinality(requested) > bounds.max_waiting_jobs / 2 then
+        if shared then
+            begin
+                perform pg_advisory_xact_lock_shared(hashtext('loradex'), hashtext('queue'));
+                select count(*) into waiting
+                from (select from loradex.jobs j where j.state = 'queued' limit bounds.max_waiting_jobs) w;
+                if waiting + cardinality(requested) > bounds.max_waiting_jobs / 2 then
+                    -- Leaving the block this way gives the shared lock back.
+                    raise exception using errcode = 'LX008';
+                end if;
+            exception
+                when sqlstate 'LX008' then
+                    shared := false;
+            end;
+        end if;
+        if not shared then
             perform pg_advisory_xact_lock(hashtext('loradex'), hashtext('queue'));
-        else
-            perform pg_advisory_xact_lock_shared(hashtext('loradex'), hashtext('queue'));
+            select count(*) into waiting
+            from (select from loradex.jobs j where j.state = 'queued' limit bounds.max_waiting_jobs) w;
         end if;
         perform set_config('lock_timeout', patience, true);
     exception
         when lock_not_available then
             raise exception using errcode = 'LX008', message =
-                'the queue is more than half full and a session that enqueued has not committed for 5 s; '
-                'try again later';
+                'the queue must count exactly and a session that enqueued has not committed for 5 s; try again later';
     end;
-    select count(*) into waiting
-    from (select from loradex.jobs j where j.state = 'queued' limit bounds.max_waiting_jobs) w;
     if waiting + cardinality(requested) > bounds.max_waiting_jobs then
         raise exception using errcode = 'LX008', message = format(
             '%s jobs wait and the queue takes %s; try again later, start more workers, or raise '
