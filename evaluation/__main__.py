@@ -2,27 +2,25 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
 
-from db.errors import InvalidArgumentError, LoradexError, UnknownNameError
+from db.errors import InvalidArgumentError, LoradexError
 from evaluation.cells import Cell, read_cells
 from evaluation.methods import METHODS, chosen_methods, chosen_names
 from evaluation.plan import FIXED, SETTINGS, Options, Plan, cases
+from evaluation.progress import progress
 from evaluation.report import write_report
 from evaluation.session import Session
 from evaluation.summary import summarise
 from evaluation.sweep import sweep
 from evaluation.tables import brief, by_task
-from library.cards import TASKS_DIRECTORY, TaskCard, load_cards
+from library.cards import TASKS_DIRECTORY, chosen_cards, load_cards
 from worker.engine.recipe import TRIMMING
 from worker.settings import WorkerSettings
 
@@ -57,7 +55,7 @@ def evaluate(
         if sweeping and given.given():
             raise InvalidArgumentError("--sweep tries every option itself; leave the others out")
         plan = Plan(
-            cards=_chosen(load_cards(cards), task),
+            cards=chosen_cards(load_cards(cards), task),
             data=data,
             settings=chosen_names("setting", setting, SETTINGS),
             methods=methods,
@@ -70,7 +68,7 @@ def evaluate(
             record = report / RECORDS[sweeping]
         with Session(WorkerSettings(), plan, record, in_process=in_process) as session:
             cells = _measure(session, plan, as_json=as_json)
-            session.store(cells)
+            session.keep(cells)
         if not as_json and not sweeping and not given.given():
             _show(cells, plan)
         if report is not None:
@@ -83,7 +81,7 @@ def evaluate(
 
 def _measure(session: Session, plan: Plan, *, as_json: bool) -> list[Cell]:
     cells = []
-    with _progress(len(plan.cards) * len(cases(plan))) as advance:
+    with progress(len(plan.cards) * len(cases(plan))) as advance:
         for cell in session.cells(advance):
             cells.append(cell)
             if as_json:
@@ -123,29 +121,6 @@ def _show(cells: list[Cell], plan: Plan) -> None:
 
 def _trimming(methods: tuple[str, ...]) -> bool:
     return any(method.removeprefix("calibrated_") in TRIMMING for method in methods)
-
-
-def _chosen(cards: dict[str, TaskCard], tasks: list[str] | None) -> dict[str, TaskCard]:
-    unknown = set(tasks or ()) - cards.keys()
-    if unknown:
-        raise UnknownNameError(
-            f"no task card for {', '.join(sorted(unknown))}; there are: {', '.join(cards)}"
-        )
-    return {name: card for name, card in cards.items() if not tasks or name in tasks}
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[str, float], None]]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("remaining"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=600) as progress:
-        bar = progress.add_task("evaluation", total=total)
-        yield lambda name, done: progress.update(bar, description=name, advance=done)
 
 
 if __name__ == "__main__":

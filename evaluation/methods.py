@@ -17,6 +17,7 @@ JOB_METHODS = (
     "calibrated_cat",
     "calibrated_ties",
     "calibrated_magnitude_prune",
+    "affinity",
 )
 RIVALS = ("centroid", "lora_retriever")
 """The three tasks whose mean vectors are nearest, mixed in output space: by a softmax of the

@@ -47,10 +47,10 @@ def read_questions(
     path: Path,
     card: TaskCard,
     count_tokens: Callable[[str], int],
-    limit: int | None,
+    part: slice,
     skip: Collection[str] = (),
 ) -> list[Question]:
-    """The first `limit` rows of an examples file (all, if None), those in `skip` left out.
+    """Part of the rows of an examples file, those in `skip` left out before.
 
     Raises:
         InvalidArgumentError: There is no such file.
@@ -59,7 +59,7 @@ def read_questions(
     if not path.is_file():
         raise InvalidArgumentError(f"{path}: no such file; --data names a directory with {path.name}")
     rows = [example for example in load_examples(path, {card.name}) if example.id not in skip]
-    return [question_of(example, card, count_tokens) for example in rows[:limit]]
+    return [question_of(example, card, count_tokens) for example in rows[part]]
 
 
 def question_of(example: Example, card: TaskCard, count_tokens: Callable[[str], int]) -> Question:

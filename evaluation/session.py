@@ -15,12 +15,22 @@ from evaluation.as_jobs import AsJobs
 from evaluation.cells import Cell, Origin, Record
 from evaluation.in_process import InProcess
 from evaluation.plan import Plan
-from evaluation.questions import read_questions
+from evaluation.questions import Question, read_questions
 from evaluation.routing import Router
 from evaluation.run import Asker, evaluate
-from evaluation.store import adapters_by_task, library_hash, revision, rows_trained_on, store
+from evaluation.store import (
+    adapters_by_task,
+    known_affinities,
+    library_hash,
+    revision,
+    rows_trained_on,
+    store_cells,
+)
 from evaluation.subject import Subject
+from evaluation.worth import measure_affinity
 from library.adapter_roots import AdapterRoots
+from library.adapter_store import AdapterStore, StoredAdapter
+from library.affinities import Affinity
 from library.cards import TaskCard
 from library.vectors import VectorCache, embed
 from service.client import Client
@@ -100,31 +110,76 @@ class Session:
             self._plan, self._subject, self._asker, record=self.record, revision=revision(), advance=advance
         )
 
-    def store(self, cells: Sequence[Cell]) -> str:
+    def keep(self, cells: Sequence[Cell]) -> str:
         """Add the cells to `loradex.evaluations`; the run they are under."""
         what = json.dumps(asdict(self.record.origin), sort_keys=True)
         run = f"{self.record.origin.rows}-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
-        store(self._connection, run, cells)
+        store_cells(self._connection, run, cells)
         return run
+
+    def active_adapters(self) -> list[StoredAdapter]:
+        """Those that may answer."""
+        return [
+            adapter
+            for adapter in AdapterStore(self._connection).find(active_only=True)
+            if adapter.base_model == self._settings.base_model
+        ]
+
+    def affinities(
+        self, rows: int, *, again: bool, advance: Callable[[str, float], None]
+    ) -> Iterator[tuple[str, str, Affinity]]:
+        """Measure the active adapters' affinity to the plan's tasks and keep it in the database.
+
+        Args:
+            rows: Of each task, its last ones that no adapter of the task was trained on; fewer if there are.
+            again: Also those pairs that were measured before.
+            advance: Told `task adapter` and 1 after each pair, measured or not.
+
+        Yields:
+            Task, adapter's name and figure of every pair, measured now or before.
+
+        Raises:
+            InvalidArgumentError: A task has no row left.
+            JobFailedError: A row could not be answered.
+        """
+        store = AdapterStore(self._connection)
+        known = {} if again else known_affinities(self._connection, self._settings.base_model)
+        adapters = self.active_adapters()
+        roots = AdapterRoots.of(self._settings.adapter_roots, self._settings.home)
+        self._engine.bank.ensure({one.sha256: roots.locate(one.uri) for one in adapters})
+        for card in self._plan.cards.values():
+            questions: Sequence[Question] = ()
+            for adapter in adapters:
+                found = known.get((card.name, adapter.sha256))
+                if found is None:
+                    questions = questions or self._questions(card, "train", slice(-rows, None))
+                    found = measure_affinity(self._engine, questions, self._station.frame, adapter.sha256)
+                    store.put_affinity(card.name, adapter.base_model, adapter.sha256, found)
+                advance(f"{card.name} {adapter.name}", 1)
+                yield card.name, adapter.name, found
 
     def _subject(self, card: TaskCard) -> Subject:
         kind = "train" if self._plan.held_out else "test"
-        seen: set[str] = set()
-        if self._plan.held_out:
-            seen = rows_trained_on(self._connection, self._settings.base_model, card.name)
-        questions = read_questions(
-            self._plan.data / f"{card.name}.{kind}.jsonl",
-            card,
-            lambda text: len(self._engine.text.prompt(text)),
-            self._plan.limit,
-            seen,
-        )
+        questions = self._questions(card, kind, slice(self._plan.limit))
         if self._plan.held_out:
             self._hidden.update(question.source_ref for question in questions)
         prompts = [question.prompt for question in questions]
         vectors = embed(prompts, encoder_at(self._directory), self._vectors, lambda _: None)
         return Subject(
             card, questions, [vectors[prompt] for prompt in prompts], self._adapters.get(card.name, [])
+        )
+
+    def _questions(self, card: TaskCard, kind: str, part: slice) -> list[Question]:
+        """Rows of a file; of training rows those that no adapter of the task has seen."""
+        seen: set[str] = set()
+        if kind == "train":
+            seen = rows_trained_on(self._connection, self._settings.base_model, card.name)
+        return read_questions(
+            self._plan.data / f"{card.name}.{kind}.jsonl",
+            card,
+            lambda text: len(self._engine.text.prompt(text)),
+            part,
+            seen,
         )
 
     def _in_process(self) -> Asker:

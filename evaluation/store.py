@@ -12,6 +12,7 @@ from db.errors import InvalidArgumentError
 from db.session import translated
 from db.settings import REPOSITORY
 from evaluation.cells import Cell
+from library.affinities import Affinity
 
 
 def adapters_by_task(connection: psycopg.Connection[Any], base_model: str) -> dict[str, list[str]]:
@@ -45,11 +46,26 @@ def rows_trained_on(connection: psycopg.Connection[Any], base_model: str, task: 
     return {row[0] for row in rows}
 
 
-def library_hash(connection: psycopg.Connection[Any], base_model: str, encoder: str) -> str:
-    """SHA-256, in hex, of what could answer: the active adapters and the examples with a vector."""
+def known_affinities(connection: psycopg.Connection[Any], base_model: str) -> dict[tuple[str, str], Affinity]:
+    """Task and content hash of an active adapter → what was measured."""
     with translated():
         rows = connection.execute(
-            "select sha256::text from loradex.adapters where base_model = %s and state = 'active' "
+            "select f.task, a.sha256::text, f.score, f.n from loradex.task_affinities f "
+            "join loradex.adapters a on a.id = f.adapter_id where a.base_model = %s and a.state = 'active'",
+            (base_model,),
+        ).fetchall()
+    return {(task, sha256): Affinity(score=score, n=n) for task, sha256, score, n in rows}
+
+
+def library_hash(connection: psycopg.Connection[Any], base_model: str, encoder: str) -> str:
+    """SHA-256, in hex, of what could answer: active adapters, affinities, examples with a vector."""
+    with translated():
+        rows = connection.execute(
+            "with active as ("
+            "select id, sha256::text from loradex.adapters where base_model = %s and state = 'active') "
+            "select sha256 from active "
+            "union all select concat_ws(' ', f.task, a.sha256, f.score, f.n) from loradex.task_affinities f "
+            "join active a on a.id = f.adapter_id "
             "union all select x.sha256::text from loradex.examples x "
             "join loradex.example_embeddings e on e.example_id = x.id where e.encoder = %s order by 1",
             (base_model, encoder),
@@ -71,7 +87,7 @@ def revision() -> str:
     return head + ("+" if changed else "")
 
 
-def store(connection: psycopg.Connection[Any], run: str, cells: Sequence[Cell]) -> None:
+def store_cells(connection: psycopg.Connection[Any], run: str, cells: Sequence[Cell]) -> None:
     """Add the cells to `loradex.evaluations`, those that this run has there already left out."""
     with translated(), connection.cursor() as cursor:
         cursor.executemany(

@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 
 from db.errors import UnknownNameError
 from library.adapter_files import AdapterFacts
+from library.affinities import Affinity
 from library.manifest import BaseModelEntry
 
 FIND: LiteralString = """
@@ -133,3 +134,10 @@ class AdapterStore:
 
     def set_state(self, name: str, version: int, state: str) -> None:
         self._connection.execute("select loradex.set_adapter_state(%s, %s, %s)", (name, version, state))
+
+    def put_affinity(self, task: str, base_model: str, sha256: str, affinity: Affinity) -> None:
+        """Keep how well the adapter with that content answers the task; replaces a figure that is there."""
+        self._connection.execute(
+            "select loradex.register_affinity(%s, %s, %s, %s, %s)",
+            (task, base_model, sha256, affinity.score, affinity.n),
+        )

@@ -1,14 +1,14 @@
 """Task cards: how an example of a task becomes a prompt, its choices and its answer. One TOML file a task."""
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from db.errors import TaskCardError
+from db.errors import TaskCardError, UnknownNameError
 from library.examples import Example
 
 TASKS_DIRECTORY = Path(__file__).resolve().parent / "tasks"
@@ -224,3 +224,13 @@ def load_cards(directory: Path = TASKS_DIRECTORY) -> dict[str, TaskCard]:
     if not cards:
         raise TaskCardError(f"{directory}: no task card (*.toml) there")
     return {card.name: card for card in cards}
+
+
+def chosen_cards(cards: dict[str, TaskCard], tasks: Sequence[str] | None) -> dict[str, TaskCard]:
+    """The cards of the named tasks, all if none is named; `UnknownNameError` if one has no card."""
+    unknown = set(tasks or ()) - cards.keys()
+    if unknown:
+        raise UnknownNameError(
+            f"no task card for {', '.join(sorted(unknown))}; there are: {', '.join(cards)}"
+        )
+    return {name: card for name, card in cards.items() if not tasks or name in tasks}

@@ -11,6 +11,7 @@ from db.errors import AdapterRefusedError, ExampleConflictError, LibraryCorruptE
 from library.adapter_files import AdapterFacts, inspect
 from library.adapter_roots import AdapterRoots
 from library.adapter_store import AdapterStore
+from library.affinities import Scores, read_affinities
 from library.cards import TaskCard
 from library.example_store import ExampleStore, NewExample, conflict
 from library.manifest import (
@@ -34,6 +35,7 @@ class Library:
     manifest: Manifest
     adapters: Mapping[str, AdapterFacts]
     examples: ExampleVectors
+    affinities: Scores
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def open_library(directory: Path, cards: Mapping[str, TaskCard]) -> Library:
                 f"{directory / entry.directory}: its content hash is not the manifest's"
             )
         adapters[task] = facts
-    return Library(directory, manifest, adapters, examples)
+    return Library(directory, manifest, adapters, examples, read_affinities(directory, manifest))
 
 
 def load_library(
@@ -102,6 +104,10 @@ def load_library(
             for task, facts in library.adapters.items()
         ]
         added = _add_examples(examples, library, advance)
+        for task, scores in library.affinities.items():
+            for trained_on, affinity in scores.items():
+                sha256 = manifest.adapters[trained_on].sha256
+                adapters.put_affinity(task, manifest.base_model.name, sha256, affinity)
     new = sum(entry.created for entry in registered)
     return LoadReport(new, len(registered) - new, added, len(library.examples) - added)
 

@@ -71,6 +71,11 @@ CONTRACTS = {
         Refusal("select loradex.adapter_mixture('[1]', 'gpt')", "LX002"),
         Reads("select loradex.adapter_mixture({query}, 'smollm2-135m-instruct')", SEARCH),
     ),
+    "affinity_mixture": Contract(
+        READERS,
+        Refusal("select loradex.affinity_mixture('[1]', 'gpt')", "LX002"),
+        Reads("select loradex.affinity_mixture({query}, 'smollm2-135m-instruct')", SEARCH),
+    ),
     "answer_canonical": Contract(
         EVERYBODY,
         ROW,
@@ -160,6 +165,7 @@ CONTRACTS = {
     "mislabelled_candidates": Contract(
         READERS, Refusal("select loradex.mislabelled_candidates(5, 0.5)", "LX001"), HYGIENE
     ),
+    "mix_affinities": Contract(READERS, GIVEN, ARGUMENTS),
     "mix_neighbours": Contract(READERS, GIVEN, ARGUMENTS),
     "nearest_examples": Contract(
         READERS,
@@ -181,6 +187,11 @@ CONTRACTS = {
             "array['q'], 'float32', 1, 1)",
             "LX001",
         ),
+        CATALOGUE,
+    ),
+    "register_affinity": Contract(
+        ADMIN,
+        Refusal("select loradex.register_affinity('rte', 'gpt', 'ab', 1.5, 32)", "LX001"),
         CATALOGUE,
     ),
     "register_base_model": Contract(

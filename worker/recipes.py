@@ -5,7 +5,7 @@ from typing import Any
 
 from worker.engine.recipe import Component, Recipe
 
-APPLIED_AS = {"base": "cat", "own": "cat", "top1": "cat", "uniform": "cat"}
+APPLIED_AS = {"base": "cat", "own": "cat", "top1": "cat", "uniform": "cat", "affinity": "cat"}
 """Methods that choose adapters or weights; the sum of the chosen updates is what `cat` computes exactly."""
 
 

@@ -1,6 +1,7 @@
 """The tables, declared once; Alembic's check compares them with the migrated database."""
 
 from db.models.adapters import Adapter
+from db.models.affinities import TaskAffinity
 from db.models.answers import Answer
 from db.models.base import SCHEMA, Base
 from db.models.catalogue import BaseModel, Encoder, Limits, Method, Task
@@ -29,4 +30,5 @@ __all__ = [
     "RetrievedExample",
     "RetrievedTask",
     "Task",
+    "TaskAffinity",
 ]

@@ -61,14 +61,17 @@ class Method(Base):
 
     __tablename__ = "methods"
     __table_args__ = (
-        CheckConstraint("adapters in ('none', 'named', 'first', 'all', 'nucleus')", name="adapters"),
+        CheckConstraint(
+            "adapters in ('none', 'named', 'first', 'all', 'nucleus', 'affinity')", name="adapters"
+        ),
         {"comment": "Ways to compose adapters: the only list of them."},
     )
 
     name: Mapped[str] = mapped_column(Text, primary_key=True, comment="what jobs call it")
     adapters: Mapped[str] = mapped_column(
         Text,
-        comment="which adapters take part: none, named (by the job), first, all (alike), nucleus (by weight)",
+        comment="which adapters take part: none, named (by the job), first, all (alike), "
+        "nucleus (by weight), affinity (by what was measured)",
     )
     description: Mapped[str] = mapped_column(Text, comment="what it does to their factors")
 

@@ -1,4 +1,5 @@
--- The only list of methods. `adapters` says who takes part; the rest is the worker's arithmetic.
+-- The only list of methods; a revision that adds one runs the whole file again. `adapters` says who takes part; the rest
+-- is the worker's arithmetic.
 insert into loradex.methods (name, adapters, description) values
     ('base', 'none', 'the bare base model'),
     ('own', 'named', 'the adapter the job names, alone'),
@@ -13,5 +14,7 @@ insert into loradex.methods (name, adapters, description) values
     ('calibrated_cat', 'nucleus', 'cat, rescaled to the weighted mean norm of its adapters'),
     ('calibrated_ties', 'nucleus', 'ties, rescaled to the weighted mean norm of its adapters'),
     ('calibrated_ties_frequency', 'nucleus', 'ties_frequency, rescaled to the weighted mean norm of its adapters'),
-    ('calibrated_magnitude_prune', 'nucleus', 'magnitude_prune, rescaled to the weighted mean norm of its adapters');
-insert into loradex.limits default values;
+    ('calibrated_magnitude_prune', 'nucleus', 'magnitude_prune, rescaled to the weighted mean norm of its adapters'),
+    ('affinity', 'affinity', 'the exact weighted sum of the adapters measured to answer best where the neighbours lie')
+on conflict (name) do update set adapters = excluded.adapters, description = excluded.description;
+insert into loradex.limits default values on conflict do nothing;

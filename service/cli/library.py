@@ -102,3 +102,35 @@ def verify(directory: Directory = STARTER, cards: Cards = TASKS_DIRECTORY, as_js
         f"{len(adapters)} adapters, {len(library.examples)} example vectors, {len(manifest.files)} files: "
         f"all hashes right; {manifest.total_bytes / MIB:.1f} MiB"
     )
+
+
+@app.command()
+def affinities(
+    *,
+    data: Annotated[
+        Path, typer.Option(help="Directory of TASK.train.jsonl files.", exists=True, file_okay=False)
+    ],
+    rows: Annotated[int, typer.Option(min=1, help="Rows a task, none of which was trained on.")] = 32,
+    task: Annotated[list[str] | None, typer.Option(help="This task only; may be given again.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Measure known pairs too.")] = False,
+    library: Annotated[Path | None, typer.Option(help="Keep the figures in this library, too.")] = None,
+    cards: Cards = TASKS_DIRECTORY,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a pair.")] = False,
+) -> None:
+    """Measure how well each active adapter answers each task; the method `affinity` weighs adapters by it.
+
+    Pairs that were measured are not measured again, so after a new adapter only its own are. It needs a stack
+    (`loradex up`); the figures are in loradex.task_affinities.
+
+    Example: loradex library affinities --data data
+    """
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "evaluation.affinities", "--data", str(data), "--cards", str(cards)]
+    command += ["--rows", str(rows)]
+    for name in task or []:
+        command += ["--task", name]
+    command += ["--library", str(library)] if library is not None else []
+    command += [flag for flag, given in {"--again": again, "--json": as_json}.items() if given]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)

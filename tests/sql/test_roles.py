@@ -22,7 +22,7 @@ EVIDENCE = {
     "retrieved_tasks",
     "retrievals",
 }
-CATALOGUE = {"adapters", "base_models", "encoders", "examples", "methods", "tasks"}
+CATALOGUE = {"adapters", "base_models", "encoders", "examples", "methods", "task_affinities", "tasks"}
 INNER = {"example_embeddings", "evaluations", "limits"}
 SELECT = {
     "loradex_client": EVIDENCE | CATALOGUE | {"jobs"},
@@ -58,7 +58,7 @@ QUEUE = {
 }
 REGISTRY = {
     *("build_encoder_index", "build_search", "drop_encoder_index", "register_adapter"),
-    *("register_base_model", "register_encoder", "register_task", "set_adapter_state"),
+    *("register_base_model", "register_affinity", "register_encoder", "register_task", "set_adapter_state"),
 }
 OWN = {"answer_canonical", "answer_hash", "explain", "job_request"}
 INTERNAL = {"check_job_shapes", "check_jobs", "fence_job", "refuse_change"}

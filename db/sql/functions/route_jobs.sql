@@ -73,6 +73,12 @@ begin
             join adapters a on a.base_model = j.base_model and a.state = 'active'
             where (h.adapters = 'named' and a.name = j.adapter)
                or (h.adapters = 'all' and a.name <> all (j.exclude_adapters) and a.task <> all (j.exclude_tasks))
+            union all
+            select m.ordinal, m.rank, m.adapter_id, m.adapter, m.version, m.task, m.sha256, m.uri, m.weight
+            from mix_affinities(
+                (select array_agg(r) from unnest(requests) r
+                 join jobs j on j.id = job_ids[r.ordinal]
+                 join methods h on h.name = j.method and h.adapters = 'affinity'), neighbours) m
         ), mixtures as (
             select c.ordinal, jsonb_agg(jsonb_build_object(
                 'rank', c.rank, 'adapter_id', c.adapter_id, 'adapter', c.adapter, 'version', c.version,

@@ -1,0 +1,61 @@
+"""How well an adapter answers a task, on rows that neither it nor the index has seen."""
+
+from collections.abc import Sequence
+from math import exp, fsum
+from statistics import fmean
+
+import numpy as np
+
+from db.errors import InvalidArgumentError, JobFailedError
+from evaluation.questions import Question
+from library.affinities import Affinity
+from worker.engine.engine import Engine
+from worker.engine.recipe import Component, Recipe
+from worker.engine.rows import Row, RowFailure
+
+DIGITS = 4
+
+
+def measure_affinity(engine: Engine, questions: Sequence[Question], frame: str, sha256: str) -> Affinity:
+    """The mean over the questions of how well the adapter alone answers them, from 0 to 1.
+
+    A question with choices counts half for being answered right and half by the probability of the right
+    choice: over few rows the second says more, the first is what is wanted. An open question, of which a
+    small model gets hardly one right, counts by the geometric mean probability of its answer's tokens.
+
+    Args:
+        engine: Its bank has the adapter.
+        questions: Of one task.
+        frame: Around every prompt, with `{prompt}`.
+        sha256: Content hash of the adapter.
+
+    Raises:
+        InvalidArgumentError: There is no question.
+        JobFailedError: The engine could not answer one.
+    """
+    if not questions:
+        raise InvalidArgumentError("every training row was trained on; leave some out to measure affinities")
+    recipe = Recipe("cat", 1.0, engine.dtype, (Component(sha256, 1.0),))
+    answers = engine.answer([_row(question, frame, recipe) for question in questions])
+    values = []
+    for question, answer in zip(questions, answers, strict=True):
+        if isinstance(answer, RowFailure):
+            raise JobFailedError(answer.code, f"{question.task}: {answer.message}")
+        values.append(worth(answer.scores or (), question))
+    return Affinity(score=round(fmean(values), DIGITS), n=len(values))
+
+
+def worth(scores: Sequence[float], question: Question) -> float:
+    """How well one question was answered, from 0 to 1; `scores` are log-likelihoods, natural log."""
+    if not question.choices:
+        return min(1.0, exp(scores[0]))
+    best = max(scores)
+    likely = exp(scores[question.label] - best) / fsum(exp(score - best) for score in scores)
+    return (likely + (int(np.argmax(scores)) == question.label)) / 2
+
+
+def _row(question: Question, frame: str, recipe: Recipe) -> Row:
+    if question.choices:
+        return question.row(frame, recipe)
+    prompt = frame.replace("{prompt}", question.prompt)
+    return Row(prompt, recipe, kind="choose", choices=question.answers[:1])
