@@ -161,8 +161,8 @@ def test_cells_land_in_postgres_once(
     plan = a_plan(exam, exam_cards, limit=1)
     with Session(exam_settings, plan, None, in_process=True) as session:
         cells = list(session.cells(lambda _name, _done: None))
-        run = session.store(cells)
-        assert session.store(cells) == run
+        run = session.keep(cells)
+        assert session.keep(cells) == run
     with connect(exam_settings.database_url.get_secret_value()) as connection:  # type: ignore[union-attr]
         rows = connection.execute(
             "select count(*), min(n), count(distinct task) from loradex.evaluations where run = %s", (run,)
@@ -200,6 +200,42 @@ def test_the_command_prints_a_table_and_writes_a_report(exam: Path, exam_setting
         assert part in page
     for picture in ("mixture-ood.png", "tasks-in-domain.png", "sweep.png"):
         assert (report / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_affinities_are_measured_once_kept_and_used(
+    exam: Path, exam_cards: dict[str, TaskCard], exam_settings: WorkerSettings
+) -> None:
+    arguments = ["library", "affinities", "--data", str(exam / "data"), "--cards", str(exam / "cards")]
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [Path(sys.executable).with_name("loradex"), *arguments, *more],
+            env=dict(os.environ),
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+    one = run("--rows", "2", "--task", "garden", "--json")
+    assert one.returncode == 0, one.stderr
+    url = exam_settings.database_url.get_secret_value()  # type: ignore[union-attr]
+    kept = (
+        "select f.task, a.name, score, n, measured_at from loradex.task_affinities f join loradex.adapters a "
+    )
+    kept += "on a.id = f.adapter_id order by 1, 2"
+    with connect(url) as connection:
+        rows = connection.execute(kept).fetchall()
+        printed = [tuple(json.loads(line).values()) for line in one.stdout.splitlines()]
+        assert [row[:4] for row in rows] == printed
+        assert {row[:2] for row in rows} == {("garden", f"tiny-{task}") for task in exam_cards}
+        assert all(0 <= row[2] <= 1 and row[3] == 2 for row in rows)
+        assert run().returncode == 0
+        more = connection.execute(kept).fetchall()
+    assert len(more) == 9
+    assert set(rows) < set(more), "a pair that is known is not measured again"
+    (cell, *_) = measure(exam_settings, a_plan(exam, exam_cards, methods=("affinity",), limit=1))
+    assert sum(cell.mixture.values()) == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.parametrize("text", ["best", "", "cat,best"])

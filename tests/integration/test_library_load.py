@@ -26,6 +26,7 @@ from library.adapter_check import check_adapter
 from library.adapter_files import inspect
 from library.adapter_roots import AdapterRoots
 from library.adapter_store import AdapterStore
+from library.affinities import Affinity, write_affinities
 from library.cards import TaskCard
 from library.example_store import ExampleStore
 from library.hub import hydrate_from_hub, load_split
@@ -103,6 +104,19 @@ def test_a_library_is_loaded_without_texts_and_twice_changes_nothing(
         np.float16
     )
     assert np.array_equal(np.stack([row[0].to_numpy() for row in stored]), halves.astype(np.float32))
+
+
+def test_affinities_come_with_the_library(
+    admin: Connection, small_library: SmallLibrary, cards: Cards, roots: AdapterRoots
+) -> None:
+    scores = {"rivers": {"tools": Affinity(score=0.25, n=8)}, "tools": {"tools": Affinity(score=1, n=3)}}
+    write_affinities(small_library.directory, small_library.manifest, scores)
+    for _ in range(2):
+        load(admin, small_library, cards, roots)
+        assert admin.execute(
+            "select f.task, a.name, f.score, f.n from loradex.task_affinities f "
+            "join loradex.adapters a on a.id = f.adapter_id order by 1"
+        ).fetchall() == [("rivers", "tools", 0.25, 8), ("tools", "tools", 1, 3)]
 
 
 def test_the_loaded_adapters_are_where_the_database_says(

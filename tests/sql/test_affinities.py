@@ -1,0 +1,147 @@
+"""Affinities: kept once a pair, refused when they make no sense, and the mixture that follows from them."""
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+
+from tests.world import BASE_MODEL, TASKS, WITH_ADAPTER, Vector, World, sha256, text_of
+
+MIXTURE = """
+    select task, mass, weight from loradex.affinity_mixture(%s::vector, %s, top_p => %s, exclude_tasks => %s,
+        exclude_adapters => %s) order by rank"""
+
+
+def keep(world: World, task: str, trained_on: str, score: object, n: object = 32, content: str = "") -> None:
+    world.rows(
+        "select loradex.register_affinity(%s, %s, %s, %s, %s)",
+        *(task, BASE_MODEL, sha256(trained_on + content), score, n),
+    )
+
+
+def mixture(
+    world: World,
+    query: Vector,
+    top_p: float = 1.0,
+    tasks: tuple[str, ...] = (),
+    adapters: tuple[str, ...] = (),
+) -> list[tuple[Any, ...]]:
+    return world.rows(MIXTURE, text_of(query), BASE_MODEL, top_p, list(tasks), list(adapters))
+
+
+def masses(scores: dict[tuple[str, str], float], probability: dict[str, float]) -> dict[str, float]:
+    """The header's formula: adapters (by task) → mass."""
+    found = dict.fromkeys(WITH_ADAPTER, 0.0)
+    for task, likely in probability.items():
+        judged = {
+            adapter: scores.get((task, adapter), 1) + (0.15 if adapter == task else 0)
+            for adapter in WITH_ADAPTER
+            if (task, adapter) in scores or adapter == task
+        }
+        votes = {adapter: np.exp(score / 0.02) for adapter, score in judged.items()}
+        for adapter, vote in votes.items():
+            found[adapter] += likely * vote / sum(votes.values())
+    whole = sum(found.values())
+    return {adapter: mass / whole for adapter, mass in found.items() if mass > 0}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_masses_are_those_of_the_formula(scratch: World, seed: int) -> None:
+    """Of random figures for some of the pairs, `embers` (which has no adapter) among the tasks."""
+    rng = np.random.default_rng(seed)
+    scores = {
+        pair: round(float(rng.uniform(0.3, 0.5)), 3)
+        for pair in product(TASKS, WITH_ADAPTER)
+        if rng.random() < 0.7
+    }
+    for (task, trained_on), score in scores.items():
+        keep(scratch, task, trained_on, score)
+    query = scratch.near("embers", 1.0)
+    probability = {
+        row[0]: row[1]
+        for row in scratch.rows(
+            "select task, probability from loradex.task_distribution(%s::vector)", text_of(query)
+        )
+    }
+    expected = masses(scores, probability)
+    rows = mixture(scratch, query)
+    assert {row[0]: row[1] for row in rows} == pytest.approx(expected, abs=1e-9)
+    assert [row[1] for row in rows] == sorted((row[1] for row in rows), reverse=True)
+    assert sum(row[2] for row in rows) == pytest.approx(1)
+    cut = mixture(scratch, query, top_p=0.6)
+    assert sum(row[1] for row in cut[:-1]) < 0.6 <= sum(row[1] for row in cut) + 1e-12
+    assert [row[0] for row in cut] == [row[0] for row in rows[: len(cut)]]
+    assert sum(row[2] for row in cut) == pytest.approx(1)
+
+
+def test_a_measured_stranger_takes_the_place_of_what_is_excluded(scratch: World) -> None:
+    """All around it are boats; their own adapter is out, and clouds is the best of the rest."""
+    keep(scratch, "boats", "clouds", 0.8)
+    keep(scratch, "boats", "apples", 0.5)
+    keep(scratch, "boats", "boats", 0.7)
+    query = scratch.near("boats", 0.05)
+    assert mixture(scratch, query, 0.5)[0][0] == "boats"
+    assert [row[0] for row in mixture(scratch, query, 0.5, adapters=("boats-lora",))] == ["clouds"]
+    assert "boats" not in {row[0] for row in mixture(scratch, query, tasks=("boats",))}
+    scratch.rows("select loradex.set_adapter_state('clouds-lora', 1, 'retired')")
+    assert [row[0] for row in mixture(scratch, query, 0.5, adapters=("boats-lora",))] == ["apples"]
+
+
+def test_without_figures_it_is_what_retrieval_says(scratch: World) -> None:
+    query = scratch.near("boats", 1.0)
+    usual = scratch.rows(
+        "select task, weight from loradex.adapter_mixture(%s::vector, %s, top_p => 1)",
+        *(text_of(query), BASE_MODEL),
+    )
+    found = {row[0]: row[2] for row in mixture(scratch, query)}
+    assert found == pytest.approx(dict(usual))
+
+
+def test_a_new_version_starts_without_a_figure(scratch: World) -> None:
+    keep(scratch, "boats", "boats", 0.1)
+    keep(scratch, "boats", "clouds", 0.9)
+    query = scratch.near("boats", 0.05)
+    assert mixture(scratch, query, 0.5)[0][0] == "clouds"
+    scratch.register("boats", content="again")
+    assert mixture(scratch, query, 0.5)[0][0] == "boats"
+    keep(scratch, "boats", "boats", 0.1, content="again")
+    assert mixture(scratch, query, 0.5)[0][0] == "clouds"
+
+
+def test_a_job_is_routed_as_the_analyst_sees_it(scratch: World) -> None:
+    keep(scratch, "boats", "clouds", 0.95)
+    wanted = {"method": "affinity", "exclude_adapters": ["boats-lora"]}
+    jobs = scratch.enqueue(wanted, {"method": "cat"}, {"method": "affinity"})
+    query = scratch.near("boats", 0.3)
+    routings = scratch.route(jobs, [query] * 3)
+    for job, excluded in ((jobs[0], ("boats-lora",)), (jobs[2], ())):
+        seen = [(row[0], row[2]) for row in mixture(scratch, query, 0.9, adapters=excluded)]
+        routed = [(part["task"], part["weight"]) for part in routings[job]["mixture"]]
+        assert routed == [(task, pytest.approx(weight)) for task, weight in seen]
+    assert routings[jobs[0]]["mixture"][0]["task"] == "clouds"
+    assert routings[jobs[1]]["mixture"][0]["task"] == "boats"
+
+
+def test_measuring_again_replaces_the_figure(scratch: World) -> None:
+    keep(scratch, "boats", "clouds", 0.5, 8)
+    keep(scratch, "boats", "clouds", 0.75, 32)
+    assert scratch.rows("select task, score, n from loradex.task_affinities") == [("boats", 0.75, 32)]
+
+
+@pytest.mark.parametrize(
+    ("task", "trained_on", "score", "n", "sqlstate"),
+    [
+        *[("boats", "boats", score, 32, "LX001") for score in (-0.1, 1.1, float("nan"), float("inf"), None)],
+        *[("boats", "boats", 0.5, n, "LX001") for n in (0, -1, None)],
+        *[(task, "boats", 0.5, 32, "LX002") for task in ("oceans", None)],
+        ("boats", "oceans", 0.5, 32, "LX002"),
+    ],
+)
+def test_a_figure_that_makes_no_sense_is_refused(
+    scratch: World, task: str, trained_on: str, score: object, n: object, sqlstate: str
+) -> None:
+    with pytest.raises(psycopg.Error) as refused:
+        keep(scratch, task, trained_on, score, n)
+    assert refused.value.sqlstate == sqlstate
