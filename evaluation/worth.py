@@ -1,4 +1,4 @@
-"""How well an adapter answers a task, on rows that neither it nor the index has seen."""
+"""How well an adapter answers a task, on rows that no adapter was trained on."""
 
 from collections.abc import Sequence
 from math import exp, fsum

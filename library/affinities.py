@@ -14,7 +14,7 @@ AFFINITIES = "affinities.json"
 
 
 class Affinity(BaseModel):
-    """`score` of an adapter, from 0 to 1, on `n` rows that neither it nor the index has seen."""
+    """`score` of an adapter, from 0 to 1, on `n` rows that no adapter was trained on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -15,10 +15,7 @@ class TaskAffinity(Base):
     __table_args__ = (
         CheckConstraint("score between 0 and 1", name="score"),
         CheckConstraint("n > 0", name="n"),
-        {
-            "comment": "How well each adapter answers each task, "
-            "on rows that neither it nor the index has seen."
-        },
+        {"comment": "How well each adapter answers each task, on rows that no adapter was trained on."},
     )
 
     task: Mapped[str] = mapped_column(

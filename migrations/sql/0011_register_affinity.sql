@@ -1,4 +1,4 @@
--- Keeps how well an adapter answers a task, measured on rows that neither it nor the index has seen. Measuring again
+-- Keeps how well an adapter answers a task, measured on rows that no adapter was trained on. Measuring again
 -- replaces the figure; the adapter is told by its content, so a new version starts without one.
 -- Locks: the pair's row. Raises: LX001 score outside 0 to 1, or no rows; LX002 unknown task or adapter.
 create or replace function loradex.register_affinity(

@@ -44,7 +44,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["task"], ["loradex.tasks.name"], name=op.f("task_affinities_task_fkey")),
         sa.PrimaryKeyConstraint("task", "adapter_id", name=op.f("task_affinities_pkey")),
         schema="loradex",
-        comment="How well each adapter answers each task, on rows that neither it nor the index has seen.",
+        comment="How well each adapter answers each task, on rows that no adapter was trained on.",
     )
     _kinds(f"{KINDS}, 'affinity'", f"{COMMENT}, affinity (by what was measured)")
     for name in ("affinity_roles", *FUNCTIONS, "route_jobs", "methods"):
