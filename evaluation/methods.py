@@ -18,6 +18,8 @@ JOB_METHODS = (
     "calibrated_ties",
     "calibrated_magnitude_prune",
     "affinity",
+    "affinity_linear",
+    "affinity_magnitude_prune",
 )
 RIVALS = ("centroid", "lora_retriever")
 """The three tasks whose mean vectors are nearest, mixed in output space: by a softmax of the

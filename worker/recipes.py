@@ -5,8 +5,16 @@ from typing import Any
 
 from worker.engine.recipe import Component, Recipe
 
-APPLIED_AS = {"base": "cat", "own": "cat", "top1": "cat", "uniform": "cat", "affinity": "cat"}
-"""Methods that choose adapters or weights; the sum of the chosen updates is what `cat` computes exactly."""
+APPLIED_AS = {
+    "base": "cat",
+    "own": "cat",
+    "top1": "cat",
+    "uniform": "cat",
+    "affinity": "cat",
+    "affinity_linear": "linear",
+    "affinity_magnitude_prune": "magnitude_prune",
+}
+"""Methods that choose adapters or weights → how those are merged; `cat` is the exact sum of the updates."""
 
 
 def recipe_of(method: str, density: float, dtype: str, mixture: Sequence[Mapping[str, Any]]) -> Recipe:

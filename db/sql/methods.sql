@@ -15,6 +15,8 @@ insert into loradex.methods (name, adapters, description) values
     ('calibrated_ties', 'nucleus', 'ties, rescaled to the weighted mean norm of its adapters'),
     ('calibrated_ties_frequency', 'nucleus', 'ties_frequency, rescaled to the weighted mean norm of its adapters'),
     ('calibrated_magnitude_prune', 'nucleus', 'magnitude_prune, rescaled to the weighted mean norm of its adapters'),
-    ('affinity', 'affinity', 'the exact weighted sum of the adapters measured to answer best where the neighbours lie')
+    ('affinity', 'affinity', 'the adapters measured to answer best where the neighbours lie, summed as by cat'),
+    ('affinity_linear', 'affinity', 'the same adapters, merged as by linear'),
+    ('affinity_magnitude_prune', 'affinity', 'the same adapters, merged as by magnitude_prune')
 on conflict (name) do update set adapters = excluded.adapters, description = excluded.description;
 insert into loradex.limits default values on conflict do nothing;
