@@ -106,7 +106,7 @@ def _verdict(setting: str, lines: Sequence[Line]) -> str:
         return ""
     best = max(merged, key=lambda line: line.mean.value if isnan(line.of_own.value) else line.of_own.value)
     missing = BARS[setting] - best.of_own.value
-    stands = "reached" if missing <= 0 else f"missed by {missing:.1f} points"
+    stands = "reached" if missing <= 0 else f"missed by {missing:.2f} points"
     text = (
         f"Best merged method: `{best.method}`, {best.of_own.value:.1f} % of own; "
         f"the bar of {BARS[setting]} % is {stands}. "

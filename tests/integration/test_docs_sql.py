@@ -17,7 +17,7 @@ BLOCKS = [pytest.param(block, id=f"{page.name}:{block.line}") for page in PAGES 
 # Granted to readers because what an analyst calls is made of them.
 PARTS = {
     *("answer_canonical", "answer_hash", "check_routing", "check_vector", "encoder_index", "job_request"),
-    *("mix_neighbours", "search_examples", "search_exactly", "search_vectors"),
+    *("mix_affinities", "mix_neighbours", "search_examples", "search_exactly", "search_vectors"),
 }
 
 
