@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from db.errors import InvalidArgumentError, LoradexError
+from db.session import translated
 from evaluation.plan import IN_DOMAIN, Plan
 from evaluation.progress import progress
 from evaluation.session import Session
@@ -38,22 +39,21 @@ def affinities(
         manifest = None if library is None else read_manifest(library)
         plan = Plan(chosen, data, (IN_DOMAIN,), (), None, held_out=True)
         scores: dict[str, dict[str, Affinity]] = {name: {} for name in chosen}
+        names = {entry.sha256: name for name, entry in manifest.adapters.items()} if manifest else {}
         with (
+            translated(),
             Session(WorkerSettings(), plan, None, in_process=True) as session,
             progress(len(chosen) * len(session.active_adapters())) as advance,
         ):
-            for name, adapter, affinity in session.affinities(rows, again=again, advance=advance):
-                scores[name][adapter] = affinity
+            for name, adapter, affinity in session.affinities(rows, again=again):
+                advance(f"{name} {adapter.name}", 1)
+                if adapter.sha256 in names:
+                    scores[name][names[adapter.sha256]] = affinity
                 if as_json:
-                    line = {"task": name, "adapter": adapter, **affinity.model_dump()}
+                    line = {"task": name, "adapter": adapter.name, **affinity.model_dump()}
                     sys.stdout.write(json.dumps(line) + "\n")
         if library is not None and manifest is not None:
-            names = {entry.name: trained_on for trained_on, entry in manifest.adapters.items()}
-            own = {
-                name: {names[adapter]: one for adapter, one in found.items() if adapter in names}
-                for name, found in scores.items()
-            }
-            write_affinities(library, manifest, own)
+            write_affinities(library, manifest, scores)
     except LoradexError as error:
         sys.stderr.write(f"loradex: {error}\n")
         raise typer.Exit(error.exit_code) from None

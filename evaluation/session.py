@@ -20,7 +20,6 @@ from evaluation.routing import Router
 from evaluation.run import Asker, evaluate
 from evaluation.store import (
     adapters_by_task,
-    known_affinities,
     library_hash,
     revision,
     rows_trained_on,
@@ -65,6 +64,7 @@ class Session:
             self._connection = resources.enter_context(connect(database_address(settings)))
             self._directory, facts = encoder_facts(settings)
             self._vectors = resources.enter_context(VectorCache.of(settings.home, facts.name, facts.revision))
+            self._roots = AdapterRoots.of(settings.adapter_roots, settings.home)
             self._adapters = adapters_by_task(self._connection, settings.base_model)
             library = library_hash(self._connection, settings.base_model, settings.encoder)
             rows = "held-out" if plan.held_out else "test"
@@ -125,28 +125,25 @@ class Session:
             if adapter.base_model == self._settings.base_model
         ]
 
-    def affinities(
-        self, rows: int, *, again: bool, advance: Callable[[str, float], None]
-    ) -> Iterator[tuple[str, str, Affinity]]:
+    def affinities(self, rows: int, *, again: bool) -> Iterator[tuple[str, StoredAdapter, Affinity]]:
         """Measure the active adapters' affinity to the plan's tasks and keep it in the database.
 
         Args:
             rows: Of each task, its last ones that no adapter of the task was trained on; fewer if there are.
             again: Also those pairs that were measured before.
-            advance: Told `task adapter` and 1 after each pair, measured or not.
 
         Yields:
-            Task, adapter's name and figure of every pair, measured now or before.
+            Task, adapter and figure of every pair, measured now or before.
 
         Raises:
             InvalidArgumentError: A task has no row left.
             JobFailedError: A row could not be answered.
         """
+        base_model = self._settings.base_model
         store = AdapterStore(self._connection)
-        known = {} if again else known_affinities(self._connection, self._settings.base_model)
+        known = {} if again else store.affinities(base_model)
         adapters = self.active_adapters()
-        roots = AdapterRoots.of(self._settings.adapter_roots, self._settings.home)
-        self._engine.bank.ensure({one.sha256: roots.locate(one.uri) for one in adapters})
+        self._engine.bank.ensure({one.sha256: self._roots.locate(one.uri) for one in adapters})
         for card in self._plan.cards.values():
             questions: Sequence[Question] = ()
             for adapter in adapters:
@@ -154,9 +151,8 @@ class Session:
                 if found is None:
                     questions = questions or self._questions(card, "train", slice(-rows, None))
                     found = measure_affinity(self._engine, questions, self._station.frame, adapter.sha256)
-                    store.put_affinity(card.name, adapter.base_model, adapter.sha256, found)
-                advance(f"{card.name} {adapter.name}", 1)
-                yield card.name, adapter.name, found
+                    store.put_affinities(base_model, {(card.name, adapter.sha256): found})
+                yield card.name, adapter, found
 
     def _subject(self, card: TaskCard) -> Subject:
         kind = "train" if self._plan.held_out else "test"
@@ -185,5 +181,4 @@ class Session:
     def _in_process(self) -> Asker:
         settings = self._settings
         router = Router(self._connection, settings.base_model, settings.encoder, self._hidden)
-        roots = AdapterRoots.of(settings.adapter_roots, settings.home)
-        return InProcess(router, self._engine, roots, self._station.frame)
+        return InProcess(router, self._engine, self._roots, self._station.frame)

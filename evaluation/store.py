@@ -12,7 +12,6 @@ from db.errors import InvalidArgumentError
 from db.session import translated
 from db.settings import REPOSITORY
 from evaluation.cells import Cell
-from library.affinities import Affinity
 
 
 def adapters_by_task(connection: psycopg.Connection[Any], base_model: str) -> dict[str, list[str]]:
@@ -44,17 +43,6 @@ def rows_trained_on(connection: psycopg.Connection[Any], base_model: str, task: 
             (base_model, task),
         ).fetchall()
     return {row[0] for row in rows}
-
-
-def known_affinities(connection: psycopg.Connection[Any], base_model: str) -> dict[tuple[str, str], Affinity]:
-    """Task and content hash of an active adapter → what was measured."""
-    with translated():
-        rows = connection.execute(
-            "select f.task, a.sha256::text, f.score, f.n from loradex.task_affinities f "
-            "join loradex.adapters a on a.id = f.adapter_id where a.base_model = %s and a.state = 'active'",
-            (base_model,),
-        ).fetchall()
-    return {(task, sha256): Affinity(score=score, n=n) for task, sha256, score, n in rows}
 
 
 def library_hash(connection: psycopg.Connection[Any], base_model: str, encoder: str) -> str:

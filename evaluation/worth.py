@@ -1,10 +1,9 @@
 """How well an adapter answers a task, on rows that no adapter was trained on."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import exp, fsum
 from statistics import fmean
-
-import numpy as np
 
 from db.errors import InvalidArgumentError, JobFailedError
 from evaluation.questions import Question
@@ -51,11 +50,10 @@ def worth(scores: Sequence[float], question: Question) -> float:
         return min(1.0, exp(scores[0]))
     best = max(scores)
     likely = exp(scores[question.label] - best) / fsum(exp(score - best) for score in scores)
-    return (likely + (int(np.argmax(scores)) == question.label)) / 2
+    return (likely + (scores.index(best) == question.label)) / 2
 
 
 def _row(question: Question, frame: str, recipe: Recipe) -> Row:
-    if question.choices:
-        return question.row(frame, recipe)
-    prompt = frame.replace("{prompt}", question.prompt)
-    return Row(prompt, recipe, kind="choose", choices=question.answers[:1])
+    """An open question ranks its answer alone, which gives the answer's likelihood."""
+    alone = replace(question, choices=question.answers[:1], normalization="tokens")
+    return (question if question.choices else alone).row(frame, recipe)

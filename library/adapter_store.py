@@ -14,6 +14,9 @@ from library.adapter_files import AdapterFacts
 from library.affinities import Affinity
 from library.manifest import BaseModelEntry
 
+Pair = tuple[str, str]
+"""A task, and the content hash of an adapter."""
+
 FIND: LiteralString = """
     select name, version, task, base_model, sha256, uri, rank, alpha, target_modules, dtype, parameters,
            update_norm, state, card, registered_at, retired_at
@@ -135,9 +138,23 @@ class AdapterStore:
     def set_state(self, name: str, version: int, state: str) -> None:
         self._connection.execute("select loradex.set_adapter_state(%s, %s, %s)", (name, version, state))
 
-    def put_affinity(self, task: str, base_model: str, sha256: str, affinity: Affinity) -> None:
-        """Keep how well the adapter with that content answers the task; replaces a figure that is there."""
-        self._connection.execute(
-            "select loradex.register_affinity(%s, %s, %s, %s, %s)",
-            (task, base_model, sha256, affinity.score, affinity.n),
-        )
+    def affinities(self, base_model: str) -> dict[Pair, Affinity]:
+        """What was measured of the base model's adapters."""
+        with self._connection.cursor(row_factory=tuple_row) as cursor:
+            rows = cursor.execute(
+                "select f.task, a.sha256::text, f.score, f.n from loradex.task_affinities f "
+                "join loradex.adapters a on a.id = f.adapter_id where a.base_model = %s",
+                (base_model,),
+            ).fetchall()
+        return {(task, sha256): Affinity(score=score, n=n) for task, sha256, score, n in rows}
+
+    def put_affinities(self, base_model: str, measured: Mapping[Pair, Affinity]) -> None:
+        """Keep how well adapters answer tasks; replaces figures that are there."""
+        with self._connection.cursor() as cursor:
+            cursor.executemany(
+                "select loradex.register_affinity(%s, %s, %s, %s, %s)",
+                [
+                    (task, base_model, sha256, affinity.score, affinity.n)
+                    for (task, sha256), affinity in measured.items()
+                ],
+            )

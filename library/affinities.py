@@ -53,7 +53,7 @@ def read_affinities(directory: Path, manifest: Manifest) -> Scores:
     return scores
 
 
-def write_affinities(directory: Path, manifest: Manifest, scores: Scores) -> Manifest:
+def write_affinities(directory: Path, manifest: Manifest, scores: Scores) -> None:
     """Put the figures into a library; its manifest, written too, lists the new file.
 
     Figures of adapters that the library does not have are left out.
@@ -67,6 +67,4 @@ def write_affinities(directory: Path, manifest: Manifest, scores: Scores) -> Man
         },
     }
     (directory / AFFINITIES).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    changed = manifest.model_copy(update={"files": list_files(directory)})
-    write_manifest(directory, changed)
-    return changed
+    write_manifest(directory, manifest.model_copy(update={"files": list_files(directory)}))

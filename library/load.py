@@ -104,12 +104,21 @@ def load_library(
             for task, facts in library.adapters.items()
         ]
         added = _add_examples(examples, library, advance)
-        for task, scores in library.affinities.items():
-            for trained_on, affinity in scores.items():
-                sha256 = manifest.adapters[trained_on].sha256
-                adapters.put_affinity(task, manifest.base_model.name, sha256, affinity)
+        _add_affinities(adapters, library)
     new = sum(entry.created for entry in registered)
     return LoadReport(new, len(registered) - new, added, len(library.examples) - added)
+
+
+def _add_affinities(store: AdapterStore, library: Library) -> None:
+    manifest = library.manifest
+    known = store.affinities(manifest.base_model.name)
+    shipped = {
+        (task, manifest.adapters[trained_on].sha256): affinity
+        for task, scores in library.affinities.items()
+        for trained_on, affinity in scores.items()
+    }
+    new = {pair: affinity for pair, affinity in shipped.items() if pair not in known}
+    store.put_affinities(manifest.base_model.name, new)
 
 
 def _add_examples(store: ExampleStore, library: Library, advance: Callable[[int], None]) -> int:

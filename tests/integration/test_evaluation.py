@@ -220,10 +220,9 @@ def test_affinities_are_measured_once_kept_and_used(
     one = run("--rows", "2", "--task", "garden", "--json")
     assert one.returncode == 0, one.stderr
     url = exam_settings.database_url.get_secret_value()  # type: ignore[union-attr]
-    kept = (
-        "select f.task, a.name, score, n, measured_at from loradex.task_affinities f join loradex.adapters a "
-    )
-    kept += "on a.id = f.adapter_id order by 1, 2"
+    kept = """
+        select f.task, a.name, score, n, measured_at
+        from loradex.task_affinities f join loradex.adapters a on a.id = f.adapter_id order by 1, 2"""
     with connect(url) as connection:
         rows = connection.execute(kept).fetchall()
         printed = [tuple(json.loads(line).values()) for line in one.stdout.splitlines()]

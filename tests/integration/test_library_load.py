@@ -117,6 +117,11 @@ def test_affinities_come_with_the_library(
             "select f.task, a.name, f.score, f.n from loradex.task_affinities f "
             "join loradex.adapters a on a.id = f.adapter_id order by 1"
         ).fetchall() == [("rivers", "tools", 0.25, 8), ("tools", "tools", 1, 3)]
+    store, pair = AdapterStore(admin), ("rivers", small_library.manifest.adapters["tools"].sha256)
+    base_model = small_library.manifest.base_model.name
+    store.put_affinities(base_model, {pair: Affinity(score=0.75, n=64)})
+    load(admin, small_library, cards, roots)
+    assert store.affinities(base_model)[pair] == Affinity(score=0.75, n=64), "what is there stays"
 
 
 def test_the_loaded_adapters_are_where_the_database_says(

@@ -7,8 +7,6 @@ create or replace function loradex.register_affinity(
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
-declare
-    measured bigint;
 begin
     -- NaN sorts above every number in Postgres, so it is outside too.
     if score is null or score not between 0 and 1 or coalesce(n, 0) < 1 then
@@ -20,19 +18,17 @@ begin
         raise exception using errcode = 'LX002', message = format(
             'no task %s; known are those of loradex.tasks', coalesce(quote_literal(task), 'null'));
     end if;
-    select a.id into measured from adapters a
+    insert into task_affinities (task, adapter_id, score, n)
+    select register_affinity.task, a.id, register_affinity.score, register_affinity.n
+    from adapters a
     where a.base_model = register_affinity.base_model and a.sha256 = register_affinity.sha256
-    order by a.state, a.id
-    limit 1;
+    on conflict on constraint task_affinities_pkey do update
+    set score = excluded.score, n = excluded.n, measured_at = excluded.measured_at;
     if not found then
         raise exception using errcode = 'LX002', message = format(
             'no adapter with content hash %s for base model %s; register it first',
             coalesce(sha256, 'null'), coalesce(base_model, 'null'));
     end if;
-    insert into task_affinities as f (task, adapter_id, score, n)
-    values (register_affinity.task, measured, register_affinity.score, register_affinity.n)
-    on conflict on constraint task_affinities_pkey do update
-    set score = excluded.score, n = excluded.n, measured_at = excluded.measured_at;
 end
 $$;
 comment on function loradex.register_affinity(text, text, text, float8, int) is
