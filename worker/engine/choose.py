@@ -17,6 +17,10 @@ LOGIT_TOKENS = 512
 """Choice tokens whose logits are held at once; a vocabulary of 50,000 makes that 100 MB in float32."""
 
 
+PART = 128
+"""Tokens whose logits are summed up at a time."""
+
+
 @dataclass(frozen=True)
 class Scored:
     """Log-likelihood of each choice (natural log, sum over its tokens), and milliseconds by stage."""
@@ -118,10 +122,27 @@ class Chooser:
             StoreView(store, rows, 0, columns),
         ).float()
         targets = padded([tree.targets for tree in trees], 0)
-        gains = (logits.gather(2, targets.unsqueeze(2)).squeeze(2) - logits.logsumexp(-1)).tolist()
+        gains = _log_likelihoods(logits, targets).tolist()
         for row, tree in enumerate(trees):
             for owner, gain in zip(tree.owners, gains[row], strict=False):
                 likelihoods[row][owner] += gain
+
+
+def _log_likelihoods(logits: Tensor, targets: Tensor) -> Tensor:
+    """How likely each target `[rows, tokens]` is, natural log, by `logits` `[rows, tokens, vocabulary]`.
+
+    The logits are used up: a part at a time is worked on where it lies, since fresh memory for all of them
+    costs more than the arithmetic.
+    """
+    flat, wanted = logits.flatten(0, 1), targets.flatten().unsqueeze(1)
+    parts = [slice(first, first + PART) for first in range(0, len(flat), PART)]
+    found = [flat[part].gather(1, wanted[part]).squeeze(1) - _logsumexp(flat[part]) for part in parts]
+    return torch.cat(found).view(targets.shape)
+
+
+def _logsumexp(logits: Tensor) -> Tensor:
+    top = logits.amax(-1)
+    return top + logits.sub_(top.unsqueeze(-1)).exp_().sum(-1).log()
 
 
 @dataclass(frozen=True)
