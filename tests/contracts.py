@@ -81,6 +81,11 @@ CONTRACTS = {
         ROW,
         Reads("select loradex.answer_canonical(a) from loradex.answers a where id = {answer}", ANSWER),
     ),
+    "answer_document": Contract(
+        EVERYBODY,
+        ROW,
+        Reads("select loradex.answer_document(a) from loradex.answers a where id = {answer}", ANSWER),
+    ),
     "answer_hash": Contract(
         EVERYBODY,
         ROW,
@@ -160,6 +165,14 @@ CONTRACTS = {
         READERS,
         Refusal("select loradex.in_domain_similarity(percentile => 2)", "LX001"),
         Reads("select loradex.in_domain_similarity(examples_a_task => 2)", EXAMPLES + 10 * SEARCH),
+    ),
+    "job_outcome": Contract(
+        ASKERS,
+        "a job nobody knows has no outcome: no row",
+        Reads(
+            "select loradex.job_outcome((select job_id from loradex.answers where position = 150))",
+            ANSWER + JOB,
+        ),
     ),
     "job_request": Contract(EVERYBODY, ROW, "it reads no table"),
     "mislabelled_candidates": Contract(

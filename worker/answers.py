@@ -5,7 +5,7 @@ from typing import Any
 
 from worker.engine.recipe import Recipe
 from worker.engine.rows import Row, RowResult
-from worker.jobs import Job
+from worker.jobs import Job, Routing
 from worker.station import Station
 
 
@@ -13,7 +13,7 @@ def answer_document(
     *,
     station: Station,
     job: Job,
-    routing: Mapping[str, Any],
+    routing: Routing,
     recipe: Recipe,
     row: Row,
     result: RowResult,
@@ -54,7 +54,7 @@ def answer_document(
             "milliseconds": merge.milliseconds,
             "components": [
                 {"adapter_id": part["adapter_id"], "update_norm": norm}
-                for part, norm in zip(routing["mixture"], merge.component_norms, strict=True)
+                for part, norm in zip(routing.mixture, merge.component_norms, strict=True)
             ],
         },
     }

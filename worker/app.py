@@ -62,9 +62,10 @@ def serve(settings: WorkerSettings) -> None:
         ),
     )
     stop = threading.Event()
+    leases = Leases(lease_jobs)
     answering = Answering(
         jobs=answering_jobs,
-        leases=Leases(lease_jobs),
+        leases=leases,
         engine=engine,
         encoder=encoder,
         adapters=AdapterRoots.of(settings.adapter_roots, settings.home),
@@ -75,7 +76,7 @@ def serve(settings: WorkerSettings) -> None:
     sweep = Sweep(answering, settings.sweep_seconds, stop)
     app = bell_app(redis_url)
     tasks.register(app, answering)
-    with Ready(settings.ready_path, station), sweep:
+    with leases, Ready(settings.ready_path, station), sweep:
         listen(app, stop)
     answering_jobs.close()
     lease_jobs.close()

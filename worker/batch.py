@@ -1,9 +1,9 @@
 """A batch of jobs on its one way through the worker: claim, embed, route, prepare, compose, record."""
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 
@@ -17,7 +17,7 @@ from worker.engine.engine import Engine
 from worker.engine.recipe import Recipe
 from worker.engine.rows import Row, RowFailure, RowResult
 from worker.groups import by_length
-from worker.jobs import Job, Jobs, Vector
+from worker.jobs import Job, Jobs, Routing, Vector
 from worker.leases import Leases
 from worker.recipes import recipe_of
 from worker.station import Station
@@ -44,7 +44,7 @@ class Embedded(Claimed):
 
 @dataclass(frozen=True)
 class Routed(Embedded):
-    routing: Mapping[str, Any]
+    routing: Routing
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Answering:
 
     def _prepared(self, one: Routed) -> Prepared:
         job = one.job
-        recipe = recipe_of(job.method, job.density, self._station.dtype, one.routing["mixture"])
+        recipe = recipe_of(job.method, job.density, self._station.dtype, one.routing.mixture)
         row = Row(
             prompt_text=self._station.framed(job.prompt),
             recipe=recipe,
@@ -165,7 +165,7 @@ class Answering:
         return Prepared(job, one.query, one.routing, recipe, row, tokens)
 
     def _compose(self, batch: Sequence[Prepared]) -> list[Answered | Failure]:
-        mixtures = [part for one in batch for part in one.routing["mixture"]]
+        mixtures = [part for one in batch for part in one.routing.mixture]
         self._engine.bank.ensure({part["sha256"]: self._adapters.locate(part["uri"]) for part in mixtures})
         results = self._engine.answer([one.row for one in batch])
         return [

@@ -55,6 +55,18 @@ class Job:
     waited_ms: float
 
 
+@dataclass(frozen=True)
+class Routing:
+    """What Postgres decided for one job.
+
+    `mixture` is its adapters with their weights, heaviest first; `document` is all of it as JSON, which goes
+    to `record_answer` unread.
+    """
+
+    document: str
+    mixture: Sequence[Document]
+
+
 class Jobs:
     """One connection to Postgres and the calls a worker makes over it; it reconnects after an outage.
 
@@ -91,23 +103,23 @@ class Jobs:
         with self._session() as connection, connection.cursor(row_factory=class_row(Job)) as cursor:
             return cursor.execute(CLAIM, values).fetchall()
 
-    def route(self, jobs: Sequence[Job], queries: Sequence[Vector]) -> list[Document]:
+    def route(self, jobs: Sequence[Job], queries: Sequence[Vector]) -> list[Routing]:
         """What Postgres decides for each job, in the jobs' order: one statement for all of them.
 
         Each query is float32 `[dimensions]`.
         """
         rows = self._repeated(
-            "select job_id, routing from loradex.route_jobs(%s, %b)",
+            "select job_id, routing::text, routing -> 'mixture' from loradex.route_jobs(%s, %b)",
             ([job.id for job in jobs], list(queries)),
         )
-        routings = dict(rows)
+        routings = {job_id: Routing(document, mixture) for job_id, document, mixture in rows}
         return [routings[job.id] for job in jobs]
 
-    def record(self, job: Job, query: Vector, routing: Document, answer: Document) -> UUID:
+    def record(self, job: Job, query: Vector, routing: Routing, answer: Document) -> UUID:
         """Write the answer with all that led to it, in one transaction; `LeaseLostError` if fenced off."""
         rows = self._repeated(
-            "select loradex.record_answer(%s, %s, %b, %s, %s)",
-            (job.id, job.attempt, query, Jsonb(routing), Jsonb(answer)),
+            "select loradex.record_answer(%s, %s, %b, %s::jsonb, %s)",
+            (job.id, job.attempt, query, routing.document, Jsonb(answer)),
         )
         return UUID(str(rows[0][0]))
 
@@ -132,15 +144,20 @@ class Jobs:
             self._connection = None
 
     def _repeated(self, statement: LiteralString, values: Sequence[object]) -> list[tuple[Any, ...]]:
-        for attempt in Retrying(
-            retry=retry_if_exception_type(DatabaseUnavailableError),
-            wait=wait_random_exponential(multiplier=0.1, max=2),
-            stop=stop_after_delay(self._patience),
-            reraise=True,
-        ):
-            with attempt, self._session() as connection, connection.cursor(row_factory=tuple_row) as cursor:
-                return cursor.execute(statement, values).fetchall()
-        raise AssertionError("tenacity either returns or raises")
+        try:
+            return self._fetched(statement, values)  # what mostly works first needs no machinery
+        except DatabaseUnavailableError:
+            again = Retrying(
+                retry=retry_if_exception_type(DatabaseUnavailableError),
+                wait=wait_random_exponential(multiplier=0.1, max=2),
+                stop=stop_after_delay(self._patience),
+                reraise=True,
+            )
+            return again(self._fetched, statement, values)
+
+    def _fetched(self, statement: LiteralString, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        with self._session() as connection, connection.cursor(row_factory=tuple_row) as cursor:
+            return cursor.execute(statement, values).fetchall()
 
     @contextmanager
     def _session(self) -> Iterator[psycopg.Connection[Any]]:

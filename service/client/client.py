@@ -29,22 +29,19 @@ from service.client.listener import Listener
 from service.client.request import Request
 
 LOOK: LiteralString = """
-    select job.state as status, job.error_code, job.error_message,
-           case when answer.id is not null then loradex.explain(answer.id) end as explained
-    from loradex.jobs as job left join loradex.answers as answer on answer.job_id = job.id
-    where job.id = %s"""
+    select state as status, error_code, error_message, answer from loradex.job_outcome(%s)"""
 ENQUEUE: LiteralString = "select job_id, created from loradex.enqueue_jobs(%s) order by ordinal"
 REPEAT_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A job as Postgres has it at one moment; `explained` is its answer as `loradex.explain` tells it."""
+    """A job as Postgres has it at one moment; `answer` is the document of `loradex.answer_document`."""
 
     status: Status
     error_code: str | None
     error_message: str | None
-    explained: dict[str, Any] | None
+    answer: dict[str, Any] | None
 
 
 class Client:
@@ -140,17 +137,23 @@ class Client:
         return document
 
     def _enqueued(self, requests: Sequence[Request]) -> list[tuple[UUID, bool]]:
-        repeatable = all(request.idempotency_key is not None for request in requests)
         document = Jsonb([request.columns() for request in requests])
-        for attempt in Retrying(
-            retry=retry_if_exception_type(DatabaseUnavailableError),
-            wait=wait_random_exponential(multiplier=0.1, max=2),
-            stop=stop_after_delay(REPEAT_SECONDS if repeatable else 0),
-            reraise=True,
-        ):
-            with attempt, self._session() as connection:
-                return connection.execute(ENQUEUE, (document,)).fetchall()
-        raise AssertionError("tenacity either returns or raises")
+        try:
+            return self._accepted(document)
+        except DatabaseUnavailableError:
+            if any(request.idempotency_key is None for request in requests):
+                raise  # whether they were accepted is unknown, so asking again could double them
+            again = Retrying(
+                retry=retry_if_exception_type(DatabaseUnavailableError),
+                wait=wait_random_exponential(multiplier=0.1, max=2),
+                stop=stop_after_delay(REPEAT_SECONDS),
+                reraise=True,
+            )
+            return again(self._accepted, document)
+
+    def _accepted(self, document: Jsonb) -> list[tuple[UUID, bool]]:
+        with self._session() as connection:
+            return connection.execute(ENQUEUE, (document,)).fetchall()
 
     def _rung(self, jobs: Sequence[UUID]) -> RedisUnavailableError | None:
         if not jobs:

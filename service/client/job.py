@@ -68,8 +68,8 @@ class Job:
                 except DatabaseUnavailableError as error:
                     outage = error
                 else:
-                    if seen.explained is not None:
-                        return Answer.of(seen.explained)
+                    if seen.answer is not None:
+                        return Answer.of(seen.answer)
                     if seen.status == "failed":
                         raise JobFailedError(
                             seen.error_code or "unknown", seen.error_message or "no reason recorded"

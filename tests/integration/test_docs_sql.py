@@ -16,7 +16,8 @@ PAGES = (PAGE, REPOSITORY / "README.md")
 BLOCKS = [pytest.param(block, id=f"{page.name}:{block.line}") for page in PAGES for block in shown(page)]
 # Granted to readers because what an analyst calls is made of them.
 PARTS = {
-    *("answer_canonical", "answer_hash", "check_routing", "check_vector", "encoder_index", "job_request"),
+    *("answer_canonical", "answer_document", "answer_hash", "check_routing", "check_vector"),
+    *("encoder_index", "job_request"),
     *("mix_affinities", "mix_neighbours", "search_examples", "search_exactly", "search_vectors"),
 }
 

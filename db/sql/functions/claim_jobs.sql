@@ -16,11 +16,32 @@ as $$
 #variable_conflict use_column
 declare
     lost uuid;
+    committing text;
 begin
     if coalesce(worker, '') = '' or coalesce(max_jobs, 0) < 1 or coalesce(max_attempts, 0) < 1
        or lease is null or lease <= interval '0' or claim_jobs.now is null then
         raise exception using errcode = 'LX001', message =
             'claim_jobs needs a worker name, max_jobs and max_attempts of 1 or more, and a lease above 0';
+    end if;
+
+    -- Losing a claim in a crash only leaves the job waiting, and whatever is written for it later is committed after it.
+    committing := set_config('synchronous_commit', 'off', true);
+
+    if not exists (select from jobs j where j.state = 'running' and j.lease_until <= claim_jobs.now) then
+        return query
+        update jobs j
+        set state = 'running', attempt = j.attempt + 1, worker = claim_jobs.worker,
+            lease_until = claim_jobs.now + lease, started_at = claim_jobs.now
+        where j.id = any (array(
+            select q.id from jobs q
+            where q.state = 'queued'
+              and (only_base_model is null or q.base_model = only_base_model)
+              and (only_encoder is null or q.encoder = only_encoder)
+            order by q.priority desc, q.queue_position
+            limit claim_jobs.max_jobs
+            for update skip locked))
+        returning j.*;
+        return;
     end if;
 
     for lost in

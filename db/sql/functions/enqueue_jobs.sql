@@ -17,6 +17,7 @@ declare
     defaults loradex.jobs;
     requested loradex.jobs[];
     waiting int;
+    inserted int;
     shared boolean;
     -- The caller's own.
     patience text := current_setting('lock_timeout');
@@ -88,7 +89,7 @@ begin
     end if;
 
     return query
-    with inserted as (
+    with fresh as (
         insert into loradex.jobs as j (
             id, owner, kind, prompt, choices, base_model, encoder, method, adapter, k, top_p, temperature, density,
             exclude_tasks, exclude_adapters, normalization, max_new_tokens, sampling_temperature, sampling_top_p,
@@ -102,8 +103,12 @@ begin
         returning j.id
     )
     select place.ordinal, i.id, true
-    from inserted i
+    from fresh i
     join generate_subscripts(requested, 1) place(ordinal) on requested[place.ordinal].id = i.id;
+    get diagnostics inserted = row_count;
+    if inserted = cardinality(requested) then
+        return;
+    end if;
 
     -- What was not inserted has a key that was used before, perhaps earlier in this very call.
     return query
