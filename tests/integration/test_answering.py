@@ -23,6 +23,7 @@ from tests.fix_answering import Stack
 from tests.stocked import EXAMPLES, TASKS
 
 PROMPT = "The soup boils over. Is the flame too high?"
+NOBODY = "0198c5f2-6d3e-7c41-9a55-0c1d2e3f4a5b"
 
 
 def test_a_generated_answer_says_where_it_came_from(client: Client) -> None:
@@ -153,7 +154,7 @@ def test_a_job_is_found_by_its_id(client: Client) -> None:
     assert client.job(str(job.id)).wait().job_id == job.id
 
 
-@pytest.mark.parametrize("identity", ["", "nonsense", "0198c5f2", str(uuid4())])
+@pytest.mark.parametrize("identity", ["", "nonsense", "0198c5f2", NOBODY])
 def test_unknown_ids_are_typed_errors(client: Client, identity: str) -> None:
     with pytest.raises(UnknownJobError):
         client.job(identity)

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from uuid import uuid4
 
 import pytest
 
@@ -15,6 +14,7 @@ from service.client import Client
 from tests.fix_answering import Stack
 
 PROMPT = "The kettle whistles. Is the water hot?"
+NOBODY = "0198c5f2-6d3e-7c41-9a55-0c1d2e3f4a5b"
 
 Command = Callable[..., int]
 
@@ -87,7 +87,7 @@ def test_markup_in_a_prompt_is_text(command: Command, capsys: pytest.CaptureFixt
         (["ask", "word " * 200], 1, "256"),
         (["ask"], 2, "--help"),
         (["explain", "nonsense"], 1, "nonsense"),
-        (["explain", str(uuid4())], 1, "no answer"),
+        (["explain", NOBODY], 1, "no answer"),
         (["replay"], 2, "--sample"),
         (["replay", "nonsense"], 1, "nonsense"),
         (["audit", "verify", "--head", "abc"], 2, "64"),

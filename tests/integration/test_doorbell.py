@@ -72,29 +72,28 @@ def test_many_jobs_ring_a_few_times_only(client: Client, answering: Stack) -> No
         client.job(job.id).wait()
 
 
-@pytest.mark.parametrize(
-    "forged",
-    [
-        b"garbage",
-        b"\xff\xfe",
-        b"5",
-        b"null",
-        b"[]",
-        b"{}",
-        b"{" * 100_000,
-        *(json.dumps(message(**{part: None})).encode() for part in message()),
-        json.dumps(message(**{"content-type": "application/x-python-serialize"})).encode(),
-        json.dumps(message(headers={"task": "os.system", "id": "1", "lang": "py"})).encode(),
-        json.dumps(message(headers={"task": 5, "id": {}, "lang": []})).encode(),
-        json.dumps(message(body="!!!")).encode(),
-        json.dumps(message(body=body(5))).encode(),
-        json.dumps(message(body=body([1, 2, 3]))).encode(),
-        json.dumps(message(body=body([["not-a-job"], {}, {}]))).encode(),
-        json.dumps(message(body=body([["x" * 3_000_000], {}, {}]))).encode(),
-        json.dumps(message(body=body([[], {"job": [{}]}, {}]))).encode(),
-    ],
-    ids=lambda raw: raw[:24].decode(errors="replace"),
-)
+FORGED = {
+    "a word": b"garbage",
+    "no text": b"\xff\xfe",
+    "a number": b"5",
+    "null": b"null",
+    "a list": b"[]",
+    "an empty object": b"{}",
+    "deep": b"{" * 100_000,
+    **{f"without {part}": json.dumps(message(**{part: None})).encode() for part in message()},
+    "pickled": json.dumps(message(**{"content-type": "application/x-python-serialize"})).encode(),
+    "another task": json.dumps(message(headers={"task": "os.system", "id": "1", "lang": "py"})).encode(),
+    "headers of wrong types": json.dumps(message(headers={"task": 5, "id": {}, "lang": []})).encode(),
+    "no base64": json.dumps(message(body="!!!")).encode(),
+    "a number inside": json.dumps(message(body=body(5))).encode(),
+    "numbers inside": json.dumps(message(body=body([1, 2, 3]))).encode(),
+    "no job": json.dumps(message(body=body([["not-a-job"], {}, {}]))).encode(),
+    "long": json.dumps(message(body=body([["x" * 3_000_000], {}, {}]))).encode(),
+    "a job by name": json.dumps(message(body=body([[], {"job": [{}]}, {}]))).encode(),
+}
+
+
+@pytest.mark.parametrize("forged", FORGED.values(), ids=FORGED.keys())
 def test_a_forged_message_does_no_harm(
     answering: Stack, client: Client, bells: redis.Redis, forged: bytes
 ) -> None:
