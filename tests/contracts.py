@@ -240,6 +240,9 @@ CONTRACTS = {
     "search_examples": Contract(
         READERS, GIVEN, Reads("select loradex.search_examples({request}, 'all-MiniLM-L6-v2')", SEARCH)
     ),
+    "search_in_parts": Contract(
+        READERS, GIVEN, Reads("select loradex.search_in_parts({request}, 'all-MiniLM-L6-v2', false)", SEARCH)
+    ),
     "search_vectors": Contract(
         READERS, GIVEN, Reads("select loradex.search_vectors({request}, 'all-MiniLM-L6-v2', false)", SEARCH)
     ),

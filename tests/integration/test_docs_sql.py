@@ -18,7 +18,8 @@ BLOCKS = [pytest.param(block, id=f"{page.name}:{block.line}") for page in PAGES 
 PARTS = {
     *("answer_canonical", "answer_document", "answer_hash", "check_routing", "check_vector"),
     *("encoder_index", "job_request"),
-    *("mix_affinities", "mix_neighbours", "search_examples", "search_exactly", "search_vectors"),
+    *("mix_affinities", "mix_neighbours", "search_examples", "search_exactly", "search_in_parts"),
+    "search_vectors",
 }
 
 

@@ -10,7 +10,7 @@ from tests.fix_many import rows_read
 from tests.world import BASE_MODEL, TASKS, World, text_of
 
 VECTORS = "example_embeddings"
-# ef_search is 100, and a scan stops when it has k rows.
+# ef_search is 92 for 12,200 rows, and a scan stops when it has k rows.
 ROWS_A_PROMPT = 150
 BATCH = 16
 SCANS = (
@@ -87,3 +87,29 @@ def test_few_allowed_rows_are_all_that_is_read(many: World) -> None:
         scanned, read = rows_read(many, call, text_of(many.near("boats")), list(TASKS[1:]))
     assert scanned[VECTORS] == 0
     assert allowed <= read[VECTORS] <= 2 * allowed
+
+
+LARGE_BATCH = 40
+NEIGHBOURS = """
+    select n.ordinal, n.rank, n.example_id
+    from unnest(loradex.search_examples(array(
+        select row(q.ordinal, q.query, 32, 0.9, 0.1, '{}', null, '{}')::loradex.route_request
+        from unnest(%s::vector[]) with ordinality q(query, ordinal)), 'all-MiniLM-L6-v2')) n
+    order by 1, 2"""
+GIVEN_AWAY = "select parallel_workers_to_launch from pg_stat_database where datname = current_database()"
+
+
+def test_a_large_batch_is_given_to_several_processes_and_finds_the_same(many: World) -> None:
+    queries = [text_of(many.near(TASKS[number % len(TASKS)])) for number in range(LARGE_BATCH)]
+
+    def given_away() -> int:
+        many.rows("select pg_stat_force_next_flush()")
+        return int(many.value(GIVEN_AWAY))
+
+    alone = [row for query in queries for row in many.rows(NEIGHBOURS, [query])]
+    before = given_away()
+    together = many.rows(NEIGHBOURS, queries)
+
+    assert given_away() > before
+    assert [row[1:] for row in together] == [row[1:] for row in alone]
+    assert [row[0] for row in together] == [number for number in range(1, LARGE_BATCH + 1) for _ in range(32)]

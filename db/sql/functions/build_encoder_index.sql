@@ -2,8 +2,9 @@
 -- before (drop_encoder_index) and built after.
 -- The index holds half precision: measured on 32,566 vectors of MiniLM it finds as much (recall@32 0.989 for both),
 -- in 36 MB for 64 MB, and a seventh faster. Similarities are computed from the whole vectors all the same.
--- 24 links and 128 candidates, for pgvector's 16 and 64: held-out prompts find 0.988 of their 32 nearest for 0.975, and
--- reaching that by a wider search would read a fourth more pages; the index takes 4 % more room and a third longer.
+-- 24 links, for pgvector's 16, and candidates for each of them by the cube root of the rows (128 for 10,000, 600 for a
+-- million), for pgvector's 64: the more near duplicates a table holds, the more candidates are of the same few, and
+-- search_examples widens its search by the same root (docs/decisions.md has recall and building times).
 -- A graph that does not fit into maintenance_work_mem (1.7 kB a vector of 384 dimensions) is built more slowly: 512 MB
 -- are taken, or what the session has if that is more.
 -- Locks: example_embeddings against writes while it builds. Raises: LX002 unknown encoder.
@@ -15,6 +16,7 @@ declare
     least_memory constant text := '512MB';
     memory constant text := current_setting('maintenance_work_mem');
     dimensions int := (select e.dimensions from encoders e where e.name = encoder);
+    candidates int;
 begin
     if dimensions is null then
         raise exception using errcode = 'LX002', message = format(
@@ -23,9 +25,12 @@ begin
     if pg_size_bytes(memory) < pg_size_bytes(least_memory) then
         perform set_config('maintenance_work_mem', least_memory, true);
     end if;
+    select least(1000, greatest(128, 6 * cbrt(count(*)::float8)))::int into candidates
+    from example_embeddings x where x.encoder = build_encoder_index.encoder;
     execute format(
         'create index if not exists %I on example_embeddings using hnsw ((embedding::halfvec(%s)) halfvec_cosine_ops) '
-        'with (m = 24, ef_construction = 128) where encoder = %L', encoder_index(encoder), dimensions, encoder);
+        'with (m = 24, ef_construction = %s) where encoder = %L',
+        encoder_index(encoder), dimensions, candidates, encoder);
     perform set_config('maintenance_work_mem', memory, true);
 end
 $$;

@@ -42,7 +42,7 @@ begin
     from encoders e;
     execute format(
         'create or replace function loradex.search_vectors(requests loradex.route_request[], encoder text, '
-        'excluding boolean) returns loradex.neighbour[] language plpgsql stable '
+        'excluding boolean) returns loradex.neighbour[] language plpgsql stable parallel safe cost 100000 '
         'set search_path = pg_catalog, loradex, public, pg_temp set plan_cache_mode = force_generic_plan as %L',
         E'begin\n' || coalesce(branches, '') || E'    return null;\nend');
     comment on function loradex.search_vectors(loradex.route_request[], text, boolean) is

@@ -4,11 +4,14 @@
 -- A filter is applied after the index has found its candidates. So with excluded tasks the scan is wider and goes on
 -- until enough rows are left (iterative_scan). Where few rows may be looked at at all, looking at each is faster and
 -- exact; what the index finds too few for is searched exactly too.
+--
+-- How many candidates a search looks at (ef_search) grows with the cube root of the table: 88 for 10,651 examples, 128
+-- for 32,566, 400 for a million. A constant would find less and less of the nearest (docs/decisions.md).
 create or replace function loradex.search_examples(requests loradex.route_request[], encoder text)
 returns loradex.neighbour[]
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
-set hnsw.ef_search = 100
+set hnsw.ef_search = 40
 set hnsw.iterative_scan = off
 set hnsw.max_scan_tuples = 100000
 set hnsw.scan_mem_multiplier = 8
@@ -18,6 +21,10 @@ declare
     -- In a large table also up to an eighth of it, which is slow and right: with 90 % of a million rows excluded the
     -- filtered scan found 0.81 of the nearest in 80 to 560 ms, looking at all 1.0 in 0.1 to 1.4 s (busy machine).
     few int := 8192;
+    -- Requests from which on other processes are worth starting.
+    many constant int := 32;
+    rows float8 := (select c.reltuples from pg_class c where c.oid = 'loradex.example_embeddings'::regclass);
+    breadth int := greatest(64, 4 * cbrt(greatest(rows, 0)));
     indexed route_request[] := requests;
     exact route_request[];
     excluding boolean := cardinality(requests[1].exclude_tasks) > 0;
@@ -29,8 +36,7 @@ begin
         select bool_or(cardinality(r.exclude_tasks) > 0) into excluding from unnest(requests) r;
     end if;
     if excluding then
-        few := greatest(few, least(131072, (
-            select c.reltuples / 8 from pg_class c where c.oid = 'loradex.example_embeddings'::regclass))::int);
+        few := greatest(few, least(131072, rows / 8));
         with narrow as (
             select s.exclude_tasks
             from (select distinct r.exclude_tasks from unnest(requests) r where cardinality(r.exclude_tasks) > 0) s
@@ -53,11 +59,14 @@ begin
         -- These last until the function returns, as the same settings above do.
         if excluding then
             perform set_config('hnsw.iterative_scan', 'relaxed_order', true);
-            perform set_config('hnsw.ef_search', greatest(deepest, 400)::text, true);
-        elsif deepest > 100 then
-            perform set_config('hnsw.ef_search', deepest::text, true);
+            breadth := greatest(breadth, 400);
         end if;
-        neighbours := search_vectors(indexed, encoder, excluding);
+        perform set_config('hnsw.ef_search', least(1000, greatest(breadth, deepest))::text, true);
+        if cardinality(indexed) < many then
+            neighbours := search_vectors(indexed, encoder, excluding);
+        else
+            neighbours := array(select n from search_in_parts(indexed, encoder, excluding) n);
+        end if;
         if exact is null and cardinality(neighbours) = wanted then
             return neighbours;
         end if;
