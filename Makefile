@@ -34,7 +34,7 @@ demo: setup ## three questions, from an empty machine to answers and their prove
 	$(BIN)/loradex demo
 
 test: setup lint ## everything that is checked: style, types, layers, all tests
-	$(RUN) pytest
+	$(RUN) pytest -n logical --maxprocesses 4 --dist loadfile
 
 lint: setup ## style, types and layers
 	$(RUN) ruff check .

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -38,6 +39,9 @@ from worker.engine.engine import Engine
 from worker.engine.load import model_revision, shipped_model
 from worker.settings import WorkerSettings
 from worker.station import Station, introduce, library_versions
+
+SEED = 5
+"""Of the rows affinities are measured on."""
 
 
 class Session:
@@ -129,7 +133,7 @@ class Session:
         """Measure the active adapters' affinity to the plan's tasks and keep it in the database.
 
         Args:
-            rows: Of each task, its last ones that no adapter of the task was trained on; fewer if there are.
+            rows: Of each task, as many that no adapter of it was trained on, drawn with a seed.
             again: Also those pairs that were measured before.
 
         Yields:
@@ -149,7 +153,7 @@ class Session:
             for adapter in adapters:
                 found = known.get((card.name, adapter.sha256))
                 if found is None:
-                    questions = questions or self._questions(card, "train", slice(-rows, None))
+                    questions = questions or drawn(self._questions(card, "train", slice(None)), rows)
                     found = measure_affinity(self._engine, questions, self._station.frame, adapter.sha256)
                     store.put_affinities(base_model, {(card.name, adapter.sha256): found})
                 yield card.name, adapter, found
@@ -182,3 +186,10 @@ class Session:
         settings = self._settings
         router = Router(self._connection, settings.base_model, settings.encoder, self._hidden)
         return InProcess(router, self._engine, self._roots, self._station.frame)
+
+
+def drawn(questions: Sequence[Question], rows: int) -> list[Question]:
+    """Some of the questions, the same ones in every run; files may be in an order that means something."""
+    shuffled = list(questions)
+    random.Random(SEED).shuffle(shuffled)  # noqa: S311 - the same draw every time is what is wanted
+    return shuffled[:rows]
