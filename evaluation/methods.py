@@ -18,6 +18,7 @@ JOB_METHODS = (
     "calibrated_ties",
     "calibrated_magnitude_prune",
     "affinity",
+    "affinity_calibrated_cat",
     "affinity_linear",
     "affinity_magnitude_prune",
 )

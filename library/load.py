@@ -86,6 +86,8 @@ def load_library(
 ) -> LoadReport:
     """Put a checked library in, in one transaction; what is there already stays as it is.
 
+    Only affinities that were measured on fewer rows than the library's give way to those.
+
     Raises:
         ExampleConflictError: An example is there with another text.
         AdapterRefusedError: The library lies below none of the adapter roots.
@@ -117,7 +119,11 @@ def _add_affinities(store: AdapterStore, library: Library) -> None:
         for task, scores in library.affinities.items()
         for trained_on, affinity in scores.items()
     }
-    new = {pair: affinity for pair, affinity in shipped.items() if pair not in known}
+    new = {
+        pair: affinity
+        for pair, affinity in shipped.items()
+        if pair not in known or known[pair].n < affinity.n
+    }
     store.put_affinities(manifest.base_model.name, new)
 
 

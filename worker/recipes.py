@@ -11,6 +11,7 @@ APPLIED_AS = {
     "top1": "cat",
     "uniform": "cat",
     "affinity": "cat",
+    "affinity_calibrated_cat": "calibrated_cat",
     "affinity_linear": "linear",
     "affinity_magnitude_prune": "magnitude_prune",
 }

@@ -16,6 +16,7 @@ insert into loradex.methods (name, adapters, description) values
     ('calibrated_ties_frequency', 'nucleus', 'ties_frequency, rescaled to the weighted mean norm of its adapters'),
     ('calibrated_magnitude_prune', 'nucleus', 'magnitude_prune, rescaled to the weighted mean norm of its adapters'),
     ('affinity', 'affinity', 'the adapters measured to answer best where the neighbours lie, summed as by cat'),
+    ('affinity_calibrated_cat', 'affinity', 'the same adapters, summed and rescaled as by calibrated_cat'),
     ('affinity_linear', 'affinity', 'the same adapters, merged as by linear'),
     ('affinity_magnitude_prune', 'affinity', 'the same adapters, merged as by magnitude_prune')
 on conflict (name) do update set adapters = excluded.adapters, description = excluded.description;

@@ -119,9 +119,14 @@ def test_affinities_come_with_the_library(
         ).fetchall() == [("rivers", "tools", 0.25, 8), ("tools", "tools", 1, 3)]
     store, pair = AdapterStore(admin), ("rivers", small_library.manifest.adapters["tools"].sha256)
     base_model = small_library.manifest.base_model.name
-    store.put_affinities(base_model, {pair: Affinity(score=0.75, n=64)})
-    load(admin, small_library, cards, roots)
-    assert store.affinities(base_model)[pair] == Affinity(score=0.75, n=64), "what is there stays"
+    for there, after in (
+        (Affinity(score=0.75, n=64), Affinity(score=0.75, n=64)),
+        (Affinity(score=0.75, n=8), Affinity(score=0.75, n=8)),
+        (Affinity(score=0.75, n=7), Affinity(score=0.25, n=8)),
+    ):
+        store.put_affinities(base_model, {pair: there})
+        load(admin, small_library, cards, roots)
+        assert store.affinities(base_model)[pair] == after, "what was measured on more rows stays"
 
 
 def test_the_loaded_adapters_are_where_the_database_says(

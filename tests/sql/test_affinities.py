@@ -36,11 +36,11 @@ def masses(scores: dict[tuple[str, str], float], probability: dict[str, float]) 
     found = dict.fromkeys(WITH_ADAPTER, 0.0)
     for task, likely in probability.items():
         judged = {
-            adapter: scores.get((task, adapter), 1) + (0.15 if adapter == task else 0)
+            adapter: scores.get((task, adapter), 1) + (0.1 if adapter == task else 0)
             for adapter in WITH_ADAPTER
             if (task, adapter) in scores or adapter == task
         }
-        votes = {adapter: np.exp(score / 0.02) for adapter, score in judged.items()}
+        votes = {adapter: np.exp(score / 0.01) for adapter, score in judged.items()}
         for adapter, vote in votes.items():
             found[adapter] += likely * vote / sum(votes.values())
     whole = sum(found.values())
@@ -78,7 +78,7 @@ def test_the_masses_are_those_of_the_formula(scratch: World, seed: int) -> None:
 
 def test_a_measured_stranger_takes_the_place_of_what_is_excluded(scratch: World) -> None:
     """All around it are boats; their own adapter is out, and clouds is the best of the rest."""
-    keep(scratch, "boats", "clouds", 0.8)
+    keep(scratch, "boats", "clouds", 0.75)
     keep(scratch, "boats", "apples", 0.5)
     keep(scratch, "boats", "boats", 0.7)
     query = scratch.near("boats", 0.05)

@@ -29,7 +29,7 @@ begin
     defaults.owner := session_user;
     defaults.base_model := 'smollm2-135m-instruct';
     defaults.encoder := 'all-MiniLM-L6-v2';
-    defaults.method := 'cat';
+    defaults.method := 'affinity_calibrated_cat';
     defaults.k := 32;
     defaults.top_p := 0.9;
     defaults.temperature := 0.1;

@@ -1,10 +1,10 @@
 -- From neighbours to adapters by what was measured: each task that the neighbours voted for votes in turn, for the
 -- adapters that answered its rows best.
---   vote     = exp((score + 0.15 if the adapter was trained on the task) / 0.02), normalised over the task's adapters
+--   vote     = exp((score + 0.1 if the adapter was trained on the task) / 0.01), normalised over the task's adapters
 --   mass     = sum over tasks of the task's probability (mix_neighbours) * its vote for the adapter, normalised
 --   weight   = mass renormalised inside the nucleus: the smallest prefix, heaviest first, that reaches top_p
 -- A task votes among allowed active adapters that were measured on it; its own adapter counts as 1 until it is. A
--- task that has none gives its mass to the others. Measured figures are few rows each: hence the softness of the vote
+-- task that has none gives its mass to the others. Figures come from some hundred rows: hence the softness of the vote
 -- and the head start of the task's own adapter (docs/decisions.md).
 -- Locks: none. Raises: nothing.
 create or replace function loradex.mix_affinities(requests loradex.route_request[], nearby loradex.neighbour[])
@@ -22,7 +22,7 @@ begin
         select m.ordinal, m.task, m.probability from mix_neighbours(requests, nearby) m
     ), judged as (
         select l.ordinal, l.task, l.probability, a.id as adapter_id, r.top_p,
-               coalesce(f.score, 1) + case when a.task = l.task then 0.15 else 0 end as score
+               coalesce(f.score, 1) + case when a.task = l.task then 0.1 else 0 end as score
         from unnest(requests) r
         join likely l on l.ordinal = r.ordinal
         join adapters a
@@ -31,7 +31,7 @@ begin
         left join task_affinities f on f.task = l.task and f.adapter_id = a.id
         where f.score is not null or a.task = l.task
     ), voted as (
-        select j.*, exp((j.score - max(j.score) over (partition by j.ordinal, j.task)) / 0.02) as vote
+        select j.*, exp((j.score - max(j.score) over (partition by j.ordinal, j.task)) / 0.01) as vote
         from judged j
     ), shared as (
         select v.*, v.probability * v.vote / sum(v.vote) over (partition by v.ordinal, v.task) as share
