@@ -138,6 +138,10 @@ class LibraryCorruptError(LoradexError):
     """A file of a library is missing, truncated or not what its manifest says."""
 
 
+class EvaluationFailedError(LoradexError):
+    """A process of an evaluation died, or could not measure; what is on record stays."""
+
+
 class TrainingDataError(LoradexError):
     """The training data is missing, too small, or a test file."""
 

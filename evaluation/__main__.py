@@ -1,11 +1,13 @@
 """`python -m evaluation`: the program behind `loradex eval`."""
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -43,6 +45,7 @@ def evaluate(
     sweeping: Annotated[bool, typer.Option("--sweep", help="Try options on held-out rows.")] = False,
     generated: Annotated[bool, typer.Option(help="Also let the model write choices.")] = False,
     in_process: Annotated[bool, typer.Option("--in-process/--as-jobs")] = True,
+    processes: Annotated[int | None, typer.Option(min=1, help="Processes side by side.")] = None,
     cards: Annotated[Path, typer.Option(help="Directory of task cards.")] = TASKS_DIRECTORY,
     record: Annotated[Path | None, typer.Option(help="File of cells measured before.")] = None,
     report: Annotated[Path | None, typer.Option(help="Directory of the report.")] = None,
@@ -66,8 +69,12 @@ def evaluate(
         )
         if record is None and report is not None:
             record = report / RECORDS[sweeping]
-        with Session(WorkerSettings(), plan, record, in_process=in_process) as session:
-            cells = _measure(session, plan, as_json=as_json)
+        settings = WorkerSettings()
+        if processes is None:
+            alone = not in_process or (settings.device != "cpu" and torch.cuda.is_available())
+            processes = 1 if alone else min(2, os.cpu_count() or 1)
+        with Session(settings, plan, record, in_process=in_process) as session:
+            cells = _measure(session, plan, processes, as_json=as_json)
             session.keep(cells)
         if not as_json and not sweeping and not given.given():
             _show(cells, plan)
@@ -79,10 +86,10 @@ def evaluate(
         raise typer.Exit(error.exit_code) from None
 
 
-def _measure(session: Session, plan: Plan, *, as_json: bool) -> list[Cell]:
+def _measure(session: Session, plan: Plan, processes: int, *, as_json: bool) -> list[Cell]:
     cells = []
     with progress(len(plan.cards) * len(cases(plan))) as advance:
-        for cell in session.cells(advance):
+        for cell in session.cells(advance, processes):
             cells.append(cell)
             if as_json:
                 low, high = cell.interval

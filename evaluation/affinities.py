@@ -24,7 +24,7 @@ app = typer.Typer(add_completion=False)
 def affinities(
     *,
     data: Annotated[Path, typer.Option(help="Directory of TASK.train.jsonl files.")],
-    rows: Annotated[int, typer.Option(help="Rows a task.")] = 32,
+    rows: Annotated[int, typer.Option(help="Rows a task.")] = 128,
     task: Annotated[list[str] | None, typer.Option(help="This task only; may be given again.")] = None,
     again: Annotated[bool, typer.Option(help="Measure known pairs too.")] = False,
     library: Annotated[Path | None, typer.Option(help="Library that keeps the figures.")] = None,

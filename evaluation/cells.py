@@ -104,17 +104,20 @@ class Record:
     Args:
         path: The file; None keeps nothing beyond this run.
         origin: Of the cells that count here; others stay in the file untouched.
+        writing: Whether cells are added to the file; another process does it otherwise.
 
     Raises:
         InvalidArgumentError: The file is not such a record.
     """
 
-    def __init__(self, path: Path | None, origin: Origin) -> None:
-        self._path = path
+    def __init__(self, path: Path | None, origin: Origin, *, writing: bool = True) -> None:
+        self.path = path
+        self._writing = writing
         self.origin = origin
         self._cells: dict[tuple[object, ...], Cell] = {}
         if path is not None and path.exists():
-            _without_torn_line(path)
+            if writing:
+                _without_torn_line(path)
             for cell in read_cells(path):
                 if cell.origin == origin:
                     self._keep(cell)
@@ -125,11 +128,13 @@ class Record:
         return None if cell is None or (generated and cell.generated is None) else cell
 
     def add(self, cell: Cell) -> None:
-        """Remember a cell, on disk at once."""
+        """Remember a cell, on disk at once; one that is there already is not written twice."""
+        if self._cells.get(_key(cell)) == cell:
+            return
         self._keep(cell)
-        if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as stream:
+        if self.path is not None and self._writing:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(asdict(cell)) + "\n")
 
     @property
@@ -138,7 +143,7 @@ class Record:
         return list(self._cells.values())
 
     def _keep(self, cell: Cell) -> None:
-        self._cells[cell.setting, cell.method, *_sorted(cell.options), cell.task] = cell
+        self._cells[_key(cell)] = cell
 
 
 def read_cells(path: Path) -> list[Cell]:
@@ -176,6 +181,10 @@ def of_case(cells: Iterable[Cell], setting: str, method: str) -> dict[str, Cell]
 
 def options_of(cell: Cell) -> Options:
     return Options(**cell.options)  # type: ignore[arg-type]
+
+
+def _key(cell: Cell) -> tuple[object, ...]:
+    return (cell.setting, cell.method, *_sorted(cell.options), cell.task)
 
 
 def _sorted(options: dict[str, float]) -> Sequence[object]:

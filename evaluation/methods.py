@@ -25,20 +25,20 @@ EXTRA = ("affinity_linear", "affinity_magnitude_prune")
 RIVALS = ("centroid", "lora_retriever")
 """The three tasks whose mean vectors are nearest, mixed in output space: by a softmax of the
 similarities as in LoRAuter, or with equal weights as in LoraRetriever."""
-METHODS = (*JOB_METHODS, *RIVALS)
-"""What `all` means."""
+ALL = (*JOB_METHODS, *RIVALS)
+METHODS = (*JOB_METHODS, *EXTRA, *RIVALS)
 BASELINES = ("uniform", "top1", "centroid", "lora_retriever")
 """What a merged method has to be ahead of."""
-MERGED = tuple(method for method in JOB_METHODS if method not in {*FIXED, "top1", "uniform"})
+MERGED = tuple(method for method in (*JOB_METHODS, *EXTRA) if method not in {*FIXED, "top1", "uniform"})
 
 
 def chosen_methods(text: str) -> tuple[str, ...]:
-    """Methods by a list with commas; `all` is `METHODS`.
+    """Methods by a list with commas; `all` is `ALL`.
 
     Raises:
         UnknownNameError: There is no such method.
     """
-    return METHODS if text.strip() == "all" else chosen_names("method", text, (*METHODS, *EXTRA))
+    return ALL if text.strip() == "all" else chosen_names("method", text, METHODS)
 
 
 def chosen_names(what: str, text: str, known: Sequence[str]) -> tuple[str, ...]:

@@ -30,8 +30,9 @@ class Asker(Protocol):
 def evaluate(
     plan: Plan,
     subject_of: Callable[[TaskCard], Subject],
-    asker: Asker,
+    asker: Callable[[], Asker],
     *,
+    families: Mapping[str, str],
     record: Record,
     revision: str,
     advance: Advance,
@@ -41,8 +42,9 @@ def evaluate(
     Args:
         plan: What is measured.
         subject_of: Reads a task's rows; called only where something is left to measure.
-        asker: What answers.
-        record: Cells measured before.
+        asker: Gives what answers; called only then, too.
+        families: Task → family.
+        record: Cells measured before; new ones are added.
         revision: Of the code.
         advance: Told `task setting method` and the share of a case that was done since the last time.
 
@@ -51,7 +53,6 @@ def evaluate(
         ExampleFileError: A row is refused.
         JobFailedError: A row could not be answered.
     """
-    families = {card.name: card.family for card in plan.cards.values()}
     for card in plan.cards.values():
         subject = None
         for case in cases(plan):
@@ -60,7 +61,7 @@ def evaluate(
             if found is None:
                 subject = subject or subject_of(card)
                 started = time.monotonic()
-                routings, flags = _flags(subject, case, asker, plan, partial(advance, name))
+                routings, flags = _flags(subject, case, asker(), plan, partial(advance, name))
                 found = Cell(
                     setting=case.setting,
                     method=case.method,

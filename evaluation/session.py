@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import os
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,10 +17,11 @@ from db.session import connect
 from evaluation.as_jobs import AsJobs
 from evaluation.cells import Cell, Origin, Record
 from evaluation.in_process import InProcess
-from evaluation.plan import Plan
+from evaluation.plan import Plan, cases
 from evaluation.questions import Question, read_questions
 from evaluation.routing import Router
 from evaluation.run import Asker, evaluate
+from evaluation.side_by_side import side_by_side
 from evaluation.store import (
     adapters_by_task,
     library_hash,
@@ -45,59 +48,46 @@ SEED = 5
 
 
 class Session:
-    """Everything an evaluation needs, on the stack the settings name.
+    """Everything an evaluation needs, on the stack the settings name; models are loaded when one is asked.
 
     Args:
         settings: As a worker reads them.
         plan: What is measured.
         record: File of cells measured before; None keeps one below `home`.
         in_process: Answer here; otherwise the stack's own worker does.
+        writing: Whether this process adds to the record.
 
     Raises:
         StackError: No stack runs.
-        InvalidArgumentError: No adapter is registered, or the models are not those the database knows.
+        InvalidArgumentError: No adapter is registered, or the record is none.
     """
 
     def __init__(
-        self, settings: WorkerSettings, plan: Plan, record: Path | None, *, in_process: bool
+        self,
+        settings: WorkerSettings,
+        plan: Plan,
+        record: Path | None,
+        *,
+        in_process: bool,
+        writing: bool = True,
     ) -> None:
         self._settings = settings
         self._plan = plan
+        self._in_process = in_process
         self._hidden: set[str] = set()
         with ExitStack() as resources:
             self._connection = resources.enter_context(connect(database_address(settings)))
-            self._directory, facts = encoder_facts(settings)
-            self._vectors = resources.enter_context(VectorCache.of(settings.home, facts.name, facts.revision))
+            self._encoder, self._facts = encoder_facts(settings)
+            self._vectors = resources.enter_context(
+                VectorCache.of(settings.home, self._facts.name, self._facts.revision)
+            )
             self._roots = AdapterRoots.of(settings.adapter_roots, settings.home)
             self._adapters = adapters_by_task(self._connection, settings.base_model)
             library = library_hash(self._connection, settings.base_model, settings.encoder)
             rows = "held-out" if plan.held_out else "test"
             origin = Origin(rows, plan.limit, settings.dtype, library)
-            self.record = Record(record or settings.home / "evaluations" / f"{library[:16]}.jsonl", origin)
-            model = settings.base_model_path or shipped_model(settings.home / "cache" / "models")
-            self._engine = Engine.load(
-                model, settings.device, settings.dtype, settings.bank_bytes, settings.threads
-            )
-            self._station = introduce(
-                database_address(settings),
-                Station(
-                    worker="evaluation",
-                    base_model=settings.base_model,
-                    base_model_revision=model_revision(model),
-                    encoder=settings.encoder,
-                    encoder_revision=facts.revision,
-                    dimensions=facts.dimensions,
-                    context_length=self._engine.context_length,
-                    frame=settings.frame,
-                    device=self._engine.device.type,
-                    dtype=self._engine.dtype,
-                    versions=library_versions(),
-                ),
-            )
-            if in_process:
-                self._asker: Asker = self._in_process()
-            else:
-                self._asker = AsJobs(resources.enter_context(Client(settings=settings)))
+            path = record or settings.home / "evaluations" / f"{library[:16]}.jsonl"
+            self.record = Record(path, origin, writing=writing)
             self._resources = resources.pop_all()
 
     def __enter__(self) -> Self:
@@ -108,10 +98,43 @@ class Session:
     ) -> None:
         self._resources.close()
 
-    def cells(self, advance: Callable[[str, float], None]) -> Iterator[Cell]:
-        """Measure what is not on record yet; raises as `run.evaluate` does."""
-        return evaluate(
-            self._plan, self._subject, self._asker, record=self.record, revision=revision(), advance=advance
+    def cells(self, advance: Callable[[str, float], None], processes: int = 1) -> Iterator[Cell]:
+        """Measure what is not on record yet, in processes of their own if that is work for several.
+
+        Raises:
+            InvalidArgumentError: The models are not those the database knows.
+            EvaluationFailedError: One of several processes could not go on.
+            LoradexError: As `run.evaluate` does.
+        """
+        open_tasks = [name for name in self._plan.cards if not self._measured(name)]
+        count = min(processes, len(open_tasks))
+        if count <= 1:
+            yield from self.cells_of(self._plan.cards, advance)
+            return
+        yield from self.cells_of((name for name in self._plan.cards if name not in open_tasks), advance)
+        share = Share(self._settings, self._plan, self.record.path, self._in_process, count)
+        for cell in side_by_side(share, open_tasks, count, advance):
+            self.record.add(cell)
+            yield cell
+
+    def cells_of(self, tasks: Iterable[str], advance: Callable[[str, float], None]) -> Iterator[Cell]:
+        """The cells of some tasks, measured in this process; raises as `run.evaluate` does."""
+        for name in tasks:
+            plan = replace(self._plan, cards={name: self._plan.cards[name]})
+            yield from evaluate(
+                plan,
+                self._subject,
+                lambda: self._asker,
+                families={card.name: card.family for card in self._plan.cards.values()},
+                record=self.record,
+                revision=revision(),
+                advance=advance,
+            )
+
+    def _measured(self, task: str) -> bool:
+        return all(
+            self.record.find(case, task, generated=self._plan.generated) is not None
+            for case in cases(self._plan)
         )
 
     def keep(self, cells: Sequence[Cell]) -> str:
@@ -162,9 +185,10 @@ class Session:
         kind = "train" if self._plan.held_out else "test"
         questions = self._questions(card, kind, slice(self._plan.limit))
         if self._plan.held_out:
+            self._hidden.clear()
             self._hidden.update(question.source_ref for question in questions)
         prompts = [question.prompt for question in questions]
-        vectors = embed(prompts, encoder_at(self._directory), self._vectors, lambda _: None)
+        vectors = embed(prompts, encoder_at(self._encoder), self._vectors, lambda _: None)
         return Subject(
             card, questions, [vectors[prompt] for prompt in prompts], self._adapters.get(card.name, [])
         )
@@ -182,10 +206,61 @@ class Session:
             seen,
         )
 
-    def _in_process(self) -> Asker:
+    @cached_property
+    def _model(self) -> Path:
+        return self._settings.base_model_path or shipped_model(self._settings.home / "cache" / "models")
+
+    @cached_property
+    def _engine(self) -> Engine:
         settings = self._settings
+        return Engine.load(
+            self._model, settings.device, settings.dtype, settings.bank_bytes, settings.threads
+        )
+
+    @cached_property
+    def _station(self) -> Station:
+        settings = self._settings
+        return introduce(
+            database_address(settings),
+            Station(
+                worker="evaluation",
+                base_model=settings.base_model,
+                base_model_revision=model_revision(self._model),
+                encoder=settings.encoder,
+                encoder_revision=self._facts.revision,
+                dimensions=self._facts.dimensions,
+                context_length=self._engine.context_length,
+                frame=settings.frame,
+                device=self._engine.device.type,
+                dtype=self._engine.dtype,
+                versions=library_versions(),
+            ),
+        )
+
+    @cached_property
+    def _asker(self) -> Asker:
+        settings = self._settings
+        if not self._in_process:
+            return AsJobs(self._resources.enter_context(Client(settings=settings)))
         router = Router(self._connection, settings.base_model, settings.encoder, self._hidden)
         return InProcess(router, self._engine, self._roots, self._station.frame)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one of several processes is told; called, it measures tasks in a session of its own."""
+
+    settings: WorkerSettings
+    plan: Plan
+    record: Path | None
+    in_process: bool
+    processes: int
+
+    def __call__(self, tasks: Iterator[str], advance: Callable[[str, float], None]) -> Iterator[Cell]:
+        threads = self.settings.threads or max(1, (os.cpu_count() or 1) // self.processes)
+        settings = self.settings.model_copy(update={"threads": threads})
+        with Session(settings, self.plan, self.record, in_process=self.in_process, writing=False) as session:
+            yield from session.cells_of(tasks, advance)
 
 
 def drawn(questions: Sequence[Question], rows: int) -> list[Question]:

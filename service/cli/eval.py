@@ -1,5 +1,6 @@
 """`loradex eval`: how good the methods are."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,13 @@ from typing import Annotated
 import typer
 
 from library.cards import TASKS_DIRECTORY
+
+KEEPING_PAGES = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
+    "MALLOC_TOP_PAD_": str(64 << 20),
+}
+"""For glibc: keep what a batch freed for the next; fresh pages from the kernel cost a tenth of the time."""
 
 
 def evaluate(
@@ -48,6 +56,14 @@ def evaluate(
         bool,
         typer.Option("--in-process/--as-jobs", help="Answer here, or through Redis and the stack's worker."),
     ] = True,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes that measure side by side, each with models of its own. "
+            "[default: 2 on a CPU with as many cores, else 1]",
+        ),
+    ] = None,
     cards: Annotated[Path, typer.Option(help="Directory of task cards.")] = TASKS_DIRECTORY,
     record: Annotated[
         Path | None, typer.Option(help="File that keeps what was measured; the same command goes on there.")
@@ -75,6 +91,7 @@ def evaluate(
         "top-p": top_p,
         "temperature": temperature,
         "density": density,
+        "processes": processes,
         "record": record,
         "report": report,
     }
@@ -82,4 +99,4 @@ def evaluate(
         command += [f"--{option}", str(value)] if value is not None else []
     flags = {"--sweep": sweep, "--generated": generated, "--as-jobs": not in_process, "--json": as_json}
     command += [flag for flag, given in flags.items() if given]
-    raise typer.Exit(subprocess.run(command, check=False).returncode)
+    raise typer.Exit(subprocess.run(command, env=KEEPING_PAGES | os.environ, check=False).returncode)

@@ -110,7 +110,7 @@ def affinities(
     data: Annotated[
         Path, typer.Option(help="Directory of TASK.train.jsonl files.", exists=True, file_okay=False)
     ],
-    rows: Annotated[int, typer.Option(min=1, help="Rows a task, none of which was trained on.")] = 32,
+    rows: Annotated[int, typer.Option(min=1, help="Rows a task, none of which was trained on.")] = 128,
     task: Annotated[list[str] | None, typer.Option(help="This task only; may be given again.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Measure known pairs too.")] = False,
     library: Annotated[Path | None, typer.Option(help="Keep the figures in this library, too.")] = None,

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
-from db.errors import InvalidArgumentError, UnknownNameError
+from db.errors import EvaluationFailedError, InvalidArgumentError, UnknownNameError
 from db.session import connect
 from evaluation.cells import Cell
-from evaluation.methods import JOB_METHODS, METHODS, chosen_methods
+from evaluation.methods import ALL, JOB_METHODS, METHODS, chosen_methods
 from evaluation.plan import IN_DOMAIN, OOD, SEMI_OOD, SETTINGS, Options, Plan
 from evaluation.session import Session
 from library.cards import TaskCard
@@ -32,10 +33,15 @@ def a_plan(exam: Path, cards: dict[str, TaskCard], **changes: object) -> Plan:
 
 
 def measure(
-    settings: WorkerSettings, plan: Plan, record: Path | None = None, *, in_process: bool = True
+    settings: WorkerSettings,
+    plan: Plan,
+    record: Path | None = None,
+    *,
+    in_process: bool = True,
+    processes: int = 1,
 ) -> list[Cell]:
     with Session(settings, plan, record, in_process=in_process) as session:
-        return list(session.cells(lambda _name, _done: None))
+        return list(session.cells(lambda _name, _done: None, processes))
 
 
 def figures(cells: Sequence[Cell]) -> list[Cell]:
@@ -134,6 +140,48 @@ def test_what_is_on_record_is_not_measured_again(
     assert measure(exam_settings, replace(plan, data=tmp_path / "nowhere"), record) == first
     with pytest.raises(InvalidArgumentError, match=r"garden\.test\.jsonl: no such file"):
         measure(exam_settings, replace(plan, data=tmp_path / "nowhere", limit=2), record)
+
+
+def test_two_processes_measure_what_one_does_and_go_on_where_it_stopped(
+    exam: Path, exam_cards: dict[str, TaskCard], exam_settings: WorkerSettings, tmp_path: Path
+) -> None:
+    record = tmp_path / "cells.jsonl"
+    plan = a_plan(exam, exam_cards, methods=("base", "own", "cat", "affinity"), limit=3)
+    alone = measure(exam_settings, plan, tmp_path / "alone.jsonl")
+    cut = replace(plan, cards={"garden": exam_cards["garden"]}, methods=("base", "cat"))
+    measure(exam_settings, cut, record)
+    for _ in range(2):
+        both = measure(exam_settings, plan, record, processes=2)
+        assert by_case(figures(both)) == by_case(figures(alone))
+        assert len(record.read_text().splitlines()) == len(alone) == len(both)
+
+
+def test_a_killed_process_ends_the_run_and_loses_no_cell(
+    exam: Path, exam_cards: dict[str, TaskCard], exam_settings: WorkerSettings, tmp_path: Path
+) -> None:
+    record = tmp_path / "cells.jsonl"
+    plan = a_plan(exam, exam_cards, limit=3)
+
+    def kill(_name: str, _done: float) -> None:
+        for child in psutil.Process().children():
+            if "spawn_main" in " ".join(child.cmdline()):
+                child.kill()
+
+    cells = []
+    with (
+        Session(exam_settings, plan, record, in_process=True) as session,
+        pytest.raises(EvaluationFailedError, match="fewer --processes"),
+    ):
+        cells.extend(session.cells(kill, 2))
+    assert len(cells) < len(measure(exam_settings, plan, record, processes=2))
+
+
+def test_what_one_process_cannot_do_is_said(
+    exam: Path, exam_cards: dict[str, TaskCard], exam_settings: WorkerSettings, tmp_path: Path
+) -> None:
+    plan = a_plan(exam, exam_cards, data=tmp_path)
+    with pytest.raises(EvaluationFailedError, match=r"test\.jsonl: no such file"):
+        measure(exam_settings, plan, processes=2)
 
 
 def test_a_record_that_is_none_is_refused(
@@ -241,5 +289,5 @@ def test_affinities_are_measured_once_kept_and_used(
 def test_an_unknown_method_is_refused_with_those_there_are(text: str) -> None:
     with pytest.raises(UnknownNameError, match=r"no method '(best)?'; use base, own, top1"):
         chosen_methods(text)
-    assert chosen_methods("all") == METHODS
+    assert chosen_methods("all") == ALL
     assert chosen_methods(" cat, own,cat") == ("cat", "own")

@@ -1,0 +1,97 @@
+"""Several processes that measure the tasks of one plan side by side, each with models of its own."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.queues import Queue
+from queue import Empty
+
+from db.errors import EvaluationFailedError, LoradexError
+from evaluation.cells import Cell
+
+LOOKS_PER_SECOND = 2
+"""How often the parent looks whether its processes live."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Share of a case that was done since the last time."""
+
+    name: str
+    done: float
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why a process cannot go on; an error itself may not travel between processes."""
+
+    text: str
+
+
+Said = Cell | Step | Trouble | None
+Measure = Callable[[Iterator[str], Callable[[str, float], None]], Iterator[Cell]]
+"""Takes the names of tasks, one after the other, to their cells; it must be picklable."""
+
+
+def side_by_side(
+    measure: Measure, tasks: Sequence[str], count: int, advance: Callable[[str, float], None]
+) -> Iterator[Cell]:
+    """Yield the cells of the tasks as they come; `count` processes take the next task when they are done.
+
+    Raises:
+        EvaluationFailedError: A process died or met an error; the others are stopped.
+    """
+    context = get_context("spawn")
+    waiting: Queue[str | None] = context.Queue()
+    told: Queue[Said] = context.Queue()
+    for name in (*tasks, *(None for _ in range(count))):
+        waiting.put(name)
+    processes = [
+        context.Process(target=_work, args=(measure, waiting, told, os.getpid()), daemon=True)
+        for _ in range(count)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        working = count
+        while working:
+            try:
+                said = told.get(timeout=1 / LOOKS_PER_SECOND)
+            except Empty:
+                if any(process.exitcode for process in processes):
+                    raise EvaluationFailedError(
+                        "a process of the evaluation was killed; is there memory for so many? "
+                        "Try fewer --processes: the same command goes on where it stopped"
+                    ) from None
+                continue
+            if isinstance(said, Step):
+                advance(said.name, said.done)
+            elif isinstance(said, Cell):
+                yield said
+            elif isinstance(said, Trouble):
+                raise EvaluationFailedError(said.text)
+            else:
+                working -= 1
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def _work(measure: Measure, waiting: "Queue[str | None]", told: "Queue[Said]", parent: int) -> None:
+    """One process: until there is no task left, or no parent to hear of it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told to stop, and stops its processes
+
+    def tell(name: str, done: float) -> None:
+        if os.getppid() != parent:
+            raise SystemExit
+        told.put(Step(name, done))
+
+    try:
+        for cell in measure(iter(waiting.get, None), tell):
+            told.put(cell)
+        told.put(None)
+    except LoradexError as error:
+        told.put(Trouble(str(error)))
