@@ -145,3 +145,65 @@ def test_a_figure_that_makes_no_sense_is_refused(
     with pytest.raises(psycopg.Error) as refused:
         keep(scratch, task, trained_on, score, n)
     assert refused.value.sqlstate == sqlstate
+
+
+@pytest.fixture
+def measured(scratch: World) -> World:
+    """Three answers of each task by affinity, and one by retrieval alone."""
+    rng = np.random.default_rng(3)
+    for task, trained_on in product(TASKS, WITH_ADAPTER):
+        keep(scratch, task, trained_on, round(float(rng.uniform(0.47, 0.5)), 3))
+    for task in TASKS:
+        scratch.answered(*[{"method": "affinity", "k": 60}] * 3, {"k": 60, "method": "cat"}, near=task)
+    return scratch
+
+
+def of_answer(world: World, answer: object, what: str) -> dict[str, float]:
+    """What the method of the answer would take for its stored query under other settings."""
+    function = world.value(
+        "select case method when 'cat' then 'adapter_mixture' else 'affinity_mixture' end "
+        "from loradex.merge_results where answer_id = %s",
+        answer,
+    )
+    return dict(
+        world.rows(
+            f"select m.task, m.weight from loradex.retrievals r, loradex.{function}(r.query, '{BASE_MODEL}', "
+            f"{what}) m where r.answer_id = %s",
+            answer,
+        )
+    )
+
+
+def variation_of(before: dict[str, float], after: dict[str, float]) -> float:
+    """Half of all change, what went to or came from the bare model included."""
+    change = sum(abs(before.get(task, 0) - after.get(task, 0)) for task in before.keys() | after.keys())
+    return (change + abs(sum(before.values()) - sum(after.values()))) / 2
+
+
+def test_retiring_is_foreseen_for_answers_by_affinity(measured: World) -> None:
+    rows = measured.rows(
+        "select answer_id, total_variation, mixture from loradex.simulate_retire('boats-lora')"
+    )
+    using = measured.rows("select answer_id from loradex.merge_components where adapter = 'boats-lora'")
+    assert {row[0] for row in rows} == {row[0] for row in using}
+    assert len({measured.value("select loradex.explain(%s)", row[0])["merge"]["method"] for row in rows}) == 2
+    for answer, variation, foreseen in rows:
+        before = of_answer(measured, answer, "r.k, r.top_p, r.temperature")
+        after = of_answer(measured, answer, "r.k, r.top_p, r.temperature, exclude_adapters => '{boats-lora}'")
+        assert {f"{task}-lora": weight for task, weight in after.items()} == pytest.approx(foreseen)
+        assert variation == pytest.approx(variation_of(before, after))
+
+
+def test_other_settings_change_answers_by_affinity(measured: World) -> None:
+    same = measured.rows("select total_variation, tasks_in, tasks_out from loradex.reroute_all()")
+    assert len(same) == 20
+    assert all(row[0] == pytest.approx(0, abs=1e-9) and row[1:] == ([], []) for row in same)
+    changed = measured.rows(
+        "select answer_id, total_variation, tasks_in, tasks_out from loradex.reroute_all(8, 0.5)"
+    )
+    for answer, variation, came, went in changed:
+        before = of_answer(measured, answer, "r.k, r.top_p, r.temperature")
+        after = of_answer(measured, answer, "8, 0.5, r.temperature")
+        assert variation == pytest.approx(variation_of(before, after), abs=1e-9)
+        assert (set(came), set(went)) == (after.keys() - before.keys(), before.keys() - after.keys())
+    assert any(row[1] > 0 for row in changed)

@@ -35,7 +35,7 @@ def test_provenance_has_one_row_an_answer(asked: World) -> None:
         assert top == expected == told["distribution"][0]["task"]
         assert adapters == [part["adapter"] for part in told["mixture"]]
         assert weights == [part["weight"] for part in told["mixture"]]
-        assert (method, total) == ("cat", 12.5)
+        assert (method, total) == ("affinity_calibrated_cat", 12.5)
 
 
 def test_an_answer_of_nothing_is_there_too(connection: Any) -> None:

@@ -1,5 +1,6 @@
 -- The answers whose mixture would change if an adapter were retired, and how, judged by the neighbours that were
--- stored with them and the other adapters of today. Answers of methods without a nucleus are left out.
+-- stored with them and the other adapters and affinities of today. Answers of methods that take one adapter by name, or
+-- all alike, are left out.
 -- Locks: none. Raises: LX002 unknown adapter.
 create or replace function loradex.simulate_retire(adapter text) returns table (
     answer_id uuid, created_at timestamptz, weight float8, total_variation float8, mixture jsonb
@@ -11,27 +12,33 @@ as $$
 declare
     ids uuid[];
     requests route_request[];
+    -- Those of them whose methods go by affinity.
+    measured route_request[];
     nearby neighbour[];
 begin
     if not exists (select from adapters a where a.name = simulate_retire.adapter) then
         raise exception using errcode = 'LX002', message = format(
             'no adapter %s; see `loradex adapter list`', coalesce(quote_literal(adapter), 'null'));
     end if;
-    for ids, requests in
+    for ids, requests, measured in
         select array_agg(c.answer_id order by c.place),
-               array_agg(row(c.place, null, c.k, c.top_p, c.temperature, c.exclude_tasks, c.base_model,
-                             c.exclude_adapters || simulate_retire.adapter)::route_request order by c.place)
+               array_agg(c.request) filter (where c.kind = 'nucleus'),
+               array_agg(c.request) filter (where c.kind = 'affinity')
         from (
-            select o.*, ((o.n - 1) / 256) as chunk, ((o.n - 1) % 256 + 1)::int as place
+            select p.*, row(p.place, null, p.k, p.top_p, p.temperature, p.exclude_tasks, p.base_model,
+                            p.exclude_adapters || simulate_retire.adapter)::route_request as request
             from (
-                select r.*, a.base_model, row_number() over (order by a.position) as n
+                select r.*, a.base_model, h.adapters as kind,
+                       (row_number() over chain - 1) / 256 as chunk,
+                       ((row_number() over chain - 1) % 256 + 1)::int as place
                 from answers a
                 join retrievals r on r.answer_id = a.id
                 join merge_results m on m.answer_id = a.id
-                join methods h on h.name = m.method and h.adapters = 'nucleus'
+                join methods h on h.name = m.method and h.adapters in ('nucleus', 'affinity')
                 where exists (select from merge_components c
                               where c.answer_id = a.id and c.adapter = simulate_retire.adapter)
-            ) o
+                window chain as (order by a.position)
+            ) p
         ) c
         group by c.chunk
         order by c.chunk
@@ -43,6 +50,8 @@ begin
         with fresh as (
             select ids[m.ordinal] as answer_id, m.adapter, m.weight
             from mix_neighbours(requests, nearby) m where m.in_nucleus
+            union all
+            select ids[m.ordinal], m.adapter, m.weight from mix_affinities(measured, nearby) m
         ), stored as (
             select c.answer_id, c.adapter, c.weight from merge_components c where c.answer_id = any (ids)
         ), change as (

@@ -1,0 +1,74 @@
+-- The answers whose mixture would change if an adapter were retired, and how, judged by the neighbours that were
+-- stored with them and the other adapters and affinities of today. Answers of methods that take one adapter by name, or
+-- all alike, are left out.
+-- Locks: none. Raises: LX002 unknown adapter.
+create or replace function loradex.simulate_retire(adapter text) returns table (
+    answer_id uuid, created_at timestamptz, weight float8, total_variation float8, mixture jsonb
+)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    ids uuid[];
+    requests route_request[];
+    -- Those of them whose methods go by affinity.
+    measured route_request[];
+    nearby neighbour[];
+begin
+    if not exists (select from adapters a where a.name = simulate_retire.adapter) then
+        raise exception using errcode = 'LX002', message = format(
+            'no adapter %s; see `loradex adapter list`', coalesce(quote_literal(adapter), 'null'));
+    end if;
+    for ids, requests, measured in
+        select array_agg(c.answer_id order by c.place),
+               array_agg(c.request) filter (where c.kind = 'nucleus'),
+               array_agg(c.request) filter (where c.kind = 'affinity')
+        from (
+            select p.*, row(p.place, null, p.k, p.top_p, p.temperature, p.exclude_tasks, p.base_model,
+                            p.exclude_adapters || simulate_retire.adapter)::route_request as request
+            from (
+                select r.*, a.base_model, h.adapters as kind,
+                       (row_number() over chain - 1) / 256 as chunk,
+                       ((row_number() over chain - 1) % 256 + 1)::int as place
+                from answers a
+                join retrievals r on r.answer_id = a.id
+                join merge_results m on m.answer_id = a.id
+                join methods h on h.name = m.method and h.adapters in ('nucleus', 'affinity')
+                where exists (select from merge_components c
+                              where c.answer_id = a.id and c.adapter = simulate_retire.adapter)
+                window chain as (order by a.position)
+            ) p
+        ) c
+        group by c.chunk
+        order by c.chunk
+    loop
+        select array_agg(row(array_position(ids, e.answer_id), e.rank, e.example_id, e.task, e.similarity)::neighbour)
+        into nearby
+        from retrieved_examples e where e.answer_id = any (ids);
+        return query
+        with fresh as (
+            select ids[m.ordinal] as answer_id, m.adapter, m.weight
+            from mix_neighbours(requests, nearby) m where m.in_nucleus
+            union all
+            select ids[m.ordinal], m.adapter, m.weight from mix_affinities(measured, nearby) m
+        ), stored as (
+            select c.answer_id, c.adapter, c.weight from merge_components c where c.answer_id = any (ids)
+        ), change as (
+            select coalesce(f.answer_id, s.answer_id) as answer_id, coalesce(f.adapter, s.adapter) as adapter,
+                   coalesce(f.weight, 0) as after, coalesce(s.weight, 0) as before
+            from fresh f full join stored s on s.answer_id = f.answer_id and s.adapter = f.adapter
+        )
+        select a.id, a.created_at, sum(c.before) filter (where c.adapter = simulate_retire.adapter),
+               (sum(abs(c.after - c.before)) + abs(sum(c.after) - sum(c.before))) / 2,
+               coalesce(jsonb_object_agg(c.adapter, c.after) filter (where c.after > 0), '{}')
+        from change c join answers a on a.id = c.answer_id
+        group by a.id, a.created_at, a.position
+        order by a.position;
+    end loop;
+end
+$$;
+comment on function loradex.simulate_retire(text) is
+    'Answers whose mixture would change without an adapter: its weight, total variation, the mixture instead.';
+revoke execute on function loradex.simulate_retire(text) from public;
+grant execute on function loradex.simulate_retire(text) to loradex_reader, loradex_worker, loradex_admin;
