@@ -17,7 +17,7 @@ from benchmarks.frame import Measure, Options, Result, machine
 from benchmarks.rivals import INSTALL, has_chroma
 from benchmarks.route_database import SETTINGS, server
 from benchmarks.route_searches import searches
-from benchmarks.routing import BATCH, EF_SEARCH, EXCLUDED, K, Latency, Size
+from benchmarks.routing import BATCH, EXCLUDED, K, Latency, Size, breadth
 from benchmarks.vectors import NOISE, Real, real
 
 SMALL = 32_566
@@ -59,7 +59,7 @@ def main() -> None:
 def speed(sizes: Sequence[Size], source: Real, rounds: int) -> list[Measure]:
     """`adapter_mixture` against the bare search, against 5 ms, and against itself on the smaller table."""
     for size in sizes:
-        size.session.execute(f"set hnsw.ef_search = {EF_SEARCH}")
+        size.session.execute(f"set hnsw.ef_search = {breadth(size.rows)}")
     times = routing.mixtures(sizes, source.queries, rounds)
     measures = []
     for size in sizes:
@@ -161,7 +161,8 @@ def notes(source: Real) -> list[str]:
     said = [
         f"Rows: {source.described}, then copies with Gaussian noise of length {NOISE} (why: vectors.py).",
         f"Queries: {len(source.queries):,} {source.asked}, none of them in a table; k {K}.",
-        f"Both: hnsw.ef_search {EF_SEARCH}, prepared statements, one client over TCP on the same machine.",
+        "Both: hnsw.ef_search as search_examples sets it, 128 at 32,566 examples and 400 at a million.",
+        "Both: prepared statements, one client over TCP on the same machine.",
         "The bare search: the same index, ordering and similarities in the same session.",
         f"Server: {settings}; otherwise the embedded defaults.",
         "Cold: server restarted, its files dropped from the page cache (posix_fadvise), a new session.",

@@ -1,5 +1,6 @@
 """The measurements of the route benchmark, each on one database; a client's view, over the socket."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,6 @@ K = 32
 BATCH = 64
 # Of a block of calls: what ran before has filled the processor's caches with something else.
 SETTLING = 8
-EF_SEARCH = 100
 RECALL_QUERIES = 300
 EXCLUDED = 0.9
 EXCLUDED_SETS = 5
@@ -48,6 +48,11 @@ TIE = 1e-6
 
 Session = psycopg.Connection[Any]
 Side = Callable[[Vectors], object]
+
+
+def breadth(rows: int) -> int:
+    """Candidates `search_examples` looks at, so that the bare search finds as much as ours."""
+    return max(64, round(4 * math.cbrt(rows)))
 
 
 @dataclass(frozen=True)
