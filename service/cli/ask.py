@@ -8,7 +8,9 @@ import typer
 from db.errors import InvalidArgumentError
 from service.cli import console
 
-METHODS = "cat, linear, ties, ties_frequency, magnitude_prune, calibrated_*, own, top1, uniform, base"
+METHODS = (
+    "affinity_calibrated_cat (default), affinity, cat, linear, ties, magnitude_prune, calibrated_*, own, base"
+)
 
 
 def ask(

@@ -39,7 +39,8 @@ class Request(BaseModel):
     Attributes:
         prompt: The question.
         choices: Answers to rank by log-likelihood; without them the model writes text.
-        method: How adapters are mixed: cat, linear, ties, magnitude_prune, own, top1, uniform, base, ...
+        method: How adapters are chosen and mixed; affinity_calibrated_cat unless told otherwise, others are
+            listed in `loradex.methods`.
         adapter: The adapter of method `own`.
         k: Neighbours that vote.
         top_p: Probability mass of the tasks that are mixed, in (0, 1].
