@@ -166,7 +166,7 @@ def answer_document(routing: Mapping[str, Any]) -> dict[str, Any]:
         "worker": "w1",
         "merge": {
             "recipe_hash": "ab" * 32,
-            "method": "cat",
+            "method": "affinity_calibrated_cat",
             "density": 0.5,
             "dtype": "float32",
             "update_norm": 1.25,

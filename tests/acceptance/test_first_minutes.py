@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -70,7 +71,12 @@ def chosen(printed: str) -> Sequence[str]:
 
 def test_the_demo_gives_three_right_answers_with_their_provenance(demo: str) -> None:
     assert chosen(demo) == ["yes", "negative", "They shared a bowl of ripe tomatoes."]
-    for part in ("nearest 5 of 32", "tasks (* inside the nucleus)", "mixture (cat)", "loradex explain "):
+    for part in (
+        "nearest 5 of 32",
+        "tasks (* inside the nucleus)",
+        "mixture (affinity_calibrated_cat)",
+        "loradex explain ",
+    ):
         assert demo.count(part) == 3
 
 
@@ -90,12 +96,19 @@ def test_a_question_is_answered_explained_and_replayed(terminal: Terminal, demo:
     assert "intact" in terminal.loradex("audit", "verify")
 
 
-def test_sql_decides_what_the_answer_says(terminal: Terminal, demo: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "function"),
+    [("cat", "adapter_mixture"), ("affinity_calibrated_cat", "affinity_mixture")],
+)
+def test_sql_decides_what_the_answer_says(
+    terminal: Terminal, demo: str, method: str, function: LiteralString
+) -> None:
     assert demo
-    asked = json.loads(terminal.loradex("ask", QUESTION, "--choices", ",".join(CHOICES), "--json"))
+    arguments = ("ask", QUESTION, "--choices", ",".join(CHOICES), "--method", method, "--json")
+    asked = json.loads(terminal.loradex(*arguments))
     with psycopg.connect(terminal.loradex("db", "url").strip()) as connection:
         rows = connection.execute(
-            "select m.adapter, m.weight from loradex.retrievals r, loradex.adapter_mixture(r.query, "
+            f"select m.adapter, m.weight from loradex.retrievals r, loradex.{function}(r.query, "
             "'smollm2-135m-instruct') m where r.answer_id = %s order by m.rank",
             (asked["answer_id"],),
         ).fetchall()

@@ -31,7 +31,7 @@ def test_a_generated_answer_says_where_it_came_from(client: Client) -> None:
 
     assert answer.choice is None
     assert answer.scores is None
-    assert answer.method == "cat"
+    assert answer.method == "affinity_calibrated_cat"
     assert {part["task"] for part in answer.mixture} <= set(TASKS)
     assert sum(part["weight"] for part in answer.mixture) == pytest.approx(1)
     assert len(answer.neighbours) == sum(len(texts) for texts in EXAMPLES.values())

@@ -35,7 +35,7 @@ def test_an_answer_holds_all_that_led_to_it(scratch: World) -> None:
     assert (told["job_id"], told["attempt"], told["kind"]) == (str(job), 1, "choose")
     assert (told["choices"], told["choice"], told["scores"]) == (["yes", "no"], "yes", [-0.25, -1.5])
     assert (told["method"], told["expected_task"], told["base_model"]) == (
-        "cat",
+        "affinity_calibrated_cat",
         "boats",
         "smollm2-135m-instruct",
     )

@@ -152,7 +152,17 @@ def test_defaults(scratch: World) -> None:
         job,
     ) == [
         (
-            *("generate", "smollm2-135m-instruct", "all-MiniLM-L6-v2", "cat", 32, 0.9, 0.1, [], []),
+            *(
+                "generate",
+                "smollm2-135m-instruct",
+                "all-MiniLM-L6-v2",
+                "affinity_calibrated_cat",
+                32,
+                0.9,
+                0.1,
+                [],
+                [],
+            ),
             *("tokens", 0.0, "queued", 0, 0, True),
         )
     ]
