@@ -221,7 +221,7 @@ def test_cells_land_in_postgres_once(
 def test_the_command_prints_a_table_and_writes_a_report(exam: Path, exam_settings: WorkerSettings) -> None:
     report = exam_settings.home / "report"
     arguments = ["--data", str(exam / "data"), "--cards", str(exam / "cards"), "--report", str(report)]
-    arguments += ["--limit", "2"]
+    arguments += ["--limit", "2", "--processes", "1"]
 
     def run(*more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
