@@ -1,6 +1,7 @@
 """Pictures of an evaluation, as PNG files."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -54,18 +55,26 @@ def curves(
     path: Path, series: Mapping[str, Mapping[str, Sequence[tuple[float, float, float, float]]]]
 ) -> None:
     """A panel an option, a line a setting and method: value, score and its interval, in percent."""
-    figure = Figure(figsize=(4.2 * len(series), 3.8), layout="constrained")
+    figure = Figure(figsize=(4.2 * len(series), 4.2), layout="constrained")
     panels = figure.subplots(1, len(series), sharey=True, squeeze=False)[0]
+    colours = {
+        label: f"C{place}" for place, label in enumerate(sorted({*chain.from_iterable(series.values())}))
+    }
     for axes, (option, lines) in zip(panels, series.items(), strict=True):
         for label, points in lines.items():
             values, scores, lows, highs = np.array(points).T
             errors = [scores - lows, highs - scores]
-            axes.errorbar(values, scores, yerr=errors, marker="o", capsize=3, label=label)
+            axes.errorbar(
+                values, scores, yerr=errors, marker="o", capsize=3, color=colours[label], label=label
+            )
         if option in {"k", "temperature"}:
             axes.set_xscale("log")
         axes.set_xlabel(option)
     panels[0].set_ylabel("mean score of the tasks, %")
-    panels[-1].legend(fontsize="small")
+    drawn = {
+        label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(drawn.values(), drawn.keys(), fontsize="small", loc="outside lower center", ncols=4)
     _save(figure, path)
 
 
