@@ -161,11 +161,13 @@ def test_a_killed_process_ends_the_run_and_loses_no_cell(
 ) -> None:
     record = tmp_path / "cells.jsonl"
     plan = a_plan(exam, exam_cards, limit=3)
+    killed: set[psutil.Process] = set()
 
     def kill(_name: str, _done: float) -> None:
-        for child in psutil.Process().children():
+        for child in {*psutil.Process().children()} - killed:
             if "spawn_main" in " ".join(child.cmdline()):
                 child.kill()
+                killed.add(child)
 
     cells = []
     with (
