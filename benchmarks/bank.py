@@ -16,7 +16,7 @@ from benchmarks.frame import Measure, finish, options
 from library.adapter_files import content_hash
 from worker.engine.bank import AdapterBank, Key
 from worker.engine.layout import Shape
-from worker.engine.updates import shapes_of
+from worker.engine.modules import shapes_of
 
 REGISTERED = 1500
 ROOM = 64

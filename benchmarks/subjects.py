@@ -17,9 +17,9 @@ from library.adapter_files import content_hash
 from worker.engine.engine import Engine
 from worker.engine.layout import Shape
 from worker.engine.load import load_model, shipped_model
+from worker.engine.modules import shapes_of
 from worker.engine.recipe import Component, Recipe
 from worker.engine.rows import Row
-from worker.engine.updates import shapes_of
 from worker.settings import WorkerSettings
 
 STARTER = REPOSITORY / "library" / "smollm2-135m-instruct" / "adapters"

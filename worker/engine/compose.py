@@ -1,10 +1,9 @@
-"""From the recipes of a batch to the factors of its rows."""
+"""From the recipes of a batch to the updates of its rows."""
 
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -12,13 +11,15 @@ from torch import Tensor
 
 from db.errors import InvalidArgumentError
 from worker.engine import merging
-from worker.engine.bank import ZERO, AdapterBank, Key
+from worker.engine.bank import AdapterBank, Key
 from worker.engine.combine import is_sparse
+from worker.engine.mixtures import SHARED, Group, Mixture, merging_groups
 from worker.engine.pairs import PairTable, mixture_norm, sign_conflict, update_norms
 from worker.engine.recipe import Recipe
 from worker.engine.rows import MergeReport
+from worker.engine.shared import SharedFactors
 from worker.engine.threads import one_thread
-from worker.engine.updates import RowFactors
+from worker.engine.updates import RowFactors, Updates, UpdateSum
 
 
 def keys_of(recipe: Recipe) -> tuple[Key, ...]:
@@ -54,10 +55,10 @@ class Composer:
         self._bank = bank
         self._pairs = PairTable(bank)
         self._chunk_bytes = chunk_bytes
-        self._spaces: dict[int, Tensor] = {}
+        self._spaces: dict[tuple[str, int], Tensor] = {}
 
-    def compose(self, recipes: Sequence[Recipe]) -> tuple[RowFactors | None, list[MergeReport]]:
-        """The factors of these rows (None if all are the bare model), and what each mixture turned out to be.
+    def compose(self, recipes: Sequence[Recipe]) -> tuple[Updates | None, list[MergeReport]]:
+        """The updates of these rows (None if all are the bare model), and what each mixture turned out to be.
 
         The factors lie in memory that the next call writes over.
 
@@ -69,70 +70,98 @@ class Composer:
         entries = self._bank.acquire(key for row in keys for key in row)
         if not entries:
             return None, [MergeReport(0.0, 0.0, 0.0, ()) for _ in recipes]
-        weights = [[part.weight for part in recipe.components] for recipe in recipes]
-        held = self._merge(
-            [recipe.merge for recipe in recipes], [[entries[key] for key in row] for row in keys], weights
-        )
+        mixtures = [
+            Mixture(recipe.merge, [entries[key] for key in row], [part.weight for part in recipe.components])
+            for recipe, row in zip(recipes, keys, strict=True)
+        ]
         pairs = self._pairs.of(keys, entries)
         component_norms = [
             tuple(self._bank.norm(part.sha256) for part in recipe.components) for recipe in recipes
         ]
-        merged_norms = self._norms(recipes, held)
+        held = self._merge(mixtures)
+        merged_norms = self._norms(held) if held else []
         norms = [
-            mixture_norm(weights[row], pairs[row]) if recipe.merge == "cat" else merged_norms[row]
-            for row, recipe in enumerate(recipes)
+            merged_norms[row] if mixture.merges else mixture_norm(mixture.weights, pairs[row])
+            for row, mixture in enumerate(mixtures)
         ]
-        norms = self._calibrate(recipes, weights, component_norms, norms, held)
+        factors = [
+            merging.calibration(norm, own, mixture.weights) if recipe.calibrated else 1.0
+            for recipe, mixture, norm, own in zip(recipes, mixtures, norms, component_norms, strict=True)
+        ]
+        updates = self._updates(mixtures, held, factors)
         milliseconds = 1000 * (time.perf_counter() - start) / len(recipes)
-        return RowFactors(self._bank.layout, held), [
+        return updates, [
             MergeReport(
-                norms[row], sign_conflict(weights[row], pairs[row]), milliseconds, component_norms[row]
+                norms[row] * factors[row],
+                sign_conflict(mixture.weights, pairs[row]),
+                milliseconds,
+                component_norms[row],
             )
-            for row in range(len(recipes))
+            for row, mixture in enumerate(mixtures)
         ]
 
-    def _merge(
-        self, merges: Sequence[str], slots: Sequence[Sequence[int]], weights: Sequence[Sequence[float]]
-    ) -> dict[int, Tensor]:
-        """The rows' factors by width, `[planes, rows, rank, width]`; bare rows and spare rank are zero."""
+    def _updates(
+        self, mixtures: Sequence[Mixture], held: dict[int, Tensor], factors: Sequence[float]
+    ) -> Updates:
+        parts: list[Updates] = []
+        if held:
+            self._calibrate(held, factors)
+            parts.append(RowFactors(self._bank.layout, held))
+        if any(mixture.shares for mixture in mixtures):
+            parts.append(self._share(mixtures, factors))
+        return parts[0] if len(parts) == 1 else UpdateSum(parts)
+
+    def _share(self, mixtures: Sequence[Mixture], factors: Sequence[float]) -> SharedFactors:
+        """The adapters of the rows that share them, once each; any other row names the empty slot alone."""
         bank = self._bank
-        groups: dict[str, list[int]] = {}
-        for row, merge in enumerate(merges):
-            if slots[row]:
-                groups.setdefault(merge, []).append(row)
-        # A bare row is a mixture of the empty slot alone, in whichever merge.
-        next(iter(groups.values())).extend(row for row, named in enumerate(slots) if not named)
-        widest = max(len(slots[row]) for row in groups["cat"]) if "cat" in groups else 1
-        held = {
-            width: self._space(width, (len(planes), len(merges), bank.layout.rank * widest, width))
-            for width, planes in bank.layout.planes.items()
+        rows = {row: one if one.shares else Mixture(SHARED) for row, one in enumerate(mixtures)}
+        group = Group.of(SHARED, rows, bank.device)
+        named = torch.tensor(
+            sorted({slot for one in rows.values() for slot in one.slots}), device=bank.device
+        )
+        planes = {
+            width: torch.index_select(
+                stack, 1, named, out=self._space("shared", width, (len(stack), len(named), *stack.shape[2:]))
+            )
+            for width, stack in bank.stacks.items()
         }
-        if len(groups) > 1:
-            for out in held.values():
-                out.zero_()
-        for merge, rows in groups.items():
-            group = _Group.of(merge, sorted(rows), slots, weights, bank.device)
+        scaled = group.weights * torch.tensor(factors, device=bank.device).view(-1, 1)
+        coefficients = scaled * bank.scaling[:, group.slots]
+        places = torch.searchsorted(
+            named, group.slots
+        )  # the empty slot has number 0: it comes out as the first
+        return SharedFactors(bank.layout, planes, places, coefficients)
+
+    def _merge(self, mixtures: Sequence[Mixture]) -> dict[int, Tensor]:
+        """The merged factors by width, `[planes, rows, rank, width]`, zero for other rows; {} if none is."""
+        bank = self._bank
+        groups = merging_groups(mixtures, bank.device)
+        held = {
+            width: self._space("merged", width, (len(planes), len(mixtures), bank.layout.rank, width))
+            for width, planes in bank.layout.planes.items()
+            if groups
+        }
+        for group in groups:
             for width, out in held.items():
                 self._fill(group, width, out)
         return held
 
-    def _space(self, width: int, shape: tuple[int, ...]) -> Tensor:
+    def _space(self, purpose: str, width: int, shape: tuple[int, ...]) -> Tensor:
         """Uncleared memory, the same for every batch: fresh pages would cost more than the merge."""
-        space = self._spaces.get(width)
+        space = self._spaces.get((purpose, width))
         if space is None or space.numel() < math.prod(shape):
-            self._spaces.pop(width, None)
-            space = self._spaces[width] = torch.empty(
+            self._spaces.pop((purpose, width), None)
+            space = self._spaces[purpose, width] = torch.empty(
                 math.prod(shape), dtype=self._bank.dtype, device=self._bank.device
             )
         return space[: math.prod(shape)].view(shape)
 
-    def _fill(self, group: "_Group", width: int, out: Tensor) -> None:
+    def _fill(self, group: Group, width: int, out: Tensor) -> None:
         """Writes a group's factors into `out` `[planes, all rows, rank, width]`, a few planes at a time."""
         bank = self._bank
         keys, stack = bank.layout.planes[width], bank.stacks[width]
         coefficients = group.coefficients(bank.scaling, keys)
-        rank = bank.layout.rank * (group.slots.shape[1] if group.merge == "cat" else 1)
-        direct = out.dtype == torch.float32 and len(group.rows) == out.shape[1] and rank == out.shape[2]
+        direct = out.dtype == torch.float32 and len(group.rows) == out.shape[1]
         in_place = direct and group.merge not in merging.PICKING and is_sparse(stack, out)
         picked_bytes = 4 * group.slots.numel() * bank.layout.rank * width
         step = len(keys) if in_place else max(1, self._chunk_bytes // picked_bytes)
@@ -140,18 +169,16 @@ class Composer:
             for first in range(0, len(keys), step):
                 planes = slice(first, first + step)
                 flat = stack[planes].flatten(2)
-                shape = (flat.shape[0], len(group.rows), rank * width)
+                shape = (flat.shape[0], len(group.rows), flat.shape[2])
                 merged = out[planes].view(shape) if direct else torch.empty(shape, device=bank.device)
                 _MERGES[group.merge](flat, group.slots, coefficients[planes], merged)
                 if not direct:
-                    out[planes, group.rows, :rank] = merged.view(*shape[:2], rank, width).to(out.dtype)
+                    out[planes, group.rows] = merged.view(*shape[:2], *stack.shape[2:]).to(out.dtype)
 
-    def _norms(self, recipes: Sequence[Recipe], held: Mapping[int, Tensor]) -> list[float]:
-        if all(recipe.merge == "cat" for recipe in recipes):
-            return [0.0] * len(recipes)
-        layout, rank = self._bank.layout, self._bank.layout.rank
+    def _norms(self, held: Mapping[int, Tensor]) -> list[float]:
+        layout = self._bank.layout
         grams = {
-            width: torch.matmul(factors[:, :, :rank].float(), factors[:, :, :rank].float().transpose(2, 3))
+            width: torch.matmul(factors.float(), factors.float().transpose(2, 3))
             for width, factors in held.items()
         }
         sides = [
@@ -166,71 +193,20 @@ class Composer:
         norms: list[float] = update_norms(torch.stack(sides)).tolist()
         return norms
 
-    def _calibrate(
-        self,
-        recipes: Sequence[Recipe],
-        weights: Sequence[Sequence[float]],
-        component_norms: Sequence[Sequence[float]],
-        norms: list[float],
-        held: Mapping[int, Tensor],
-    ) -> list[float]:
-        """Rescales the B of calibrated rows in place; returns the norms after that."""
-        if not any(recipe.calibrated for recipe in recipes):
-            return norms
-        factors = [
-            merging.calibration(norms[row], component_norms[row], weights[row]) if recipe.calibrated else 1.0
-            for row, recipe in enumerate(recipes)
-        ]
+    def _calibrate(self, held: Mapping[int, Tensor], factors: Sequence[float]) -> None:
+        """Multiplies the B of each row by its factor, in place."""
+        if all(factor == 1 for factor in factors):
+            return
         scale = torch.tensor(factors, dtype=self._bank.dtype, device=self._bank.device).view(-1, 1, 1)
         for width, keys in self._bank.layout.planes.items():
             for plane, (_, side) in enumerate(keys):
                 if side == "B":
                     held[width][plane] *= scale
-        return [norm * factor for norm, factor in zip(norms, factors, strict=True)]
-
-
-@dataclass(frozen=True)
-class _Group:
-    """The rows of a batch that one merge computes; shorter mixtures are padded with the empty slot."""
-
-    merge: str
-    rows: Tensor  # [rows], their places in the batch
-    slots: Tensor  # [rows, k]
-    weights: Tensor  # [rows, k], float32
-
-    @classmethod
-    def of(
-        cls,
-        merge: str,
-        rows: Sequence[int],
-        slots: Sequence[Sequence[int]],
-        weights: Sequence[Sequence[float]],
-        device: torch.device,
-    ) -> "_Group":
-        k = max(len(slots[row]) for row in rows)
-        padded_slots = [[*slots[row], *[ZERO] * (k - len(slots[row]))] for row in rows]
-        padded_weights = [[*weights[row], *[0.0] * (k - len(weights[row]))] for row in rows]
-        return cls(
-            merge,
-            torch.tensor(rows, device=device),
-            torch.tensor(padded_slots, device=device),
-            torch.tensor(padded_weights, device=device),
-        )
-
-    def coefficients(self, scaling: Tensor, planes: Sequence[tuple[int, str]]) -> Tensor:
-        """What each plane of each component is multiplied by, `[planes, rows, k]`; see `merging`."""
-        modules = torch.tensor([module for module, _ in planes], device=scaling.device)
-        on_a = torch.tensor([side == "A" for _, side in planes], device=scaling.device).view(-1, 1, 1)
-        scaled = self.weights * scaling[modules][:, self.slots]
-        if self.merge == "cat":
-            return torch.where(on_a, scaled, torch.ones_like(scaled))
-        return torch.where(on_a, merging.roots(scaled, signed=True), merging.roots(scaled, signed=False))
 
 
 _MERGES: Mapping[str, Callable[[Tensor, Tensor, Tensor, Tensor], None]] = {
     "linear": merging.linear,
     "magnitude_prune": merging.linear,
-    "cat": merging.concatenated,
     "ties": partial(merging.ties, frequency=False),
     "ties_frequency": partial(merging.ties, frequency=True),
 }

@@ -15,11 +15,12 @@ from worker.engine.forward import Forward
 from worker.engine.generate import Generator, Writing
 from worker.engine.head import logits_in_float32
 from worker.engine.load import load_model
+from worker.engine.modules import shapes_of
 from worker.engine.questions import Question
 from worker.engine.recipe import Recipe
 from worker.engine.rows import MergeReport, Row, RowFailure, RowResult
 from worker.engine.text import Text
-from worker.engine.updates import RowFactors, UpdateSwitch, shapes_of, wrap
+from worker.engine.updates import Updates, UpdateSwitch, wrap
 
 CHUNK_BYTES: Final = {"cpu": 1 << 20, "cuda": 1 << 28}
 HOST_BYTES: Final = {"cpu": 0, "cuda": 4 << 30}
@@ -114,8 +115,8 @@ class Engine:
         return [answer for answer in answers if answer is not None]
 
     @torch.inference_mode()
-    def compose(self, recipes: Sequence[Recipe]) -> tuple[RowFactors | None, list[MergeReport]]:
-        """The merged factors of some recipes, without answering anything."""
+    def compose(self, recipes: Sequence[Recipe]) -> tuple[Updates | None, list[MergeReport]]:
+        """The updates of some recipes, without answering anything."""
         return self._composer.compose(recipes)
 
     @torch.inference_mode()
@@ -159,32 +160,41 @@ class Engine:
         return Question(place, row, ids, choices)
 
     def _batches(self, questions: Sequence[Question]) -> Iterator[list[Question]]:
-        """Batches whose adapters fit into the bank, and their factors into memory; sorted for the model."""
-        slot_bytes = self.bank.slot_bytes
+        """Batches whose adapters fit into the bank, and their factors into memory; sorted for the model.
+
+        A row that merges has factors of its own, and rows that share have those of the adapters they name;
+        all rows are counted as both.
+        """
         batch: list[Question] = []
         named: set[Key] = set()
-        widest = 1
-        for question in sorted(questions, key=lambda one: one.row.recipe.width):
-            keys, width = keys_of(question.row.recipe), question.row.recipe.width
-            more, wider = named.union(keys), max(widest, width)
-            if batch and (
-                len(more) > self.bank.capacity or (len(batch) + 1) * wider * slot_bytes > self._factor_bytes
-            ):
+        for question in questions:
+            keys = keys_of(question.row.recipe)
+            more = named.union(keys)
+            needed = (len(batch) + 1 + len(more)) * self.bank.slot_bytes
+            if batch and (len(more) > self.bank.capacity or needed > self._factor_bytes):
                 yield sorted(batch, key=_order)
-                batch, more, wider = [], set(keys), width
+                batch, more = [], set(keys)
             batch.append(question)
-            named, widest = more, wider
+            named = more
         if batch:
             yield sorted(batch, key=_order)
 
     def _isolated(self, batch: list[Question]) -> list[Answer]:
-        """The batch's answers; if it breaks, each row's alone, so that only the one at fault fails."""
+        """The batch's answers; if it breaks, each row's alone, so that only the one at fault fails.
+
+        A row whose logits are not finite is asked alone too: a number that overflowed may be a batch mate's.
+        """
         try:
-            return self._answer(batch)
+            answers = self._answer(batch)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends as one row's recorded failure
             if len(batch) == 1:
                 return [failure_of(error)]
-        return [answer for question in batch for answer in self._isolated([question])]
+            answers = [_NOT_FINITE] * len(batch)
+        if len(batch) > 1:
+            for place, question in enumerate(batch):
+                if answers[place] is _NOT_FINITE:
+                    [answers[place]] = self._isolated([question])
+        return answers
 
     @torch.inference_mode()
     def _answer(self, batch: list[Question]) -> list[Answer]:
@@ -206,7 +216,7 @@ class Engine:
     def _choose(
         self,
         questions: Sequence[Question],
-        updates: RowFactors | None,
+        updates: Updates | None,
         reports: Sequence[MergeReport],
         merged: float,
     ) -> list[Answer]:
@@ -216,7 +226,7 @@ class Engine:
     def _generate(
         self,
         questions: Sequence[Question],
-        updates: RowFactors | None,
+        updates: Updates | None,
         reports: Sequence[MergeReport],
         merged: float,
     ) -> list[Answer]:

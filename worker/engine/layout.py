@@ -7,10 +7,15 @@ from functools import cached_property
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of one linear module."""
+    """The sizes of one linear module.
+
+    Attributes:
+        reads: Number of the tensor it is given: modules of one number are given the same. None is unknown.
+    """
 
     d_in: int
     d_out: int
+    reads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,22 @@ class Layout:
         planes: dict[int, list[tuple[int, str]]] = {}
         for index, shape in enumerate(self.shapes.values()):
             planes.setdefault(shape.d_in, []).append((index, "A"))
+        for index, shape in enumerate(self.shapes.values()):
             planes.setdefault(shape.d_out, []).append((index, "B"))
         return planes
+
+    @cached_property
+    def readers(self) -> Sequence[range]:
+        """Runs of modules that are given the same tensor; their A lie side by side."""
+        runs: list[range] = []
+        before: int | None = None
+        for index, shape in enumerate(self.shapes.values()):
+            if before is not None and shape.reads == before:
+                runs[-1] = range(runs[-1].start, index + 1)
+            else:
+                runs.append(range(index, index + 1))
+            before = shape.reads
+        return runs
 
     @cached_property
     def places(self) -> Mapping[tuple[int, str], tuple[int, int]]:

@@ -7,7 +7,8 @@ and float32. Each row is computed from its own adapters alone, entry by entry, s
 bits.
 
 For component i of a row let c_i = w_i * scaling_i. PEFT (`LoraModel.add_weighted_adapter`) merges A and B
-apart, A with sign(c_i) sqrt|c_i| and B with sqrt|c_i|; `cat` puts c_i on A and 1 on B.
+apart, A with sign(c_i) sqrt|c_i| and B with sqrt|c_i|. `cat` is the plain sum of c_i B_i A_i and merges
+nothing (see `shared`).
 """
 
 from collections.abc import Sequence
@@ -64,13 +65,6 @@ def ties(stack: Tensor, slots: Tensor, coefficients: Tensor, out: Tensor, *, fre
     torch.bmm(coefficients.reshape(planes * rows, 1, k), agreeing, out=flat)
     count = torch.bmm(ones, agreeing.sign_()).clamp_(min=1)
     flat.div_(count).mul_(elected)
-
-
-def concatenated(stack: Tensor, slots: Tensor, coefficients: Tensor, out: Tensor) -> None:
-    """The c_i T_i of a row one below the other (PEFT `cat`); `out` is `[planes, rows, k * entries]`."""
-    planes, rows, k = coefficients.shape
-    apart = out.view(planes, rows * k, -1)
-    combine(stack, slots.view(-1, 1), coefficients.reshape(planes, rows * k, 1), apart)
 
 
 def calibration(norm: float, component_norms: Sequence[float], weights: Sequence[float]) -> float:

@@ -73,11 +73,6 @@ class Recipe:
         return "linear" if len(self.components) == 1 and merge != "cat" else merge
 
     @property
-    def width(self) -> int:
-        """How many adapters' ranks the merged factors have: all of a `cat`, else one."""
-        return max(1, len(self.components)) if self.merge == "cat" else 1
-
-    @property
     def trim(self) -> float | None:
         """Density of the trim each adapter goes through before the merge; None where nothing is trimmed."""
         return self.density if self.merge in TRIMMING and self.density < 1 else None

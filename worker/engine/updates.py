@@ -5,10 +5,9 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
 from db.errors import InvalidArgumentError
-from worker.engine.layout import Layout, Shape
+from worker.engine.layout import Layout
 from worker.engine.product import pack
 
 
@@ -42,15 +41,39 @@ class RowFactors:
         pair = self._pairs.get(module)
         if pair is None:
             return
-        if x.dim() != 3 or len(x) != len(pair[0]):  # noqa: PLR2004
-            raise InvalidArgumentError(
-                f"{module} is not given [rows, tokens, features]; it cannot be changed row by row"
-            )
-        narrow = torch.bmm(pair[0], x.transpose(1, 2))  # A x^T is faster than x A^T: A is the larger one
-        out.baddbmm_(narrow.transpose(1, 2), pair[1])
+        a, b = pair
+        check_rows(module, x, a.shape[0])
+        narrow = torch.bmm(a, x.transpose(1, 2))  # A x^T is faster than x A^T: A is the larger one
+        out.baddbmm_(narrow.transpose(1, 2), b)
 
     def rows(self, index: slice | Tensor) -> "RowFactors":
         return RowFactors(self.layout, {width: planes[:, index] for width, planes in self.planes.items()})
+
+
+class UpdateSum:
+    """Several updates of the same rows, one added after the other."""
+
+    def __init__(self, parts: Sequence[Updates]) -> None:
+        self._parts = parts
+
+    def add(self, module: str, x: Tensor, out: Tensor) -> None:
+        for part in self._parts:
+            part.add(module, x, out)
+
+    def rows(self, index: slice | Tensor) -> "UpdateSum":
+        return UpdateSum([part.rows(index) for part in self._parts])
+
+
+def check_rows(module: str, x: Tensor, rows: int) -> None:
+    """Refuses what a module is given if it is not `[rows, tokens, d_in]`.
+
+    Raises:
+        InvalidArgumentError: Its rows cannot be told apart.
+    """
+    if x.dim() != 3 or x.shape[0] != rows:  # noqa: PLR2004
+        raise InvalidArgumentError(
+            f"{module} is not given [rows, tokens, features]; it cannot be changed row by row"
+        )
 
 
 class UpdateSwitch:
@@ -84,17 +107,6 @@ class RowLinear(nn.Module):
         if updates is not None:
             updates.add(self.name, x, out)
         return out
-
-
-def shapes_of(model: nn.Module) -> dict[str, Shape]:
-    """Every module a LoRA may change, by name: `nn.Linear`, and `Conv1D` with its transposed weight."""
-    shapes: dict[str, Shape] = {}
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Linear):
-            shapes[name] = Shape(module.in_features, module.out_features)
-        elif isinstance(module, Conv1D):
-            shapes[name] = Shape(*module.weight.shape)
-    return shapes
 
 
 def wrap(model: nn.Module, names: Sequence[str], switch: UpdateSwitch) -> None:

@@ -13,7 +13,7 @@ from tests.fix_models import TinyAdapter, Zoo, save_adapter
 from tests.unit.engine.rows import mixed_rows
 from worker.engine.bank import AdapterBank, Key
 from worker.engine.merging import trim
-from worker.engine.updates import shapes_of
+from worker.engine.modules import shapes_of
 
 
 def bank_of(zoo: Zoo, slots: int, host_budget: int = 0) -> AdapterBank:

@@ -3,11 +3,14 @@
 import dataclasses
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from tests.fix_models import CONTEXT, FAMILIES, Zoo
+from library.adapter_files import content_hash
+from tests.fix_models import CONTEXT, FAMILIES, Zoo, save_adapter
 from tests.unit.engine.rows import BARE, mixed_rows, recipe
 from worker.engine.engine import Engine
 from worker.engine.recipe import Component, Recipe
@@ -110,6 +113,35 @@ def test_infinite_logits_fail_their_row_only(zoo: Zoo, engine: Engine) -> None:
     assert [told(answer) for answer in answers[1:-1]] == [told(answer) for answer in engine.answer(sane)]
 
 
+def test_an_adapter_that_overflows_fails_only_the_rows_that_name_it(zoo: Zoo, tmp_path: Path) -> None:
+    """Rows that mix by `cat` share a product; what is infinite there is asked again."""
+    wild = save_adapter(
+        zoo.model, tmp_path / "wild", 9, r=4, lora_alpha=4, target_modules=["down_proj", "q_proj"]
+    )
+    weights = load_file(wild.directory / "adapter_model.safetensors")
+    save_file(
+        {name: tensor * 1e38 for name, tensor in weights.items()},
+        wild.directory / "adapter_model.safetensors",
+    )
+    sha256 = content_hash(wild.directory)
+    engine = zoo.engine()
+    engine.bank.ensure({sha256: wild.directory})
+    parts = tuple(Component(adapter.sha256, 0.25) for adapter in zoo.all)
+    sane = [
+        Row(text, Recipe("cat", 1.0, "float32", some), *kind)
+        for text, some, kind in (
+            ("fox", parts[:2], ()),
+            ("old maps", parts[1:], ("choose", ("a", "bell tin"))),
+            ("pale", (), ()),
+        )
+    ]
+    broken = Row("fox", Recipe("cat", 1.0, "float32", (Component(sha256, 1.0), parts[0])))
+    first, *others = engine.answer([broken, *sane])
+    assert isinstance(first, RowFailure)
+    assert first.code == "not_finite"
+    assert [told(answer) for answer in others] == [told(answer) for answer in engine.answer(sane)]
+
+
 def test_a_breaking_pass_is_repeated_row_by_row(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = zoo.engine()
     rows = mixed_rows(zoo, 5, seed=4)
@@ -157,7 +189,8 @@ def test_batches_are_split_where_their_factors_would_not_fit(zoo: Zoo, engine: E
     compose = tight._composer.compose
 
     def watched(recipes: list[Recipe]) -> object:
-        sizes.append(len(recipes) * max(recipe.width for recipe in recipes))
+        named = {part.sha256 for recipe in recipes for part in recipe.components}
+        sizes.append(len(recipes) + len(named))
         return compose(recipes)
 
     tight._composer.compose = watched  # type: ignore[method-assign,assignment]

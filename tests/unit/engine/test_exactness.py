@@ -14,7 +14,7 @@ from peft import PeftModel
 from tests.fix_models import FAMILIES, TinyAdapter, Zoo
 from worker.engine.engine import Engine
 from worker.engine.recipe import MERGES, Component, Recipe
-from worker.engine.updates import RowFactors
+from worker.engine.updates import Updates
 
 PEFT_NAMES = {
     "linear": ("linear", "total"),
@@ -76,18 +76,22 @@ def peft_deltas(model: PeftModel, zoo: Zoo, mixture: Mixture) -> dict[str, torch
     return deltas
 
 
-def engine_deltas(factors: RowFactors | None, row: int) -> dict[str, torch.Tensor]:
-    if factors is None:
+@torch.inference_mode()
+def engine_deltas(engine: Engine, updates: Updates | None, row: int) -> dict[str, torch.Tensor]:
+    """One row's updates by module, as `[d_out, d_in]`: what is added to nothing for each unit vector."""
+    if updates is None:
         return {}
+    alone, dtype = updates.rows(slice(row, row + 1)), engine.bank.dtype
     deltas = {}
-    for index, name in enumerate(factors.layout.modules):
-        (wide_a, a), (wide_b, b) = factors.layout.places[index, "A"], factors.layout.places[index, "B"]
-        deltas[name] = (factors.planes[wide_a][a, row].T @ factors.planes[wide_b][b, row]).T
+    for name, shape in engine.bank.layout.shapes.items():
+        out = torch.zeros(1, shape.d_in, shape.d_out, dtype=dtype)
+        alone.add(name, torch.eye(shape.d_in, dtype=dtype).unsqueeze(0), out)
+        deltas[name] = out[0].T
     return deltas
 
 
 @torch.inference_mode()
-def logits(engine: Engine, tokens: torch.Tensor, factors: RowFactors | None) -> torch.Tensor:
+def logits(engine: Engine, tokens: torch.Tensor, factors: Updates | None) -> torch.Tensor:
     engine._switch.current = factors
     try:
         return engine.model(input_ids=tokens).logits
@@ -113,7 +117,7 @@ def test_one_row_has_the_update_of_add_weighted_adapter(
     mixture: Mixture, zoo: Zoo, engine: Engine, peft: PeftModel
 ) -> None:
     factors, _ = engine.compose([mixture.recipe(zoo.all)])
-    assert_same(engine_deltas(factors, 0), peft_deltas(peft, zoo, mixture))
+    assert_same(engine_deltas(engine, factors, 0), peft_deltas(peft, zoo, mixture))
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -123,10 +127,10 @@ def test_many_rows_have_each_their_own(
 ) -> None:
     bare = Recipe("cat", 1.0, "float32", ())
     factors, reports = engine.compose([bare, *(mixture.recipe(zoo.all) for mixture in batch)])
-    assert not any(delta.any() for delta in engine_deltas(factors, 0).values())
+    assert not any(delta.any() for delta in engine_deltas(engine, factors, 0).values())
     for row, mixture in enumerate(batch, start=1):
         theirs = peft_deltas(peft, zoo, mixture)
-        assert_same(engine_deltas(factors, row), theirs)
+        assert_same(engine_deltas(engine, factors, row), theirs)
         norm = math.sqrt(sum(float(delta.norm()) ** 2 for delta in theirs.values()))
         assert reports[row].update_norm == pytest.approx(norm, rel=1e-3, abs=1e-3)
 
@@ -135,15 +139,13 @@ def test_many_rows_have_each_their_own(
 def test_bfloat16_has_the_update_of_peft_in_float32_but_for_rounding(
     method: str, zoo: Zoo, peft: PeftModel
 ) -> None:
-    """Adapters and merged factors are rounded once each, to 8 bits; the sums between are float32."""
+    """Adapters, merged factors and their products are rounded once each, to 8 bits."""
     engine = zoo.engine(dtype=torch.bfloat16)
     mixture = Mixture(method, 0.5, (0, 1, 3), (0.75, -0.25, 0.5))
     factors, _ = engine.compose([mixture.recipe(zoo.all, "bfloat16")] * 2)
-    assert factors is not None
-    assert {planes.dtype for planes in factors.planes.values()} == {torch.bfloat16}
     theirs = peft_deltas(peft, zoo, mixture)
     for row in range(2):
-        for name, ours in engine_deltas(factors, row).items():
+        for name, ours in engine_deltas(engine, factors, row).items():
             if name in theirs:
                 assert (ours.float() - theirs[name]).norm() <= 0.02 * theirs[name].norm(), name
 
@@ -163,7 +165,7 @@ def test_every_family_gives_the_logits_of_peft(family: str, method: str, zoos: C
     ours = logits(engine, tokens, factors)
     for row, mixture in enumerate(batch):
         theirs = peft_deltas(peft, zoo, mixture)
-        assert_same(engine_deltas(factors, row), theirs)
+        assert_same(engine_deltas(engine, factors, row), theirs)
         with torch.inference_mode():
             expected = peft(input_ids=tokens[row : row + 1]).logits[0]
         assert (ours[row] - expected).abs().max() <= 1e-4 * expected.abs().max()

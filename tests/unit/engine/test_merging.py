@@ -34,7 +34,7 @@ def test_a_calibrated_merge_has_the_norm_its_weights_promise(merge: str, zoo: Zo
     plain, calibrated = mixed(zoo, merge), mixed(zoo, CALIBRATED + merge)
     factors, reports = engine.compose([plain, calibrated])
     promised = sum(weight * norm for weight, norm in zip(WEIGHTS, reports[1].component_norms, strict=True))
-    before, after = engine_deltas(factors, 0), engine_deltas(factors, 1)
+    before, after = engine_deltas(engine, factors, 0), engine_deltas(engine, factors, 1)
     assert whole_norm(after) == pytest.approx(promised, rel=1e-4)
     assert reports[1].update_norm == pytest.approx(promised, rel=1e-4)
     for name, delta in before.items():
@@ -45,7 +45,7 @@ def test_a_calibrated_merge_has_the_norm_its_weights_promise(merge: str, zoo: Zo
 def test_the_known_faults_of_the_plain_merges(zoo: Zoo, engine: Engine) -> None:
     """Three times the same adapter: `cat` keeps its norm, `linear` inflates it, TIES shrinks it."""
     factors, reports = engine.compose([mixed(zoo, method, (0, 0, 0)) for method in ("cat", "linear", "ties")])
-    exact, linear, ties = (whole_norm(engine_deltas(factors, row)) for row in range(3))
+    exact, linear, ties = (whole_norm(engine_deltas(engine, factors, row)) for row in range(3))
     own = reports[0].component_norms[0]
     assert exact == pytest.approx(own, rel=1e-5)
     assert linear == pytest.approx(own * sum(math.sqrt(weight) for weight in WEIGHTS) ** 2, rel=1e-5)
@@ -56,18 +56,18 @@ def test_the_known_faults_of_the_plain_merges(zoo: Zoo, engine: Engine) -> None:
 def test_norms_of_the_report_are_those_of_the_update(zoo: Zoo, engine: Engine) -> None:
     factors, reports = engine.compose([mixed(zoo, method) for method in MERGES])
     for row, report in enumerate(reports):
-        assert report.update_norm == pytest.approx(whole_norm(engine_deltas(factors, row)), rel=1e-4)
+        assert report.update_norm == pytest.approx(whole_norm(engine_deltas(engine, factors, row)), rel=1e-4)
     for adapter, norm in zip((zoo.all[0], zoo.all[1], zoo.all[3]), reports[0].component_norms, strict=True):
         alone, _ = engine.compose([Recipe("cat", 1.0, "float32", (Component(adapter.sha256, 1.0),))])
-        assert norm == pytest.approx(whole_norm(engine_deltas(alone, 0)), rel=1e-5)
+        assert norm == pytest.approx(whole_norm(engine_deltas(engine, alone, 0)), rel=1e-5)
 
 
 def test_a_row_has_the_same_bits_alone_and_in_a_batch(zoo: Zoo, engine: Engine) -> None:
     recipes = [mixed(zoo, method) for method in MERGES]
     factors, _ = engine.compose(recipes)
-    together = [engine_deltas(factors, row) for row in range(len(recipes))]
+    together = [engine_deltas(engine, factors, row) for row in range(len(recipes))]
     for row, recipe in enumerate(recipes):
-        alone = engine_deltas(engine.compose([recipe])[0], 0)
+        alone = engine_deltas(engine, engine.compose([recipe])[0], 0)
         for name, delta in together[row].items():
             torch.testing.assert_close(delta, alone[name], rtol=1e-6, atol=1e-7)
 
