@@ -61,10 +61,11 @@ class Doorbell:
     def _send(self, jobs: Sequence[UUID]) -> None:
         app = self._app = self._app or self._celery()
         with app.producer_or_acquire() as producer:
-            # A bell not yet heard rings for these jobs too: who hears it looks into Postgres afterwards.
-            unheard = producer.channel.client.llen(QUEUE)
-            for job in jobs[: max(0, RINGS - unheard)]:
+            for job in jobs[:RINGS]:
                 app.send_task(TASK, args=[str(job)], producer=producer, retry=False)
+            # The newest bells are enough: who hears one looks into Postgres afterwards. Trimmed after ringing,
+            # not counted before, so that the worker is already on its way.
+            producer.channel.client.ltrim(QUEUE, 0, RINGS - 1)
 
     def close(self) -> None:
         if self._app is not None:

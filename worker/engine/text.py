@@ -19,7 +19,7 @@ class Text:
 
     def prompt(self, framed: str) -> list[int]:
         """Tokens of a framed prompt, with what the tokenizer puts at the start of a text."""
-        ids: list[int] = self._tokenizer(framed)["input_ids"]
+        ids: list[int] = self._tokenizer.encode(framed)
         ends = {self._tokenizer.eos_token_id} - {self._tokenizer.bos_token_id, None}
         return ids[:-1] if len(ids) > 1 and ids[-1] in ends else ids
 

@@ -16,8 +16,8 @@ begin
         'neighbours', coalesce((
             select jsonb_agg(jsonb_build_object(
                 'rank', e.rank, 'example_id', e.example_id, 'source_ref', e.source_ref, 'task', e.task,
-                'similarity', e.similarity, 'prompt', x.prompt, 'target', x.target) order by e.rank)
-            from retrieved_examples e left join examples x on x.id = e.example_id
+                'similarity', e.similarity) order by e.rank)
+            from retrieved_examples e
             where e.answer_id = answer.id), '[]'),
         'distribution', coalesce((
             select jsonb_agg(to_jsonb(t) - 'answer_id' order by t.rank)

@@ -1,4 +1,5 @@
--- Everything that is known about an answer, as one JSON document: answer_document, and how the answer came about.
+-- Everything that is known about an answer, as one JSON document: answer_document, how the answer came about, and the
+-- texts of its neighbours where the library holds them.
 -- Locks: none. Raises: LX004 unknown answer, or another user's.
 create or replace function loradex.explain(answer_id uuid) returns jsonb
 language plpgsql stable
@@ -9,6 +10,7 @@ as $$
 declare
     answer answers;
     job jobs;
+    told jsonb;
 begin
     select a.* into answer from answers a where a.id = explain.answer_id;
     if not found then
@@ -16,7 +18,8 @@ begin
             'no answer %s, or it is another user''s; check the id', coalesce(explain.answer_id::text, 'null'));
     end if;
     select j.* into job from jobs j where j.id = answer.job_id;
-    return answer_document(answer) || jsonb_build_object(
+    told := answer_document(answer);
+    return told || jsonb_build_object(
         'owner', answer.owner,
         'attempt', answer.attempt,
         'worker', answer.worker,
@@ -30,6 +33,10 @@ begin
         'base_model', answer.base_model,
         'base_model_revision', answer.base_model_revision,
         'expected_task', job.expected_task,
+        'neighbours', coalesce((
+            select jsonb_agg(n.neighbour || jsonb_build_object('prompt', x.prompt, 'target', x.target) order by n.place)
+            from jsonb_array_elements(told -> 'neighbours') with ordinality n(neighbour, place)
+            left join examples x on x.id = (n.neighbour ->> 'example_id')::bigint), '[]'),
         'retrieval', (
             select to_jsonb(r) - 'answer_id' || jsonb_build_object('query', r.query::text::jsonb)
             from retrievals r where r.answer_id = answer.id),
