@@ -20,8 +20,8 @@ class Answer:
         method: How the adapters were mixed.
         mixture: The adapters, heaviest first: rank, adapter_id, adapter, version, task, sha256, uri,
             weight, update_norm.
-        neighbours: The nearest examples: rank, example_id, source_ref, task, similarity (cosine), and where
-            the library holds them prompt and target.
+        neighbours: The nearest examples: rank, example_id, source_ref, task, similarity (cosine). `explain`
+            has their prompt and target too, where the library holds them.
         distribution: Every task the neighbours voted for: rank, task, neighbours, best_similarity,
             probability, weight, in_nucleus.
         timings: Milliseconds of every stage.

@@ -63,8 +63,8 @@ class Doorbell:
         with app.producer_or_acquire() as producer:
             for job in jobs[:RINGS]:
                 app.send_task(TASK, args=[str(job)], producer=producer, retry=False)
-            # The newest bells are enough: who hears one looks into Postgres afterwards. Trimmed after ringing,
-            # not counted before, so that the worker is already on its way.
+            # The newest bells are enough: who hears one looks into Postgres afterwards. Trimmed after ringing
+            # instead of counted before: the worker is already on its way.
             producer.channel.client.ltrim(QUEUE, 0, RINGS - 1)
 
     def close(self) -> None:
