@@ -36,7 +36,10 @@ begin
         'neighbours', coalesce((
             select jsonb_agg(n.neighbour || jsonb_build_object('prompt', x.prompt, 'target', x.target) order by n.place)
             from jsonb_array_elements(told -> 'neighbours') with ordinality n(neighbour, place)
-            left join examples x on x.id = (n.neighbour ->> 'example_id')::bigint), '[]'),
+            -- The limit keeps it a lookup by id for each; joined freely, all examples would be read.
+            left join lateral (
+                select e.prompt, e.target from examples e
+                where e.id = (n.neighbour ->> 'example_id')::bigint limit 1) x on true), '[]'),
         'retrieval', (
             select to_jsonb(r) - 'answer_id' || jsonb_build_object('query', r.query::text::jsonb)
             from retrievals r where r.answer_id = answer.id),
