@@ -19,15 +19,16 @@ class _Readers:
 
     modules: int
     a: Tensor  # [modules * adapters * rank, d_in]
-    coefficients: Tensor  # [modules * adapters * rank, rows, 1]
+    coefficients: Tensor  # [modules * adapters, 1, rows, 1]
     x: Tensor | None = None
     narrow: Sequence[Tensor] = ()  # for each module, [rows * tokens, adapters * rank]
 
     def read(self, x: Tensor) -> None:
         """Computes the products with `x`, for all the modules at once."""
-        modules, (_, rows, _) = self.modules, self.coefficients.shape
-        narrow = torch.mm(self.a, x.flatten(0, 1).T).view(len(self.a), rows, -1).mul_(self.coefficients)
-        self.x, self.narrow = x, narrow.view(modules, len(self.a) // modules, -1).transpose(1, 2).unbind()
+        narrow = torch.mm(self.a, x.flatten(0, 1).T)
+        narrow.view(len(self.coefficients), -1, *x.shape[:2]).mul_(self.coefficients)
+        apart = narrow.view(self.modules, -1, narrow.shape[1])
+        self.x, self.narrow = x, apart.transpose(1, 2).unbind()
 
 
 class SharedFactors:
@@ -60,7 +61,7 @@ class SharedFactors:
         self._own = coefficients.to(dtype).view(modules, self._rows, k, 1, 1)
         summed = torch.zeros(modules, self._rows, adapters, device=places.device)
         summed.scatter_add_(2, places.expand(modules, -1, -1), coefficients)
-        met = summed.to(dtype).transpose(1, 2).repeat_interleave(layout.rank, 1).unsqueeze(3)
+        met = summed.to(dtype).transpose(1, 2).reshape(modules, adapters, 1, self._rows, 1)
         self._tokens = SPREAD * k / max(adapters - k, 1)
         self._modules: dict[str, tuple[_Readers, int, Tensor]] = {}
         for run in layout.readers:
