@@ -13,7 +13,7 @@ from db.errors import InvalidArgumentError
 from worker.engine import merging
 from worker.engine.bank import AdapterBank, Key
 from worker.engine.combine import is_sparse
-from worker.engine.mixtures import SHARED, Group, Mixture, merging_groups
+from worker.engine.mixtures import BARE, SHARED, Group, Mixture, merging_groups
 from worker.engine.pairs import PairTable, mixture_norm, sign_conflict, update_norms
 from worker.engine.recipe import Recipe
 from worker.engine.rows import MergeReport
@@ -114,7 +114,7 @@ class Composer:
     def _share(self, mixtures: Sequence[Mixture], factors: Sequence[float]) -> SharedFactors:
         """The adapters of the rows that share them, once each; any other row names the empty slot alone."""
         bank = self._bank
-        rows = {row: one if one.shares else Mixture(SHARED) for row, one in enumerate(mixtures)}
+        rows = {row: one if one.shares else BARE for row, one in enumerate(mixtures)}
         group = Group.of(SHARED, rows, bank.device)
         named = torch.tensor(
             sorted({slot for one in rows.values() for slot in one.slots}), device=bank.device
@@ -127,9 +127,8 @@ class Composer:
         }
         scaled = group.weights * torch.tensor(factors, device=bank.device).view(-1, 1)
         coefficients = scaled * bank.scaling[:, group.slots]
-        places = torch.searchsorted(
-            named, group.slots
-        )  # the empty slot has number 0: it comes out as the first
+        # The empty slot is below all named ones, so it comes out as the first of them, with coefficient 0.
+        places = torch.searchsorted(named, group.slots)
         return SharedFactors(bank.layout, planes, places, coefficients)
 
     def _merge(self, mixtures: Sequence[Mixture]) -> dict[int, Tensor]:

@@ -189,12 +189,13 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends as one row's recorded failure
             if len(batch) == 1:
                 return [failure_of(error)]
-            answers = [_NOT_FINITE] * len(batch)
-        if len(batch) > 1:
-            for place, question in enumerate(batch):
-                if answers[place] is _NOT_FINITE:
-                    [answers[place]] = self._isolated([question])
-        return answers
+            return [self._isolated([question])[0] for question in batch]
+        if len(batch) == 1:
+            return answers
+        return [
+            self._isolated([question])[0] if answer is _NOT_FINITE else answer
+            for question, answer in zip(batch, answers, strict=True)
+        ]
 
     @torch.inference_mode()
     def _answer(self, batch: list[Question]) -> list[Answer]:

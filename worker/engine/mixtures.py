@@ -30,6 +30,9 @@ class Mixture:
         return bool(self.slots) and self.merge != SHARED
 
 
+BARE = Mixture(SHARED)
+
+
 @dataclass(frozen=True)
 class Group:
     """Rows of a batch that one merge computes; shorter mixtures are padded with the empty slot."""
@@ -69,6 +72,7 @@ def merging_groups(mixtures: Sequence[Mixture], device: torch.device) -> list[Gr
     for row, mixture in enumerate(mixtures):
         if mixture.merges:
             groups.setdefault(mixture.merge, {})[row] = mixture
-    for first in list(groups.values())[:1]:
-        first |= {row: Mixture(SHARED) for row, mixture in enumerate(mixtures) if not mixture.merges}
+    if groups:
+        others = {row: BARE for row, mixture in enumerate(mixtures) if not mixture.merges}
+        next(iter(groups.values())).update(others)
     return [Group.of(merge, dict(sorted(rows.items())), device) for merge, rows in groups.items()]

@@ -23,7 +23,7 @@ def shapes_of(model: nn.Module) -> dict[str, Shape]:
         elif isinstance(module, Conv1D):
             shapes[name] = Shape(*module.weight.shape)
     return {
-        name: dataclasses.replace(shapes[name], reads=number) if number is not None else shapes[name]
+        name: dataclasses.replace(shapes[name], reads=number)
         for name, number in _numbered(_given(model, list(shapes))).items()
     }
 

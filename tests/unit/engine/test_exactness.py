@@ -14,7 +14,7 @@ from peft import PeftModel
 from tests.fix_models import FAMILIES, TinyAdapter, Zoo
 from worker.engine.engine import Engine
 from worker.engine.recipe import MERGES, Component, Recipe
-from worker.engine.updates import Updates
+from worker.engine.updates import RowFactors, Updates
 
 PEFT_NAMES = {
     "linear": ("linear", "total"),
@@ -143,6 +143,8 @@ def test_bfloat16_has_the_update_of_peft_in_float32_but_for_rounding(
     engine = zoo.engine(dtype=torch.bfloat16)
     mixture = Mixture(method, 0.5, (0, 1, 3), (0.75, -0.25, 0.5))
     factors, _ = engine.compose([mixture.recipe(zoo.all, "bfloat16")] * 2)
+    kept = factors.planes if isinstance(factors, RowFactors) else engine.bank.stacks
+    assert {planes.dtype for planes in kept.values()} == {torch.bfloat16}
     theirs = peft_deltas(peft, zoo, mixture)
     for row in range(2):
         for name, ours in engine_deltas(engine, factors, row).items():
