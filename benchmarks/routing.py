@@ -72,7 +72,11 @@ class Latency:
 
 @dataclass
 class Size:
-    """One database with what was put into it."""
+    """One database with what was put into it.
+
+    `plain` has the same rows and an index over all of them, for the bare search where this one's index holds
+    groups of near duplicates; it is the database itself where it does not.
+    """
 
     rows: int
     url: str
@@ -80,6 +84,8 @@ class Size:
     vectors: Vectors
     tasks: list[str]
     session: Session
+    plain: Session
+    plain_facts: Facts
 
     def versions(self) -> dict[str, str]:
         row = self.session.execute(
@@ -89,10 +95,15 @@ class Size:
 
 
 def opened(postgres: EmbeddedPostgres, source: Real, rows: int) -> Size:
-    """The database of that many rows, filled if it is not there."""
+    """The database of that many rows, filled if it is not there, and its plain one."""
     url, facts = database(postgres, source, rows)
+    plain, plain_facts = url, facts
+    if facts.get("duplicates"):
+        plain, plain_facts = database(postgres, source, rows, grouped=False)
     tasks = [source.tasks[place % len(source.vectors)] for place in range(rows)]
-    return Size(rows, url, facts, whole(source, rows), tasks, session(url))
+    own = session(url)
+    other = own if plain == url else session(plain)
+    return Size(rows, url, facts, whole(source, rows), tasks, own, other, plain_facts)
 
 
 def asked(session: Session, statement: sql.SQL | sql.Composed, **values: object) -> Side:
@@ -126,9 +137,9 @@ def latencies(
 def mixtures(sizes: Sequence[Size], queries: Vectors, rounds: int) -> dict[tuple[int, str], Latency]:
     """`adapter_mixture` ("ours") and the bare search ("bare") at every size, all by turns."""
     sides = {
-        f"{size.rows} {name}": asked(size.session, statement)
+        f"{size.rows} {name}": asked(connection, statement)
         for size in sizes
-        for name, statement in (("ours", MIXTURE), ("bare", BARE))
+        for name, connection, statement in (("ours", size.session, MIXTURE), ("bare", size.plain, BARE))
     }
     times = latencies(sides, queries, rounds)
     return {(int(name.split()[0]), name.split()[1]): spent for name, spent in times.items()}
@@ -149,13 +160,17 @@ def milliseconds(side: Side, query: Vectors) -> float:
     return 1000 * (time.perf_counter() - start)
 
 
-def recall(size: Size, queries: Vectors, exclude: Sequence[str]) -> float:
-    """Share of the true `K` nearest that `nearest_examples` finds; a row as near as the last counts as it."""
+def recall(size: Size, queries: Vectors, exclude: Sequence[str], connection: Session | None = None) -> float:
+    """Share of the true `K` nearest that `nearest_examples` finds; a row as near as the last counts as it.
+
+    On the database's own session, or on another with the same rows.
+    """
+    connection = connection or size.session
     allowed = ~np.isin(np.asarray(size.tasks), list(exclude)) if exclude else None
     truth = Exact(size.vectors).search_all(queries, K, allowed)
     found = 0
     for query, similarities in zip(queries, truth, strict=True):
-        rows = size.session.execute(NEIGHBOURS, {"query": query, "exclude": list(exclude)}).fetchall()
+        rows = connection.execute(NEIGHBOURS, {"query": query, "exclude": list(exclude)}).fetchall()
         ids = {row[1] for row in rows if row[3] >= similarities[-1] - TIE}
         found += min(K, len(ids))
     return found / (K * len(queries))

@@ -14,6 +14,8 @@ from library.cards import TaskCard
 from library.vectors import Vectors
 
 BULK_ROWS = 1000
+# From this size on it is worth minutes to look for near duplicates before indexing: docs/scaling.md.
+GROUP_FROM = 131_072
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,9 @@ class ExampleStore:
     def indexed_after(self, encoder: str, rows: int) -> Iterator[None]:
         """Add `rows` vectors within; where that at least doubles them, the index is built once, afterwards.
 
-        For 32,566 vectors of 384 dimensions that took 13 s instead of 150 s. Should the program die in
-        between, answers stay right and get slower until somebody registers the encoder again.
+        For 32,566 vectors of 384 dimensions that took 13 s instead of 150 s. Near duplicates of a large table
+        are grouped before, unless a transaction is open. Should the program die in between, answers stay
+        right and get slower until somebody registers the encoder again.
         """
         many = rows > BULK_ROWS and rows >= self._vectors(encoder)
         if not many:
@@ -91,6 +94,10 @@ class ExampleStore:
         self._build(encoder)
 
     def _build(self, encoder: str) -> None:
+        # Within a longer transaction the index would hold the rows from before they were grouped, too.
+        alone = self._connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        if alone and self._vectors(encoder) >= GROUP_FROM:
+            self._connection.execute("select loradex.group_duplicates(%s)", (encoder,))
         self._connection.execute("select loradex.build_encoder_index(%s)", (encoder,))
 
     def _vectors(self, encoder: str) -> int:

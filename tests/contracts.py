@@ -161,6 +161,9 @@ CONTRACTS = {
         Refusal("select loradex.fence_job(gen_random_uuid(), 1)", "LX003"),
         Reads("select loradex.fence_job({running}, 1)", JOB),
     ),
+    "group_duplicates": Contract(
+        ADMIN, Refusal("select loradex.group_duplicates('nobody')", "LX002"), "it looks at every vector"
+    ),
     "in_domain_similarity": Contract(
         READERS,
         Refusal("select loradex.in_domain_similarity(percentile => 2)", "LX001"),

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Index,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects.postgresql import CHAR
 from sqlalchemy.orm import Mapped, mapped_column
@@ -54,7 +55,18 @@ class ExampleEmbedding(Base):
         ForeignKeyConstraint(
             ["example_id", "task"], ["loradex.examples.id", "loradex.examples.task"], ondelete="CASCADE"
         ),
+        ForeignKeyConstraint(
+            ["duplicate_of", "encoder"],
+            ["loradex.example_embeddings.example_id", "loradex.example_embeddings.encoder"],
+            ondelete="SET NULL (duplicate_of)",
+        ),
         Index("example_embeddings_encoder_task_index", "encoder", "task"),
+        Index(
+            "example_embeddings_duplicate_index",
+            "duplicate_of",
+            "encoder",
+            postgresql_where=text("duplicate_of is not null"),
+        ),
         CheckConstraint("vector_norm(embedding) between 0.01 and 10000", name="direction"),
         {"comment": "Vectors of examples; one partial HNSW cosine index an encoder (see register_encoder)."},
     )
@@ -65,3 +77,6 @@ class ExampleEmbedding(Base):
     )
     task: Mapped[str] = mapped_column(Text, comment="the example's task, repeated for filters")
     embedding: Mapped[Any] = mapped_column(Vector, nullable=False, comment="the vector of the prompt")
+    duplicate_of: Mapped[int | None] = mapped_column(
+        BigInteger, comment="near duplicate that is in the index for it; null: it is there itself"
+    )

@@ -311,6 +311,19 @@ def test_after_a_bulk_load_the_index_is_there_even_if_it_failed(
     assert count(connection) == (0 if fails else 8)
 
 
+def test_a_large_load_groups_near_duplicates(
+    add: Add, connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(example_store, "BULK_ROWS", 3)
+    monkeypatch.setattr(example_store, "GROUP_FROM", 8)
+    rows = [tools(number) | {"fields": {"goal": f"Goal {number % 2}"}} for number in range(8)]
+    add(write_lines(tmp_path / "alike.jsonl", rows))
+    groups = connection.execute(
+        "select count(duplicate_of), count(distinct duplicate_of) from loradex.example_embeddings"
+    ).fetchall()
+    assert groups == [(6, 2)]
+
+
 def test_only_the_administrator_may_add(
     role_url: RoleUrl,
     cards: Mapping[str, TaskCard],

@@ -78,6 +78,7 @@ def test_pgvector_itself_takes_no_such_vector(scratch: World, vector: str) -> No
         ("select loradex.set_adapter_state('boats-lora', 9, 'active')", "LX002"),
         ("select loradex.build_encoder_index('nobody')", "LX002"),
         ("select loradex.drop_encoder_index('nobody')", "LX002"),
+        ("select loradex.group_duplicates('nobody')", "LX002"),
         ("select loradex.explain(gen_random_uuid())", "LX004"),
         ("select loradex.explain(null)", "LX004"),
         ("select loradex.reroute(gen_random_uuid())", "LX004"),

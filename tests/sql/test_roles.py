@@ -33,7 +33,6 @@ SELECT = {
 WRITE = {
     ("loradex_admin", "examples", "INSERT"),
     ("loradex_admin", "examples", "DELETE"),
-    ("loradex_admin", "example_embeddings", "INSERT"),
     ("loradex_admin", "example_embeddings", "DELETE"),
     ("loradex_admin", "evaluations", "INSERT"),
 }
@@ -53,11 +52,13 @@ UPDATE = {
         )
     ),
 }
+VECTOR = ["embedding", "encoder", "example_id", "task"]
+"""What the administrator may say of an example; `duplicate_of` is found out."""
 QUEUE = {
     *("claim_jobs", "extend_lease", "fail_job", "record_answer", "release_jobs", "route_jobs"),
 }
 REGISTRY = {
-    *("build_encoder_index", "build_search", "drop_encoder_index", "register_adapter"),
+    *("build_encoder_index", "build_search", "drop_encoder_index", "group_duplicates", "register_adapter"),
     *("register_base_model", "register_affinity", "register_encoder", "register_task", "set_adapter_state"),
 }
 OWN = {"answer_canonical", "answer_document", "answer_hash", "explain", "job_request"}
@@ -116,6 +117,15 @@ def test_the_matrix_of_tables(scratch: World, role: str) -> None:
         role,
     )
     assert {(role, *row) for row in updatable} == {row for row in UPDATE if row[0] == role}
+    insertable = scratch.rows(
+        """
+        select attname from pg_attribute
+        where attrelid = 'loradex.example_embeddings'::regclass and attnum > 0
+          and has_column_privilege(%s, attrelid, attnum, 'insert') order by 1
+        """,
+        role,
+    )
+    assert [name for (name,) in insertable] == (VECTOR if role == "loradex_admin" else [])
     assert not scratch.value("select has_schema_privilege(%s, 'loradex', 'create')", role)
 
 

@@ -20,9 +20,6 @@ begin
     end if;
     insert into encoders values (register_encoder.name, register_encoder.revision, register_encoder.dimensions)
     on conflict do nothing;
-    if found then
-        perform build_search();
-    end if;
     select e.* into known from encoders e where e.name = register_encoder.name;
     if (known.revision, known.dimensions) <> (revision, dimensions) then
         raise exception using errcode = 'LX001', message = format(

@@ -5,8 +5,8 @@
 -- until enough rows are left (iterative_scan). Where few rows may be looked at at all, looking at each is faster and
 -- exact; what the index finds too few for is searched exactly too.
 --
--- How many candidates a search looks at (ef_search) grows with the cube root of the table: 88 for 10,651 examples, 128
--- for 32,566, 400 for a million. A constant would find less and less of the nearest (docs/decisions.md).
+-- How many candidates a search looks at (ef_search) grows with the cube root of what the index holds: 88 for 10,651
+-- examples, 128 for 32,566, 400 for a million. A constant would find less and less of the nearest (docs/decisions.md).
 create or replace function loradex.search_examples(requests loradex.route_request[], encoder text)
 returns loradex.neighbour[]
 language plpgsql stable
@@ -24,7 +24,8 @@ declare
     -- Requests from which on other processes are worth starting.
     many constant int := 32;
     rows float8 := (select c.reltuples from pg_class c where c.oid = 'loradex.example_embeddings'::regclass);
-    breadth int := greatest(64, 4 * cbrt(greatest(rows, 0)));
+    indexes float8 := rows;
+    breadth int;
     indexed route_request[] := requests;
     exact route_request[];
     excluding boolean := cardinality(requests[1].exclude_tasks) > 0;
@@ -53,6 +54,13 @@ begin
     end if;
 
     if indexed is not null then
+        -- In a large table the index may hold one example for a group of near duplicates.
+        if rows >= 131072 then
+            indexes := (
+                select c.reltuples from pg_class c
+                where c.oid = to_regclass(format('loradex.%I', encoder_index(encoder))));
+        end if;
+        breadth := greatest(64, 4 * cbrt(greatest(indexes, 0)));
         if cardinality(requests) > 1 then
             select max(r.k), sum(r.k) into deepest, wanted from unnest(indexed) r;
         end if;
