@@ -38,10 +38,9 @@ NEIGHBOURS = sql.SQL(
     "select * from loradex.nearest_examples(%(query)s, {k}, exclude_tasks => %(exclude)s)"
 ).format(**NAMES)
 # %b: a list goes as text otherwise, and 64 vectors take 32 ms to write and read instead of 0.3.
-MIXTURES = sql.SQL(
-    "select u.ordinal, m.* from unnest(%(queries)b) with ordinality u(query, ordinal) "
-    "cross join lateral loradex.adapter_mixture(u.query, {base_model}, k => {k}) m"
-).format(**NAMES)
+MIXTURES = sql.SQL("select * from loradex.adapter_mixtures(%(queries)b, {base_model}, k => {k})").format(
+    **NAMES
+)
 ROUTE = sql.SQL("select job_id, routing from loradex.route_jobs(%(jobs)s, %(queries)b)")
 # Vectors are unit length; two that differ by less are the same neighbour to recall.
 TIE = 1e-6
@@ -222,7 +221,7 @@ def batches(session: Session, queries: Vectors, rounds: int) -> dict[str, Latenc
                 _rows(session, ROUTE, jobs=[job], queries=[query])
                 for job, query in zip(jobs, batch, strict=True)
             ],
-            "adapter_mixture": lambda batch: _rows(session, MIXTURES, queries=batch),
+            "adapter_mixtures": lambda batch: _rows(session, MIXTURES, queries=batch),
             "adapter_mixture_singly": lambda batch: [_rows(session, MIXTURE, query=query) for query in batch],
         }
         return _batch_turns(sides, queries, rounds)

@@ -71,6 +71,13 @@ CONTRACTS = {
         Refusal("select loradex.adapter_mixture('[1]', 'gpt')", "LX002"),
         Reads("select loradex.adapter_mixture({query}, 'smollm2-135m-instruct')", SEARCH),
     ),
+    "adapter_mixtures": Contract(
+        READERS,
+        Refusal("select loradex.adapter_mixtures(array['[1]'::vector], 'gpt')", "LX002"),
+        Reads(
+            "select loradex.adapter_mixtures(array[{query}, {query}], 'smollm2-135m-instruct')", 2 * SEARCH
+        ),
+    ),
     "affinity_mixture": Contract(
         READERS,
         Refusal("select loradex.affinity_mixture('[1]', 'gpt')", "LX002"),
@@ -242,6 +249,11 @@ CONTRACTS = {
     "search_exactly": Contract(READERS, GIVEN, "it looks at every vector: that is what it is for"),
     "search_examples": Contract(
         READERS, GIVEN, Reads("select loradex.search_examples({request}, 'all-MiniLM-L6-v2')", SEARCH)
+    ),
+    "search_groups": Contract(
+        READERS,
+        GIVEN,
+        Reads("select loradex.search_groups({request}, 'all-MiniLM-L6-v2')", 2 * EXAMPLES),
     ),
     "search_in_parts": Contract(
         READERS, GIVEN, Reads("select loradex.search_in_parts({request}, 'all-MiniLM-L6-v2', false)", SEARCH)

@@ -60,7 +60,7 @@ class ExampleEmbedding(Base):
             ["loradex.example_embeddings.example_id", "loradex.example_embeddings.encoder"],
             ondelete="SET NULL (duplicate_of)",
         ),
-        Index("example_embeddings_encoder_task_index", "encoder", "task"),
+        Index("example_embeddings_encoder_task_index", "encoder", "task", "duplicate_of"),
         Index(
             "example_embeddings_duplicate_index",
             "duplicate_of",

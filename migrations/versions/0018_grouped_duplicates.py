@@ -1,4 +1,4 @@
-"""Of near duplicates in a large table one is in the index, and a search opens the groups it finds.
+"""Of near duplicates in a large table one is in the index; a search opens the groups. Mixtures of many queries.
 
 Nothing is grouped until `loradex.group_duplicates` is called, and indexes that are there stay. The administrator writes no
 `duplicate_of` by hand.
@@ -19,7 +19,9 @@ down_revision: str | None = "0017"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
+NEW = ("group_duplicates", "search_groups", "adapter_mixtures")
 TABLE = "example_embeddings"
+BY_TASK = "example_embeddings_encoder_task_index"
 BEFORE = {
     "build_search": "0014",
     "build_encoder_index": "0014",
@@ -56,9 +58,11 @@ def upgrade() -> None:
         schema="loradex",
         postgresql_where=sa.text("duplicate_of is not null"),
     )
+    op.drop_index(BY_TASK, table_name=TABLE, schema="loradex")
+    op.create_index(BY_TASK, TABLE, ["encoder", "task", "duplicate_of"], schema="loradex")
     op.execute(frozen_statement("0018_embedding_roles.sql"))
     _prepare()
-    for name in ("group_duplicates", *BEFORE):
+    for name in (*NEW, *BEFORE):
         op.execute(frozen_statement(f"0018_{name}.sql"))
     op.execute("select loradex.build_search()")
 
@@ -66,10 +70,12 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Indexes that hold groups go with the column and are built anew, over all examples."""
     op.drop_column(TABLE, "duplicate_of", schema="loradex")
+    op.create_index(BY_TASK, TABLE, ["encoder", "task"], schema="loradex")
     op.execute("revoke insert (example_id, encoder, task, embedding) on loradex.example_embeddings from loradex_admin")
     op.execute("grant insert on loradex.example_embeddings to loradex_admin")
     _prepare()
-    op.execute("drop function loradex.group_duplicates(text)")
+    for name in NEW:
+        op.execute(f"drop function loradex.{name}")
     for name, number in BEFORE.items():
         op.execute(frozen_statement(f"{number}_{name}.sql"))
     op.execute("select loradex.build_search(), loradex.build_encoder_index(name) from loradex.encoders")

@@ -7,12 +7,12 @@ from db.errors import DimensionError
 from db.session import translated
 from tests.world import DIMENSIONS, World, text_of
 
+MIXTURE = ("base_model", "k", "top_p", "temperature", "encoder", "exclude_tasks", "exclude_adapters")
 ROUTERS = {
     "nearest_examples": ("query", "k", "encoder", "exclude_tasks"),
     "task_distribution": ("query", "k", "top_p", "temperature", "encoder", "exclude_tasks"),
-    "adapter_mixture": (
-        *("query", "base_model", "k", "top_p", "temperature", "encoder", "exclude_tasks", "exclude_adapters"),
-    ),
+    "adapter_mixture": ("query", *MIXTURE),
+    "adapter_mixtures": ("queries", *MIXTURE),
 }
 BAD = {
     "query": [
@@ -20,6 +20,11 @@ BAD = {
         ("'[1,2]'", "LX005", "dimensions"),
         (f"array_fill(0, array[{DIMENSIONS}])::vector", "LX005", "length 1"),
         (f"array_fill(3e38::real, array[{DIMENSIONS}])::vector", "LX005", "length 1"),
+    ],
+    "queries": [
+        ("null::vector[]", "LX001", "array of vectors"),
+        ("array[null]::vector[]", "LX005", "embed the query"),
+        ("array['[1,2]']::vector[]", "LX005", "dimensions"),
     ],
     "k": [("0", "LX001", "1 to 1000"), ("1001", "LX001", "1 to 1000"), ("null", "LX001", "1 to 1000")],
     "top_p": [(value, "LX001", "at most 1") for value in ("0", "-0.1", "1.0001", "'nan'", "'inf'", "null")],
@@ -42,7 +47,9 @@ def test_a_router_refuses(
     scratch: World, function: str, parameter: str, value: str, sqlstate: str, advice: str
 ) -> None:
     given = {"query": f"'{text_of(scratch.near('boats'))}'"}
-    if function == "adapter_mixture":
+    if function == "adapter_mixtures":
+        given = {"queries": f"array[{given['query']}]::vector[]"}
+    if "base_model" in ROUTERS[function]:
         given["base_model"] = "'smollm2-135m-instruct'"
     given[parameter] = value
     arguments = ", ".join(f"{name} => {text}" for name, text in given.items())

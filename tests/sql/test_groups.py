@@ -67,8 +67,14 @@ def test_every_copy_joins_an_example_of_its_task_that_it_is_like(grouped: World)
     assert "duplicate_of IS NULL" in grouped.value(DEFINITION)
 
 
+@pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("exclude", [[], [TASKS[1]], [TASKS[0], *TASKS[2:]]])
-def test_a_search_finds_what_the_exact_one_does(grouped: World, exclude: list[str]) -> None:
+def test_a_search_finds_what_the_exact_one_does(grouped: World, exclude: list[str], *, large: bool) -> None:
+    if large:  # from 131,072 examples on exclusions are searched group by group
+        grouped.connection.execute("set local allow_system_table_mods = on")
+        grouped.connection.execute(
+            "update pg_class set reltuples = 200000 where oid = 'loradex.example_embeddings'::regclass"
+        )
     for number in range(10):
         query = text_of(grouped.near(TASKS[number % 2], 0.5))
         exact = dict(grouped.rows(EXACT, query, exclude, 16))
@@ -76,6 +82,24 @@ def test_a_search_finds_what_the_exact_one_does(grouped: World, exclude: list[st
         assert len(nearby) == 16
         assert min(nearby.values()) == pytest.approx(min(exact.values()), abs=1e-6)
         assert nearby.keys() == exact.keys()
+
+
+def test_group_by_group_is_exact_and_reads_few_of_each(grouped: World) -> None:
+    request = "array[row(1, %s::vector, 16, 0.9, 0.1, %s, null, '{}')::loradex.route_request]"
+    values = (text_of(grouped.near(TASKS[1], 0.5)), [TASKS[0], *TASKS[2:]])
+    by_group, exactly = (
+        f"select n from unnest(loradex.{function}({request}, '{ENCODER}')) n"
+        for function in ("search_groups", "search_exactly")
+    )
+    assert grouped.rows(by_group, *values) == grouped.rows(exactly, *values)
+    grouped.connection.execute("set local enable_seqscan = off")
+    grouped.connection.execute("discard plans")
+    scanned, read = rows_read(grouped, by_group, *values)
+    standing = grouped.value(
+        "select count(*) from loradex.example_embeddings where duplicate_of is null and task = %s", TASKS[1]
+    )
+    assert scanned["example_embeddings"] == 0
+    assert read["example_embeddings"] <= standing + OPENED
 
 
 def test_a_prompt_costs_one_scan_of_the_index_and_a_few_groups(grouped: World) -> None:

@@ -51,6 +51,27 @@ def test_weights_sum_to_one_and_follow_the_distribution(scratch: World) -> None:
     assert all(row[0] == f"{row[1]}-lora" for row in rows)
 
 
+@pytest.mark.parametrize("count", [1, 5, 40])
+def test_many_queries_get_the_mixtures_they_get_alone(scratch: World, count: int) -> None:
+    queries = [text_of(scratch.near(TASKS[number % len(TASKS)])) for number in range(count)]
+    settings = {"top_p": 0.8, "exclude_tasks": ["clouds"], "exclude_adapters": ["apples-lora"]}
+    together = scratch.rows(
+        "select ordinal, rank, adapter, task, sha256, weight from loradex.adapter_mixtures("
+        f"%s::vector[], '{BASE_MODEL}', top_p => %s, exclude_tasks => %s, exclude_adapters => %s)",
+        *(queries, *settings.values()),
+    )
+    alone = [
+        (ordinal, rank, *row)
+        for ordinal, query in enumerate(queries, 1)
+        for rank, row in enumerate(mixture(scratch, query, **settings), 1)
+    ]
+    assert together == alone
+
+
+def test_no_queries_have_no_mixtures(scratch: World) -> None:
+    assert scratch.rows(f"select * from loradex.adapter_mixtures('{{}}', '{BASE_MODEL}')") == []
+
+
 def test_a_task_without_adapter_gives_its_mass_away_before_the_cut(scratch: World) -> None:
     query = text_of(scratch.near("embers", 0.05))
     first = scratch.rows("select task, in_nucleus from loradex.task_distribution(%s::vector, 60)", query)

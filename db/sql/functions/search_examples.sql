@@ -17,75 +17,77 @@ set hnsw.max_scan_tuples = 100000
 set hnsw.scan_mem_multiplier = 8
 as $$
 declare
+    -- Examples from which on near duplicates may be grouped: of each group one is in the index, and counts.
+    large constant int := 131072;
     -- Rows up to which looking at each costs less than a filtered scan of the index (measured: about 0.7 us a row).
-    -- In a large table also up to an eighth of it, which is slow and right: with 90 % of a million rows excluded the
+    -- In a large index also up to an eighth of it, which is slow and right: with 90 % of a million rows excluded the
     -- filtered scan found 0.81 of the nearest in 80 to 560 ms, looking at all 1.0 in 0.1 to 1.4 s (busy machine).
     few int := 8192;
     -- Requests from which on other processes are worth starting.
     many constant int := 32;
     rows float8 := (select c.reltuples from pg_class c where c.oid = 'loradex.example_embeddings'::regclass);
-    indexes float8 := rows;
+    indexed float8 := rows;
     breadth int;
-    indexed route_request[] := requests;
-    exact route_request[];
+    walked route_request[] := requests;
+    looked_at route_request[];
     excluding boolean := cardinality(requests[1].exclude_tasks) > 0;
     deepest int := requests[1].k;
     wanted bigint := deepest;
     neighbours neighbour[];
+    short route_request[];
 begin
+    if rows >= large then
+        indexed := (
+            select c.reltuples from pg_class c where c.oid = to_regclass(format('loradex.%I', encoder_index(encoder))));
+    end if;
+    breadth := greatest(64, 4 * cbrt(greatest(indexed, 0)));
     if cardinality(requests) > 1 then
-        select bool_or(cardinality(r.exclude_tasks) > 0) into excluding from unnest(requests) r;
+        select bool_or(cardinality(r.exclude_tasks) > 0), max(r.k), sum(r.k) into excluding, deepest, wanted
+        from unnest(requests) r;
     end if;
     if excluding then
-        few := greatest(few, least(131072, rows / 8));
+        few := greatest(few, least(131072, indexed / 8));
         with narrow as (
             select s.exclude_tasks
             from (select distinct r.exclude_tasks from unnest(requests) r where cardinality(r.exclude_tasks) > 0) s
             where (select count(*) from (
                 select from example_embeddings x
-                where x.encoder = search_examples.encoder
+                where x.encoder = search_examples.encoder and x.duplicate_of is null
                   and x.task = any (array(select t.name from tasks t where t.name <> all (s.exclude_tasks)))
                 limit few + 1) y) <= few
         )
         select array_agg(r) filter (where r.exclude_tasks not in (select n.exclude_tasks from narrow n)),
                array_agg(r) filter (where r.exclude_tasks in (select n.exclude_tasks from narrow n))
-        into indexed, exact
+        into walked, looked_at
         from unnest(requests) r;
     end if;
 
-    if indexed is not null then
-        -- In a large table the index may hold one example for a group of near duplicates.
-        if rows >= 131072 then
-            indexes := (
-                select c.reltuples from pg_class c
-                where c.oid = to_regclass(format('loradex.%I', encoder_index(encoder))));
-        end if;
-        breadth := greatest(64, 4 * cbrt(greatest(indexes, 0)));
-        if cardinality(requests) > 1 then
-            select max(r.k), sum(r.k) into deepest, wanted from unnest(indexed) r;
-        end if;
+    if walked is not null then
         -- These last until the function returns, as the same settings above do.
         if excluding then
             perform set_config('hnsw.iterative_scan', 'relaxed_order', true);
             breadth := greatest(breadth, 400);
         end if;
         perform set_config('hnsw.ef_search', least(1000, greatest(breadth, deepest))::text, true);
-        if cardinality(indexed) < many then
-            neighbours := search_vectors(indexed, encoder, excluding);
+        if cardinality(walked) < many then
+            neighbours := search_vectors(walked, encoder, excluding);
         else
-            neighbours := array(select n from search_in_parts(indexed, encoder, excluding) n);
+            neighbours := array(select n from search_in_parts(walked, encoder, excluding) n);
         end if;
-        if exact is null and cardinality(neighbours) = wanted then
-            return neighbours;
-        end if;
-        exact := exact || array(
-            select r from unnest(indexed) r
-            where r.k > (select count(*) from unnest(neighbours) n where n.ordinal = r.ordinal));
-        neighbours := array(
-            select n from unnest(neighbours) n
-            where not exists (select from unnest(exact) r where r.ordinal = n.ordinal));
     end if;
-    return neighbours || search_exactly(exact, encoder);
+    if rows >= large and looked_at is not null then
+        neighbours := neighbours || search_groups(looked_at, encoder);
+    end if;
+    if cardinality(neighbours) = wanted then
+        return neighbours;
+    end if;
+    short := array(
+        select r from unnest(requests) r
+        where r.k > (select count(*) from unnest(neighbours) n where n.ordinal = r.ordinal));
+    neighbours := array(
+        select n from unnest(neighbours) n
+        where not exists (select from unnest(short) r where r.ordinal = n.ordinal));
+    return neighbours || search_exactly(short, encoder);
 end
 $$;
 comment on function loradex.search_examples(loradex.route_request[], text) is
