@@ -44,7 +44,7 @@ declare
                     limit greatest(256, 8 * r.k)$q$;
     -- A filtered scan goes on in portions that are not in order; the best k of more are.
     more constant text := 'least(4 * r.k, 1000)';
-    several constant text := 'greatest(32, 2 * r.k)';
+    several constant text := 'greatest(32, r.k)';
     known record;
     excluding boolean;
     search text;

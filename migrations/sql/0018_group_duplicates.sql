@@ -75,16 +75,22 @@ begin
         looked := looked + 1;
         if looked = trial and of_before = 0 and cardinality(joined) < looked / 10 then
             joined := '{}';
+            joined_to := '{}';
             exit;
         end if;
     end loop;
     drop table leaders;
 
-    -- In order of the groups, so that a group's new rows lie together: opening one then reads 6 pages, not 30. Joined
-    -- any other way the rows would come in another order.
+    -- In order of the groups, each with who stands for it, so that a group's new rows lie together: opening one then
+    -- reads 6 pages, not 30. Joined any other way the rows would come in another order.
     perform set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true);
-    update example_embeddings x set duplicate_of = g.leader
-    from (select * from unnest(joined, joined_to) u(example_id, leader) order by u.leader) g
+    update example_embeddings x set duplicate_of = nullif(g.leader, g.example_id)
+    from (
+        select * from unnest(joined, joined_to) u(example_id, leader)
+        union
+        select u.leader, u.leader from unnest(joined_to) u(leader)
+        order by leader, example_id
+    ) g
     where x.example_id = g.example_id and x.encoder = group_duplicates.encoder;
     return cardinality(joined);
 end

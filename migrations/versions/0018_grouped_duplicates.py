@@ -26,6 +26,7 @@ BEFORE = {
     "build_search": "0014",
     "build_encoder_index": "0014",
     "search_examples": "0014",
+    "search_in_parts": "0014",
     "register_encoder": "0004",
 }
 
