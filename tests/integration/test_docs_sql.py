@@ -19,7 +19,7 @@ PARTS = {
     *("answer_canonical", "answer_document", "answer_hash", "check_routing", "check_vector"),
     *("encoder_index", "job_request"),
     *("mix_affinities", "mix_neighbours", "search_examples", "search_exactly", "search_in_parts"),
-    "search_vectors",
+    *("search_groups", "search_vectors"),
 }
 
 
