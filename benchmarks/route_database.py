@@ -22,6 +22,7 @@ from db.embedded import EmbeddedPostgres
 from db.session import connect
 from library.adapter_roots import AdapterRoots
 from library.cards import load_cards
+from library.example_store import GROUP_FROM
 from library.load import load_library, open_library
 from library.vector_file import ExampleVectors
 
@@ -34,8 +35,6 @@ SETTINGS = {
     "max_parallel_maintenance_workers": "2",
     "max_wal_size": "8GB",
 }
-# From here on the index takes minutes to build and a tenth of the search is lost to it; as the loader has it.
-GROUP_FROM = 131_072
 Facts = dict[str, Any]
 
 
