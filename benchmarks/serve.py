@@ -28,7 +28,6 @@ from worker.engine.recipe import Component, Recipe
 JOBS = 200
 LOOPED = 12
 """Jobs of one turn of the loop: as many as there are pairs of a method and a kind, so the mix is the same."""
-ALONE = 40
 TOKENS = 24
 LIBRARY = REPOSITORY / "library" / "smollm2-135m-instruct"
 SPEED_BAR = 8.0
@@ -61,7 +60,7 @@ def main() -> None:
     slices = [asked[start : start + each] for start in range(0, len(asked), each)]
     directories, source = subjects.adapters(chosen)
     with _serving(chosen) as client:
-        overheads = [_overhead(client, one) for one in _mix(ALONE)]
+        overheads = [_overhead(client, one) for one in _mix(JOBS)]
         # The loop is given what Postgres chose, so both sides compute the same mixtures.
         answers = {
             one.prompt: job.wait(WAIT_SECONDS)
@@ -106,6 +105,7 @@ def main() -> None:
         ),
     ]
     notes = [
+        f"{JOBS} questions are asked one at a time, the first after the start among them",
         f"{each} jobs are asked at once, {chosen.rounds} times, after as many that are not counted",
         f"the loop answers {LOOPED} of them each time",
         f"a third ranks {len(CHOICES)} choices, the others write up to {TOKENS} tokens",
