@@ -17,4 +17,4 @@ def register(app: Celery, answering: Answering) -> None:
     def answer(*_said: object, **_more: object) -> None:
         answering.bell()
 
-    app.task(name=ANSWER, acks_late=True, ignore_result=True)(answer)
+    app.task(name=ANSWER)(answer)
