@@ -47,7 +47,7 @@ format: setup ## rewrite the code in the one style
 	$(RUN) ruff format .
 
 bench: setup ## measure what is promised about speed
-	$(RUN) benchmarks
+	$(RUN) loradex.benchmarks
 
 faults: setup ## break the parts while they work, and knock at every door with anything
 	$(RUN) pytest -q tests/faults/test_hostile_input.py --hypothesis-profile=hostile

@@ -1,16 +1,20 @@
-"""Runs every benchmark in a process of its own and keeps the results: `python -m benchmarks [NAME ...]`."""
+"""Runs every benchmark in a process of its own and keeps the results.
+
+`python -m loradex.benchmarks [NAME ...]`
+"""
 
 import argparse
 import json
 import subprocess
 import sys
 import time
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pages import overview, page, stem
+from loradex.benchmarks.pages import overview, page, stem
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(str(files("loradex.benchmarks") / "results"))
 ENGINE = ("merge", "generate", "choose", "bank", "serve")
 """The benchmarks of the model; the others never leave the CPU."""
 NAMES = (*ENGINE, "route", "load", "audit")
@@ -43,7 +47,7 @@ def _run(name: str, arguments: list[str]) -> dict[str, Any] | None:
     """What a benchmark printed; None if it broke, and its own words are then on the screen."""
     started = time.monotonic()
     ran = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{name}", "--json", *arguments],
+        [sys.executable, "-P", "-m", f"loradex.benchmarks.{name}", "--json", *arguments],
         stdout=subprocess.PIPE,
         text=True,
         check=False,

@@ -17,18 +17,18 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
-
-from benchmarks.frame import Measure, Options, finish
-from db import migrate
-from db.embedded import EmbeddedPostgres
-from db.session import connect
-from db.settings import REPOSITORY
-from library.adapter_roots import AdapterRoots
-from library.cards import load_cards
-from library.load import load_library, open_library
 from tests.world import answer_document
 
-LIBRARY = REPOSITORY / "library" / "smollm2-135m-instruct"
+from loradex.benchmarks.frame import Measure, Options, finish
+from loradex.db import migrate
+from loradex.db.session import connect
+from loradex.embedded import EmbeddedPostgres
+from loradex.library.adapter_roots import AdapterRoots
+from loradex.library.cards import load_cards
+from loradex.library.installed import starter_library
+from loradex.library.load import load_library, open_library
+
+LIBRARY = starter_library()
 BAR_SECONDS = 60.0
 A_CALL = 1000
 LOOK_EVERY_SECONDS = 0.02
@@ -153,10 +153,9 @@ def verify(url: str) -> Verified:
     """Run the command in a process of its own."""
     started = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-c", "from service.cli import main; main(['audit', 'verify', '--json'])"],
+        [sys.executable, "-c", "from loradex.service.cli import main; main(['audit', 'verify', '--json'])"],
         env=os.environ | {"LORADEX_DATABASE_URL": url},
         stdout=subprocess.PIPE,
-        cwd=REPOSITORY,
     )
     peak = 0
     while process.poll() is None:

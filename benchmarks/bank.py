@@ -11,12 +11,12 @@ import numpy as np
 import psutil
 import torch
 
-from benchmarks import subjects
-from benchmarks.frame import Measure, finish, options
-from library.adapter_files import content_hash
-from worker.engine.bank import AdapterBank, Key
-from worker.engine.layout import Shape
-from worker.engine.modules import shapes_of
+from loradex.benchmarks import subjects
+from loradex.benchmarks.frame import Measure, finish, options
+from loradex.library.adapter_files import content_hash
+from loradex.worker.engine.bank import AdapterBank, Key
+from loradex.worker.engine.layout import Shape
+from loradex.worker.engine.modules import shapes_of
 
 REGISTERED = 1500
 ROOM = 64

@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from benchmarks import subjects
-from benchmarks.frame import compare, extra_memory, finish, options, take_turns
-from worker.engine.rows import Row
+from loradex.benchmarks import subjects
+from loradex.benchmarks.frame import compare, extra_memory, finish, options, take_turns
+from loradex.worker.engine.rows import Row
 
 ROWS = 64
 CHOICES = ("yes", "no, not at all", "that depends on who is asked")

@@ -5,11 +5,11 @@ import itertools
 
 import torch
 
-from benchmarks import subjects
-from benchmarks.frame import compare, extra_memory, finish, options, take_turns
-from worker.engine.engine import PREFILL_TOKENS
-from worker.engine.recipe import Recipe
-from worker.groups import by_length
+from loradex.benchmarks import subjects
+from loradex.benchmarks.frame import compare, extra_memory, finish, options, take_turns
+from loradex.worker.engine.engine import PREFILL_TOKENS
+from loradex.worker.engine.recipe import Recipe
+from loradex.worker.groups import by_length
 
 ROWS = 16
 TOKENS = 32

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from signal import SIGCONT, SIGSTOP
 
 import psutil
-
-from benchmarks.frame import Measure, Options, finish
-from db.errors import QueueFullError
-from db.session import connect
-from service.client import Client
 from tests.faults.site import Site, opened
+
+from loradex.benchmarks.frame import Measure, Options, finish
+from loradex.db.session import connect
+from loradex.errors import QueueFullError
+from loradex.service.client import Client
 
 WORKERS = 2
 QUARTERS = 4

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from peft import PeftModel
 
-from benchmarks import subjects
-from benchmarks.frame import compare, extra_memory, finish, options, take_turns
-from worker.engine.recipe import Recipe
+from loradex.benchmarks import subjects
+from loradex.benchmarks.frame import compare, extra_memory, finish, options, take_turns
+from loradex.worker.engine.recipe import Recipe
 
 ROWS = 16
 BARS = {"linear": 200.0, "cat": 200.0, "ties": 100.0, "magnitude_prune": 100.0}

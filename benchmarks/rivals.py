@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.vectors import CHUNK, Places
-from library.vectors import Vectors
+from loradex.benchmarks.vectors import CHUNK, Places
+from loradex.library.vectors import Vectors
 
 INSTALL = "pip install -e '.[rivals]' -c constraints.txt"
 BLOCK = 100_000

@@ -1,7 +1,7 @@
 """Routing in SQL: `loradex.adapter_mixture` against the bare search, exact search and Chroma.
 
-`python -m benchmarks route --examples 1000000 --data DIR --keep DIR` measures at 32,566 examples and at a
-million; without arguments at the smaller size only, from the starter library, as `make bench` does.
+`python -m loradex.benchmarks route --examples 1000000 --data DIR --keep DIR` measures at 32,566 examples
+and at a million; without arguments at the smaller size only, from the starter library, as `make bench` does.
 """
 
 import argparse
@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import routing
-from benchmarks.frame import Measure, Options, Result, machine
-from benchmarks.rivals import INSTALL, has_chroma
-from benchmarks.route_database import SETTINGS, server
-from benchmarks.route_searches import searches
-from benchmarks.routing import BATCH, EXCLUDED, K, Latency, Size, breadth
-from benchmarks.vectors import NOISE, Real, real
+from loradex.benchmarks import routing
+from loradex.benchmarks.frame import Measure, Options, Result, machine
+from loradex.benchmarks.rivals import INSTALL, has_chroma
+from loradex.benchmarks.route_database import SETTINGS, server
+from loradex.benchmarks.route_searches import searches
+from loradex.benchmarks.routing import BATCH, EXCLUDED, K, Latency, Size, breadth
+from loradex.benchmarks.vectors import NOISE, Real, real
 
 SMALL = 32_566
 # Batches a round: fewer leave the median to one slow turn.

@@ -16,15 +16,15 @@ import psycopg
 from pgvector.psycopg import register_vector
 from psycopg import sql
 
-from benchmarks.vectors import LIBRARY, NOISE, Real, grown
-from db import migrate
-from db.embedded import EmbeddedPostgres
-from db.session import connect
-from library.adapter_roots import AdapterRoots
-from library.cards import load_cards
-from library.example_store import GROUP_FROM
-from library.load import load_library, open_library
-from library.vector_file import ExampleVectors
+from loradex.benchmarks.vectors import LIBRARY, NOISE, Real, grown
+from loradex.db import migrate
+from loradex.db.session import connect
+from loradex.embedded import EmbeddedPostgres
+from loradex.library.adapter_roots import AdapterRoots
+from loradex.library.cards import load_cards
+from loradex.library.example_store import GROUP_FROM
+from loradex.library.load import load_library, open_library
+from loradex.library.vector_file import ExampleVectors
 
 ENCODER = "all-MiniLM-L6-v2"
 BASE_MODEL = "smollm2-135m-instruct"

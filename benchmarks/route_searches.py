@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.frame import Measure
-from benchmarks.rivals import Chroma, Exact, has_chroma
-from benchmarks.routing import (
+from loradex.benchmarks.frame import Measure
+from loradex.benchmarks.rivals import Chroma, Exact, has_chroma
+from loradex.benchmarks.routing import (
     BATCH,
     NEIGHBOURS,
     RECALL_QUERIES,
@@ -20,8 +20,8 @@ from benchmarks.routing import (
     latencies,
     milliseconds,
 )
-from benchmarks.vectors import Real
-from library.vectors import Vectors
+from loradex.benchmarks.vectors import Real
+from loradex.library.vectors import Vectors
 
 ROUNDS = 1
 ASKED = 100

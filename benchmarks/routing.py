@@ -13,11 +13,11 @@ from pgvector import Vector
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from benchmarks.rivals import Exact
-from benchmarks.route_database import BASE_MODEL, ENCODER, Facts, database, forget, session
-from benchmarks.vectors import Real, whole
-from db.embedded import EmbeddedPostgres
-from library.vectors import Vectors
+from loradex.benchmarks.rivals import Exact
+from loradex.benchmarks.route_database import BASE_MODEL, ENCODER, Facts, database, forget, session
+from loradex.benchmarks.vectors import Real, whole
+from loradex.embedded import EmbeddedPostgres
+from loradex.library.vectors import Vectors
 
 K = 32
 BATCH = 64

@@ -11,25 +11,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
-from benchmarks import subjects
-from benchmarks.frame import Measure, Options, compare, finish, options, take_turns
-from db import migrate
-from db.embedded import EmbeddedPostgres, EmbeddedValkey
-from db.session import connect
-from db.settings import REPOSITORY
-from library.adapter_roots import AdapterRoots
-from library.cards import load_cards
-from library.load import load_library, open_library
-from service.client import Answer, Client
 from tests.worker_process import WorkerProcess
-from worker.engine.recipe import Component, Recipe
+
+from loradex.benchmarks import subjects
+from loradex.benchmarks.frame import Measure, Options, compare, finish, options, take_turns
+from loradex.db import migrate
+from loradex.db.session import connect
+from loradex.embedded import EmbeddedPostgres, EmbeddedValkey
+from loradex.library.adapter_roots import AdapterRoots
+from loradex.library.cards import load_cards
+from loradex.library.installed import starter_library
+from loradex.library.load import load_library, open_library
+from loradex.service.client import Answer, Client
+from loradex.worker.engine.recipe import Component, Recipe
 
 JOBS = 200
 LOOPED = 12
 """Jobs of one turn of the loop: as many as there are pairs of a method and a kind, so the mix is the same."""
 TOKENS = 24
-LIBRARY = REPOSITORY / "library" / "smollm2-135m-instruct"
+LIBRARY = starter_library()
 SPEED_BAR = 8.0
 OVERHEAD_MS = 15.0
 METHODS = ("linear", "cat", "ties", "magnitude_prune")

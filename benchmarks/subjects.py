@@ -11,18 +11,18 @@ import torch
 from peft import PeftModel
 from safetensors.torch import save_file
 
-from benchmarks.frame import Options
-from db.settings import REPOSITORY
-from library.adapter_files import content_hash
-from worker.engine.engine import Engine
-from worker.engine.layout import Shape
-from worker.engine.load import load_model, shipped_model
-from worker.engine.modules import shapes_of
-from worker.engine.recipe import Component, Recipe
-from worker.engine.rows import Row
-from worker.settings import WorkerSettings
+from loradex.benchmarks.frame import Options
+from loradex.library.adapter_files import content_hash
+from loradex.library.installed import starter_library
+from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.layout import Shape
+from loradex.worker.engine.load import load_model, shipped_model
+from loradex.worker.engine.modules import shapes_of
+from loradex.worker.engine.recipe import Component, Recipe
+from loradex.worker.engine.rows import Row
+from loradex.worker.settings import WorkerSettings
 
-STARTER = REPOSITORY / "library" / "smollm2-135m-instruct" / "adapters"
+STARTER = starter_library() / "adapters"
 ADAPTERS = 22
 RANK = 3
 MIXED = 4
@@ -153,7 +153,7 @@ def peft_merge(model: PeftModel, recipe: Recipe) -> None:
         [part.sha256 for part in recipe.components],
         [part.weight for part in recipe.components],
         "mix",
-        combination_type=recipe.method,
+        combination_type=recipe.merge,
         density=recipe.density,
     )
     model.set_adapter("mix")

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from db.settings import REPOSITORY
-from library.cards import load_cards
-from library.load import open_library
-from library.rendered import render_file
-from library.vectors import VectorCache, Vectors, embed
-from worker.encoders import encoder_at, encoder_facts
-from worker.settings import WorkerSettings
+from loradex.library.cards import load_cards
+from loradex.library.installed import starter_library
+from loradex.library.load import open_library
+from loradex.library.rendered import render_file
+from loradex.library.vectors import VectorCache, Vectors, embed
+from loradex.worker.encoders import encoder_at, encoder_facts
+from loradex.worker.settings import WorkerSettings
 
 Places = npt.NDArray[np.int64]
-LIBRARY = REPOSITORY / "library" / "smollm2-135m-instruct"
+LIBRARY = starter_library()
 # Length of the Gaussian noise that makes a copy of a real vector: the copy is at cosine 0.995 to it. Chosen
 # so that a grown table is like a real one to held-out prompts. Measured on seven times the 32,566 real
 # vectors: the local intrinsic dimension (Levina and Bickel 2004, 100 neighbours) stays at 26, and real

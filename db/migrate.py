@@ -1,37 +1,41 @@
 """Brings a database to the newest revision, and says whether it is there."""
 
+import re
 from collections.abc import Callable
+from importlib.resources import files
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from db.models.base import SCHEMA
-from db.session import engine, translated
-from db.settings import REPOSITORY
+from loradex.db.session import engine, translated
+from loradex.errors import SchemaOutdatedError
 
+SCHEMA = "loradex"
 HEAD = "head"
+BEFORE_THE_BASELINE = re.compile(r"\d{4}")
+"""Ids of revisions that were squashed into the baseline."""
 
 
 def alembic_config() -> Config:
     """Alembic's settings, without an address: that is handed in."""
-    return Config(REPOSITORY / "alembic.ini")
+    return Config(str(files("loradex.migrations") / "alembic.ini"))
 
 
 def upgrade(url: str, revision: str = HEAD) -> None:
-    """Run the missing revisions; nothing happens if there are none. Another migrator is waited for."""
+    """Run the missing revisions; nothing happens if there are none. Another migrator is waited for.
+
+    Raises:
+        SchemaOutdatedError: The database was made by a version this one knows nothing of.
+    """
+    _require_known(current_revision(url))
     _run(url, lambda config: command.upgrade(config, revision))
 
 
 def downgrade(url: str, revision: str) -> None:
     """Undo revisions down to one (`-1`, `base` or an id)."""
     _run(url, lambda config: command.downgrade(config, revision))
-
-
-def check(url: str) -> None:
-    """Compare the declared tables with the database; `alembic.util.CommandError` names what differs."""
-    _run(url, command.check)
 
 
 def current_revision(url: str) -> str | None:
@@ -45,6 +49,22 @@ def current_revision(url: str) -> str | None:
 def is_current(url: str) -> bool:
     """Whether a database is at the newest revision of this checkout."""
     return current_revision(url) == ScriptDirectory.from_config(alembic_config()).get_current_head()
+
+
+def _require_known(revision: str | None) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
+    if revision is None or revision in known:
+        return
+    if BEFORE_THE_BASELINE.fullmatch(revision):
+        raise SchemaOutdatedError(
+            f"this database is at revision {revision} of a Loradex before the first release, and its rows "
+            "cannot be brought over: keep it with that version, and start this one with an empty database "
+            "(for the embedded one: `loradex down`, then set LORADEX_HOME to a new directory)"
+        )
+    raise SchemaOutdatedError(
+        f"this database is at revision {revision}, which this version of Loradex does not know: "
+        "install a newer one"
+    )
 
 
 def _run(url: str, action: Callable[[Config], None]) -> None:

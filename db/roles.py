@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from psycopg import sql
 
-from db.errors import UnknownNameError
-from db.session import connect, translated
+from loradex.db.session import connect, translated
+from loradex.errors import UnknownNameError
 
 ROLES = ("loradex_admin", "loradex_worker", "loradex_client", "loradex_reader")
 METHOD = b"scram-sha-256"

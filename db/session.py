@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from db.errors import (
+from loradex.errors import (
     BY_SQLSTATE,
     DatabaseUnavailableError,
     DimensionError,
@@ -15,7 +15,7 @@ from db.errors import (
     PermissionRefusedError,
     SchemaOutdatedError,
 )
-from db.urls import checked
+from loradex.urls import checked
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

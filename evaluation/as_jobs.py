@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
-from db.errors import InvalidArgumentError
-from evaluation.methods import RIVALS
-from evaluation.plan import Case
-from evaluation.routing import Routing
-from evaluation.scoring import Outcome
-from evaluation.subject import Subject
-from service.client import Client
+from loradex.errors import InvalidArgumentError
+from loradex.evaluation.methods import RIVALS
+from loradex.evaluation.plan import Case
+from loradex.evaluation.routing import Routing
+from loradex.evaluation.scoring import Outcome
+from loradex.evaluation.subject import Subject
+from loradex.service.client import Client
 
 PATIENCE_SECONDS = 3600.0
 
@@ -38,7 +38,16 @@ class AsJobs:
         routings, outcomes = [], []
         for job in self._client.enqueue_many(subject.requests(case, written=written)):
             answer = job.wait(PATIENCE_SECONDS)
-            routings.append(Routing(answer.method, 1.0, answer.mixture, answer.distribution))
+            # How it was merged is the worker's business; only what was chosen is looked at here.
+            routings.append(
+                Routing(
+                    merge="cat",
+                    calibrated=False,
+                    density=1.0,
+                    mixture=answer.mixture,
+                    distribution=answer.distribution,
+                )
+            )
             outcomes.append(Outcome(answer.scores, None if answer.choices else answer.text))
             advance(1)
         return routings, outcomes

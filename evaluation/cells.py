@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from db.errors import InvalidArgumentError
-from evaluation.plan import Case, Options
-from evaluation.scoring import Flags, interval
+from loradex.errors import InvalidArgumentError
+from loradex.evaluation.plan import Case, Options
+from loradex.evaluation.scoring import Flags, interval
 
 
 @dataclass(frozen=True)

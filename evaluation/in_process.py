@@ -3,21 +3,20 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from db.errors import JobFailedError
-from evaluation.methods import RIVALS
-from evaluation.plan import Case
-from evaluation.questions import Question
-from evaluation.routing import Router, Routing
-from evaluation.scoring import Outcome
-from evaluation.subject import Subject
-from library.adapter_roots import AdapterRoots
-from worker.engine.engine import Engine
-from worker.engine.recipe import Recipe
-from worker.engine.rows import Row, RowFailure
-from worker.recipes import recipe_of
+from loradex.errors import JobFailedError
+from loradex.evaluation.methods import RIVALS
+from loradex.evaluation.plan import Case
+from loradex.evaluation.questions import Question
+from loradex.evaluation.routing import Router, Routing
+from loradex.evaluation.scoring import Outcome
+from loradex.evaluation.subject import Subject
+from loradex.library.adapter_roots import AdapterRoots
+from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.recipe import Recipe
+from loradex.worker.engine.rows import Row, RowFailure
 
 CHUNK = 64
-SUMS = frozenset({"linear", "cat", "calibrated_linear", "calibrated_cat"})
+SUMS = frozenset({"linear", "cat"})
 
 
 class InProcess:
@@ -83,7 +82,7 @@ class InProcess:
         return [self._known[row] for row in rows]
 
     def _recipe(self, routing: Routing) -> Recipe:
-        return canonical(recipe_of(routing.method, routing.density, self._engine.dtype, routing.mixture))
+        return canonical(Recipe.decided(vars(routing), routing.density, self._engine.dtype))
 
 
 def canonical(recipe: Recipe) -> Recipe:
@@ -91,7 +90,8 @@ def canonical(recipe: Recipe) -> Recipe:
 
     A density is dropped where no trim reads it.
     """
-    if recipe.method not in SUMS and recipe.components:
+    if recipe.merge not in SUMS and recipe.components:
         return recipe
-    method = recipe.method if len(recipe.components) > 1 else "cat"
-    return replace(recipe, method=method, density=1.0)
+    if len(recipe.components) > 1:
+        return replace(recipe, density=1.0)
+    return replace(recipe, merge="cat", calibrated=False, density=1.0)

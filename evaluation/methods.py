@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from db.errors import UnknownNameError
-from evaluation.plan import FIXED
+from loradex.errors import UnknownNameError
+from loradex.evaluation.plan import FIXED
 
 JOB_METHODS = (
     *FIXED,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from library.cards import TaskCard
+from loradex.library.cards import TaskCard
 
 IN_DOMAIN = "in-domain"
 SEMI_OOD = "semi-ood"

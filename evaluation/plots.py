@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from evaluation.cells import Cell
-from evaluation.summary import shares
+from loradex.evaluation.cells import Cell
+from loradex.evaluation.summary import shares
 
 DOTS_PER_INCH = 110
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from db.errors import InvalidArgumentError
-from library.cards import TaskCard
-from library.examples import Example, load_examples
-from worker.engine.recipe import Recipe
-from worker.engine.rows import Normalization, Row
+from loradex.errors import InvalidArgumentError
+from loradex.library.cards import TaskCard
+from loradex.library.examples import Example, load_examples
+from loradex.worker.engine.recipe import Recipe
+from loradex.worker.engine.rows import Normalization, Row
 
 MAX_NEW_TOKENS = 16
 

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from math import isnan
 from pathlib import Path
 
-from evaluation import plots
-from evaluation.cells import Cell, of_case
-from evaluation.methods import BASELINES, MERGED, METHODS
-from evaluation.plan import FIXED, IN_DOMAIN, SETTINGS
-from evaluation.summary import Line, summarise
-from evaluation.sweep_points import series
-from evaluation.tables import by_task, markdown, overview, retrieval
+from loradex.evaluation import plots
+from loradex.evaluation.cells import Cell, of_case
+from loradex.evaluation.methods import BASELINES, MERGED, METHODS
+from loradex.evaluation.plan import FIXED, IN_DOMAIN, SETTINGS
+from loradex.evaluation.summary import Line, summarise
+from loradex.evaluation.sweep_points import series
+from loradex.evaluation.tables import by_task, markdown, overview, retrieval
 
 PAGE = "evaluation.md"
 EXPLAINED = {

@@ -2,24 +2,24 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from importlib.resources import files
 from typing import Any, LiteralString
 
 import psycopg
 from pgvector.psycopg import register_vector
 from psycopg.types.json import Jsonb
 
-from db.session import translated
-from library.vectors import Vectors
-from service.client.request import Request
+from loradex.db.session import translated
+from loradex.library.vectors import Vectors
+from loradex.service.client.request import Request
 
 CHUNK = 64
 RIVAL_TASKS = 3
 RIVAL_SOFTNESS = {"centroid": 0.2, "lora_retriever": None}
 
 ROUTE: LiteralString = """
-    select j.method, j.density, r.routing
-    from loradex.route_jobs(%s, %b) r
+    select (j.settings -> 'density')::float8, r.routing
+    from loradex.decide_routes(%s, %b) r
     join loradex.jobs j on j.id = r.job_id
     order by array_position(%s, r.job_id)"""
 HIDE: LiteralString = """
@@ -32,13 +32,15 @@ class Routing:
     """What Postgres decided for one question.
 
     Attributes:
-        method: How the adapters are merged.
+        merge: How the adapters are merged.
+        calibrated: Whether the result is rescaled.
         density: Share of entries a trimming merge keeps.
         mixture: Adapter, task, sha256, uri and weight of each adapter.
         distribution: Task, probability, in_nucleus of each task the neighbours voted for.
     """
 
-    method: str
+    merge: str
+    calibrated: bool
     density: float
     mixture: Sequence[Mapping[str, Any]]
     distribution: Sequence[Mapping[str, Any]]
@@ -66,7 +68,7 @@ class Router:
         self._base_model = base_model
         self._encoder = encoder
         self._hidden = hidden
-        self._rivals = Path(__file__).with_name("rivals.sql").read_bytes()
+        self._rivals = (files("loradex.evaluation") / "rivals.sql").read_bytes()
 
     def jobs(self, requests: Sequence[Request], vectors: Sequence[Vectors]) -> list[Routing]:
         """What is decided for each request; its vector is float32 `[dimensions]`.
@@ -89,8 +91,14 @@ class Router:
                 ids = [row[0] for row in accepted]
                 rows = self._connection.execute(ROUTE, (ids, queries, ids)).fetchall()
             routings += [
-                Routing(method, density, routing["mixture"], routing["distribution"])
-                for method, density, routing in rows
+                Routing(
+                    routing["merge"],
+                    routing["calibrated"],
+                    density,
+                    routing["mixture"],
+                    routing["distribution"],
+                )
+                for density, routing in rows
             ]
         return routings
 
@@ -115,8 +123,10 @@ class Router:
         with translated(), self._connection.transaction(force_rollback=True):
             self._hide()
             rows = self._connection.execute(self._rivals, values).fetchall()
-        return [Routing("cat", 1.0, row[0], ()) for row in rows] or [
-            Routing("base", 1.0, (), ()) for _ in vectors
+        mixtures = [row[0] for row in rows] or [() for _ in vectors]
+        return [
+            Routing(merge="cat", calibrated=False, density=1.0, mixture=mixture, distribution=())
+            for mixture in mixtures
         ]
 
     def _hide(self) -> None:

@@ -7,12 +7,12 @@ from functools import partial
 from statistics import fmean
 from typing import Any, Protocol
 
-from evaluation.cells import Cell, Record, digits
-from evaluation.plan import Case, Plan, cases
-from evaluation.routing import Routing
-from evaluation.scoring import Outcome, right, right_when_calibrated, right_when_written
-from evaluation.subject import Subject
-from library.cards import TaskCard
+from loradex.evaluation.cells import Cell, Record, digits
+from loradex.evaluation.plan import Case, Plan, cases
+from loradex.evaluation.routing import Routing
+from loradex.evaluation.scoring import Outcome, right, right_when_calibrated, right_when_written
+from loradex.evaluation.subject import Subject
+from loradex.library.cards import TaskCard
 
 Advance = Callable[[str, float], None]
 

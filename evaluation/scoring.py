@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.questions import Question
-from library.judging import exact_match
+from loradex.evaluation.questions import Question
+from loradex.library.judging import exact_match
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95

@@ -12,36 +12,36 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from db.embedded.addresses import database_address
-from db.session import connect
-from evaluation.as_jobs import AsJobs
-from evaluation.cells import Cell, Origin, Record
-from evaluation.in_process import InProcess
-from evaluation.plan import Plan, cases
-from evaluation.questions import Question, read_questions
-from evaluation.routing import Router
-from evaluation.run import Asker, evaluate
-from evaluation.side_by_side import side_by_side
-from evaluation.store import (
+from loradex.addresses import database_address
+from loradex.db.session import connect
+from loradex.evaluation.as_jobs import AsJobs
+from loradex.evaluation.cells import Cell, Origin, Record
+from loradex.evaluation.in_process import InProcess
+from loradex.evaluation.plan import Plan, cases
+from loradex.evaluation.questions import Question, read_questions
+from loradex.evaluation.routing import Router
+from loradex.evaluation.run import Asker, evaluate
+from loradex.evaluation.side_by_side import side_by_side
+from loradex.evaluation.store import (
     adapters_by_task,
     library_hash,
     revision,
     rows_trained_on,
     store_cells,
 )
-from evaluation.subject import Subject
-from evaluation.worth import measure_affinity
-from library.adapter_roots import AdapterRoots
-from library.adapter_store import AdapterStore, StoredAdapter
-from library.affinities import Affinity
-from library.cards import TaskCard
-from library.vectors import VectorCache, embed
-from service.client import Client
-from worker.encoders import encoder_at, encoder_facts
-from worker.engine.engine import Engine
-from worker.engine.load import model_revision, shipped_model
-from worker.settings import WorkerSettings
-from worker.station import Station, introduce, library_versions
+from loradex.evaluation.subject import Subject
+from loradex.evaluation.worth import measure_affinity
+from loradex.library.adapter_roots import AdapterRoots
+from loradex.library.adapter_store import AdapterStore, StoredAdapter
+from loradex.library.affinities import Affinity
+from loradex.library.cards import TaskCard
+from loradex.library.vectors import VectorCache, embed
+from loradex.service.client import Client
+from loradex.worker.encoders import encoder_at, encoder_facts
+from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.load import model_revision, shipped_model
+from loradex.worker.settings import WorkerSettings
+from loradex.worker.station import Station, introduce, library_versions
 
 SEED = 5
 """Of the rows affinities are measured on."""

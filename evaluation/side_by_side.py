@@ -8,8 +8,9 @@ from multiprocessing import get_context
 from multiprocessing.queues import Queue
 from queue import Empty
 
-from db.errors import EvaluationFailedError, LoradexError
-from evaluation.cells import Cell
+from loradex.errors import EvaluationFailedError, LoradexError
+from loradex.evaluation.cells import Cell
+from loradex.evaluation.pages import keep_freed_pages
 
 LOOKS_PER_SECOND = 2
 """How often the parent looks whether its processes live."""
@@ -82,6 +83,7 @@ def side_by_side(
 
 def _work(measure: Measure, waiting: "Queue[str | None]", told: "Queue[Said]", parent: int) -> None:
     """One process: until there is no task left, or no parent to hear of it."""
+    keep_freed_pages()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told to stop, and stops its processes
 
     def tell(name: str, done: float) -> None:

@@ -3,15 +3,15 @@
 import hashlib
 import subprocess
 from collections.abc import Sequence
+from importlib.resources import files
 from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
 
-from db.errors import InvalidArgumentError
-from db.session import translated
-from db.settings import REPOSITORY
-from evaluation.cells import Cell
+from loradex.db.session import translated
+from loradex.errors import InvalidArgumentError
+from loradex.evaluation.cells import Cell
 
 
 def adapters_by_task(connection: psycopg.Connection[Any], base_model: str) -> dict[str, list[str]]:
@@ -66,7 +66,11 @@ def revision() -> str:
     try:
         head, changed = (
             subprocess.run(
-                ["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True
+                ["git", *arguments],
+                cwd=str(files("loradex.evaluation")),
+                capture_output=True,
+                text=True,
+                check=True,
             ).stdout.strip()
             for arguments in (("rev-parse", "--short=12", "HEAD"), ("status", "--porcelain", "-uno"))
         )

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from db.errors import UnknownNameError
-from evaluation.plan import Case
-from evaluation.questions import MAX_NEW_TOKENS, Question
-from library.cards import TaskCard
-from library.vectors import Vectors
-from service.client.request import Request
+from loradex.errors import UnknownNameError
+from loradex.evaluation.plan import Case
+from loradex.evaluation.questions import MAX_NEW_TOKENS, Question
+from loradex.library.cards import TaskCard
+from loradex.library.vectors import Vectors
+from loradex.service.client.request import Request
 
 
 @dataclass(frozen=True)

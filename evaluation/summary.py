@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.cells import Cell, flags, of_case
-from evaluation.plan import IN_DOMAIN
-from evaluation.scoring import RESAMPLES, bounds
+from loradex.evaluation.cells import Cell, flags, of_case
+from loradex.evaluation.plan import IN_DOMAIN
+from loradex.evaluation.scoring import RESAMPLES, bounds
 
 Scores = npt.NDArray[np.float64]
 

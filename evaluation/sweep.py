@@ -1,6 +1,6 @@
 """Which options to try: one at a time, the others at the database's defaults."""
 
-from evaluation.plan import Options
+from loradex.evaluation.plan import Options
 
 VALUES: dict[str, tuple[float, ...]] = {
     "k": (4, 16, 32, 64, 128),

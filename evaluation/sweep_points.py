@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluation.cells import Cell, flags
-from evaluation.scoring import RESAMPLES, bounds
+from loradex.evaluation.cells import Cell, flags
+from loradex.evaluation.scoring import RESAMPLES, bounds
 
 Point = tuple[float, float, float, float]
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from math import isnan
 
-from evaluation.cells import Cell, of_case
-from evaluation.methods import METHODS
-from evaluation.plan import FIXED, IN_DOMAIN
-from evaluation.summary import Figure, Line
+from loradex.evaluation.cells import Cell, of_case
+from loradex.evaluation.methods import METHODS
+from loradex.evaluation.plan import FIXED, IN_DOMAIN
+from loradex.evaluation.summary import Figure, Line
 
 Table = list[tuple[str, ...]]
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 from math import exp, fsum
 from statistics import fmean
 
-from db.errors import InvalidArgumentError, JobFailedError
-from evaluation.questions import Question
-from library.affinities import Affinity
-from worker.engine.engine import Engine
-from worker.engine.recipe import Component, Recipe
-from worker.engine.rows import Row, RowFailure
+from loradex.errors import InvalidArgumentError, JobFailedError
+from loradex.evaluation.questions import Question
+from loradex.library.affinities import Affinity
+from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.recipe import Component, Recipe
+from loradex.worker.engine.rows import Row, RowFailure
 
 DIGITS = 4
 

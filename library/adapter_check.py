@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from db.errors import AdapterChangedError, AdapterRefusedError
-from library.adapter_files import read_files
-from library.adapter_roots import AdapterRoots
-from library.adapter_store import StoredAdapter
+from loradex.errors import AdapterChangedError, AdapterRefusedError
+from loradex.library.adapter_files import read_files
+from loradex.library.adapter_roots import AdapterRoots
+from loradex.library.adapter_store import StoredAdapter
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from db.errors import AdapterRefusedError
-from library.safetensors_file import unique_keys
+from loradex.errors import AdapterRefusedError
+from loradex.library.safetensors_file import unique_keys
 
 MAX_RANK = 256
 MAX_ALPHA = 1_000_000

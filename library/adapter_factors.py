@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from db.errors import AdapterRefusedError
-from library.adapter_config import LoraSettings
-from library.safetensors_file import SafetensorsError, TensorEntry, as_float32, read_header
+from loradex.errors import AdapterRefusedError
+from loradex.library.adapter_config import LoraSettings
+from loradex.library.safetensors_file import SafetensorsError, TensorEntry, as_float32, read_header
 
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 PREFIX = "base_model.model."

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from db.errors import AdapterChangedError, AdapterRefusedError
-from library.adapter_config import is_named, parse_config, strict_object
-from library.adapter_factors import DTYPES, Shapes, check_shapes, check_targets, paired, update_norm
-from library.safetensors_file import SafetensorsError, read_header
+from loradex.errors import AdapterChangedError, AdapterRefusedError
+from loradex.library.adapter_config import is_named, parse_config, strict_object
+from loradex.library.adapter_factors import DTYPES, Shapes, check_shapes, check_targets, paired, update_norm
+from loradex.library.safetensors_file import SafetensorsError, read_header
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"

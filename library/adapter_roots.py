@@ -9,8 +9,8 @@ from typing import Annotated
 from pydantic import BeforeValidator
 from pydantic_settings import NoDecode
 
-from db.errors import AdapterChangedError, AdapterRefusedError
-from db.settings import REPOSITORY
+from loradex.errors import AdapterChangedError, AdapterRefusedError
+from loradex.library.installed import installed_libraries
 
 
 def _split(value: object) -> object:
@@ -29,9 +29,10 @@ class AdapterRoots:
 
     @classmethod
     def of(cls, configured: Sequence[Path], home: Path) -> "AdapterRoots":
-        """The configured roots, or where this repository's library and `loradex train` keep adapters."""
-        chosen = tuple(configured) or (REPOSITORY / "library", home / "train", home / "adapters")
-        return cls(tuple(root.resolve() for root in chosen))
+        """The configured roots, then where installed libraries and `loradex train` keep adapters."""
+        libraries = (directory.parent for directory in installed_libraries().values())
+        chosen = (*configured, *libraries, home / "train", home / "adapters")
+        return cls(tuple(dict.fromkeys(root.resolve() for root in chosen)))
 
     def uri(self, directory: Path) -> str:
         """What to store for a directory: relative to its root, or absolute where that would be ambiguous."""

@@ -9,10 +9,10 @@ import psycopg
 from psycopg.rows import class_row, tuple_row
 from psycopg.types.json import Jsonb
 
-from db.errors import UnknownNameError
-from library.adapter_files import AdapterFacts
-from library.affinities import Affinity
-from library.manifest import BaseModelEntry
+from loradex.errors import UnknownNameError
+from loradex.library.adapter_files import AdapterFacts
+from loradex.library.affinities import Affinity
+from loradex.library.manifest import BaseModelEntry
 
 Pair = tuple[str, str]
 """A task, and the content hash of an adapter."""

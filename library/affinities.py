@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from db.errors import LibraryCorruptError
-from library.manifest import Manifest, list_files, read_verified, write_manifest
+from loradex.errors import LibraryCorruptError
+from loradex.library.manifest import Manifest, list_files, read_verified, write_manifest
 
 AFFINITIES = "affinities.json"
 

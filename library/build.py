@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from db.errors import LibraryCorruptError
-from library.adapter_files import inspect
-from library.cards import TaskCard
-from library.manifest import (
+from loradex.errors import LibraryCorruptError
+from loradex.library.adapter_files import inspect
+from loradex.library.cards import TaskCard
+from loradex.library.manifest import (
     EXAMPLES,
     AdapterEntry,
     BaseModelEntry,
@@ -20,9 +20,9 @@ from library.manifest import (
     list_files,
     write_manifest,
 )
-from library.rendered import RenderedExample
-from library.vector_file import ExampleVectors, write_vectors
-from library.vectors import Vectors
+from loradex.library.rendered import RenderedExample
+from loradex.library.vector_file import ExampleVectors, write_vectors
+from loradex.library.vectors import Vectors
 
 ADAPTERS = "adapters"
 

@@ -8,10 +8,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from db.errors import TaskCardError, UnknownNameError
-from library.examples import Example
+from loradex.errors import TaskCardError, UnknownNameError
+from loradex.library.examples import Example
+from loradex.library.installed import TASKS_DIRECTORY
 
-TASKS_DIRECTORY = Path(__file__).resolve().parent / "tasks"
 GAP = " ... "
 
 Normalization = Literal["none", "tokens", "bytes"]

@@ -10,8 +10,8 @@ from pgvector.psycopg import register_vector
 from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
-from library.cards import TaskCard
-from library.vectors import Vectors
+from loradex.library.cards import TaskCard
+from loradex.library.vectors import Vectors
 
 BULK_ROWS = 1000
 # From this size on it is worth minutes to look for near duplicates before indexing: docs/scaling.md.

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from db.errors import ExampleFileError
+from loradex.errors import ExampleFileError
 
 MAX_TEXT_CHARACTERS = 100_000
 

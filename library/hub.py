@@ -10,11 +10,11 @@ from typing import Any
 
 import psycopg
 
-from db.errors import HubUnavailableError
-from library.cards import Source, TaskCard
-from library.example_store import ExampleStore, Text
-from library.hydrate import HydrateReport
-from library.rendered import example_sha256
+from loradex.errors import HubUnavailableError
+from loradex.library.cards import Source, TaskCard
+from loradex.library.example_store import ExampleStore, Text
+from loradex.library.hydrate import HydrateReport
+from loradex.library.rendered import example_sha256
 
 HubRow = Mapping[str, Any]
 LoadSplit = Callable[[str, str | None, str], Iterable[HubRow]]

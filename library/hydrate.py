@@ -7,10 +7,10 @@ from typing import Any
 
 import psycopg
 
-from db.errors import ExampleFileError
-from library.cards import TaskCard
-from library.example_store import ExampleStore, Text
-from library.rendered import RenderedExample, render_file
+from loradex.errors import ExampleFileError
+from loradex.library.cards import TaskCard
+from loradex.library.example_store import ExampleStore, Text
+from loradex.library.rendered import RenderedExample, render_file
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from typing import Any
 
 import psycopg
 
-from db.errors import ExampleFileError
-from library.cards import TaskCard
-from library.example_store import ExampleStore, NewExample, StoredExample, Text, conflict
-from library.rendered import RenderedExample, render_file
-from library.vectors import TextEncoder, VectorCache, embed
+from loradex.errors import ExampleFileError
+from loradex.library.cards import TaskCard
+from loradex.library.example_store import ExampleStore, NewExample, StoredExample, Text, conflict
+from loradex.library.rendered import RenderedExample, render_file
+from loradex.library.vectors import TextEncoder, VectorCache, embed
 
 Advance = Callable[[int], None]
 Stored = Mapping[tuple[str, str], StoredExample]

@@ -7,14 +7,14 @@ from typing import Any
 
 import psycopg
 
-from db.errors import AdapterRefusedError, ExampleConflictError, LibraryCorruptError
-from library.adapter_files import AdapterFacts, inspect
-from library.adapter_roots import AdapterRoots
-from library.adapter_store import AdapterStore
-from library.affinities import Scores, read_affinities
-from library.cards import TaskCard
-from library.example_store import ExampleStore, NewExample, conflict
-from library.manifest import (
+from loradex.errors import AdapterRefusedError, ExampleConflictError, LibraryCorruptError
+from loradex.library.adapter_files import AdapterFacts, inspect
+from loradex.library.adapter_roots import AdapterRoots
+from loradex.library.adapter_store import AdapterStore
+from loradex.library.affinities import Scores, read_affinities
+from loradex.library.cards import TaskCard
+from loradex.library.example_store import ExampleStore, NewExample, conflict
+from loradex.library.manifest import (
     EXAMPLES,
     Manifest,
     check_cards,
@@ -22,7 +22,7 @@ from library.manifest import (
     read_verified,
     verify_files,
 )
-from library.vector_file import ExampleVectors, read_vectors
+from loradex.library.vector_file import ExampleVectors, read_vectors
 
 CHUNK = 500
 

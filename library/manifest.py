@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from db.errors import AdapterRefusedError, LibraryCorruptError
-from library.adapter_files import read_regular
-from library.cards import TaskCard
+from loradex.errors import AdapterRefusedError, LibraryCorruptError
+from loradex.library.adapter_files import read_regular
+from loradex.library.cards import TaskCard
 
 MANIFEST = "manifest.json"
 EXAMPLES = "examples.parquet"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from db.errors import ExampleFileError, TaskCardError
-from library.cards import TaskCard
-from library.examples import numbered_examples
+from loradex.errors import ExampleFileError, TaskCardError
+from loradex.library.cards import TaskCard
+from loradex.library.examples import numbered_examples
 
 SEPARATOR = b"\x1f"
 

@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from db.errors import LibraryCorruptError
-from library.vectors import Vectors
+from loradex.errors import LibraryCorruptError
+from loradex.library.vectors import Vectors
 
 UNIT_TOLERANCE = 0.01
 

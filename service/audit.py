@@ -9,8 +9,8 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import class_row
 
-from db.errors import InvalidArgumentError
-from db.session import connect, translated
+from loradex.db.session import connect, translated
+from loradex.errors import InvalidArgumentError
 
 HEX_DIGITS = 64
 FETCHED_AT_ONCE = 1000

@@ -5,11 +5,11 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from db.settings import DatabaseSettings
-from library.adapter_roots import RootList
+from loradex.library.adapter_roots import RootList
+from loradex.settings import Settings
 
 
-class ServiceSettings(DatabaseSettings):
+class ServiceSettings(Settings):
     """Settings of the command line.
 
     Attributes:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import redis
-
-from db.embedded import EmbeddedPostgres, EmbeddedValkey
-from service.client import Client
 from tests.fix_db import new_database
 from tests.stocked import TASKS, stock
 from tests.tiny_library import TinyLibrary, build_tiny_library
 from tests.worker_process import WorkerProcess
+
+from loradex.embedded import EmbeddedPostgres, EmbeddedValkey
+from loradex.service.client import Client
 
 SWEEP_SECONDS = "0.5"
 

@@ -9,11 +9,11 @@ from uuid import uuid4
 import psycopg
 import pytest
 from psycopg import sql
-
-from db import migrate
-from db.embedded import EmbeddedPostgres
-from db.session import connect
 from tests.world import World
+
+from loradex.db import migrate
+from loradex.db.session import connect
+from loradex.embedded import EmbeddedPostgres
 
 ROLES = ("loradex_reader", "loradex_client", "loradex_worker", "loradex_admin")
 PASSWORD = "for-tests-only"

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-
-from library.cards import TaskCard, load_cards
 from tests.fix_answering import Stack
 from tests.stocked import EXAMPLES
-from worker.settings import WorkerSettings
+
+from loradex.library.cards import TaskCard, load_cards
+from loradex.worker.settings import WorkerSettings
 
 CARD = """
 name = "{task}"

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from library.build import Ingredients, build_library
-from library.cards import TaskCard, load_cards
-from library.manifest import BaseModelEntry, EncoderEntry, Manifest
-from library.rendered import RenderedExample, render_file
-from library.vectors import Vectors
 from tests.fix_adapters import CONFIG, safetensors_bytes, tensors
+
+from loradex.library.build import Ingredients, build_library
+from loradex.library.cards import TaskCard, load_cards
+from loradex.library.manifest import BaseModelEntry, EncoderEntry, Manifest
+from loradex.library.rendered import RenderedExample, render_file
+from loradex.library.vectors import Vectors
 
 DIMENSIONS = 8
 ENCODER = EncoderEntry(name="counting", revision="r1", dimensions=DIMENSIONS)

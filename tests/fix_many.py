@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
-from db.embedded import EmbeddedPostgres
-from db.session import connect
 from tests.fix_db import new_database
 from tests.world import TASKS, World, text_of
+
+from loradex.db.session import connect
+from loradex.embedded import EmbeddedPostgres
 
 VECTORS = 12000
 ANSWERS = 3000

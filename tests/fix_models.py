@@ -20,8 +20,8 @@ from transformers import (
     Qwen2Config,
 )
 
-from library.adapter_files import content_hash
-from worker.engine.engine import Engine
+from loradex.library.adapter_files import content_hash
+from loradex.worker.engine.engine import Engine
 
 CONTEXT = 256
 WIDTHS = {

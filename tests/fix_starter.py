@@ -9,19 +9,20 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-
-from db.embedded import EmbeddedPostgres
-from db.session import connect
-from db.settings import REPOSITORY
-from library.adapter_roots import AdapterRoots
-from library.cards import load_cards
-from library.load import load_library, open_library
 from tests.fix_db import new_database
+from tests.repository import ROOT
 from tests.world import World
-from worker.engine.embed import Encoder
 
-LIBRARY = REPOSITORY / "library" / "smollm2-135m-instruct"
-QUESTIONS = REPOSITORY / "docs" / "questions.jsonl"
+from loradex.db.session import connect
+from loradex.embedded import EmbeddedPostgres
+from loradex.library.adapter_roots import AdapterRoots
+from loradex.library.cards import load_cards
+from loradex.library.installed import starter_library
+from loradex.library.load import load_library, open_library
+from loradex.worker.engine.embed import Encoder
+
+LIBRARY = starter_library()
+QUESTIONS = ROOT / "docs" / "questions.jsonl"
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from library.cards import TaskCard
 from tests.fix_models import byte_tokenizer, tiny_model
+
+from loradex.library.cards import TaskCard
 
 CARD = """
 name = "colours"

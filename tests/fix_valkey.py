@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from db.embedded import EmbeddedValkey
+from loradex.embedded import EmbeddedValkey
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,13 @@
 
 import hashlib
 
-from db.session import connect
-from library.adapter_files import content_hash
-from library.example_store import ExampleStore, NewExample
 from tests.tiny_library import TinyLibrary
-from worker.engine.embed import Encoder
-from worker.engine.load import model_revision
+
+from loradex.db.session import connect
+from loradex.library.adapter_files import content_hash
+from loradex.library.example_store import ExampleStore, NewExample
+from loradex.worker.engine.embed import Encoder
+from loradex.worker.engine.load import model_revision
 
 BASE_MODEL = "smollm2-135m-instruct"
 ENCODER = "all-MiniLM-L6-v2"

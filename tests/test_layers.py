@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from db.settings import REPOSITORY
+from tests.repository import ROOT
 
 LINT = "from importlinter.cli import lint_imports_command as run; run()"
 
@@ -11,7 +11,7 @@ LINT = "from importlinter.cli import lint_imports_command as run; run()"
 def test_no_package_imports_what_it_must_not() -> None:
     checked = subprocess.run(
         [sys.executable, "-c", LINT, "--no-cache"],
-        cwd=REPOSITORY,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,

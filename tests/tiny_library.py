@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import BertConfig, BertModel
-
 from tests.fix_models import CONTEXT, TinyAdapter, byte_tokenizer, save_adapter, tiny_model
+from transformers import BertConfig, BertModel
 
 DIMENSIONS = 32
 

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from db.settings import REPOSITORY
+from tests.repository import ROOT
 
 START_SECONDS = 90.0
 
 
 @dataclass
 class WorkerProcess:
-    """Starts `python -m worker serve` in `home` and knows when it is ready.
+    """Starts `python -m loradex.worker serve` in `home` and knows when it is ready.
 
     `settings` are environment variables without their prefix `LORADEX_`.
     """
@@ -48,8 +48,8 @@ class WorkerProcess:
         environment = kept | {f"LORADEX_{name}": value for name, value in wanted.items()}
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "worker", "serve"],
-                cwd=REPOSITORY,
+                [sys.executable, "-P", "-m", "loradex.worker"],
+                cwd=ROOT,
                 env=environment | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONFAULTHANDLER": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from db.errors import DatabaseUnavailableError, LoradexError
+from loradex.errors import DatabaseUnavailableError, LoradexError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -1,19 +1,16 @@
-"""The document `loradex.record_answer` stores: everything about an answer that routing does not say."""
+"""The document `loradex.record_answer` takes: what neither the job nor its routing says about an answer."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from worker.engine.recipe import Recipe
-from worker.engine.rows import Row, RowResult
-from worker.jobs import Job, Routing
-from worker.station import Station
+from loradex.worker.engine.recipe import Recipe
+from loradex.worker.engine.rows import Row, RowResult
+from loradex.worker.station import Station
 
 
 def answer_document(
     *,
     station: Station,
-    job: Job,
-    routing: Routing,
     recipe: Recipe,
     row: Row,
     result: RowResult,
@@ -29,13 +26,8 @@ def answer_document(
         "prompt_tokens": result.prompt_tokens,
         "output_tokens": result.output_tokens,
         "base_model_revision": station.base_model_revision,
+        # The job's own settings are added by record_answer.
         "generation": {
-            "kind": job.kind,
-            "choices": job.choices,
-            "normalization": job.normalization,
-            "max_new_tokens": job.max_new_tokens,
-            "sampling_temperature": job.sampling_temperature,
-            "sampling_top_p": job.sampling_top_p,
             "seed": row.seed,
             "frame": station.frame,
             "device": station.device,
@@ -43,18 +35,12 @@ def answer_document(
         },
         "timings": {**timings, **result.timings},
         "versions": dict(station.versions),
-        "worker": station.worker,
         "merge": {
             "recipe_hash": recipe.hash,
-            "method": job.method,
-            "density": recipe.density,
             "dtype": recipe.dtype,
             "update_norm": merge.update_norm,
             "sign_conflict": merge.sign_conflict,
             "milliseconds": merge.milliseconds,
-            "components": [
-                {"adapter_id": part["adapter_id"], "update_norm": norm}
-                for part, norm in zip(routing.mixture, merge.component_norms, strict=True)
-            ],
+            "component_norms": list(merge.component_norms),
         },
     }

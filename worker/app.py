@@ -6,21 +6,21 @@ import socket
 import threading
 from datetime import timedelta
 
-from db.embedded.addresses import addresses
-from library.adapter_roots import AdapterRoots
-from worker import tasks
-from worker.batch import Answering, Limits
-from worker.doorbell import bell_app, listen
-from worker.engine.embed import Encoder
-from worker.engine.engine import Engine
-from worker.engine.load import model_revision, shipped_model
-from worker.jobs import Jobs
-from worker.leases import Leases
-from worker.logs import log_as_json
-from worker.ready import Ready
-from worker.settings import WorkerSettings
-from worker.station import Station, introduce, library_versions
-from worker.sweep import Sweep
+from loradex.addresses import addresses
+from loradex.library.adapter_roots import AdapterRoots
+from loradex.worker import tasks
+from loradex.worker.batch import Answering, Limits
+from loradex.worker.doorbell import bell_app, listen
+from loradex.worker.engine.embed import Encoder
+from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.load import model_revision, shipped_model
+from loradex.worker.jobs import Jobs
+from loradex.worker.leases import Leases
+from loradex.worker.logs import log_as_json
+from loradex.worker.ready import Ready
+from loradex.worker.settings import WorkerSettings
+from loradex.worker.station import Station, introduce, library_versions
+from loradex.worker.sweep import Sweep
 
 
 def serve(settings: WorkerSettings) -> None:

@@ -7,20 +7,19 @@ from typing import TypeVar
 
 import structlog
 
-from db.errors import DatabaseUnavailableError, LeaseLostError, LoradexError
-from library.adapter_roots import AdapterRoots
-from worker.alone import Failure, each
-from worker.answers import answer_document
-from worker.clock import Clock
-from worker.engine.embed import Encoder
-from worker.engine.engine import Engine
-from worker.engine.recipe import Recipe
-from worker.engine.rows import Row, RowFailure, RowResult
-from worker.groups import by_length
-from worker.jobs import Job, Jobs, Routing, Vector
-from worker.leases import Leases
-from worker.recipes import recipe_of
-from worker.station import Station
+from loradex.errors import DatabaseUnavailableError, LeaseLostError, LoradexError, RoutingLostError
+from loradex.library.adapter_roots import AdapterRoots
+from loradex.worker.alone import Failure, each
+from loradex.worker.answers import answer_document
+from loradex.worker.clock import Clock
+from loradex.worker.engine.embed import Encoder
+from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.recipe import Recipe
+from loradex.worker.engine.rows import Row, RowFailure, RowResult
+from loradex.worker.groups import by_length
+from loradex.worker.jobs import Job, Jobs, Routing, Vector
+from loradex.worker.leases import Leases
+from loradex.worker.station import Station
 
 
 @dataclass(frozen=True)
@@ -149,19 +148,16 @@ class Answering:
 
     def _prepared(self, one: Routed) -> Prepared:
         job = one.job
-        recipe = recipe_of(job.method, job.density, self._station.dtype, one.routing.mixture)
-        row = Row(
-            prompt_text=self._station.framed(job.prompt),
-            recipe=recipe,
+        recipe = Recipe.decided(vars(one.routing), job.settings["density"], self._station.dtype)
+        row = Row.of(
+            self._station.framed(job.prompt),
+            recipe,
             kind=job.kind,
-            choices=tuple(job.choices or ()),
-            normalization=job.normalization,
-            max_new_tokens=job.max_new_tokens,
-            sampling_temperature=job.sampling_temperature,
-            sampling_top_p=job.sampling_top_p,
-            seed=job.seed if job.seed is not None else job.id.int % (1 << 31),
+            choices=job.choices,
+            settings=job.settings,
+            seed=job.seed,
         )
-        tokens = self._engine.count_tokens(row) + job.max_new_tokens
+        tokens = self._engine.count_tokens(row) + row.max_new_tokens
         return Prepared(job, one.query, one.routing, recipe, row, tokens)
 
     def _compose(self, batch: Sequence[Prepared]) -> list[Answered | Failure]:
@@ -179,17 +175,17 @@ class Answering:
         timings = {"wait": one.job.waited_ms, **clock.laps, "total": clock.total()}
         answer = answer_document(
             station=self._station,
-            job=one.job,
-            routing=one.routing,
             recipe=one.recipe,
             row=one.row,
             result=one.result,
             timings=timings,
         )
         try:
-            answer_id = self._jobs.record(one.job, one.query, one.routing, answer)
+            answer_id = self._jobs.record(one.job, answer)
         except LeaseLostError:
             self._log.warning("job.fenced_off", job=str(one.job.id), attempt=one.job.attempt)
+        except RoutingLostError:
+            self._give_back([one])
         except DatabaseUnavailableError:
             raise
         except LoradexError as error:
@@ -221,7 +217,7 @@ class Answering:
 
         If it is the job that kills its worker, it takes nobody along.
         """
-        suspect = next((job for job in claimed if job.losses > 0), None)
+        suspect = next((job for job in claimed if job.lost_attempts > 0), None)
         if suspect is None:
             return claimed
         self._give_back(Claimed(job) for job in claimed if job is not suspect)

@@ -1,44 +1,25 @@
-"""The `build-library` program: vectors and manifest for adapters that are trained."""
+"""A library's vectors and manifest, from training examples and adapters that are trained."""
 
 import json
-import sys
 from pathlib import Path
 
-from db.errors import LoradexError
-from library.build import Ingredients, choose_examples
-from library.build import build_library as build
-from library.cards import load_cards
-from library.hydrate import example_files
-from library.ingest import check_files
-from library.manifest import BaseModelEntry, EncoderEntry, Manifest
-from library.vectors import VectorCache, embed
-from worker.encoders import encoder_at, encoder_facts
-from worker.engine.load import model_revision, shipped_model
-from worker.ingest import progress
-from worker.settings import WorkerSettings
-
-MIB = 1 << 20
+from loradex.library.build import Ingredients, choose_examples
+from loradex.library.build import build_library as build
+from loradex.library.cards import load_cards
+from loradex.library.hydrate import example_files
+from loradex.library.ingest import check_files
+from loradex.library.manifest import BaseModelEntry, EncoderEntry, Manifest
+from loradex.library.vectors import VectorCache, embed
+from loradex.terminal import counting
+from loradex.worker.encoders import encoder_at, encoder_facts
+from loradex.worker.engine.load import model_revision, shipped_model
+from loradex.worker.settings import WorkerSettings
 
 
 def build_library(
     settings: WorkerSettings, directory: Path, data: Path, cards: Path, *, per_task: int, seed: int
-) -> int:
-    """Build and say what was made; the exit code."""
-    try:
-        manifest = _build(settings, directory, data, cards, per_task=per_task, seed=seed)
-    except LoradexError as error:
-        sys.stderr.write(f"loradex: {error}\n")
-        return error.exit_code
-    sys.stdout.write(
-        f"{directory}: {len(manifest.adapters)} adapters, {sum(manifest.examples.values())} example vectors, "
-        f"{manifest.total_bytes / MIB:.1f} MiB\n"
-    )
-    return 0
-
-
-def _build(
-    settings: WorkerSettings, directory: Path, data: Path, cards: Path, *, per_task: int, seed: int
 ) -> Manifest:
+    """Draw the examples, embed them and write vectors and manifest into `directory`."""
     known = load_cards(cards)
     rows = [row for rows in check_files(example_files(data), known, None).values() for row in rows]
     chosen = choose_examples(rows, per_task, seed)
@@ -46,7 +27,7 @@ def _build(
     encoder = encoder_at(place)
     with (
         VectorCache.of(settings.home, facts.name, facts.revision) as vectors,
-        progress(len(chosen)) as advance,
+        counting("examples", len(chosen)) as advance,
     ):
         embedded = embed([row.prompt for row in chosen], encoder, vectors, advance)
     ingredients = Ingredients(

@@ -8,7 +8,7 @@ from celery import Celery, signals
 from kombu import Queue
 from kombu.exceptions import OperationalError
 
-from db.urls import checked
+from loradex.urls import checked
 
 QUEUE = "loradex"
 PAUSE_SECONDS = 0.2

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from library.ingest import EncoderFacts
-from worker.engine.embed import Encoder, shipped_encoder
-from worker.engine.load import weights_revision
-from worker.settings import WorkerSettings
+from loradex.library.ingest import EncoderFacts
+from loradex.worker.engine.embed import Encoder, shipped_encoder
+from loradex.worker.engine.load import weights_revision
+from loradex.worker.settings import WorkerSettings
 
 
 def encoder_facts(settings: WorkerSettings) -> tuple[Path, EncoderFacts]:

@@ -15,17 +15,16 @@ from psycopg.rows import class_row, tuple_row
 from psycopg.types.json import Jsonb
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from db.errors import DatabaseUnavailableError
-from db.session import connect, translated
+from loradex.db.session import connect, translated
+from loradex.errors import DatabaseUnavailableError
 
 Vector = npt.NDArray[np.float32]
 Document = Mapping[str, Any]
 
 CLAIM: LiteralString = """
-    select id, kind, prompt, choices, base_model, encoder, method, density, normalization, max_new_tokens,
-           sampling_temperature, sampling_top_p, seed, attempt,
-           attempt - releases - 1 as losses, extract(epoch from started_at - created_at)::float8 * 1000 as
-           waited_ms
+    select id, kind, prompt, choices, settings, attempt,
+           attempt - releases - 1 as lost_attempts,
+           extract(epoch from started_at - created_at)::float8 * 1000 as waited_ms
     from loradex.claim_jobs(%s, %s, %s, %s, only_base_model => %s, only_encoder => %s)"""
 
 
@@ -33,37 +32,40 @@ CLAIM: LiteralString = """
 class Job:
     """A claimed job: the columns of `loradex.jobs` that a worker needs.
 
-    `losses` counts the attempts whose worker died or went silent; `waited_ms` is from acceptance to this
-    claim.
+    Attributes:
+        settings: What else it says, complete with defaults: those of loradex.settings without a column of
+            their own.
+        lost_attempts: Attempts whose worker died or went silent.
+        waited_ms: Milliseconds from acceptance to this claim.
     """
 
     id: UUID
     kind: Literal["generate", "choose"]
     prompt: str
     choices: list[str] | None
-    base_model: str
-    encoder: str
-    method: str
-    density: float
-    normalization: Literal["none", "tokens", "bytes"]
-    max_new_tokens: int
-    sampling_temperature: float
-    sampling_top_p: float
-    seed: int | None
+    settings: Document
     attempt: int
-    losses: int
+    lost_attempts: int
     waited_ms: float
+
+    @property
+    def seed(self) -> int:
+        """The seed where the job names none: any, but always the same for this job."""
+        return self.id.int % (1 << 31)
 
 
 @dataclass(frozen=True)
 class Routing:
-    """What Postgres decided for one job.
+    """What Postgres decided for one job, as far as a worker needs it; Postgres keeps the whole.
 
-    `mixture` is its adapters with their weights, heaviest first; `document` is all of it as JSON, which goes
-    to `record_answer` unread.
+    Attributes:
+        merge: How the adapters are merged.
+        calibrated: Whether the result is rescaled.
+        mixture: The adapters with their weights, heaviest first: adapter, sha256, uri, weight and more.
     """
 
-    document: str
+    merge: str
+    calibrated: bool
     mixture: Sequence[Document]
 
 
@@ -109,17 +111,22 @@ class Jobs:
         Each query is float32 `[dimensions]`.
         """
         rows = self._repeated(
-            "select job_id, routing::text, routing -> 'mixture' from loradex.route_jobs(%s, %b)",
+            "select job_id, routing ->> 'merge', (routing -> 'calibrated')::boolean, routing -> 'mixture' "
+            "from loradex.route_jobs(%s, %b)",
             ([job.id for job in jobs], list(queries)),
         )
-        routings = {job_id: Routing(document, mixture) for job_id, document, mixture in rows}
+        routings = {job_id: Routing(*decided) for job_id, *decided in rows}
         return [routings[job.id] for job in jobs]
 
-    def record(self, job: Job, query: Vector, routing: Routing, answer: Document) -> UUID:
-        """Write the answer with all that led to it, in one transaction; `LeaseLostError` if fenced off."""
+    def record(self, job: Job, answer: Document) -> UUID:
+        """Write the answer with all that led to it, in one transaction.
+
+        Raises:
+            LeaseLostError: The attempt is over.
+            RoutingLostError: Postgres no longer knows what it decided; release the job.
+        """
         rows = self._repeated(
-            "select loradex.record_answer(%s, %s, %b, %s::jsonb, %s)",
-            (job.id, job.attempt, query, routing.document, Jsonb(answer)),
+            "select loradex.record_answer(%s, %s, %s)", (job.id, job.attempt, Jsonb(answer))
         )
         return UUID(str(rows[0][0]))
 

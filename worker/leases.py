@@ -9,8 +9,8 @@ from uuid import UUID
 
 import structlog
 
-from db.errors import LoradexError
-from worker.jobs import Job, Jobs
+from loradex.errors import LoradexError
+from loradex.worker.jobs import Job, Jobs
 
 SIGNS_OF_LIFE_A_LEASE = 3
 

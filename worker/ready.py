@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from worker.station import Station
+from loradex.worker.station import Station
 
 
 class Ready:

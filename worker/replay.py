@@ -1,22 +1,19 @@
-"""The `replay` program: answers once more from their stored facts, and compares."""
+"""Answers once more from their stored facts, and compares."""
 
-import json
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from db.embedded.addresses import database_address
-from db.errors import InvalidArgumentError, LoradexError, UnknownAnswerError
-from db.session import connect, translated
-from library.adapter_roots import AdapterRoots
-from worker.engine.engine import Engine
-from worker.engine.load import model_revision, shipped_model
-from worker.engine.recipe import Recipe
-from worker.engine.rows import Row, RowFailure, RowResult
-from worker.recipes import recipe_of
-from worker.settings import WorkerSettings
+from loradex.addresses import database_address
+from loradex.db.session import connect, translated
+from loradex.errors import InvalidArgumentError, LoradexError, UnknownAnswerError
+from loradex.library.adapter_roots import AdapterRoots
+from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.load import model_revision, shipped_model
+from loradex.worker.engine.recipe import Recipe
+from loradex.worker.engine.rows import Row, RowFailure, RowResult
+from loradex.worker.settings import WorkerSettings
 
 
 @dataclass(frozen=True)
@@ -54,22 +51,15 @@ class Replay:
     difference: Difference | None = None
 
 
-def replay(settings: WorkerSettings, answers: Sequence[str], sample: int, seed: int) -> int:
-    """Print one JSON object a line for each answer; the exit code, 1 if one is not the same."""
-    try:
-        documents = _documents(database_address(settings), answers, sample, seed)
-        replays = _replayed(settings, documents)
-    except LoradexError as error:
-        sys.stderr.write(f"loradex: {error}\n")
-        return error.exit_code
-    for one in replays:
-        sys.stdout.write(json.dumps(asdict(one)) + "\n")
-    return 0 if all(one.same for one in replays) else 1
+def replay(settings: WorkerSettings, answers: Sequence[UUID], sample: int, seed: int) -> Iterator[Replay]:
+    """Answer once more, one after the other: the named answers, then `sample` drawn at random."""
+    documents = _documents(database_address(settings), answers, sample, seed)
+    yield from _replayed(settings, documents)
 
 
-def _documents(url: str, answers: Sequence[str], sample: int, seed: int) -> list[dict[str, Any]]:
+def _documents(url: str, answers: Sequence[UUID], sample: int, seed: int) -> list[dict[str, Any]]:
     with translated(), connect(url) as connection:
-        ids = [UUID(answer) for answer in answers]
+        ids = list(answers)
         if sample > 0:
             drawn = connection.execute(
                 "select id from loradex.answers order by md5(id::text || %s::text) limit %s", (seed, sample)
@@ -81,12 +71,11 @@ def _documents(url: str, answers: Sequence[str], sample: int, seed: int) -> list
     return [_document(row[0]) for row in rows]
 
 
-def _replayed(settings: WorkerSettings, documents: Sequence[dict[str, Any]]) -> list[Replay]:
+def _replayed(settings: WorkerSettings, documents: Sequence[dict[str, Any]]) -> Iterator[Replay]:
     model = settings.base_model_path or shipped_model(settings.home / "cache" / "models")
     revision = model_revision(model)
     roots = AdapterRoots.of(settings.adapter_roots, settings.home)
     engines: dict[str, Engine] = {}
-    replays = []
     for document in documents:
         dtype = document["merge"]["dtype"]
         try:
@@ -99,16 +88,15 @@ def _replayed(settings: WorkerSettings, documents: Sequence[dict[str, Any]]) -> 
                 engines[dtype] = Engine.load(
                     model, settings.device, dtype, settings.bank_bytes, settings.threads
                 )
-            replays.append(_compared(engines[dtype], roots, document))
+            yield _compared(engines[dtype], roots, document)
         except LoradexError as error:
-            replays.append(Replay(document["answer_id"], str(error)))
-    return replays
+            yield Replay(document["answer_id"], str(error))
 
 
 def _compared(engine: Engine, roots: AdapterRoots, document: Mapping[str, Any]) -> Replay:
     """Rebuild recipe and row; the bank checks each adapter's content hash when it reads the files."""
     merge, mixture = document["merge"], document["mixture"]
-    recipe = recipe_of(merge["method"], merge["density"], merge["dtype"], mixture)
+    recipe = Recipe.decided({**merge, "mixture": mixture}, merge["density"], merge["dtype"])
     row = _row(document, recipe)
     engine.bank.ensure({part["sha256"]: roots.locate(part["uri"]) for part in mixture})
     result = engine.answer([row])[0]
@@ -129,15 +117,12 @@ def _compared(engine: Engine, roots: AdapterRoots, document: Mapping[str, Any]) 
 
 def _row(document: Mapping[str, Any], recipe: Recipe) -> Row:
     told = document["generation"]
-    return Row(
-        prompt_text=told["frame"].replace("{prompt}", document["prompt"]),
-        recipe=recipe,
+    return Row.of(
+        told["frame"].replace("{prompt}", document["prompt"]),
+        recipe,
         kind=told["kind"],
-        choices=tuple(told["choices"] or ()),
-        normalization=told["normalization"],
-        max_new_tokens=told["max_new_tokens"],
-        sampling_temperature=told["sampling_temperature"],
-        sampling_top_p=told["sampling_top_p"],
+        choices=told["choices"],
+        settings={name: value for name, value in told.items() if name not in {"kind", "choices"}},
         seed=told["seed"],
     )
 

@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from db.settings import DatabaseSettings
-from library.adapter_roots import RootList
+from loradex.library.adapter_roots import RootList
+from loradex.settings import Settings
 
 MIB = 1 << 20
 
 
-class WorkerSettings(DatabaseSettings):
+class WorkerSettings(Settings):
     """Settings of one worker.
 
     Attributes:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 
-from db.errors import InvalidArgumentError
-from db.session import connect, translated
+from loradex.db.session import connect, translated
+from loradex.errors import InvalidArgumentError
 
 RECORDED_VERSIONS = ("loradex", "torch", "transformers", "numpy", "celery")
 

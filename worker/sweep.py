@@ -4,7 +4,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from worker.batch import Answering
+from loradex.worker.batch import Answering
 
 
 class Sweep:

@@ -2,7 +2,7 @@
 
 from celery import Celery
 
-from worker.batch import Answering
+from loradex.worker.batch import Answering
 
 ANSWER = "loradex.answer"
 

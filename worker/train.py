@@ -1,4 +1,4 @@
-"""The `train` program: a LoRA a task, one task after another, each resumable."""
+"""Trains a LoRA per task, one task after another, each resumable."""
 
 import json
 import sys
@@ -18,15 +18,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from db.errors import LoradexError, TrainingDataError
-from library.cards import TaskCard, load_cards
-from worker.engine.load import shipped_model
-from worker.engine.training.held_out import HeldOut
-from worker.engine.training.loop import Step
-from worker.engine.training.rows import read_task
-from worker.engine.training.run import Base, Begun, Watch, device_of, train_task
-from worker.engine.training.settings import TrainingSettings
-from worker.settings import WorkerSettings
+from loradex.errors import TrainingDataError
+from loradex.library.cards import TaskCard, load_cards
+from loradex.worker.engine.load import shipped_model
+from loradex.worker.engine.training.held_out import HeldOut
+from loradex.worker.engine.training.loop import Step
+from loradex.worker.engine.training.rows import read_task
+from loradex.worker.engine.training.run import Base, Begun, Watch, device_of, train_task
+from loradex.worker.engine.training.settings import TrainingSettings
+from loradex.worker.settings import WorkerSettings
 
 SMOOTHING = 0.9
 
@@ -62,9 +62,6 @@ def train(settings: WorkerSettings, request: TrainRequest, *, as_json: bool) -> 
     """Train the tasks and say what came out; the exit code."""
     try:
         _train(settings, request, as_json=as_json)
-    except LoradexError as error:
-        sys.stderr.write(f"loradex: {error}\n")
-        return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("loradex: stopped; the same command goes on from the last checkpoint\n")
         return 130

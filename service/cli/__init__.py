@@ -3,8 +3,9 @@
 To add a command, write `service/cli/<name>.py` with a function that has Typer's annotations, or with a
 `typer.Typer` named `app` for a command with commands of its own, and add a line to `COMMANDS`. Import what is
 slow (psycopg, rich, `service.client`) inside the function: `loradex --help` imports none of it. A command's
-docstring holds an example. Raise a `LoradexError` where something is wrong: `main` prints it on one line and
-exits with its code.
+docstring holds an example. Commands of the worker and the evaluation are theirs: they announce them as entry
+points of the group `loradex.commands` (pyproject.toml). Raise a `LoradexError` where something is wrong:
+`main` prints it on one line and exits with its code.
 """
 
 import sys
@@ -14,28 +15,44 @@ from typing import Annotated, ClassVar
 import typer
 from typer.exceptions import Abort, TyperException
 
-from db.errors import LoradexError
-from service.cli.lazy import Entry, LazyGroup
+from loradex.errors import LoradexError
+from loradex.service.cli.lazy import Entry, LazyGroup
 
 COMMANDS = {
-    "up": Entry("service.cli.stack:up", "Start Postgres, Valkey and a worker; wait until they are healthy."),
-    "down": Entry("service.cli.stack:down", "Stop what `up` started; the data stay."),
-    "status": Entry("service.cli.stack:status", "Say which part is healthy, and the cure where one is not."),
-    "db": Entry("service.cli.db:app", "The database: bring it up to date, print its address."),
-    "library": Entry("service.cli.library:app", "A library of tasks, adapters and example vectors."),
-    "adapter": Entry("service.cli.adapter:app", "Register adapters, list them, check their files."),
-    "examples": Entry(
-        "service.cli.examples:app", "Add the examples that decide which task a prompt is like."
+    "up": Entry(
+        "loradex.service.cli.stack:up", "Start Postgres, Valkey and a worker; wait until they are healthy."
     ),
-    "ask": Entry("service.cli.ask:ask", "Ask a question."),
-    "explain": Entry("service.cli.explain:explain", "Say how an answer came about."),
-    "replay": Entry("service.cli.replay:replay", "Rebuild answers from their stored facts and compare."),
-    "audit": Entry("service.cli.audit:app", "Check that no answer was changed afterwards."),
-    "train": Entry("service.cli.train:train", "Train a LoRA for a task."),
-    "eval": Entry("service.cli.eval:evaluate", "Measure the methods on test files."),
-    "demo": Entry("service.cli.demo:demo", "Three questions, from set-up to provenance."),
+    "down": Entry("loradex.service.cli.stack:down", "Stop what `up` started; the data stay."),
+    "status": Entry(
+        "loradex.service.cli.stack:status", "Say which part is healthy, and the cure where one is not."
+    ),
+    "db": Entry("loradex.service.cli.db:app", "The database: bring it up to date, print its address."),
+    "library": Entry("loradex.service.cli.library:app", "A library of tasks, adapters and example vectors."),
+    "adapter": Entry("loradex.service.cli.adapter:app", "Register adapters, list them, check their files."),
+    "examples": Entry(
+        "loradex.service.cli.examples:app", "Add the examples that decide which task a prompt is like."
+    ),
+    "ask": Entry("loradex.service.cli.ask:ask", "Ask a question."),
+    "explain": Entry("loradex.service.cli.explain:explain", "Say how an answer came about."),
+    "audit": Entry("loradex.service.cli.audit:app", "Check that no answer was changed afterwards."),
+    "demo": Entry("loradex.service.cli.demo:demo", "Three questions, from set-up to provenance."),
 }
 USAGE_ERROR = 2
+EXTRAS = {
+    "numpy": "library",
+    "pgvector": "library",
+    "pyarrow": "library",
+    "torch": "worker",
+    "transformers": "worker",
+    "peft": "worker",
+    "safetensors": "worker",
+    "structlog": "worker",
+    "gguf": "worker",
+    "psutil": "embedded",
+    "matplotlib": "evaluation",
+    "pandas": "evaluation",
+}
+"""Package that may be missing → the extra of Loradex that brings it."""
 
 
 class Commands(LazyGroup):
@@ -82,6 +99,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _failed(str(error), error.exit_code)
     except Abort:
         return _failed("aborted", 1)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        return _failed(f"this needs a part that is not installed: pip install 'loradex[{extra}]'", 1)
     except TyperException as error:
         return _failed(_with_hint(error), error.exit_code)
     except ValueError as error:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from library.cards import TASKS_DIRECTORY
+from loradex.library.installed import TASKS_DIRECTORY
 
 if TYPE_CHECKING:
-    from library.adapter_store import AdapterStore
+    from loradex.library.adapter_store import AdapterStore
 
 app = typer.Typer(add_completion=False, help="LoRA adapters and their files.")
 
@@ -32,17 +32,17 @@ def register(
 
     Example: loradex adapter register .loradex/train/rte --task rte
     """
-    from db.embedded.addresses import database_address
-    from db.errors import UnknownNameError
-    from db.session import connect, translated
-    from library.adapter_factors import base_model_shapes
-    from library.adapter_files import inspect
-    from library.adapter_roots import AdapterRoots
-    from library.adapter_store import AdapterStore
-    from library.cards import load_cards
-    from library.example_store import ExampleStore
-    from service.cli.console import as_json as print_json
-    from service.settings import ServiceSettings
+    from loradex.addresses import database_address
+    from loradex.db.session import connect, translated
+    from loradex.errors import UnknownNameError
+    from loradex.library.adapter_factors import base_model_shapes
+    from loradex.library.adapter_files import inspect
+    from loradex.library.adapter_roots import AdapterRoots
+    from loradex.library.adapter_store import AdapterStore
+    from loradex.library.cards import load_cards
+    from loradex.library.example_store import ExampleStore
+    from loradex.service.settings import ServiceSettings
+    from loradex.terminal import as_json as print_json
 
     settings = ServiceSettings()
     known = load_cards(cards)
@@ -80,8 +80,8 @@ def list_adapters(
 
     Example: loradex adapter list --all
     """
-    from service.cli.console import as_json as print_json
-    from service.cli.console import table
+    from loradex.terminal import as_json as print_json
+    from loradex.terminal import table
 
     with _store() as store:
         found = store.find(active_only=not all_versions)
@@ -115,8 +115,8 @@ def show(name: Name, version: Version = None, as_json: AsJson = False) -> None:
     """
     import json
 
-    from service.cli.console import as_json as print_json
-    from service.cli.console import table
+    from loradex.terminal import as_json as print_json
+    from loradex.terminal import table
 
     with _store() as store:
         adapter = store.get(name, version)
@@ -138,10 +138,10 @@ def verify(
 
     Example: loradex adapter verify
     """
-    from library.adapter_check import check_adapter
-    from library.adapter_roots import AdapterRoots
-    from service.cli.console import as_json as print_json
-    from service.settings import ServiceSettings
+    from loradex.library.adapter_check import check_adapter
+    from loradex.library.adapter_roots import AdapterRoots
+    from loradex.service.settings import ServiceSettings
+    from loradex.terminal import as_json as print_json
 
     settings = ServiceSettings()
     roots = AdapterRoots.of(settings.adapter_roots, settings.home)
@@ -198,10 +198,10 @@ def _set_state(name: str, version: int | None, state: str) -> None:
 
 @contextmanager
 def _store() -> "Iterator[AdapterStore]":
-    from db.embedded.addresses import database_address
-    from db.session import connect, translated
-    from library.adapter_store import AdapterStore
-    from service.settings import ServiceSettings
+    from loradex.addresses import database_address
+    from loradex.db.session import connect, translated
+    from loradex.library.adapter_store import AdapterStore
+    from loradex.service.settings import ServiceSettings
 
     with translated(), connect(database_address(ServiceSettings())) as connection:
         yield AdapterStore(connection)

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from db.errors import InvalidArgumentError
-from service.cli import console
+from loradex import terminal
+from loradex.errors import InvalidArgumentError
 
 METHODS = (
     "affinity_calibrated_cat (default), affinity, cat, linear, ties, magnitude_prune, calibrated_*, own, base"
@@ -44,8 +44,8 @@ def ask(
     Example: loradex ask "Premise: It rains. Hypothesis: The street is wet. Does the premise entail the
     hypothesis?" --choices yes,no,maybe
     """
-    from service.cli.account import print_answer
-    from service.client import Client
+    from loradex.service.cli.answer_view import print_answer
+    from loradex.service.client import Client
 
     wanted = {
         "choices": split_choices(choices),
@@ -66,7 +66,7 @@ def ask(
         job = client.enqueue(prompt, **{name: value for name, value in wanted.items() if value is not None})
         answer = job.wait(timeout=timeout)
     if as_json:
-        console.as_json(answer.as_dict())
+        terminal.as_json(answer.as_dict())
     else:
         print_answer(answer)
 

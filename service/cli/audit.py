@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli import console
+from loradex import terminal
 
 app = typer.Typer(add_completion=False)
 
@@ -17,14 +17,14 @@ def head(as_json: AsJson = False) -> None:
 
     Example: loradex audit head >> /mnt/write-once/loradex-heads
     """
-    from db.embedded.addresses import database_address
-    from service.audit import Audit
-    from service.settings import ServiceSettings
+    from loradex.addresses import database_address
+    from loradex.service.audit import Audit
+    from loradex.service.settings import ServiceSettings
 
     with Audit.at(database_address(ServiceSettings())) as audit:
         newest = audit.head()
     if as_json:
-        console.as_json(None if newest is None else newest.as_dict())
+        terminal.as_json(None if newest is None else newest.as_dict())
     else:
         typer.echo("no answers yet" if newest is None else newest.chain_hash)
 
@@ -40,22 +40,22 @@ def verify(
 
     Example: loradex audit verify --head "$(tail -1 /mnt/write-once/loradex-heads)"
     """
-    from db.embedded.addresses import database_address
-    from service.audit import Audit
-    from service.settings import ServiceSettings
+    from loradex.addresses import database_address
+    from loradex.service.audit import Audit
+    from loradex.service.settings import ServiceSettings
 
     with Audit.at(database_address(ServiceSettings())) as audit:
         cut = None if head is None else audit.missing(head)
-        with console.waiting("walking the chain"):
+        with terminal.waiting("walking the chain"):
             broken = [*audit.breaks()] + ([] if cut is None else [cut])
         length = audit.length()
     if as_json:
-        console.as_json(
+        terminal.as_json(
             {"answers": length, "intact": not broken, "broken": [one.as_dict() for one in broken]}
         )
     elif broken:
         rows = [(one.position, one.answer_id, one.reason) for one in broken]
-        console.table(("position", "answer", "what is wrong"), rows)
+        terminal.table(("position", "answer", "what is wrong"), rows)
     else:
         typer.echo(f"intact: {length} answers")
     if broken:

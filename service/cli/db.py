@@ -2,7 +2,7 @@
 
 import typer
 
-from service.settings import ServiceSettings
+from loradex.service.settings import ServiceSettings
 
 app = typer.Typer(add_completion=False)
 
@@ -13,8 +13,8 @@ def upgrade() -> None:
 
     Example: loradex db upgrade
     """
-    from db.embedded.addresses import database_address
-    from db.migrate import upgrade as run
+    from loradex.addresses import database_address
+    from loradex.db.migrate import upgrade as run
 
     run(database_address(ServiceSettings()))
     typer.echo("the schema is up to date")
@@ -28,9 +28,9 @@ def roles() -> None:
 
     Example: loradex db roles
     """
-    from db.embedded.addresses import database_address
-    from db.errors import InvalidArgumentError
-    from db.roles import ROLES, set_passwords
+    from loradex.addresses import database_address
+    from loradex.db.roles import ROLES, set_passwords
+    from loradex.errors import InvalidArgumentError
 
     settings = ServiceSettings()
     given = settings.role_passwords()
@@ -50,7 +50,7 @@ def url() -> None:
 
     Example: psql "$(loradex db url)"
     """
-    from db.embedded.addresses import database_address
-    from db.session import libpq_url
+    from loradex.addresses import database_address
+    from loradex.db.session import libpq_url
 
     typer.echo(libpq_url(database_address(ServiceSettings())))

@@ -48,12 +48,12 @@ def demo(
 
     Example: loradex demo
     """
-    from service.cli.account import print_answer
-    from service.cli.console import console, program
-    from service.cli.examples import hydrate
-    from service.cli.library import load
-    from service.cli.stack import up
-    from service.client import Client
+    from loradex.service.cli.answer_view import print_answer
+    from loradex.service.cli.examples import hydrate
+    from loradex.service.cli.library import load
+    from loradex.service.cli.stack import up
+    from loradex.service.client import Client
+    from loradex.terminal import console, program
 
     out = console()
     up()

@@ -1,38 +1,16 @@
 """`loradex examples`: what retrieval looks through."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from library.cards import TASKS_DIRECTORY
+from loradex.library.installed import TASKS_DIRECTORY
 
 app = typer.Typer(add_completion=False, help="Examples that decide which task a prompt is like.")
 
 HUB = "hub"
 CARDS = typer.Option(help="Directory of task cards.")
-
-
-@app.command()
-def add(
-    files: Annotated[
-        list[Path], typer.Argument(help="JSONL files, one example a line.", exists=True, dir_okay=False)
-    ],
-    task: Annotated[str | None, typer.Option(help="Refuse rows of any other task.")] = None,
-    cards: Annotated[Path, CARDS] = TASKS_DIRECTORY,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list.")] = False,
-) -> None:
-    """Check files of examples, embed what is new and copy it in; a file is added whole or not at all.
-
-    Example: loradex examples add data/rte.train.jsonl --task rte
-    """
-    # The encoder needs torch, so a program of the worker does it; its progress goes to this terminal.
-    command = [sys.executable, "-m", "worker", "ingest", *map(str, files), "--cards", str(cards)]
-    command += ["--task", task] if task is not None else []
-    command += ["--json"] if as_json else []
-    raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 
 @app.command()
@@ -46,16 +24,16 @@ def hydrate(
 
     Example: loradex examples hydrate --from data
     """
-    from db.embedded.addresses import database_address
-    from db.errors import UnknownNameError
-    from db.session import connect, translated
-    from library.cards import load_cards
-    from library.example_store import ExampleStore
-    from library.hub import hydrate_from_hub
-    from library.hydrate import example_files, hydrate_from_file
-    from service.cli.console import as_json as print_json
-    from service.cli.progress import counting
-    from service.settings import ServiceSettings
+    from loradex.addresses import database_address
+    from loradex.db.session import connect, translated
+    from loradex.errors import UnknownNameError
+    from loradex.library.cards import load_cards
+    from loradex.library.example_store import ExampleStore
+    from loradex.library.hub import hydrate_from_hub
+    from loradex.library.hydrate import example_files, hydrate_from_file
+    from loradex.service.settings import ServiceSettings
+    from loradex.terminal import as_json as print_json
+    from loradex.terminal import counting
 
     known = load_cards(cards)
     chosen = {name: card for name, card in known.items() if not task or name in task}
@@ -93,12 +71,12 @@ def count(
 
     Example: loradex examples count
     """
-    from db.embedded.addresses import database_address
-    from db.session import connect, translated
-    from library.example_store import ExampleStore
-    from service.cli.console import as_json as print_json
-    from service.cli.console import table
-    from service.settings import ServiceSettings
+    from loradex.addresses import database_address
+    from loradex.db.session import connect, translated
+    from loradex.library.example_store import ExampleStore
+    from loradex.service.settings import ServiceSettings
+    from loradex.terminal import as_json as print_json
+    from loradex.terminal import table
 
     settings = ServiceSettings()
     with translated(), connect(database_address(settings)) as connection:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from service.cli import console
+from loradex import terminal
 
 NEIGHBOURS_SHOWN = 10
 
@@ -17,19 +17,19 @@ def explain(
 
     Example: loradex explain 0b6f3a52-6d3e-4c41-9a55-0c1d2e3f4a5b
     """
-    from service.client import Client
+    from loradex.service.client import Client
 
     with Client() as client:
         document = client.explain(answer)
     if as_json:
-        console.as_json(document)
+        terminal.as_json(document)
     else:
         print_account(document)
 
 
 def print_account(document: dict[str, Any]) -> None:
     """The whole account of an answer, in the order in which it came about."""
-    from service.cli.account import print_distribution, print_mixture, print_neighbours
+    from loradex.service.cli.answer_view import print_distribution, print_mixture, print_neighbours
 
     _heading("Question")
     _facts(
@@ -84,7 +84,7 @@ def _print_answer(document: dict[str, Any]) -> None:
     told = document["generation"]
     if document["scores"] is not None:
         scored = sorted(zip(told["choices"], document["scores"], strict=True), key=lambda pair: -pair[1])
-        console.table(
+        terminal.table(
             ("choice", f"score ({told['normalization']})"), [(c, f"{score:.4f}") for c, score in scored]
         )
         sampling = None
@@ -108,7 +108,7 @@ def _print_answer(document: dict[str, Any]) -> None:
 
 
 def _heading(text: str) -> None:
-    console.console().print(text, style="bold underline", markup=False)
+    terminal.console().print(text, style="bold underline", markup=False)
 
 
 def _facts(facts: dict[str, str | None]) -> None:
@@ -116,5 +116,5 @@ def _facts(facts: dict[str, str | None]) -> None:
     width = max(map(len, facts))
     for name, fact in facts.items():
         if fact:
-            console.console().print(f"  {name:<{width}}  {fact}", markup=False, highlight=False)
-    console.console().print()
+            terminal.console().print(f"  {name:<{width}}  {fact}", markup=False, highlight=False)
+    terminal.console().print()

@@ -1,11 +1,15 @@
-"""A command group that knows its commands by name and one line, and imports a command when it is called."""
+"""Command groups that know their commands by name and one line, and import a command when it is called."""
 
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
+
+PLUGINS = "loradex.commands"
+"""Entry points of other rooms' commands: `train`, or `library build` for a command of a group."""
 
 
 class Entry(NamedTuple):
@@ -21,7 +25,7 @@ class Entry(NamedTuple):
 
 
 class LazyGroup(TyperGroup):
-    """Shows the commands of `table`; subclass it to say which."""
+    """Shows the commands of `table` and those that are plugged in; subclass it to say which."""
 
     table: ClassVar[dict[str, Entry]] = {}
 
@@ -31,6 +35,8 @@ class LazyGroup(TyperGroup):
             self.add_command(
                 TyperCommand(name=name, help=entry.help, short_help=entry.help, rich_markup_mode=None)
             )
+        for name, point in plugins().items():
+            self.add_command(_command(point.load(), name))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
@@ -39,17 +45,34 @@ class LazyGroup(TyperGroup):
         return name, command, rest
 
 
+def plugins(group: str | None = None) -> dict[str, EntryPoint]:
+    """Commands that are plugged into a group, by name; without a group those of `loradex` itself."""
+    found = {}
+    for point in entry_points(group=PLUGINS):
+        place, _, name = point.name.rpartition(" ")
+        if place == (group or ""):
+            found[name] = point
+    return found
+
+
 def load(name: str, entry: Entry) -> Any:
-    """The command itself, imported now."""
+    """The command itself, imported now, with what is plugged into it."""
     module, _, attribute = entry.target.partition(":")
     found = getattr(import_module(module), attribute)
-    if isinstance(found, typer.Typer):
-        found.info.no_args_is_help = True
-        found.rich_markup_mode = None
-        command: Any = get_group(found)
-    else:
-        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-        alone.command()(found)
-        command = get_command(alone)
+    if not isinstance(found, typer.Typer):
+        return _command(found, name)
+    found.info.no_args_is_help = True
+    found.rich_markup_mode = None
+    group: Any = get_group(found)
+    for plugged, point in plugins(name).items():
+        group.add_command(_command(point.load(), plugged))
+    group.name = name
+    return group
+
+
+def _command(function: Any, name: str) -> Any:
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    alone.command()(function)
+    command: Any = get_command(alone)
     command.name = name
     return command

@@ -5,39 +5,40 @@ from typing import Annotated
 
 import typer
 
-from db.settings import REPOSITORY
-from library.cards import TASKS_DIRECTORY
+from loradex.library.installed import TASKS_DIRECTORY
 
 app = typer.Typer(add_completion=False, help="A library of tasks, adapters and example vectors.")
 
-STARTER = REPOSITORY / "library" / "smollm2-135m-instruct"
 MIB = 1 << 20
 
-Directory = Annotated[Path, typer.Argument(help="The library.")]
+Directory = Annotated[
+    Path | None, typer.Argument(help="The library. [default: the starter library]", show_default=False)
+]
 Cards = Annotated[Path, typer.Option(help="Directory of task cards.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.command()
-def load(directory: Directory = STARTER, cards: Cards = TASKS_DIRECTORY, as_json: AsJson = False) -> None:
+def load(directory: Directory = None, cards: Cards = TASKS_DIRECTORY, as_json: AsJson = False) -> None:
     """Check every file of a library, then put it into the database, all of it or nothing; again does no harm.
 
     Example: loradex library load
     """
     from dataclasses import asdict
 
-    from db.embedded.addresses import database_address
-    from db.session import connect, translated
-    from library.adapter_roots import AdapterRoots
-    from library.cards import load_cards
-    from library.load import load_library, open_library
-    from service.cli.console import as_json as print_json
-    from service.cli.progress import counting
-    from service.settings import ServiceSettings
+    from loradex.addresses import database_address
+    from loradex.db.session import connect, translated
+    from loradex.library.adapter_roots import AdapterRoots
+    from loradex.library.cards import load_cards
+    from loradex.library.installed import starter_library
+    from loradex.library.load import load_library, open_library
+    from loradex.service.settings import ServiceSettings
+    from loradex.terminal import as_json as print_json
+    from loradex.terminal import counting
 
     settings = ServiceSettings()
     known = load_cards(cards)
-    library = open_library(directory, known)
+    library = open_library(directory or starter_library(), known)
     roots = AdapterRoots.of(settings.adapter_roots, settings.home)
     with (
         translated(),
@@ -55,17 +56,18 @@ def load(directory: Directory = STARTER, cards: Cards = TASKS_DIRECTORY, as_json
 
 
 @app.command()
-def verify(directory: Directory = STARTER, cards: Cards = TASKS_DIRECTORY, as_json: AsJson = False) -> None:
+def verify(directory: Directory = None, cards: Cards = TASKS_DIRECTORY, as_json: AsJson = False) -> None:
     """Check every file of a library against its manifest, without a database.
 
     Example: loradex library verify
     """
-    from library.cards import load_cards
-    from library.load import open_library
-    from service.cli.console import as_json as print_json
-    from service.cli.console import table
+    from loradex.library.cards import load_cards
+    from loradex.library.installed import starter_library
+    from loradex.library.load import open_library
+    from loradex.terminal import as_json as print_json
+    from loradex.terminal import table
 
-    library = open_library(directory, load_cards(cards))
+    library = open_library(directory or starter_library(), load_cards(cards))
     manifest = library.manifest
     adapters = library.adapters
     if as_json:
@@ -102,35 +104,3 @@ def verify(directory: Directory = STARTER, cards: Cards = TASKS_DIRECTORY, as_js
         f"{len(adapters)} adapters, {len(library.examples)} example vectors, {len(manifest.files)} files: "
         f"all hashes right; {manifest.total_bytes / MIB:.1f} MiB"
     )
-
-
-@app.command()
-def affinities(
-    *,
-    data: Annotated[
-        Path, typer.Option(help="Directory of TASK.train.jsonl files.", exists=True, file_okay=False)
-    ],
-    rows: Annotated[int, typer.Option(min=1, help="Rows a task, none of which was trained on.")] = 128,
-    task: Annotated[list[str] | None, typer.Option(help="This task only; may be given again.")] = None,
-    again: Annotated[bool, typer.Option("--again", help="Measure known pairs too.")] = False,
-    library: Annotated[Path | None, typer.Option(help="Keep the figures in this library, too.")] = None,
-    cards: Cards = TASKS_DIRECTORY,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a pair.")] = False,
-) -> None:
-    """Measure how well each active adapter answers each task; the method `affinity` weighs adapters by it.
-
-    Pairs that were measured are not measured again, so after a new adapter only its own are. It needs a stack
-    (`loradex up`); the figures are in loradex.task_affinities.
-
-    Example: loradex library affinities --data data
-    """
-    import subprocess
-    import sys
-
-    command = [sys.executable, "-m", "evaluation.affinities", "--data", str(data), "--cards", str(cards)]
-    command += ["--rows", str(rows)]
-    for name in task or []:
-        command += ["--task", name]
-    command += ["--library", str(library)] if library is not None else []
-    command += [flag for flag, given in {"--again": again, "--json": as_json}.items() if given]
-    raise typer.Exit(subprocess.run(command, check=False).returncode)

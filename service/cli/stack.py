@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli import console
-from service.settings import ServiceSettings
+from loradex import terminal
+from loradex.service.settings import ServiceSettings
 
 if TYPE_CHECKING:
-    from db.embedded.health import Health
+    from loradex.embedded.health import Health
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -24,11 +24,11 @@ def up(
 
     Example: loradex up
     """
-    from db.embedded.stack import Stack
+    from loradex.embedded.stack import Stack
 
     settings = ServiceSettings()
     stack = Stack(settings)
-    with console.waiting("starting") as say:
+    with terminal.waiting("starting") as say:
         stack.up(worker=worker, patience=settings.start_seconds, say=say)
     _show(stack.health(worker=worker), as_json=as_json)
 
@@ -38,9 +38,9 @@ def down() -> None:
 
     Example: loradex down
     """
-    from db.embedded.stack import Stack
+    from loradex.embedded.stack import Stack
 
-    with console.waiting("stopping"):
+    with terminal.waiting("stopping"):
         stopped = Stack(ServiceSettings()).down()
     typer.echo(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
 
@@ -50,19 +50,19 @@ def status(as_json: AsJson = False) -> None:
 
     Example: loradex status --json
     """
-    from db.embedded.stack import Stack
+    from loradex.embedded.stack import Stack
 
     _show(Stack(ServiceSettings()).health(), as_json=as_json)
 
 
 def _show(parts: "list[Health]", *, as_json: bool) -> None:
     if as_json:
-        console.as_json([part._asdict() for part in parts])
+        terminal.as_json([part._asdict() for part in parts])
     else:
         rows = [
             (part.part, "healthy" if part.healthy else "ILL", part.address, part.note, part.cure)
             for part in parts
         ]
-        console.table(("part", "state", "address", "what is known", "cure"), rows)
+        terminal.table(("part", "state", "address", "what is known", "cure"), rows)
     if not all(part.healthy for part in parts):
         raise typer.Exit(1)

@@ -13,20 +13,20 @@ from psycopg.rows import TupleRow, class_row
 from psycopg.types.json import Jsonb
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from db.embedded.addresses import addresses
-from db.errors import (
+from loradex.addresses import addresses
+from loradex.db.session import connect, translated
+from loradex.errors import (
     DatabaseUnavailableError,
     RedisUnavailableError,
     UnknownAnswerError,
     UnknownJobError,
 )
-from db.session import connect, translated
-from db.settings import DatabaseSettings
-from service.client.answer import Answer
-from service.client.doorbell import Doorbell
-from service.client.job import Job, Status
-from service.client.listener import Listener
-from service.client.request import Request
+from loradex.service.client.answer import Answer
+from loradex.service.client.doorbell import Doorbell
+from loradex.service.client.job import Job, Status
+from loradex.service.client.listener import Listener
+from loradex.service.client.request import Request
+from loradex.settings import Settings
 
 LOOK: LiteralString = """
     select state as status, error_code, error_message, answer from loradex.job_outcome(%s)"""
@@ -56,10 +56,10 @@ class Client:
         database_url: str | None = None,
         redis_url: str | None = None,
         *,
-        settings: DatabaseSettings | None = None,
+        settings: Settings | None = None,
     ) -> None:
         if database_url is None or redis_url is None:
-            found = addresses(settings or DatabaseSettings())
+            found = addresses(settings or Settings())
             database_url = database_url or found.database_url
             redis_url = redis_url or found.redis_url
         self._database_url = database_url

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from db.errors import InvalidArgumentError, RedisUnavailableError
-from db.urls import checked
+from loradex.errors import InvalidArgumentError, RedisUnavailableError
+from loradex.urls import checked
 
 if TYPE_CHECKING:
     from celery import Celery

@@ -4,11 +4,11 @@ import time
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
-from db.errors import DatabaseUnavailableError, JobFailedError, RedisUnavailableError, WaitTimeoutError
-from service.client.answer import Answer
+from loradex.errors import DatabaseUnavailableError, JobFailedError, RedisUnavailableError, WaitTimeoutError
+from loradex.service.client.answer import Answer
 
 if TYPE_CHECKING:
-    from service.client.client import Client
+    from loradex.service.client.client import Client
 
 Status = Literal["queued", "running", "done", "failed"]
 

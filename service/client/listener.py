@@ -10,8 +10,8 @@ from uuid import UUID
 
 import psycopg
 
-from db.errors import DatabaseUnavailableError
-from db.session import connect
+from loradex.db.session import connect
+from loradex.errors import DatabaseUnavailableError
 
 CHANNEL = "loradex_jobs"
 LONGEST_SILENCE_SECONDS = 5.0

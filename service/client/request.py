@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from db.errors import InvalidArgumentError
+from loradex.errors import InvalidArgumentError
 
 BIGGEST_BIGINT = (1 << 63) - 1
 BIGGEST_INT = (1 << 31) - 1

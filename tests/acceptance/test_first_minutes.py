@@ -10,8 +10,7 @@ from typing import LiteralString
 
 import psycopg
 import pytest
-
-from db.settings import REPOSITORY
+from tests.repository import ROOT
 
 QUESTION = (
     "Premise: A man is playing a guitar on stage. Hypothesis: A man is performing music. "
@@ -39,7 +38,7 @@ class Terminal:
     def loradex(self, *arguments: str) -> str:
         done = subprocess.run(
             [Path(sys.executable).with_name("loradex"), *arguments],
-            cwd=REPOSITORY,
+            cwd=ROOT,
             env=self._environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,

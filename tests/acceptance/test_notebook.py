@@ -8,12 +8,11 @@ from typing import Any
 import nbformat
 import pytest
 from nbclient import NotebookClient
-
-from db.settings import REPOSITORY
 from tests.fix_db import with_user
+from tests.repository import ROOT
 
-NOTEBOOK = REPOSITORY / "docs" / "analysis.ipynb"
-IMAGES = REPOSITORY / "docs" / "images"
+NOTEBOOK = ROOT / "docs" / "analysis.ipynb"
+IMAGES = ROOT / "docs" / "images"
 DRAWN = {"task-map", "mixture-map", "coverage-over-time", "what-if-sweep", "task-overlap"}
 LIMIT_BYTES = 600_000
 IMAGE_LIMIT_BYTES = 150_000
@@ -78,7 +77,7 @@ def test_pictures_elsewhere_are_the_notebooks() -> None:
         if file.stem in drawn:
             assert file.read_bytes() == drawn[file.stem], f"copy it from the notebook: {file.name}"
             assert file.stat().st_size < IMAGE_LIMIT_BYTES
-    assert used(REPOSITORY / "README.md") <= {file.name for file in IMAGES.glob("*.png")}
+    assert used(ROOT / "README.md") <= {file.name for file in IMAGES.glob("*.png")}
 
 
 def used(page: Path) -> set[str]:

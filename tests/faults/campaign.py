@@ -11,12 +11,12 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import typer
-
-from db.errors import DatabaseUnavailableError
-from db.session import connect
-from service.client import Client
 from tests.faults import kinds
 from tests.faults.site import Site, opened
+
+from loradex.db.session import connect
+from loradex.errors import DatabaseUnavailableError
+from loradex.service.client import Client
 
 FULL: Mapping[kinds.Fault, int] = {
     kinds.kill_worker: 10,

@@ -11,9 +11,9 @@ from uuid import UUID
 import psutil
 import redis
 from celery import Celery
-
-from service.client.doorbell import QUEUE, TASK
 from tests.faults.site import LEASE_SECONDS, Member, Site
+
+from loradex.service.client.doorbell import QUEUE, TASK
 
 RECORDING = "recipe_hash"
 """A word only `record_answer` is told; the function's name is not sent again once it is prepared."""

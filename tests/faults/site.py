@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from db import migrate
-from db.embedded import EmbeddedPostgres, EmbeddedValkey
 from tests.proxy import Proxy
 from tests.stocked import TASKS, stock
 from tests.tiny_library import build_tiny_library
 from tests.worker_process import WorkerProcess
+
+from loradex.db import migrate
+from loradex.embedded import EmbeddedPostgres, EmbeddedValkey
 
 LEASE_SECONDS = 3.0
 SWEEP_SECONDS = 0.5

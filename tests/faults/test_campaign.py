@@ -1,7 +1,6 @@
 """The short version of `make faults`: each kind of fault once, on real processes."""
 
 import pytest
-
 from tests.faults.campaign import FULL, SHORT, run_campaign
 
 JOBS = 90

@@ -19,19 +19,19 @@ import pytest
 import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from db.errors import AdapterRefusedError, ExampleFileError, LoradexError
-from db.session import connect, translated, typed_error
-from library.adapter_files import inspect
-from library.examples import load_examples
-from service.cli import run
-from service.client import Client
-from service.client.doorbell import QUEUE
 from tests.bells import body, message
 from tests.fix_adapters import CONFIG, safetensors_bytes, tensors
 from tests.fix_answering import Stack
 from tests.fix_db import Connection
 from tests.fix_hypothesis import KNOCKS
+
+from loradex.db.session import connect, translated, typed_error
+from loradex.errors import AdapterRefusedError, ExampleFileError, LoradexError
+from loradex.library.adapter_files import inspect
+from loradex.library.examples import load_examples
+from loradex.service.cli import run
+from loradex.service.client import Client
+from loradex.service.client.doorbell import QUEUE
 
 Knock = Callable[[], None]
 

@@ -10,17 +10,18 @@ from pathlib import Path
 
 import psutil
 import pytest
-
-from db.embedded import EmbeddedPostgres
-from db.embedded.record import Record
-from db.embedded.stack import Stack
-from db.errors import LoradexError
-from db.session import connect
-from db.settings import REPOSITORY, DatabaseSettings
-from service import cli
-from service.client import Client
+from tests.repository import ROOT
 from tests.stocked import TASKS, stock
 from tests.tiny_library import build_tiny_library
+
+from loradex.db.session import connect
+from loradex.embedded import EmbeddedPostgres
+from loradex.embedded.stack import Stack
+from loradex.errors import LoradexError
+from loradex.service import cli
+from loradex.service.client import Client
+from loradex.settings import Settings
+from loradex.stack_file import StackFile
 
 WRONG = "hidden-4711"
 ROLE = "hidden-4712"
@@ -44,7 +45,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     assert cli.run(["up"]) == 0
     stock(EmbeddedPostgres(made).url, library)
     yield made
-    Stack(DatabaseSettings(home=made)).down()
+    Stack(Settings(home=made)).down()
     EmbeddedPostgres(made).destroy()
 
 
@@ -60,7 +61,7 @@ def cmdlines() -> str:
 
 
 def kill(home: Path, part: str) -> None:
-    process = psutil.Process(Record(home).part(part)["pid"])
+    process = psutil.Process(StackFile(home).part(part)["pid"])
     process.send_signal(signal.SIGKILL)
     psutil.wait_procs([process], 10)
 
@@ -69,8 +70,8 @@ def test_no_secret_is_printed_logged_or_on_a_command_line(
     home: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     url = EmbeddedPostgres(home).url
-    redis_url = Record(home).part("valkey")["url"]
-    secrets = [url.split(":")[2].split("@")[0], Record(home).part("valkey")["password"], WRONG, ROLE]
+    redis_url = StackFile(home).part("valkey")["url"]
+    secrets = [url.split(":")[2].split("@")[0], StackFile(home).part("valkey")["password"], WRONG, ROLE]
     assert all(len(secret) > 10 for secret in secrets)
     said = [cmdlines()]
 
@@ -103,8 +104,8 @@ def test_no_secret_is_printed_logged_or_on_a_command_line(
         f"postgresql://loradex:{WRONG}/x@127.0.0.1/loradex",
     ):
         ran = subprocess.run(
-            [sys.executable, "-m", "worker", "serve"],
-            cwd=REPOSITORY,
+            [sys.executable, "-P", "-m", "loradex.worker"],
+            cwd=ROOT,
             env=os.environ | {"LORADEX_DATABASE_URL": database, "LORADEX_REDIS_URL": redis_url},
             capture_output=True,
             text=True,

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import LiteralString
 
 import pytest
-
-from db.session import connect
 from tests.fix_answering import Stack
+
+from loradex.db.session import connect
 
 JOBS = 48
 LONG = 180

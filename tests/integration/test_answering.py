@@ -7,8 +7,11 @@ from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
+from tests.fix_answering import Stack
+from tests.stocked import EXAMPLES, TASKS
 
-from db.errors import (
+from loradex.db.session import connect
+from loradex.errors import (
     IdempotencyConflictError,
     InvalidArgumentError,
     JobFailedError,
@@ -17,10 +20,7 @@ from db.errors import (
     UnknownNameError,
     WaitTimeoutError,
 )
-from db.session import connect
-from service.client import Client
-from tests.fix_answering import Stack
-from tests.stocked import EXAMPLES, TASKS
+from loradex.service.client import Client
 
 PROMPT = "The soup boils over. Is the flame too high?"
 NOBODY = "0198c5f2-6d3e-7c41-9a55-0c1d2e3f4a5b"

@@ -6,12 +6,12 @@ import sys
 from collections.abc import Callable
 
 import pytest
-
-from db.session import connect
-from db.settings import REPOSITORY
-from service.cli import run
-from service.client import Client
 from tests.fix_answering import Stack
+from tests.repository import ROOT
+
+from loradex.db.session import connect
+from loradex.service.cli import run
+from loradex.service.client import Client
 
 PROMPT = "The kettle whistles. Is the water hot?"
 NOBODY = "0198c5f2-6d3e-7c41-9a55-0c1d2e3f4a5b"
@@ -197,7 +197,7 @@ def test_the_commands_start_without_torch() -> None:
     )
 
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
 
     assert done.stdout.strip() == "[]"

@@ -1,12 +1,12 @@
 """The whole path with no more rights than each part needs."""
 
 import pytest
-
-from db.errors import PermissionRefusedError, UnknownAnswerError, UnknownJobError
-from service.audit import Audit
-from service.client import Client
 from tests.fix_answering import Stack
 from tests.fix_db import RoleUrl
+
+from loradex.errors import PermissionRefusedError, UnknownAnswerError, UnknownJobError
+from loradex.service.audit import Audit
+from loradex.service.client import Client
 
 
 def test_worker_and_clients_do_with_their_roles(stack: Stack, role_url: RoleUrl) -> None:

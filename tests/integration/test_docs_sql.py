@@ -5,14 +5,14 @@ from typing import Any
 
 import psycopg
 import pytest
-
-from db.session import connect
-from db.settings import REPOSITORY
 from tests.documented import Shown, audience, shown
 from tests.fix_db import ROLES, with_user
+from tests.repository import ROOT
 
-PAGE = REPOSITORY / "docs" / "sql.md"
-PAGES = (PAGE, REPOSITORY / "README.md")
+from loradex.db.session import connect
+
+PAGE = ROOT / "docs" / "sql.md"
+PAGES = (PAGE, ROOT / "README.md")
 BLOCKS = [pytest.param(block, id=f"{page.name}:{block.line}") for page in PAGES for block in shown(page)]
 # Granted to readers because what an analyst calls is made of them.
 PARTS = {

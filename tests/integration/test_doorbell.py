@@ -8,12 +8,12 @@ import redis
 from celery import Celery
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from db.session import connect
-from service.client import Client
-from service.client.doorbell import QUEUE, RINGS, TASK
 from tests.bells import body, message
 from tests.fix_answering import Stack
+
+from loradex.db.session import connect
+from loradex.service.client import Client
+from loradex.service.client.doorbell import QUEUE, RINGS, TASK
 
 
 def answers(stack: Stack) -> int:

@@ -11,14 +11,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from db.errors import EvaluationFailedError, InvalidArgumentError, UnknownNameError
-from db.session import connect
-from evaluation.cells import Cell
-from evaluation.methods import ALL, JOB_METHODS, METHODS, chosen_methods
-from evaluation.plan import IN_DOMAIN, OOD, SEMI_OOD, SETTINGS, Options, Plan
-from evaluation.session import Session
-from library.cards import TaskCard
-from worker.settings import WorkerSettings
+from loradex.db.session import connect
+from loradex.errors import EvaluationFailedError, InvalidArgumentError, UnknownNameError
+from loradex.evaluation.cells import Cell
+from loradex.evaluation.methods import ALL, JOB_METHODS, METHODS, chosen_methods
+from loradex.evaluation.plan import IN_DOMAIN, OOD, SEMI_OOD, SETTINGS, Options, Plan
+from loradex.evaluation.session import Session
+from loradex.library.cards import TaskCard
+from loradex.worker.settings import WorkerSettings
 
 
 def a_plan(exam: Path, cards: dict[str, TaskCard], **changes: object) -> Plan:

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pgvector.psycopg import register_vector
-
-from db.errors import ExampleFileError, InvalidArgumentError, LoradexError, PermissionRefusedError
-from db.session import connect, translated
-from library import example_store
-from library.cards import TaskCard
-from library.ingest import EncoderFacts, FileReport, Ingest, check_files
-from library.rendered import RenderedExample
-from library.vectors import TextEncoder, VectorCache
 from tests.fix_db import RoleUrl
 from tests.fix_library import DIMENSIONS, ENCODER, CountingEncoder, rivers, tools, weather, write_lines
+
+from loradex.db.session import connect, translated
+from loradex.errors import ExampleFileError, InvalidArgumentError, LoradexError, PermissionRefusedError
+from loradex.library import example_store
+from loradex.library.cards import TaskCard
+from loradex.library.ingest import EncoderFacts, FileReport, Ingest, check_files
+from loradex.library.rendered import RenderedExample
+from loradex.library.vectors import TextEncoder, VectorCache
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 FACTS = EncoderFacts(ENCODER.name, ENCODER.revision, ENCODER.dimensions)
@@ -159,7 +159,7 @@ def test_a_killed_run_goes_on_where_it_was(
                 raise KeyboardInterrupt
             return super().embed(texts)
 
-    monkeypatch.setattr("library.vectors.BATCH", 2)
+    monkeypatch.setattr("loradex.library.vectors.BATCH", 2)
     path = write_lines(tmp_path / "t.jsonl", [tools(number) for number in range(9)])
     with pytest.raises(KeyboardInterrupt):
         add(path, encoder=Dies())

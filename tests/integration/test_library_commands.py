@@ -7,16 +7,16 @@ from typing import Any
 
 import psycopg
 import pytest
-
-from library.adapter_store import AdapterStore
-from library.cards import TASKS_DIRECTORY
-from library.manifest import BaseModelEntry
-from service import cli
 from tests.fix_adapters import MakeAdapter
 from tests.fix_library import SmallLibrary, tools, write_lines
 from tests.tiny_library import TinyLibrary
-from worker.build_library import build_library
-from worker.settings import WorkerSettings
+
+from loradex.library.adapter_store import AdapterStore
+from loradex.library.installed import TASKS_DIRECTORY
+from loradex.library.manifest import BaseModelEntry
+from loradex.service import cli
+from loradex.worker.build_library import build_library
+from loradex.worker.settings import WorkerSettings
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 Loradex = Callable[..., tuple[int, str, str]]

@@ -10,31 +10,6 @@ import numpy as np
 import psycopg
 import pytest
 from pgvector.psycopg import register_vector
-
-from db.errors import (
-    AdapterRefusedError,
-    ExampleConflictError,
-    ExampleFileError,
-    HubUnavailableError,
-    InvalidArgumentError,
-    LibraryCorruptError,
-    LoradexError,
-    UnknownNameError,
-)
-from db.session import connect, translated
-from library.adapter_check import check_adapter
-from library.adapter_files import inspect
-from library.adapter_roots import AdapterRoots
-from library.adapter_store import AdapterStore
-from library.affinities import Affinity, write_affinities
-from library.cards import TaskCard
-from library.example_store import ExampleStore
-from library.hub import hydrate_from_hub, load_split
-from library.hydrate import example_files, hydrate_from_file
-from library.ingest import EncoderFacts, Ingest
-from library.load import LoadReport, load_library, open_library
-from library.rendered import render_file
-from library.vectors import VectorCache
 from tests.fix_adapters import MakeAdapter
 from tests.fix_db import RoleUrl
 from tests.fix_library import (
@@ -47,6 +22,31 @@ from tests.fix_library import (
     weather,
     write_lines,
 )
+
+from loradex.db.session import connect, translated
+from loradex.errors import (
+    AdapterRefusedError,
+    ExampleConflictError,
+    ExampleFileError,
+    HubUnavailableError,
+    InvalidArgumentError,
+    LibraryCorruptError,
+    LoradexError,
+    UnknownNameError,
+)
+from loradex.library.adapter_check import check_adapter
+from loradex.library.adapter_files import inspect
+from loradex.library.adapter_roots import AdapterRoots
+from loradex.library.adapter_store import AdapterStore
+from loradex.library.affinities import Affinity, write_affinities
+from loradex.library.cards import TaskCard
+from loradex.library.example_store import ExampleStore
+from loradex.library.hub import hydrate_from_hub, load_split
+from loradex.library.hydrate import example_files, hydrate_from_file
+from loradex.library.ingest import EncoderFacts, Ingest
+from loradex.library.load import LoadReport, load_library, open_library
+from loradex.library.rendered import render_file
+from loradex.library.vectors import VectorCache
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 Cards = dict[str, TaskCard]

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 import trustme
-
-from db.embedded import health
-from service.client import Client
 from tests.fix_answering import Stack
 from tests.tls_proxy import TlsProxy
+
+from loradex.embedded import health
+from loradex.service.client import Client
 
 NO_SWEEP = "600"
 """Seconds; a job that is answered before was rung for."""

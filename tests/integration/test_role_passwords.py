@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
-
-from db import migrate
-from db.embedded import EmbeddedPostgres
-from db.errors import DatabaseUnavailableError, UnknownNameError
-from db.roles import ROLES, set_passwords
-from db.session import connect
-from service import cli
 from tests.fix_db import Connection, with_user
+
+from loradex.db import migrate
+from loradex.db.roles import ROLES, set_passwords
+from loradex.db.session import connect
+from loradex.embedded import EmbeddedPostgres
+from loradex.errors import DatabaseUnavailableError, UnknownNameError
+from loradex.service import cli
 
 SECRET = "hidden-4711"
 Shell = pytest.MonkeyPatch

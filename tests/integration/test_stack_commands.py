@@ -10,15 +10,15 @@ from typing import Any
 
 import psutil
 import pytest
-
-from db import migrate
-from db.embedded import EmbeddedPostgres, EmbeddedValkey
-from db.embedded.record import Record
-from db.embedded.stack import Stack
-from db.settings import DatabaseSettings
-from service import cli
 from tests.fix_db import RoleUrl
 from tests.tiny_library import TinyLibrary, build_tiny_library
+
+from loradex.db import migrate
+from loradex.embedded import EmbeddedPostgres, EmbeddedValkey
+from loradex.embedded.stack import Stack
+from loradex.service import cli
+from loradex.settings import Settings
+from loradex.stack_file import StackFile
 
 Status = dict[str, dict[str, Any]]
 Look = Callable[[], tuple[int, Status]]
@@ -35,7 +35,7 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]
     made = {name: tmp_path_factory.mktemp("stack") / "home" for name in ("whole", "bare")}
     yield made
     for home in made.values():
-        Stack(DatabaseSettings(home=home)).down()
+        Stack(Settings(home=home)).down()
         EmbeddedPostgres(home).destroy()
 
 
@@ -72,7 +72,7 @@ bare = pytest.mark.parametrize("home", ["bare"], indirect=True)
 
 
 def _kill(home: Path, *parts: str) -> None:
-    processes = [psutil.Process(Record(home).part(part)["pid"]) for part in parts]
+    processes = [psutil.Process(StackFile(home).part(part)["pid"]) for part in parts]
     for process in processes:
         process.send_signal(signal.SIGKILL)
     psutil.wait_procs(processes, 10)
@@ -96,22 +96,22 @@ def test_no_secret_is_shown(home: Path, look: Look, capsys: pytest.CaptureFixtur
     shown_later = capsys.readouterr()
     _, parts = look()
     secrets = [
-        Record(home).part("valkey")["password"],
+        StackFile(home).part("valkey")["password"],
         EmbeddedPostgres(home).url.split(":")[2].split("@")[0],
     ]
 
     text = shown.out + shown.err + shown_later.out + str(parts)
     assert [secret for secret in secrets if secret in text] == []
-    worker = psutil.Process(Record(home).part("worker")["pid"])
+    worker = psutil.Process(StackFile(home).part("worker")["pid"])
     assert [secret for secret in secrets if secret in str(worker.cmdline())] == []
 
 
 def test_up_again_changes_nothing(home: Path) -> None:
     cli.run(["up"])
-    before = Record(home).path.read_text()
+    before = StackFile(home).path.read_text()
 
     assert cli.run(["up"]) == 0
-    assert Record(home).path.read_text() == before
+    assert StackFile(home).path.read_text() == before
 
 
 def test_killed_parts_are_named_with_their_cure_and_healed(home: Path, look: Look) -> None:
@@ -139,7 +139,7 @@ def test_down_stops_all_and_leaves_the_data(
     home: Path, look: Look, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cli.run(["up"])
-    pids = [Record(home).part(part)["pid"] for part in ("worker", "valkey", "postgres")]
+    pids = [StackFile(home).part(part)["pid"] for part in ("worker", "valkey", "postgres")]
     capsys.readouterr()
 
     assert cli.run(["down"]) == 0
@@ -205,7 +205,7 @@ def test_a_schema_that_lags_is_named_and_brought_up_to_date(home: Path, look: Lo
 @bare
 def test_two_up_at_once_start_one_stack(home: Path) -> None:
     cli.run(["down"])
-    command = [sys.executable, "-c", "from service.cli import main; main(['up', '--no-worker'])"]
+    command = [sys.executable, "-c", "from loradex.service.cli import main; main(['up', '--no-worker'])"]
     both = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
 
     assert [one.wait(120) for one in both] == [0, 0]

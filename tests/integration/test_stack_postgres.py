@@ -15,10 +15,10 @@ import psutil
 import psycopg
 import pytest
 
-from db.embedded import EmbeddedPostgres, account, cluster
-from db.embedded.ports import LOOPBACK, free_port
-from db.embedded.record import Record
-from db.errors import StackError
+from loradex.embedded import EmbeddedPostgres, account, cluster
+from loradex.embedded.ports import LOOPBACK, free_port
+from loradex.errors import StackError
+from loradex.stack_file import StackFile
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def _ask(server: EmbeddedPostgres, question: str) -> object:
 
 
 def _postmaster(home: Path) -> psutil.Process:
-    return psutil.Process(Record(home).part("postgres")["pid"])
+    return psutil.Process(StackFile(home).part("postgres")["pid"])
 
 
 def _keep(server: EmbeddedPostgres, word: str) -> None:
@@ -83,7 +83,7 @@ def test_starting_twice_starts_one(server: EmbeddedPostgres, home: Path) -> None
 
 def test_it_outlives_the_program_that_started_it(server: EmbeddedPostgres, home: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from db.embedded import EmbeddedPostgres; "
+        "import sys; from pathlib import Path; from loradex.embedded import EmbeddedPostgres; "
         "EmbeddedPostgres(Path(sys.argv[1]), durable=False).start()"
     )
     server.stop()
@@ -251,7 +251,7 @@ def test_without_its_record_it_finds_data_and_password_again(server: EmbeddedPos
     server.start()
     _keep(server, "found")
     server.stop()
-    record = Record(home)
+    record = StackFile(home)
     part = record.part("postgres")
     assert server.data is not None
     record.write("postgres", {"data": part["data"]})
@@ -274,7 +274,7 @@ def test_programs_that_their_user_cannot_reach_are_copied(
     made.start()
     data = made.data
     assert data is not None
-    running = Path(psutil.Process(Record(tmp_path / "home").part("postgres")["pid"]).exe())
+    running = Path(psutil.Process(StackFile(tmp_path / "home").part("postgres")["pid"]).exe())
 
     assert running.is_relative_to(data.parent if os.geteuid() == 0 else closed)
     made.destroy()

@@ -10,9 +10,9 @@ import psutil
 import pytest
 import redis
 
-from db.embedded import EmbeddedValkey
-from db.embedded.ports import LOOPBACK
-from db.embedded.record import Record
+from loradex.embedded import EmbeddedValkey
+from loradex.embedded.ports import LOOPBACK
+from loradex.stack_file import StackFile
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def server(home: Path) -> Iterator[EmbeddedValkey]:
 
 
 def _process(home: Path) -> psutil.Process:
-    return psutil.Process(Record(home).part("valkey")["pid"])
+    return psutil.Process(StackFile(home).part("valkey")["pid"])
 
 
 def test_it_refuses_bells_instead_of_forgetting_them(server: EmbeddedValkey) -> None:
@@ -48,7 +48,7 @@ def test_starting_twice_starts_one(server: EmbeddedValkey, home: Path) -> None:
 
 def test_it_outlives_the_program_that_started_it(server: EmbeddedValkey, home: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from db.embedded import EmbeddedValkey; "
+        "import sys; from pathlib import Path; from loradex.embedded import EmbeddedValkey; "
         "EmbeddedValkey(Path(sys.argv[1])).start()"
     )
     subprocess.run([sys.executable, "-c", program, home], check=True)
@@ -90,7 +90,7 @@ def test_the_password_is_asked_for_and_not_shown(server: EmbeddedValkey, home: P
     password = url.partition(":@")[0].split("@")[0].removeprefix("redis://:")
     process = _process(home)
 
-    stranger = redis.Redis(host=LOOPBACK, port=Record(home).part("valkey")["port"])
+    stranger = redis.Redis(host=LOOPBACK, port=StackFile(home).part("valkey")["port"])
     with stranger as client, pytest.raises(redis.AuthenticationError):
         client.ping()
     assert not any(password in word for word in process.cmdline())

@@ -14,16 +14,16 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-
-from library.adapter_files import content_hash, inspect
 from tests.fix_models import tiny_model
 from tests.fix_training import CARD, card_of
-from worker.engine.training.checkpoint import alone
-from worker.settings import WorkerSettings
-from worker.train import TrainRequest, settings_for
-from worker.train import train as run
 
-PROGRAM = [sys.executable, "-c", "from service.cli import main; main()", "train"]
+from loradex.library.adapter_files import content_hash, inspect
+from loradex.worker.engine.training.checkpoint import alone
+from loradex.worker.settings import WorkerSettings
+from loradex.worker.train import TrainRequest, settings_for
+from loradex.worker.train import train as run
+
+PROGRAM = [sys.executable, "-c", "from loradex.service.cli import main; main()", "train"]
 
 
 def environment(base: Path, home: Path) -> dict[str, str]:

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
-
 from tests.world import BASE_MODEL, TASKS, WITH_ADAPTER, Vector, World, sha256, text_of
 
 MIXTURE = """

@@ -6,9 +6,9 @@ from typing import Any
 
 import psycopg
 import pytest
-
-from db.session import connect
 from tests.world import TASKS, World, text_of
+
+from loradex.db.session import connect
 
 VIEWS = (
     *("adapter_usage", "answer_provenance", "nucleus_profile", "queue_health", "retrieval_coverage"),

@@ -6,9 +6,9 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
-
-from db.session import connect
 from tests.world import World, answer_document, text_of
+
+from loradex.db.session import connect
 
 EVIDENCE = (
     "answers",

@@ -2,10 +2,10 @@
 
 import psycopg
 import pytest
-
-from db.errors import DimensionError
-from db.session import translated
 from tests.world import DIMENSIONS, World, text_of
+
+from loradex.db.session import translated
+from loradex.errors import DimensionError
 
 MIXTURE = ("base_model", "k", "top_p", "temperature", "encoder", "exclude_tasks", "exclude_adapters")
 ROUTERS = {

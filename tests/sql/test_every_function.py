@@ -3,7 +3,6 @@
 import psycopg
 import pytest
 from psycopg.types.json import Json
-
 from tests.contracts import CONTRACTS, PLACES, Reads, Refusal
 from tests.fix_db import ROLES
 from tests.fix_many import rows_read

@@ -1,7 +1,6 @@
 """Groups of near duplicates: one of each is in the index, and a search finds the others through it."""
 
 import pytest
-
 from tests.fix_many import rows_read
 from tests.world import DIMENSIONS, ENCODER, TASKS, World, text_of, unit
 

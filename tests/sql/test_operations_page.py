@@ -3,15 +3,15 @@
 import re
 
 import pytest
-
-from db.session import connect
-from db.settings import REPOSITORY
-from service import cli
-from service.cli import lazy
 from tests.fix_db import RoleUrl
+from tests.repository import ROOT
 from tests.world import World
 
-PAGE = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
+from loradex.db.session import connect
+from loradex.service import cli
+from loradex.service.cli import lazy
+
+PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 QUERIES = re.findall(r"^```sql\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-
 from tests.fix_many import rows_read
 from tests.world import BASE_MODEL, TASKS, World, text_of
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
-
-from db.session import connect
 from tests.world import World
+
+from loradex.db.session import connect
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 CLAIM = "select id, attempt from loradex.claim_jobs(%s, %s, '10s', 3, %s)"

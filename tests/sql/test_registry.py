@@ -4,7 +4,6 @@ import hashlib
 import json
 
 import pytest
-
 from tests.world import BASE_MODEL, ENCODER, World, text_of
 
 

@@ -6,11 +6,11 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
-
-from db.embedded import EmbeddedPostgres
-from db.session import connect
 from tests.fix_db import ROLES, new_database, with_user
 from tests.world import World
+
+from loradex.db.session import connect
+from loradex.embedded import EmbeddedPostgres
 
 RoleUrl = Callable[..., str]
 

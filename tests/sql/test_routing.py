@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
-
 from tests.fix_many import rows_read
 from tests.world import BASE_MODEL, TASKS, WITH_ADAPTER, World, text_of, unit
 

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-
 from tests.world import World, text_of
 
 SIMILARITY = st.floats(-1, 1, allow_nan=False)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.errors import AdapterChangedError, DatabaseUnavailableError
-from worker.alone import Failure, each
+from loradex.errors import AdapterChangedError, DatabaseUnavailableError
+from loradex.worker.alone import Failure, each
 
 
 def doubled_unless_negative(numbers: Sequence[int]) -> list[int]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.cli import console
+from loradex import terminal
 
 ANY_NUMBER = st.floats(allow_nan=False)
 SHARE = st.floats(min_value=0, max_value=1)
@@ -17,29 +17,29 @@ SHARE = st.floats(min_value=0, max_value=1)
 
 @given(ANY_NUMBER, st.integers(min_value=1, max_value=80))
 def test_a_bar_has_its_width_whatever_the_share(share: float, width: int) -> None:
-    assert len(console.bar(share, width)) == width
+    assert len(terminal.bar(share, width)) == width
 
 
 @given(SHARE, SHARE)
 def test_a_bar_is_never_shorter_for_a_larger_share(one: float, other: float) -> None:
     smaller, larger = sorted((one, other))
 
-    assert _eighths(console.bar(smaller)) <= _eighths(console.bar(larger))
+    assert _eighths(terminal.bar(smaller)) <= _eighths(terminal.bar(larger))
 
 
 def _eighths(bar: str) -> int:
-    return sum(console.BLOCKS.index(cell) for cell in bar)
+    return sum(terminal.BLOCKS.index(cell) for cell in bar)
 
 
 def test_nothing_half_and_all() -> None:
-    assert [console.bar(share, 4) for share in (0, 0.5, 1)] == ["    ", "██  ", "████"]
+    assert [terminal.bar(share, 4) for share in (0, 0.5, 1)] == ["    ", "██  ", "████"]
 
 
 def test_json_holds_ids_times_and_paths_as_text(capsys: pytest.CaptureFixture[str]) -> None:
     identity = UUID(int=7)
     moment = datetime(2026, 1, 2, tzinfo=UTC)
 
-    console.as_json({"id": identity, "at": moment, "where": Path("a/b"), "word": "größe"})
+    terminal.as_json({"id": identity, "at": moment, "where": Path("a/b"), "word": "größe"})
 
     out = capsys.readouterr().out
     assert json.loads(out) == {"id": str(identity), "at": moment.isoformat(), "where": "a/b", "word": "größe"}
@@ -48,13 +48,13 @@ def test_json_holds_ids_times_and_paths_as_text(capsys: pytest.CaptureFixture[st
 
 def test_json_refuses_what_it_does_not_know() -> None:
     with pytest.raises(TypeError, match="cannot print a set"):
-        console.as_json({"a": {1}})
+        terminal.as_json({"a": {1}})
 
 
 def test_a_table_shows_values_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     long = "word " * 60
 
-    console.table(("name", "value"), [("[bold]x[/bold]", 1.5), (long, None)], title="Things")
+    terminal.table(("name", "value"), [("[bold]x[/bold]", 1.5), (long, None)], title="Things")
 
     out = capsys.readouterr().out
     assert "[bold]x[/bold]" in out
@@ -63,7 +63,7 @@ def test_a_table_shows_values_as_they_are(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_bars_name_and_number_every_share(capsys: pytest.CaptureFixture[str]) -> None:
-    console.bars({"rte [0]": 0.75, "piqa": 0.25}, title="tasks")
+    terminal.bars({"rte [0]": 0.75, "piqa": 0.25}, title="tasks")
 
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "tasks"
@@ -78,8 +78,8 @@ def test_the_program_is_named_as_it_can_be_typed(monkeypatch: pytest.MonkeyPatch
     place.chmod(0o755)
     monkeypatch.setattr("sys.argv", [str(place)])
     monkeypatch.setenv("PATH", "/nowhere")
-    assert console.program() == str(place)
+    assert terminal.program() == str(place)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert console.program() == "loradex"
+    assert terminal.program() == "loradex"
     monkeypatch.setattr("sys.argv", ["/usr/lib/python/another.py"])
-    assert console.program() == "loradex"
+    assert terminal.program() == "loradex"

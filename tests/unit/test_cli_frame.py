@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import pytest
 import typer
 
-from db.errors import InvalidArgumentError, LoradexError, StackError
-from service import cli
-from service.cli import lazy
+from loradex.errors import InvalidArgumentError, LoradexError, StackError
+from loradex.service import cli
+from loradex.service.cli import lazy
 
 IMPORTED = "import sys, json; print(json.dumps([name for name in SLOW if name in sys.modules]))"
 SLOW = ("torch", "transformers", "celery", "sqlalchemy", "psycopg", "numpy", "rich", "redis", "alembic")
@@ -47,7 +47,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_help_imports_nothing_slow_and_takes_under_half_a_second() -> None:
-    look = f"SLOW = {SLOW}; from service import cli; cli.run(['--help']); {IMPORTED}"
+    look = f"SLOW = {SLOW}; from loradex.service import cli; cli.run(['--help']); {IMPORTED}"
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -110,14 +110,14 @@ def _wrong() -> None:
 def test_a_typed_error_is_one_line_and_its_own_code(
     raising: object, line: str, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.cli.stack.status", raising)
+    monkeypatch.setattr("loradex.service.cli.stack.status", raising)
 
     assert cli.run(["status"]) == code
     assert capsys.readouterr().err == line
 
 
 def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.cli.stack.status", _wrong)
+    monkeypatch.setattr("loradex.service.cli.stack.status", _wrong)
 
     with pytest.raises(ValueError, match="a mistake of ours"):
         cli.run(["status"])
@@ -142,7 +142,7 @@ def test_the_program_ends_without_a_traceback_when_its_reader_is_gone() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-c", "from service.cli import main; main(['--help'])"],
+        [sys.executable, "-c", "from loradex.service.cli import main; main(['--help'])"],
         stdout=writing,
         stderr=subprocess.PIPE,
         text=True,

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.errors import InvalidArgumentError
-from service.client.request import Request
+from loradex.errors import InvalidArgumentError
+from loradex.service.client.request import Request
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),

@@ -10,17 +10,17 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from tests.repository import ROOT
 
-from db.roles import ROLES
-from db.settings import REPOSITORY
-from service.settings import ServiceSettings
+from loradex.db.roles import ROLES
+from loradex.service.settings import ServiceSettings
 
 Document = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
 def compose() -> Document:
-    document: Document = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
+    document: Document = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     return document
 
 
@@ -32,13 +32,13 @@ def services(compose: Document) -> dict[str, Document]:
 
 @pytest.fixture(scope="module")
 def project() -> Document:
-    found: Document = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    found: Document = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     return found
 
 
 @pytest.fixture(scope="module")
 def exact() -> dict[str, str]:
-    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
     pairs = [line.split("==") for line in lines if not line.startswith("#")]
     return {canonicalize_name(name): version for name, version in pairs}
 
@@ -148,7 +148,7 @@ def test_our_containers_can_write_next_to_nothing(services: dict[str, Document])
 
 
 def test_the_image_is_built_in_stages_and_runs_as_nobody_special() -> None:
-    lines = (REPOSITORY / "Dockerfile").read_text().splitlines()
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
     stages = [line for line in lines if line.startswith("FROM ")]
     users = [line for line in lines if line.startswith("USER ")]
 
@@ -158,20 +158,18 @@ def test_the_image_is_built_in_stages_and_runs_as_nobody_special() -> None:
 
 
 def test_the_image_is_made_of_directories_that_exist() -> None:
-    text = (REPOSITORY / "Dockerfile").read_text()
+    text = (ROOT / "Dockerfile").read_text()
     copied = [
         name for line in re.findall(r"^COPY (?!--)(.+) \S+$", text, re.MULTILINE) for name in line.split()
     ]
-    allowed = {
-        line[1:] for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line.startswith("!")
-    }
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
 
     assert set(copied) == allowed
-    assert [name for name in copied if not (REPOSITORY / name).exists()] == []
+    assert [name for name in copied if not (ROOT / name).exists()] == []
 
 
 def test_ci_runs_the_one_test_command() -> None:
-    path = REPOSITORY / ".ci" / "run"
+    path = ROOT / ".ci" / "run"
 
     assert path.stat().st_mode & 0o111
     assert path.read_text().splitlines()[-1] == "CI=true exec make test"
@@ -179,7 +177,7 @@ def test_ci_runs_the_one_test_command() -> None:
 
 def test_make_says_what_there_is() -> None:
     shown = subprocess.run(
-        ["make", "--no-print-directory", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
 
     targets = [line.split()[1] for line in shown.splitlines()]

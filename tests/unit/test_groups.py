@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.groups import by_length
+from loradex.worker.groups import by_length
 
 lengths = st.lists(st.integers(min_value=1, max_value=500), max_size=60)
 

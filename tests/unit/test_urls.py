@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.embedded import health
-from db.errors import InvalidArgumentError
-from db.session import connect, engine
-from db.urls import checked
-from service.client.doorbell import Doorbell
-from worker.doorbell import bell_app
+from loradex.db.session import connect, engine
+from loradex.embedded import health
+from loradex.errors import InvalidArgumentError
+from loradex.service.client.doorbell import Doorbell
+from loradex.urls import checked
+from loradex.worker.doorbell import bell_app
 
 RIGHT = (
     "postgresql://u:p@h:5432/d",

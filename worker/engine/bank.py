@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from db.errors import AdapterRefusedError, InvalidArgumentError, UnknownNameError
-from worker.engine.factors import Adapter, read_adapter
-from worker.engine.layout import Layout, Shape
-from worker.engine.merging import trim
+from loradex.errors import AdapterRefusedError, InvalidArgumentError, UnknownNameError
+from loradex.worker.engine.factors import Adapter, read_adapter
+from loradex.worker.engine.layout import Layout, Shape
+from loradex.worker.engine.merging import trim
 
 ZERO = 0
 """The slot that holds no adapter; it pads mixtures shorter than their batch's longest."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worker.engine.cache import Store, StoreView, padding_mask
-from worker.engine.forward import Forward
-from worker.engine.questions import Question, slices_by_length
-from worker.engine.rows import Normalization
-from worker.engine.updates import Updates, UpdateSwitch
+from loradex.worker.engine.cache import Store, StoreView, padding_mask
+from loradex.worker.engine.forward import Forward
+from loradex.worker.engine.questions import Question, slices_by_length
+from loradex.worker.engine.rows import Normalization
+from loradex.worker.engine.updates import Updates, UpdateSwitch
 
 LOGIT_TOKENS = 512
 """Choice tokens whose logits are held at once; a vocabulary of 50,000 makes that 100 MB in float32."""

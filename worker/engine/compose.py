@@ -9,17 +9,17 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from db.errors import InvalidArgumentError
-from worker.engine import merging
-from worker.engine.bank import AdapterBank, Key
-from worker.engine.combine import is_sparse
-from worker.engine.mixtures import BARE, SHARED, Group, Mixture, merging_groups
-from worker.engine.pairs import PairTable, mixture_norm, sign_conflict, update_norms
-from worker.engine.recipe import Recipe
-from worker.engine.rows import MergeReport
-from worker.engine.shared import SharedFactors
-from worker.engine.threads import one_thread
-from worker.engine.updates import RowFactors, Updates, UpdateSum
+from loradex.errors import InvalidArgumentError
+from loradex.worker.engine import merging
+from loradex.worker.engine.bank import AdapterBank, Key
+from loradex.worker.engine.combine import is_sparse
+from loradex.worker.engine.mixtures import BARE, SHARED, Group, Mixture, merging_groups
+from loradex.worker.engine.pairs import PairTable, mixture_norm, sign_conflict, update_norms
+from loradex.worker.engine.recipe import Recipe
+from loradex.worker.engine.rows import MergeReport
+from loradex.worker.engine.shared import SharedFactors
+from loradex.worker.engine.threads import one_thread
+from loradex.worker.engine.updates import RowFactors, Updates, UpdateSum
 
 
 def keys_of(recipe: Recipe) -> tuple[Key, ...]:
@@ -37,9 +37,9 @@ def check(bank: AdapterBank, recipe: Recipe) -> None:
     ranks: dict[str, int] = {}
     for part in recipe.components:
         for module, rank in bank.ranks(part.sha256).items():
-            if ranks.setdefault(module, rank) != rank and recipe.merge != "cat":
+            if ranks.setdefault(module, rank) != rank and recipe.effective_merge != "cat":
                 raise InvalidArgumentError(
-                    f"{recipe.method} needs one rank, and {module} has {ranks[module]} and {rank}; use cat"
+                    f"{recipe.merge} needs one rank, and {module} has {ranks[module]} and {rank}; use cat"
                 )
 
 
@@ -71,7 +71,11 @@ class Composer:
         if not entries:
             return None, [MergeReport(0.0, 0.0, 0.0, ()) for _ in recipes]
         mixtures = [
-            Mixture(recipe.merge, [entries[key] for key in row], [part.weight for part in recipe.components])
+            Mixture(
+                recipe.effective_merge,
+                [entries[key] for key in row],
+                [part.weight for part in recipe.components],
+            )
             for recipe, row in zip(recipes, keys, strict=True)
         ]
         pairs = self._pairs.of(keys, entries)

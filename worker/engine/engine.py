@@ -7,20 +7,20 @@ from typing import Any, Final
 
 import torch
 
-from db.errors import InvalidArgumentError, LoradexError, PromptTooLongError
-from worker.engine.bank import AdapterBank, Key
-from worker.engine.choose import Chooser, Scored, normalised
-from worker.engine.compose import Composer, check, keys_of
-from worker.engine.forward import Forward
-from worker.engine.generate import Generator, Writing
-from worker.engine.head import logits_in_float32
-from worker.engine.load import load_model
-from worker.engine.modules import shapes_of
-from worker.engine.questions import Question
-from worker.engine.recipe import Recipe
-from worker.engine.rows import MergeReport, Row, RowFailure, RowResult
-from worker.engine.text import Text
-from worker.engine.updates import Updates, UpdateSwitch, wrap
+from loradex.errors import InvalidArgumentError, LoradexError, PromptTooLongError
+from loradex.worker.engine.bank import AdapterBank, Key
+from loradex.worker.engine.choose import Chooser, Scored, normalised
+from loradex.worker.engine.compose import Composer, check, keys_of
+from loradex.worker.engine.forward import Forward
+from loradex.worker.engine.generate import Generator, Writing
+from loradex.worker.engine.head import logits_in_float32
+from loradex.worker.engine.load import load_model
+from loradex.worker.engine.modules import shapes_of
+from loradex.worker.engine.questions import Question
+from loradex.worker.engine.recipe import Recipe
+from loradex.worker.engine.rows import MergeReport, Row, RowFailure, RowResult
+from loradex.worker.engine.text import Text
+from loradex.worker.engine.updates import Updates, UpdateSwitch, wrap
 
 CHUNK_BYTES: Final = {"cpu": 1 << 20, "cuda": 1 << 28}
 HOST_BYTES: Final = {"cpu": 0, "cuda": 4 << 30}

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from safetensors.torch import load as parse_safetensors
 
-from db.errors import AdapterRefusedError
-from library.adapter_files import read_files
+from loradex.errors import AdapterRefusedError
+from loradex.library.adapter_files import read_files
 
 PREFIX = "base_model.model."
 UNSUPPORTED = (

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worker.engine.cache import StoreView, padding_mask
+from loradex.worker.engine.cache import StoreView, padding_mask
 
 
 class Forward:

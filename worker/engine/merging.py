@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from worker.engine.combine import combine
+from loradex.worker.engine.combine import combine
 
 PICKING = frozenset({"ties", "ties_frequency"})
 """The merges that copy each row's adapters first; they are best computed a few planes at a time."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worker.engine import merging
-from worker.engine.bank import ZERO
+from loradex.worker.engine import merging
+from loradex.worker.engine.bank import ZERO
 
 SHARED = "cat"
 """The merge that is the sum of its adapters' updates, so rows can share adapters and merge nothing."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from worker.engine.layout import Shape
+from loradex.worker.engine.layout import Shape
 
 
 def shapes_of(model: nn.Module) -> dict[str, Shape]:

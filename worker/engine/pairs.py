@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worker.engine.bank import AdapterBank, Key
+from loradex.worker.engine.bank import AdapterBank, Key
 
 KEPT = 200_000
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from worker.engine.rows import Row
-from worker.groups import by_length
+from loradex.worker.engine.rows import Row
+from loradex.worker.groups import by_length
 
 
 @dataclass(frozen=True)

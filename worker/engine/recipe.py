@@ -1,21 +1,20 @@
 """What a mixture is, as a value: hashable, storable in Postgres, and enough to rebuild the same factors."""
 
 import hashlib
-import json
 import math
+import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
-from db.errors import InvalidArgumentError, UnknownNameError
+from loradex.errors import InvalidArgumentError, UnknownNameError
 
 Merge = Literal["linear", "cat", "ties", "ties_frequency", "magnitude_prune"]
 Dtype = Literal["float32", "bfloat16"]
 
 MERGES: Final[tuple[str, ...]] = get_args(Merge)
 DTYPES: Final[tuple[str, ...]] = get_args(Dtype)
-CALIBRATED: Final = "calibrated_"
-METHODS: Final[tuple[str, ...]] = MERGES + tuple(CALIBRATED + merge for merge in MERGES)
 TRIMMING: Final = frozenset({"ties", "ties_frequency", "magnitude_prune"})
 
 
@@ -32,59 +31,68 @@ class Recipe:
     """A mixture of adapters.
 
     Attributes:
-        method: One of `METHODS`; `calibrated_` before a merge rescales its result (see
-            `merging.calibration`).
+        merge: How the adapters' factors become one update; one of `MERGES`.
         density: Share of the entries a trim keeps, at least 0; 1 and more keep all. Only the trimming merges
             read it.
         dtype: Numbers the merged factors are kept in; it changes the result, so it belongs to the recipe.
         components: The adapters in the order of the mixture; none means the bare base model.
+        calibrated: Whether the result is rescaled to the weighted mean norm of its adapters (see
+            `merging.calibration`).
 
     Raises:
-        UnknownNameError: No such method or dtype.
+        UnknownNameError: There is no such merge or dtype.
         InvalidArgumentError: A weight or the density is not a number, or the density is negative.
     """
 
-    method: str
+    merge: str
     density: float
     dtype: str
     components: tuple[Component, ...]
+    calibrated: bool = False
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise UnknownNameError(f"no merge method {self.method!r}; use one of {', '.join(METHODS)}")
+        if self.merge not in MERGES:
+            raise UnknownNameError(f"no merge {self.merge!r}; use one of {', '.join(MERGES)}")
         if self.dtype not in DTYPES:
             raise UnknownNameError(f"no merge dtype {self.dtype!r}; use one of {', '.join(DTYPES)}")
         if not math.isfinite(self.density) or self.density < 0:
-            raise InvalidArgumentError(f"density is {self.density}; give a number from 0 to 1")
+            raise InvalidArgumentError(f"density is {self.density}; give a number of 0 or more")
         for part in self.components:
             if not math.isfinite(part.weight):
                 raise InvalidArgumentError(
                     f"adapter {part.sha256[:12]} has weight {part.weight}; give a number"
                 )
 
-    @property
-    def calibrated(self) -> bool:
-        return self.method.startswith(CALIBRATED)
+    @classmethod
+    def decided(cls, routing: Mapping[str, Any], density: float, dtype: str) -> "Recipe":
+        """The recipe of what Postgres decided: `merge`, `calibrated`, `mixture` (sha256, weight of each)."""
+        mixture: Sequence[Mapping[str, Any]] = routing["mixture"]
+        components = tuple(Component(part["sha256"], float(part["weight"])) for part in mixture)
+        return cls(routing["merge"], density, dtype, components, routing["calibrated"])
 
     @property
-    def merge(self) -> str:
+    def effective_merge(self) -> str:
         """The merge that is computed. PEFT 0.21 merges a single adapter as `linear`, whatever was asked."""
-        merge = self.method.removeprefix(CALIBRATED)
-        return "linear" if len(self.components) == 1 and merge != "cat" else merge
+        return "linear" if len(self.components) == 1 and self.merge != "cat" else self.merge
 
     @property
     def trim(self) -> float | None:
         """Density of the trim each adapter goes through before the merge; None where nothing is trimmed."""
-        return self.density if self.merge in TRIMMING and self.density < 1 else None
+        return self.density if self.effective_merge in TRIMMING and self.density < 1 else None
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256, in hex, over the canonical JSON text of the recipe."""
-        document = {
-            "method": self.method,
-            "density": self.density,
-            "dtype": self.dtype,
-            "components": [[part.sha256, part.weight] for part in self.components],
-        }
-        text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        """SHA-256, in hex, of the recipe's text; the same as the SQL function `loradex.recipe_hash` gives."""
+        lines = [
+            f"merge {self.merge}",
+            f"calibrated {'true' if self.calibrated else 'false'}",
+            f"density {_hex(self.density)}",
+            f"dtype {self.dtype}",
+            *(f"{part.sha256} {_hex(part.weight)}" for part in self.components),
+        ]
+        return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
+
+
+def _hex(number: float) -> str:
+    """The 16 hex digits of an IEEE 754 double."""
+    return struct.pack(">d", number).hex()

@@ -1,9 +1,10 @@
 """One question of a batch, and the two ways it can end."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
-from worker.engine.recipe import Recipe
+from loradex.worker.engine.recipe import Recipe
 
 Kind = Literal["generate", "choose"]
 Normalization = Literal["none", "tokens", "bytes"]
@@ -34,6 +35,22 @@ class Row:
     sampling_temperature: float = 0.0
     sampling_top_p: float = 1.0
     seed: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        prompt_text: str,
+        recipe: Recipe,
+        *,
+        kind: Kind,
+        choices: Sequence[str] | None,
+        settings: Mapping[str, Any],
+        seed: int,
+    ) -> "Row":
+        """The row of a job's settings, of which those with a field here count; `seed` if they have none."""
+        known = {one.name for one in fields(cls)}
+        told = {name: value for name, value in settings.items() if name in known}
+        return cls(prompt_text, recipe, kind=kind, choices=tuple(choices or ()), **{"seed": seed, **told})
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worker.engine.layout import Layout
-from worker.engine.updates import check_rows
+from loradex.worker.engine.layout import Layout
+from loradex.worker.engine.updates import check_rows
 
 SPREAD = 12
 """Copying one adapter of a row takes the time of that many products of an adapter with one token."""

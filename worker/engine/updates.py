@@ -6,9 +6,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from db.errors import InvalidArgumentError
-from worker.engine.layout import Layout
-from worker.engine.product import pack
+from loradex.errors import InvalidArgumentError
+from loradex.worker.engine.layout import Layout
+from loradex.worker.engine.product import pack
 
 
 class Updates(Protocol):

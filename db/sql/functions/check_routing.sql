@@ -14,18 +14,19 @@ as $$
 declare
     stranger text;
 begin
-    if k is null or k not between 1 and 1000 then
-        raise exception using errcode = 'LX001', message = format(
-            'k is %s; ask for 1 to 1000 neighbours', coalesce(k::text, 'null'));
-    end if;
-    -- NaN sorts above every number in Postgres, so these comparisons refuse it too.
-    if top_p is null or not (top_p > 0 and top_p <= 1) then
-        raise exception using errcode = 'LX001', message = format(
-            'top_p is %s; give a share above 0 and at most 1', coalesce(top_p::text, 'null'));
-    end if;
-    if temperature is null or not (temperature > 0 and temperature < 'infinity') then
-        raise exception using errcode = 'LX001', message = format(
-            'temperature is %s; give a finite number above 0', coalesce(temperature::text, 'null'));
+    -- NaN and infinity sort above every number in Postgres, so these comparisons find them too.
+    if k is null or top_p is null or temperature is null or temperature > 1e300 or exists (
+        select from settings s
+        where s.name in ('k', 'top_p', 'temperature')
+          and (case s.name when 'k' then k when 'top_p' then top_p else temperature end) not between
+              coalesce(s.minimum, s.above)::float8 and coalesce(s.maximum::float8, 'infinity')
+           or (s.name = 'top_p' and top_p <= s.above::float8)
+           or (s.name = 'temperature' and temperature <= s.above::float8))
+    then
+        -- The one who words it; nulls are no JSON numbers, as they should be.
+        perform check_settings(jsonb_build_array(jsonb_build_object(
+            'k', coalesce(to_jsonb(k), '""'), 'top_p', coalesce(to_jsonb(top_p), '""'),
+            'temperature', coalesce(to_jsonb(temperature), '""'))));
     end if;
     if exclude_tasks is null or exclude_adapters is null then
         raise exception using errcode = 'LX001', message =

@@ -57,7 +57,7 @@ begin
             for update skip locked)
         returning j.id
     loop
-        perform pg_notify('loradex_jobs', lost::text);
+        perform notify_job(lost);
     end loop;
 
     return query

@@ -15,7 +15,8 @@ begin
     set state = 'failed', lease_until = null, finished_at = fail_job.now, error_code = code,
         error_message = left(coalesce(message, 'no reason recorded'), 10000)
     where j.id = job_id;
-    perform pg_notify('loradex_jobs', job_id::text);
+    delete from routings r where r.job_id = fail_job.job_id;
+    perform notify_job(job_id);
 end
 $$;
 comment on function loradex.fail_job(uuid, int, text, text, timestamptz) is

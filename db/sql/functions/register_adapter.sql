@@ -50,7 +50,7 @@ begin
             'a finite alpha above 0 and a finite update_norm';
     end if;
 
-    perform pg_advisory_xact_lock(hashtext('loradex adapters'), hashtext(base_model || ' ' || task));
+    perform from tasks t where t.name = register_adapter.task for no key update;
     select a.* into known from adapters a
     where a.base_model = register_adapter.base_model and a.task = register_adapter.task
       and a.sha256 = register_adapter.sha256;

@@ -21,7 +21,7 @@ begin
             'no adapter %s%s; see `loradex adapter list`', coalesce(quote_literal(name), 'null'),
             coalesce(' version ' || version, ''));
     end if;
-    perform pg_advisory_xact_lock(hashtext('loradex adapters'), hashtext(chosen.base_model || ' ' || chosen.task));
+    perform from tasks t where t.name = chosen.task for no key update;
     if state = 'active' then
         update adapters a set state = 'retired', retired_at = now()
         where a.base_model = chosen.base_model and a.task = chosen.task and a.state = 'active' and a.id <> chosen.id;

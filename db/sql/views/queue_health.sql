@@ -12,7 +12,7 @@ select
     hour.done_last_hour,
     hour.failed_last_hour,
     hour.median_wait_seconds,
-    (select l.max_waiting_jobs from loradex.limits l) as max_waiting_jobs
+    (select s.value::int from loradex.settings s where s.name = 'max_waiting_jobs') as max_waiting_jobs
 from (
     select
         count(*) filter (where j.state = 'done') as done_last_hour,

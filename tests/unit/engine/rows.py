@@ -3,8 +3,9 @@
 import random
 
 from tests.fix_models import Zoo
-from worker.engine.recipe import METHODS, Component, Recipe
-from worker.engine.rows import Row
+
+from loradex.worker.engine.recipe import MERGES, Component, Recipe
+from loradex.worker.engine.rows import Row
 
 WORDS = (
     "tin",
@@ -28,12 +29,13 @@ def sentence(numbers: random.Random, words: int) -> str:
     return " ".join(numbers.choice(WORDS) for _ in range(words))
 
 
-def recipe(zoo: Zoo, numbers: random.Random, method: str | None = None, dtype: str = "float32") -> Recipe:
-    method = method or numbers.choice(METHODS)
-    pool = zoo.all if method == "cat" else zoo.even
+def recipe(zoo: Zoo, numbers: random.Random, merge: str | None = None, dtype: str = "float32") -> Recipe:
+    calibrated = merge is None and numbers.random() < 0.5
+    merge = merge or numbers.choice(MERGES)
+    pool = zoo.all if merge == "cat" else zoo.even
     picked = numbers.sample(pool, numbers.randint(1, len(pool)))
     components = tuple(Component(part.sha256, numbers.uniform(0.05, 0.5)) for part in picked)
-    return Recipe(method, numbers.choice([0.2, 0.5, 1.0]), dtype, components)
+    return Recipe(merge, numbers.choice([0.2, 0.5, 1.0]), dtype, components, calibrated)
 
 
 def mixed_rows(zoo: Zoo, count: int, seed: int = 0, dtype: str = "float32") -> list[Row]:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from db.errors import AdapterChangedError, AdapterRefusedError, InvalidArgumentError
-from library.adapter_files import content_hash
 from tests.fix_models import TinyAdapter, Zoo, save_adapter
 from tests.unit.engine.rows import mixed_rows
-from worker.engine.bank import AdapterBank, Key
-from worker.engine.merging import trim
-from worker.engine.modules import shapes_of
+
+from loradex.errors import AdapterChangedError, AdapterRefusedError, InvalidArgumentError
+from loradex.library.adapter_files import content_hash
+from loradex.worker.engine.bank import AdapterBank, Key
+from loradex.worker.engine.merging import trim
+from loradex.worker.engine.modules import shapes_of
 
 
 def bank_of(zoo: Zoo, slots: int, host_budget: int = 0) -> AdapterBank:
@@ -61,7 +61,7 @@ def test_trims_are_made_once_an_adapter_and_density(zoo: Zoo, monkeypatch: pytes
     bank = bank_of(zoo, 4)
     densities: list[float] = []
     monkeypatch.setattr(
-        "worker.engine.bank.trim",
+        "loradex.worker.engine.bank.trim",
         lambda tensor, density: (densities.append(density), trim(tensor, density))[1],
     )
     key = Key(zoo.even[0].sha256, 0.5)

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-
-from library.adapter_files import content_hash
 from tests.fix_models import CONTEXT, FAMILIES, Zoo, save_adapter
 from tests.unit.engine.rows import BARE, mixed_rows, recipe
-from worker.engine.engine import Engine
-from worker.engine.recipe import Component, Recipe
-from worker.engine.rows import Row, RowFailure, RowResult
+
+from loradex.library.adapter_files import content_hash
+from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.recipe import Component, Recipe
+from loradex.worker.engine.rows import Row, RowFailure, RowResult
 
 
 def told(answer: RowResult | RowFailure) -> tuple[object, ...]:

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-
 from tests.fix_models import CONTEXT, FAMILIES, Zoo
 from tests.unit.engine.rows import BARE, mixed_rows
-from worker.engine.choose import normalised
-from worker.engine.engine import Engine
-from worker.engine.rows import Row, RowFailure, RowResult
+
+from loradex.worker.engine.choose import normalised
+from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.rows import Row, RowFailure, RowResult
 
 
 @torch.inference_mode()
@@ -58,7 +58,7 @@ def test_logits_of_long_choices_are_held_in_parts(zoo: Zoo, monkeypatch: pytest.
     engine = zoo.engine()
     rows = [row for row in mixed_rows(zoo, 18, seed=7) if row.kind == "choose"]
     whole = [answer.scores for answer in engine.answer(rows) if isinstance(answer, RowResult)]
-    monkeypatch.setattr("worker.engine.choose.LOGIT_TOKENS", 1)
+    monkeypatch.setattr("loradex.worker.engine.choose.LOGIT_TOKENS", 1)
     parts = [answer.scores for answer in engine.answer(rows) if isinstance(answer, RowResult)]
     assert len(parts) == len(rows)
     for part, scores in zip(parts, whole, strict=True):

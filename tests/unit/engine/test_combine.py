@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.engine.combine import combine, is_sparse
+from loradex.worker.engine.combine import combine, is_sparse
 
 PLANES, SLOTS, ENTRIES = 3, 7, 40
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from worker.engine.embed import Encoder, shipped_encoder
+from loradex.worker.engine.embed import Encoder, shipped_encoder
 
 TEXTS = [
     "Which of these weighs more, a tonne of bricks or a tonne of feathers?",

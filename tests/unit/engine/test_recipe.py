@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from db.errors import InvalidArgumentError, UnknownNameError
-from worker.engine.recipe import METHODS, Component, Recipe
+from loradex.errors import InvalidArgumentError, UnknownNameError
+from loradex.worker.engine.recipe import MERGES, Component, Recipe
 
 RECIPE = Recipe("ties", 0.5, "float32", (Component("a" * 64, 0.75), Component("b" * 64, 0.25)))
 
@@ -21,7 +21,8 @@ def test_the_hash_is_that_of_the_content() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"method": "linear"},
+        {"merge": "linear"},
+        {"calibrated": True},
         {"density": 0.25},
         {"dtype": "bfloat16"},
         {"components": RECIPE.components[::-1]},
@@ -38,24 +39,24 @@ def test_hashes_never_move() -> None:
     assert RECIPE.hash == "1c810fba990677af59ef35da78fe7f0065484cf3e401d898dc431ea255a7e09d"
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_one_adapter_is_merged_as_peft_does(method: str) -> None:
-    alone = dataclasses.replace(RECIPE, method=method, components=RECIPE.components[:1])
-    assert alone.merge == ("cat" if method.endswith("cat") else "linear")
+@pytest.mark.parametrize("merge", MERGES)
+def test_one_adapter_is_merged_as_peft_does(merge: str) -> None:
+    alone = dataclasses.replace(RECIPE, merge=merge, components=RECIPE.components[:1])
+    assert alone.effective_merge == ("cat" if merge == "cat" else "linear")
     assert alone.trim is None
 
 
 def test_trims() -> None:
     assert RECIPE.trim == 0.5
     assert dataclasses.replace(RECIPE, density=1.0).trim is None
-    assert dataclasses.replace(RECIPE, method="linear").trim is None
-    assert dataclasses.replace(RECIPE, method="calibrated_magnitude_prune").trim == 0.5
+    assert dataclasses.replace(RECIPE, merge="linear").trim is None
+    assert dataclasses.replace(RECIPE, merge="magnitude_prune", calibrated=True).trim == 0.5
 
 
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        ({"method": "dare_ties"}, UnknownNameError),
+        ({"merge": "dare_ties"}, UnknownNameError),
         ({"dtype": "float16"}, UnknownNameError),
         ({"density": -0.1}, InvalidArgumentError),
         ({"density": math.nan}, InvalidArgumentError),

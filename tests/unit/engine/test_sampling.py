@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from worker.engine.sampling import Sampler
+from loradex.worker.engine.sampling import Sampler
 
 LOGITS = torch.tensor([0.5, 2.0, -1.0, 1.0, -3.0])
 

@@ -4,8 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.engine.layout import Layout, Shape
-from worker.engine.shared import SharedFactors
+from loradex.worker.engine.layout import Layout, Shape
+from loradex.worker.engine.shared import SharedFactors
 
 # The first two are given the same tensor.
 LAYOUT = Layout(3, {"one": Shape(12, 8, 1), "two": Shape(12, 12, 1), "other": Shape(8, 20, 2)})

@@ -1,11 +1,11 @@
 """Prompts and answers become tokens in one way."""
 
 import pytest
+from tests.fix_models import byte_tokenizer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from tests.fix_models import byte_tokenizer
-from worker.engine.text import Text
+from loradex.worker.engine.text import Text
 
 
 def spaced_tokenizer() -> PreTrainedTokenizerFast:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from worker.engine.threads import one_thread
+from loradex.worker.engine.threads import one_thread
 
 
 @pytest.fixture

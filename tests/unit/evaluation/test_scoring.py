@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.questions import Question
-from evaluation.scoring import (
+from loradex.evaluation.questions import Question
+from loradex.evaluation.scoring import (
     Outcome,
     calibrated_scores,
     interval,
@@ -13,7 +13,7 @@ from evaluation.scoring import (
     right_when_calibrated,
     right_when_written,
 )
-from library.judging import exact_match, normalise
+from loradex.library.judging import exact_match, normalise
 
 
 def question(**changes: object) -> Question:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.cells import Cell, Origin
-from evaluation.plan import IN_DOMAIN, OOD
-from evaluation.summary import percent_of, share_recovered, summarise
+from loradex.evaluation.cells import Cell, Origin
+from loradex.evaluation.plan import IN_DOMAIN, OOD
+from loradex.evaluation.summary import percent_of, share_recovered, summarise
 
 ORIGIN = Origin("test", None, "float32", "0" * 64)
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.questions import Question
-from evaluation.worth import worth
+from loradex.evaluation.questions import Question
+from loradex.evaluation.worth import worth
 
 LIKELIHOODS = st.lists(st.floats(-50, 0), min_size=2, max_size=5)
 

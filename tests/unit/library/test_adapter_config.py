@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig
-
-from db.errors import AdapterRefusedError
-from library.adapter_config import EXACT, MAX_RANK, READ, SILENT, is_named, parse_config
 from tests.fix_adapters import CONFIG
+
+from loradex.errors import AdapterRefusedError
+from loradex.library.adapter_config import EXACT, MAX_RANK, READ, SILENT, is_named, parse_config
 
 
 def config(**changes: Any) -> bytes:

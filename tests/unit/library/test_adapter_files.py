@@ -10,12 +10,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
+from tests.fix_adapters import SHAPES, MakeAdapter, safetensors_bytes, tensors
 from torch import nn
 
-from db.errors import AdapterChangedError, AdapterRefusedError
-from library.adapter_factors import base_model_shapes
-from library.adapter_files import content_hash, inspect, read_files
-from tests.fix_adapters import SHAPES, MakeAdapter, safetensors_bytes, tensors
+from loradex.errors import AdapterChangedError, AdapterRefusedError
+from loradex.library.adapter_factors import base_model_shapes
+from loradex.library.adapter_files import content_hash, inspect, read_files
 
 BASE = "tiny-llama"
 

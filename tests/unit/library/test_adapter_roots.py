@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from db.errors import AdapterChangedError, AdapterRefusedError
-from library.adapter_roots import AdapterRoots
+from loradex.errors import AdapterChangedError, AdapterRefusedError
+from loradex.library.adapter_roots import AdapterRoots
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ import json
 from typing import Any
 
 import pytest
-
-from db.errors import LibraryCorruptError
-from library.affinities import AFFINITIES, Affinity, write_affinities
-from library.cards import TaskCard
-from library.load import open_library
-from library.manifest import entry_of, read_manifest, write_manifest
 from tests.fix_library import SmallLibrary
+
+from loradex.errors import LibraryCorruptError
+from loradex.library.affinities import AFFINITIES, Affinity, write_affinities
+from loradex.library.cards import TaskCard
+from loradex.library.load import open_library
+from loradex.library.manifest import entry_of, read_manifest, write_manifest
 
 SCORES = {
     "rivers": {"tools": Affinity(score=0.25, n=8), "weather": Affinity(score=0.5, n=8)},

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.errors import TaskCardError
-from library.cards import GAP, TaskCard, load_card, load_cards
-from library.examples import Example
+from loradex.errors import TaskCardError
+from loradex.library.cards import GAP, TaskCard, load_card, load_cards
+from loradex.library.examples import Example
 
 LABELS = {"kind": "labels", "normalization": "tokens", "words": {"good": "fine", "bad": "poor"}}
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.errors import ExampleFileError
-from library.examples import MAX_TEXT_CHARACTERS, load_examples, numbered_examples
+from loradex.errors import ExampleFileError
+from loradex.library.examples import MAX_TEXT_CHARACTERS, load_examples, numbered_examples
 
 ROW: dict[str, Any] = {
     "id": "meals-train-1",

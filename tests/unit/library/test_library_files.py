@@ -8,15 +8,15 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from db.errors import LibraryCorruptError
-from library.build import Ingredients, build_library, choose_examples
-from library.cards import TaskCard
-from library.load import open_library
-from library.manifest import MANIFEST, card_hash, entry_of, read_manifest, write_manifest
-from library.rendered import RenderedExample
-from library.vector_file import read_vectors
 from tests.fix_library import BASE, ENCODER, CountingEncoder, SmallLibrary
+
+from loradex.errors import LibraryCorruptError
+from loradex.library.build import Ingredients, build_library, choose_examples
+from loradex.library.cards import TaskCard
+from loradex.library.load import open_library
+from loradex.library.manifest import MANIFEST, card_hash, entry_of, read_manifest, write_manifest
+from loradex.library.rendered import RenderedExample
+from loradex.library.vector_file import read_vectors
 
 
 def relist(library: SmallLibrary, name: str) -> None:

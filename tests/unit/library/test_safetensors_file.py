@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
-from library.safetensors_file import (
+from loradex.library.safetensors_file import (
     MAX_HEADER_BYTES,
     SafetensorsError,
     TensorEntry,

@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tests.fix_models import FAMILIES, tiny_model
-from worker.engine.training.branches import Branches, BranchScorer, collate
+
+from loradex.worker.engine.training.branches import Branches, BranchScorer, collate
 
 MODELS = {family: tiny_model(family) for family in FAMILIES}
 SCORES = {family: BranchScorer(model, pad=1) for family, model in MODELS.items()}

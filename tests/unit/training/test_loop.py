@@ -9,18 +9,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-
-from db.errors import TrainingDataError
-from library.examples import Example
 from tests.fix_models import byte_tokenizer, tiny_model
 from tests.fix_training import CARD, card_of, colours
-from worker.engine.text import Text
-from worker.engine.training import checkpoint
-from worker.engine.training.branches import BranchScorer
-from worker.engine.training.held_out import HeldOut
-from worker.engine.training.loop import Trainer, batch_loss, learning_rate, order, wrap
-from worker.engine.training.rows import TaskRow, split_held_out, tokenise
-from worker.engine.training.settings import TrainingSettings
+
+from loradex.errors import TrainingDataError
+from loradex.library.examples import Example
+from loradex.worker.engine.text import Text
+from loradex.worker.engine.training import checkpoint
+from loradex.worker.engine.training.branches import BranchScorer
+from loradex.worker.engine.training.held_out import HeldOut
+from loradex.worker.engine.training.loop import Trainer, batch_loss, learning_rate, order, wrap
+from loradex.worker.engine.training.rows import TaskRow, split_held_out, tokenise
+from loradex.worker.engine.training.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(
     rank=2,

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from db.errors import TrainingDataError
-from library.examples import Example
 from tests.fix_models import byte_tokenizer
 from tests.fix_training import CARD, card_of, colours
-from worker.engine.text import Text
-from worker.engine.training.rows import read_task, split_held_out, tokenise, training_file
+
+from loradex.errors import TrainingDataError
+from loradex.library.examples import Example
+from loradex.worker.engine.text import Text
+from loradex.worker.engine.training.rows import read_task, split_held_out, tokenise, training_file
 
 FRAME = "{prompt}\nAnswer:"
 COLOURS = card_of(CARD)

@@ -5,21 +5,21 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from library.adapter_files import content_hash
-from library.examples import Example
 from tests.fix_models import byte_tokenizer, tiny_model
 from tests.fix_training import CARD, card_of, colours
-from worker.engine.engine import Engine
-from worker.engine.rows import Row, RowResult
-from worker.engine.text import Text
-from worker.engine.training import adapter
-from worker.engine.training.branches import BranchScorer
-from worker.engine.training.held_out import branch_scores
-from worker.engine.training.loop import Trainer, wrap
-from worker.engine.training.rows import tokenise
-from worker.engine.training.settings import TrainingSettings
-from worker.recipes import recipe_of
+
+from loradex.library.adapter_files import content_hash
+from loradex.library.examples import Example
+from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.recipe import Component, Recipe
+from loradex.worker.engine.rows import Row, RowResult
+from loradex.worker.engine.text import Text
+from loradex.worker.engine.training import adapter
+from loradex.worker.engine.training.branches import BranchScorer
+from loradex.worker.engine.training.held_out import branch_scores
+from loradex.worker.engine.training.loop import Trainer, wrap
+from loradex.worker.engine.training.rows import tokenise
+from loradex.worker.engine.training.settings import TrainingSettings
 
 FRAME = "{prompt}\nAnswer:"
 SETTINGS = TrainingSettings(rank=2, alpha=4, learning_rate=0.02, evaluations=1, dtype="float32")
@@ -44,7 +44,7 @@ def test_the_engine_scores_as_training_did(tmp_path: Path, family: str, normaliz
     engine = Engine(tiny_model(family), tokenizer, bank_bytes=8 << 20)
     sha256 = content_hash(tmp_path / "colours")
     engine.bank.ensure({sha256: tmp_path / "colours"})
-    recipe = recipe_of("own", 1.0, "float32", [{"sha256": sha256, "weight": 1.0}])
+    recipe = Recipe("cat", 1.0, "float32", (Component(sha256, 1.0),))
     asked = [
         Row(
             FRAME.format(prompt=card.render(example.fields)),

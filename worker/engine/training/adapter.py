@@ -13,7 +13,7 @@ import torch
 from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
-from db.errors import TrainingDataError
+from loradex.errors import TrainingDataError
 
 PACKAGES = ("torch", "transformers", "peft", "tokenizers", "safetensors")
 

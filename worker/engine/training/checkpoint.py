@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from db.errors import TrainingDataError
+from loradex.errors import TrainingDataError
 
 NAME = "checkpoint.pt"
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from library.judging import exact_match
-from worker.engine.training.branches import BranchScorer
-from worker.engine.training.rows import TaskRow
+from loradex.library.judging import exact_match
+from loradex.worker.engine.training.branches import BranchScorer
+from loradex.worker.engine.training.rows import TaskRow
 
 MAX_NEW_TOKENS = 16
 BATCH_TOKENS = 2048

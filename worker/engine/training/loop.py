@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers.pytorch_utils import Conv1D
 
-from worker.engine.training import checkpoint
-from worker.engine.training.branches import Branches, BranchScorer
-from worker.engine.training.held_out import HeldOut, branch_scores, measure
-from worker.engine.training.rows import TaskRow
-from worker.engine.training.settings import TrainingSettings
+from loradex.worker.engine.training import checkpoint
+from loradex.worker.engine.training.branches import Branches, BranchScorer
+from loradex.worker.engine.training.held_out import HeldOut, branch_scores, measure
+from loradex.worker.engine.training.rows import TaskRow
+from loradex.worker.engine.training.settings import TrainingSettings
 
 ANSWER_SHARE = 0.25
 BUCKET = 16

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from db.errors import TrainingDataError
-from library.cards import Normalization, TaskCard
-from library.examples import Example, load_examples
-from library.rendered import example_sha256
-from worker.engine.choose import normalised
-from worker.engine.text import Text
-from worker.engine.training.branches import Branches
+from loradex.errors import TrainingDataError
+from loradex.library.cards import Normalization, TaskCard
+from loradex.library.examples import Example, load_examples
+from loradex.library.rendered import example_sha256
+from loradex.worker.engine.choose import normalised
+from loradex.worker.engine.text import Text
+from loradex.worker.engine.training.branches import Branches
 
 MIN_EXAMPLES = 20
 TEST_FILE = ".test.jsonl"

@@ -9,17 +9,17 @@ from typing import Any
 
 import torch
 
-from library.adapter_files import content_hash
-from library.cards import TaskCard
-from library.examples import Example
-from worker.engine.load import load_model
-from worker.engine.text import Text
-from worker.engine.training import adapter, checkpoint
-from worker.engine.training.branches import BranchScorer
-from worker.engine.training.held_out import HeldOut, generated_exact_match, measure
-from worker.engine.training.loop import Step, Trainer, wrap
-from worker.engine.training.rows import TaskRow, read_task, tokenise, training_file
-from worker.engine.training.settings import TrainingSettings
+from loradex.library.adapter_files import content_hash
+from loradex.library.cards import TaskCard
+from loradex.library.examples import Example
+from loradex.worker.engine.load import load_model
+from loradex.worker.engine.text import Text
+from loradex.worker.engine.training import adapter, checkpoint
+from loradex.worker.engine.training.branches import BranchScorer
+from loradex.worker.engine.training.held_out import HeldOut, generated_exact_match, measure
+from loradex.worker.engine.training.loop import Step, Trainer, wrap
+from loradex.worker.engine.training.rows import TaskRow, read_task, tokenise, training_file
+from loradex.worker.engine.training.settings import TrainingSettings
 
 DIGITS = 16
 """Hexadecimal digits of a row's hash that a card keeps: enough to tell the rows of a task apart."""

@@ -1,0 +1,25 @@
+-- The only list of methods: `selection` says who takes part, `merge` and `calibrated` how they are mixed. To add a
+-- method of known parts, add a row; a new merge also needs its arithmetic (worker/engine/merging.py).
+insert into loradex.methods (name, selection, merge, calibrated, description) values
+    ('base', 'none', 'cat', false, 'the bare base model'),
+    ('own', 'named', 'cat', false, 'the adapter the job names, alone'),
+    ('top1', 'first', 'cat', false, 'the adapter of the likeliest task, alone'),
+    ('uniform', 'all', 'cat', false, 'all allowed active adapters with equal weights, whatever retrieval says'),
+    ('linear', 'nucleus', 'linear', false, 'factors A and B summed with the root of weight times scaling (PEFT linear)'),
+    ('cat', 'nucleus', 'cat', false, 'the exact weighted sum of the updates (PEFT cat)'),
+    ('ties', 'nucleus', 'ties', false, 'trim, elect the sign by total, disjoint mean (PEFT ties)'),
+    ('ties_frequency', 'nucleus', 'ties_frequency', false, 'ties that elects the sign by count'),
+    ('magnitude_prune', 'nucleus', 'magnitude_prune', false, 'trim by magnitude, then linear (PEFT magnitude_prune)'),
+    ('calibrated_linear', 'nucleus', 'linear', true, 'linear, rescaled to the weighted mean norm of its adapters'),
+    ('calibrated_cat', 'nucleus', 'cat', true, 'cat, rescaled to the weighted mean norm of its adapters'),
+    ('calibrated_ties', 'nucleus', 'ties', true, 'ties, rescaled to the weighted mean norm of its adapters'),
+    ('calibrated_ties_frequency', 'nucleus', 'ties_frequency', true,
+        'ties_frequency, rescaled to the weighted mean norm of its adapters'),
+    ('calibrated_magnitude_prune', 'nucleus', 'magnitude_prune', true,
+        'magnitude_prune, rescaled to the weighted mean norm of its adapters'),
+    ('affinity', 'affinity', 'cat', false,
+        'the adapters measured to answer best where the neighbours lie, summed as by cat'),
+    ('affinity_calibrated_cat', 'affinity', 'cat', true, 'the same adapters, summed and rescaled as by calibrated_cat'),
+    ('affinity_linear', 'affinity', 'linear', false, 'the same adapters, merged as by linear'),
+    ('affinity_magnitude_prune', 'affinity', 'magnitude_prune', false,
+        'the same adapters, merged as by magnitude_prune');

@@ -1,0 +1,49 @@
+-- LoRA adapters: what they are, where they lie, whether they are active.
+create table loradex.adapters (
+    id bigint generated always as identity,
+    name text not null,
+    version int not null,
+    task text not null,
+    base_model text not null,
+    sha256 character(64) not null,
+    uri text not null,
+    rank int not null,
+    alpha float8 not null,
+    target_modules text[] not null,
+    dtype text not null,
+    parameters bigint not null,
+    update_norm float8 not null,
+    state text not null default 'active',
+    card jsonb not null default '{}',
+    registered_at timestamptz not null default now(),
+    retired_at timestamptz,
+    constraint adapters_base_model_task_sha256_key unique (base_model, task, sha256),
+    constraint adapters_name_version_key unique (name, version),
+    constraint adapters_pkey primary key (id),
+    constraint adapters_positive_check check (version > 0 and rank > 0 and parameters > 0),
+    constraint adapters_retired_at_check check ((state = 'retired') = (retired_at is not null)),
+    constraint adapters_sha256_check check (sha256 ~ '^[0-9a-f]{64}$'),
+    constraint adapters_state_check check (state in ('active', 'retired')),
+    constraint adapters_base_model_fkey foreign key (base_model) references loradex.base_models(name),
+    constraint adapters_task_fkey foreign key (task) references loradex.tasks(name)
+);
+comment on table loradex.adapters is
+    'LoRA adapters; only state and retired_at ever change, and at most one a task is active.';
+comment on column loradex.adapters.id is 'internal id';
+comment on column loradex.adapters.name is 'what people call it, the same for all versions';
+comment on column loradex.adapters.version is '1, 2, ... within the name';
+comment on column loradex.adapters.task is 'task it was trained on';
+comment on column loradex.adapters.base_model is 'model it was trained for';
+comment on column loradex.adapters.sha256 is 'content hash of its two files, hex';
+comment on column loradex.adapters.uri is 'where a worker finds the directory';
+comment on column loradex.adapters.rank is 'LoRA rank r';
+comment on column loradex.adapters.alpha is 'LoRA alpha; scaling is alpha / r';
+comment on column loradex.adapters.target_modules is 'names of the layers it updates';
+comment on column loradex.adapters.dtype is 'dtype of its tensors on disk';
+comment on column loradex.adapters.parameters is 'numbers in its tensors';
+comment on column loradex.adapters.update_norm is 'Frobenius norm of its whole update';
+comment on column loradex.adapters.state is 'active or retired';
+comment on column loradex.adapters.card is 'how it was trained';
+comment on column loradex.adapters.registered_at is 'when it was registered';
+comment on column loradex.adapters.retired_at is 'when it was retired; null while active';
+create unique index adapters_one_active_index on loradex.adapters (base_model, task) where (state = 'active');

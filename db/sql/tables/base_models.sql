@@ -1,0 +1,18 @@
+-- Causal language models that adapters were trained for.
+create table loradex.base_models (
+    name text not null,
+    revision text not null,
+    context_length int not null,
+    frame text not null,
+    created_at timestamptz not null default now(),
+    constraint base_models_pkey primary key (name),
+    constraint base_models_context_length_check check (context_length > 0),
+    constraint base_models_frame_check check (position('{prompt}' in frame) > 0)
+);
+comment on table loradex.base_models is
+    'Causal language models that adapters were trained for.';
+comment on column loradex.base_models.name is 'what jobs and adapters call it';
+comment on column loradex.base_models.revision is 'content hash or hub revision of the weights';
+comment on column loradex.base_models.context_length is 'tokens of prompt and answer together';
+comment on column loradex.base_models.frame is 'text the model reads, with {prompt} in place of the prompt';
+comment on column loradex.base_models.created_at is 'when the row was written';

@@ -1,0 +1,78 @@
+-- One question with its settings, from queued to done or failed. Written by the queue's functions only.
+create table loradex.jobs (
+    id uuid not null default gen_random_uuid(),
+    owner text not null default session_user,
+    kind text not null,
+    prompt text not null,
+    choices text[],
+    base_model text not null,
+    encoder text not null,
+    method text not null,
+    adapter text,
+    k int not null,
+    top_p float8 not null,
+    temperature float8 not null,
+    exclude_tasks text[] not null,
+    exclude_adapters text[] not null,
+    settings jsonb not null,
+    expected_task text,
+    idempotency_key text,
+    priority smallint not null default 0,
+    queue_position bigint generated always as identity,
+    state text not null default 'queued',
+    attempt int not null default 0,
+    releases int not null default 0,
+    lease_until timestamptz,
+    worker text,
+    error_code text,
+    error_message text,
+    created_at timestamptz not null default now(),
+    started_at timestamptz,
+    finished_at timestamptz,
+    constraint jobs_pkey primary key (id),
+    constraint jobs_choices_check check ((kind = 'choose') = (choices is not null)),
+    constraint jobs_error_check check ((state = 'failed') = (error_code is not null)),
+    constraint jobs_kind_check check (kind in ('generate', 'choose')),
+    constraint jobs_lease_check check ((state = 'running') = (lease_until is not null)),
+    constraint jobs_state_check check (state in ('queued', 'running', 'done', 'failed')),
+    constraint jobs_base_model_fkey foreign key (base_model) references loradex.base_models(name),
+    constraint jobs_encoder_fkey foreign key (encoder) references loradex.encoders(name),
+    constraint jobs_expected_task_fkey foreign key (expected_task) references loradex.tasks(name),
+    constraint jobs_method_fkey foreign key (method) references loradex.methods(name)
+);
+comment on table loradex.jobs is
+    'Questions and how far they are; only the queue functions write here.';
+comment on column loradex.jobs.id is 'the job';
+comment on column loradex.jobs.owner is 'database user who asked';
+comment on column loradex.jobs.kind is 'generate (text) or choose (rank the choices)';
+comment on column loradex.jobs.prompt is 'the question, without the base model''s frame';
+comment on column loradex.jobs.choices is 'answers to rank, for choose';
+comment on column loradex.jobs.base_model is 'model that answers';
+comment on column loradex.jobs.encoder is 'encoder for retrieval';
+comment on column loradex.jobs.method is 'how adapters are mixed';
+comment on column loradex.jobs.adapter is 'the adapter of method own';
+comment on column loradex.jobs.k is 'neighbours that vote';
+comment on column loradex.jobs.top_p is 'probability mass of the tasks that are mixed';
+comment on column loradex.jobs.temperature is 'softness of the neighbours'' votes';
+comment on column loradex.jobs.exclude_tasks is 'tasks whose examples are not looked at';
+comment on column loradex.jobs.exclude_adapters is 'adapters that may not take part';
+comment on column loradex.jobs.settings is 'what else the job says: the settings that have no column here, complete with defaults';
+comment on column loradex.jobs.expected_task is 'true task where known';
+comment on column loradex.jobs.idempotency_key is 'asking again with it gives this job';
+comment on column loradex.jobs.priority is 'higher goes first';
+comment on column loradex.jobs.queue_position is 'order of arrival';
+comment on column loradex.jobs.state is 'queued, running, done or failed';
+comment on column loradex.jobs.attempt is 'times claimed; fences off late writes';
+comment on column loradex.jobs.releases is 'times given back unharmed; these attempts do not count';
+comment on column loradex.jobs.lease_until is 'when others may claim a running job';
+comment on column loradex.jobs.worker is 'who claimed it last';
+comment on column loradex.jobs.error_code is 'why it failed, for programs';
+comment on column loradex.jobs.error_message is 'why it failed, for people';
+comment on column loradex.jobs.created_at is 'when it was accepted';
+comment on column loradex.jobs.started_at is 'when it was claimed last';
+comment on column loradex.jobs.finished_at is 'when it was done or failed';
+create index jobs_created_at_index on loradex.jobs (created_at);
+create index jobs_finished_at_index on loradex.jobs (finished_at);
+create index jobs_queued_index on loradex.jobs (priority desc, queue_position) where (state = 'queued');
+create index jobs_running_index on loradex.jobs (lease_until) where (state = 'running');
+create unique index jobs_idempotency_index on loradex.jobs (owner, idempotency_key) where (idempotency_key is not null);

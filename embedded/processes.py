@@ -1,0 +1,122 @@
+"""Processes that outlive the program that started them: known by id and birth, since ids are used again."""
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+
+from loradex.embedded.os_user import Account
+from loradex.errors import StackError
+
+KILL_AFTER_SECONDS = 10.0
+LONGEST_LOG = 10_000_000
+# A shell between us and the program: the program then has no parent to leave a corpse with.
+DETACH = '"$@" >&2 & echo $!'
+
+
+class Identity(NamedTuple):
+    """A process, and no later one that was given the same id.
+
+    Attributes:
+        pid: Its id.
+        born: When it started, in seconds since 1970.
+    """
+
+    pid: int
+    born: float
+
+    @classmethod
+    def recorded(cls, part: Mapping[str, Any]) -> "Identity | None":
+        """The process a part of the record names."""
+        return cls(part["pid"], part["born"]) if "pid" in part else None
+
+    def process(self) -> psutil.Process | None:
+        """The process if it lives; a dead one that nobody has collected yet does not."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.born) < 1.0
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.Error:
+            return None
+
+    @property
+    def alive(self) -> bool:
+        return self.process() is not None
+
+
+def start(
+    command: Sequence[str | Path],
+    *,
+    log: Path,
+    directory: Path,
+    environment: Mapping[str, str],
+    account: Account | None = None,
+) -> Identity:
+    """Start a program in a session of its own: neither Ctrl-C nor the end of its parent reaches it.
+
+    What it prints is appended to `log`. It runs as `account`, by default as this process's user.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    shorten(log)
+    with log.open("ab") as output:
+        started = subprocess.run(
+            ["/bin/sh", "-c", DETACH, "sh", *command],
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            start_new_session=True,
+            check=True,
+            **borrowed(account),
+        )
+    pid = int(started.stdout)
+    try:
+        return Identity(pid, psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess:
+        return Identity(pid, 0.0)
+
+
+def borrowed(account: Account | None) -> dict[str, Any]:
+    """Arguments of `subprocess.run` that make a program run as `account`."""
+    if account is None:
+        return {}
+    return {"user": account.user, "group": account.group, "extra_groups": []}
+
+
+def stop(identity: Identity | None, patience: float = KILL_AFTER_SECONDS) -> bool:
+    """Ask a process to end, and end it when it has not within `patience` seconds; whether it ran.
+
+    Raises:
+        StackError: It belongs to another user.
+    """
+    process = None if identity is None else identity.process()
+    if process is None:
+        return False
+    try:
+        process.terminate()
+        process.wait(patience)
+    except psutil.TimeoutExpired:
+        process.kill()
+        process.wait(patience)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied as error:
+        raise StackError(f"process {process.pid} belongs to another user: stop it as that user") from error
+    return True
+
+
+def shorten(log: Path) -> None:
+    """Put a log that has grown long aside, over the one put aside before."""
+    if log.exists() and log.stat().st_size > LONGEST_LOG:
+        log.replace(log.with_suffix(".old.log"))
+
+
+def last_lines(log: Path, count: int = 3) -> str:
+    """The end of a log, on one line."""
+    if not log.exists():
+        return "(no log)"
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return " | ".join(line.strip() for line in lines[-count:])

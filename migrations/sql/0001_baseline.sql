@@ -1,0 +1,3650 @@
+-- file: extension.sql
+-- pgvector, where the functions look for it: in the schema public, version 0.8.0 or later.
+-- Locks: none. Raises: insufficient_privilege where only a superuser may create it; a sentence with the cure otherwise.
+do $$
+declare
+    found record;
+begin
+    begin
+        create extension if not exists vector with schema public;
+    exception
+        when insufficient_privilege then
+            raise insufficient_privilege using message =
+                'the extension vector is missing and this user may not create it: '
+                'have a superuser run `create extension vector with schema public` in this database';
+        when undefined_file or feature_not_supported then
+            raise exception 'this server has no pgvector: install it (0.8.4 or later) and upgrade again';
+    end;
+    select extversion as version, extnamespace::regnamespace::text as schema into found
+    from pg_extension where extname = 'vector';
+    if found.schema <> 'public' then
+        raise exception 'the extension vector lies in schema %; move it: alter extension vector set schema public',
+            found.schema;
+    end if;
+    if string_to_array(found.version, '.')::int[] < array[0, 8, 0] then
+        raise exception 'the extension vector is %, 0.8.0 is needed (0.8.4 advised); update it', found.version;
+    end if;
+end
+$$;
+-- Only once pgvector's library is loaded may a plain owner set its parameters on a function.
+select '[1]'::public.vector;
+
+-- file: roles.sql
+-- The four roles. They are cluster-wide and shared by all databases of a cluster, so making them again is no error,
+-- not even when two databases are migrated at the same moment. They may log in, but have no password until an
+-- operator sets one; members of a role inherit its rights.
+do $$
+declare
+    wanted text;
+begin
+    foreach wanted in array array['loradex_reader', 'loradex_client', 'loradex_worker', 'loradex_admin'] loop
+        if not exists (select from pg_roles where rolname = wanted) then
+            begin
+                execute format('create role %I login nosuperuser nocreatedb nocreaterole', wanted);
+            exception
+                when duplicate_object or unique_violation then null;
+                when insufficient_privilege then
+                    raise insufficient_privilege using message = format(
+                        'role %s is missing and this user may not create it: '
+                        'give it CREATEROLE, or create the four roles of db/sql/roles.sql beforehand', wanted);
+            end;
+        end if;
+    end loop;
+end
+$$;
+
+
+-- file: types.sql
+-- One request for routing. Functions that search and mix take arrays of them, so that one statement serves one
+-- query or a thousand. `base_model` null means that every task takes part, with or without an adapter.
+create type loradex.route_request as (
+    ordinal int,
+    query public.vector,
+    k int,
+    top_p float8,
+    temperature float8,
+    exclude_tasks text[],
+    base_model text,
+    exclude_adapters text[]
+);
+comment on type loradex.route_request is 'One query with its routing settings; ordinal tells requests of a batch apart.';
+
+-- One neighbour of one request.
+create type loradex.neighbour as (
+    ordinal int,
+    rank int,
+    example_id bigint,
+    task text,
+    similarity float8
+);
+comment on type loradex.neighbour is 'One neighbour of the request with that ordinal; rank 1 is the nearest.';
+
+-- file: tables/base_models.sql
+-- Causal language models that adapters were trained for.
+create table loradex.base_models (
+    name text not null,
+    revision text not null,
+    context_length int not null,
+    frame text not null,
+    created_at timestamptz not null default now(),
+    constraint base_models_pkey primary key (name),
+    constraint base_models_context_length_check check (context_length > 0),
+    constraint base_models_frame_check check (position('{prompt}' in frame) > 0)
+);
+comment on table loradex.base_models is
+    'Causal language models that adapters were trained for.';
+comment on column loradex.base_models.name is 'what jobs and adapters call it';
+comment on column loradex.base_models.revision is 'content hash or hub revision of the weights';
+comment on column loradex.base_models.context_length is 'tokens of prompt and answer together';
+comment on column loradex.base_models.frame is 'text the model reads, with {prompt} in place of the prompt';
+comment on column loradex.base_models.created_at is 'when the row was written';
+
+-- file: tables/encoders.sql
+-- Sentence encoders; `register_encoder` also makes their index.
+create table loradex.encoders (
+    name text not null,
+    revision text not null,
+    dimensions int not null,
+    created_at timestamptz not null default now(),
+    constraint encoders_pkey primary key (name),
+    constraint encoders_dimensions_check check (dimensions between 1 and 4000)
+);
+comment on table loradex.encoders is
+    'Sentence encoders; each has one partial HNSW index on example_embeddings.';
+comment on column loradex.encoders.name is 'what jobs and vectors call it';
+comment on column loradex.encoders.revision is 'content hash or hub revision of the weights';
+comment on column loradex.encoders.dimensions is 'length of its vectors';
+comment on column loradex.encoders.created_at is 'when the row was written';
+
+-- file: tables/tasks.sql
+-- Data sets with their cards: prompt template, choices, metric, source.
+create table loradex.tasks (
+    name text not null,
+    family text not null,
+    metric text not null,
+    card jsonb not null default '{}',
+    created_at timestamptz not null default now(),
+    constraint tasks_pkey primary key (name)
+);
+comment on table loradex.tasks is
+    'Data sets that examples come from and adapters were trained on.';
+comment on column loradex.tasks.name is 'such as rte';
+comment on column loradex.tasks.family is 'such as nli';
+comment on column loradex.tasks.metric is 'accuracy or exact_match';
+comment on column loradex.tasks.card is 'the task card';
+comment on column loradex.tasks.created_at is 'when the row was written';
+
+-- file: tables/methods.sql
+-- Ways to get from neighbours to a mixture; rows/methods.sql fills it.
+create table loradex.methods (
+    name text not null,
+    adapters text not null,
+    description text not null,
+    constraint methods_pkey primary key (name),
+    constraint methods_adapters_check check (adapters in ('none', 'named', 'first', 'all', 'nucleus', 'affinity'))
+);
+comment on table loradex.methods is
+    'Ways to compose adapters: the only list of them.';
+comment on column loradex.methods.name is 'what jobs call it';
+comment on column loradex.methods.adapters is 'which adapters take part: none, named (by the job), first, all (alike), nucleus (by weight), affinity (by what was measured)';
+comment on column loradex.methods.description is 'what it does to their factors';
+
+-- file: tables/limits.sql
+-- How much one caller and the whole queue may hold; one row.
+create table loradex.limits (
+    singleton boolean not null default true,
+    max_waiting_jobs int not null default 100000,
+    max_jobs_per_call int not null default 10000,
+    max_prompt_characters int not null default 100000,
+    max_choices int not null default 256,
+    max_new_tokens int not null default 2048,
+    constraint limits_pkey primary key (singleton),
+    constraint limits_positive_check check (least(max_waiting_jobs, max_jobs_per_call, max_prompt_characters, max_choices, max_new_tokens) > 0),
+    constraint limits_singleton_check check (singleton)
+);
+comment on table loradex.limits is
+    'How much the queue takes: one row, which loradex_admin may update.';
+comment on column loradex.limits.singleton is 'always true: there is one row';
+comment on column loradex.limits.max_waiting_jobs is 'queued jobs; more are refused with LX008';
+comment on column loradex.limits.max_jobs_per_call is 'jobs in one call of enqueue_jobs';
+comment on column loradex.limits.max_prompt_characters is 'length of a prompt; the worker also counts tokens';
+comment on column loradex.limits.max_choices is 'choices of one job';
+comment on column loradex.limits.max_new_tokens is 'tokens one job may generate';
+
+-- file: tables/adapters.sql
+-- LoRA adapters: what they are, where they lie, whether they are active.
+create table loradex.adapters (
+    id bigint generated always as identity,
+    name text not null,
+    version int not null,
+    task text not null,
+    base_model text not null,
+    sha256 character(64) not null,
+    uri text not null,
+    rank int not null,
+    alpha float8 not null,
+    target_modules text[] not null,
+    dtype text not null,
+    parameters bigint not null,
+    update_norm float8 not null,
+    state text not null default 'active',
+    card jsonb not null default '{}',
+    registered_at timestamptz not null default now(),
+    retired_at timestamptz,
+    constraint adapters_base_model_task_sha256_key unique (base_model, task, sha256),
+    constraint adapters_name_version_key unique (name, version),
+    constraint adapters_pkey primary key (id),
+    constraint adapters_positive_check check (version > 0 and rank > 0 and parameters > 0),
+    constraint adapters_retired_at_check check ((state = 'retired') = (retired_at is not null)),
+    constraint adapters_sha256_check check (sha256 ~ '^[0-9a-f]{64}$'),
+    constraint adapters_state_check check (state in ('active', 'retired')),
+    constraint adapters_base_model_fkey foreign key (base_model) references loradex.base_models(name),
+    constraint adapters_task_fkey foreign key (task) references loradex.tasks(name)
+);
+comment on table loradex.adapters is
+    'LoRA adapters; only state and retired_at ever change, and at most one a task is active.';
+comment on column loradex.adapters.id is 'internal id';
+comment on column loradex.adapters.name is 'what people call it, the same for all versions';
+comment on column loradex.adapters.version is '1, 2, ... within the name';
+comment on column loradex.adapters.task is 'task it was trained on';
+comment on column loradex.adapters.base_model is 'model it was trained for';
+comment on column loradex.adapters.sha256 is 'content hash of its two files, hex';
+comment on column loradex.adapters.uri is 'where a worker finds the directory';
+comment on column loradex.adapters.rank is 'LoRA rank r';
+comment on column loradex.adapters.alpha is 'LoRA alpha; scaling is alpha / r';
+comment on column loradex.adapters.target_modules is 'names of the layers it updates';
+comment on column loradex.adapters.dtype is 'dtype of its tensors on disk';
+comment on column loradex.adapters.parameters is 'numbers in its tensors';
+comment on column loradex.adapters.update_norm is 'Frobenius norm of its whole update';
+comment on column loradex.adapters.state is 'active or retired';
+comment on column loradex.adapters.card is 'how it was trained';
+comment on column loradex.adapters.registered_at is 'when it was registered';
+comment on column loradex.adapters.retired_at is 'when it was retired; null while active';
+create unique index adapters_one_active_index on loradex.adapters (base_model, task) where (state = 'active');
+
+-- file: tables/task_affinities.sql
+-- How well an adapter answers a task's questions, as measured.
+create table loradex.task_affinities (
+    task text not null,
+    adapter_id bigint not null,
+    score float8 not null,
+    n int not null,
+    measured_at timestamptz not null default now(),
+    constraint task_affinities_pkey primary key (task, adapter_id),
+    constraint task_affinities_n_check check (n > 0),
+    constraint task_affinities_score_check check (score between 0 and 1),
+    constraint task_affinities_adapter_id_fkey foreign key (adapter_id) references loradex.adapters(id),
+    constraint task_affinities_task_fkey foreign key (task) references loradex.tasks(name)
+);
+comment on table loradex.task_affinities is
+    'How well each adapter answers each task, on rows that no adapter was trained on.';
+comment on column loradex.task_affinities.task is 'whose rows were asked';
+comment on column loradex.task_affinities.adapter_id is 'the adapter that answered';
+comment on column loradex.task_affinities.score is 'how well, from 0 to 1';
+comment on column loradex.task_affinities.n is 'rows asked';
+comment on column loradex.task_affinities.measured_at is 'when';
+
+-- file: tables/examples.sql
+-- Training examples; texts may be missing until they are hydrated.
+create table loradex.examples (
+    id bigint generated always as identity,
+    task text not null,
+    source_ref text not null,
+    prompt text,
+    target text,
+    sha256 character(64) not null,
+    created_at timestamptz not null default now(),
+    constraint examples_id_task_key unique (id, task),
+    constraint examples_pkey primary key (id),
+    constraint examples_task_source_ref_key unique (task, source_ref),
+    constraint examples_sha256_check check (
+        prompt is null or sha256 = encode(sha256(convert_to(prompt || chr(31) || target, 'UTF8')), 'hex')),
+    constraint examples_text_check check ((prompt is null) = (target is null)),
+    constraint examples_task_fkey foreign key (task) references loradex.tasks(name)
+);
+comment on table loradex.examples is
+    'Training examples; prompt and target are null until hydrated from the source.';
+comment on column loradex.examples.id is 'internal id';
+comment on column loradex.examples.task is 'task it belongs to';
+comment on column loradex.examples.source_ref is 'its id in the data set, such as rte-train-511';
+comment on column loradex.examples.prompt is 'rendered prompt, the text that was embedded';
+comment on column loradex.examples.target is 'right answer';
+comment on column loradex.examples.sha256 is 'SHA-256 of prompt, 0x1f, target in UTF-8, hex';
+comment on column loradex.examples.created_at is 'when the row was written';
+
+-- file: tables/example_embeddings.sql
+-- Vectors of examples, per encoder.
+create table loradex.example_embeddings (
+    example_id bigint not null,
+    encoder text not null,
+    task text not null,
+    embedding public.vector not null,
+    duplicate_of bigint,
+    constraint example_embeddings_pkey primary key (example_id, encoder),
+    constraint example_embeddings_direction_check check (public.vector_norm(embedding) between 0.01 and 10000),
+    constraint example_embeddings_duplicate_of_encoder_fkey foreign key (duplicate_of, encoder)
+        references loradex.example_embeddings(example_id, encoder) on delete set null (duplicate_of),
+    constraint example_embeddings_encoder_fkey foreign key (encoder) references loradex.encoders(name),
+    constraint example_embeddings_example_id_task_fkey foreign key (example_id, task) references loradex.examples(id, task) on delete cascade
+);
+comment on table loradex.example_embeddings is
+    'Vectors of examples; one partial HNSW cosine index an encoder (see register_encoder).';
+comment on column loradex.example_embeddings.example_id is 'the example';
+comment on column loradex.example_embeddings.encoder is 'what made the vector';
+comment on column loradex.example_embeddings.task is 'the example''s task, repeated for filters';
+comment on column loradex.example_embeddings.embedding is 'the vector of the prompt';
+comment on column loradex.example_embeddings.duplicate_of is 'near duplicate that is in the index for it; null: it is there itself';
+create index example_embeddings_duplicate_index on loradex.example_embeddings (duplicate_of, encoder) where (duplicate_of is not null);
+create index example_embeddings_encoder_task_index on loradex.example_embeddings (encoder, task, duplicate_of);
+
+-- file: tables/jobs.sql
+-- One question with its settings, from queued to done or failed. Written by the queue's functions only.
+create table loradex.jobs (
+    id uuid not null default gen_random_uuid(),
+    owner text not null default session_user,
+    kind text not null,
+    prompt text not null,
+    choices text[],
+    base_model text not null,
+    encoder text not null,
+    method text not null,
+    adapter text,
+    k int not null,
+    top_p float8 not null,
+    temperature float8 not null,
+    density float8 not null,
+    exclude_tasks text[] not null,
+    exclude_adapters text[] not null,
+    normalization text not null,
+    max_new_tokens int not null,
+    sampling_temperature float8 not null,
+    sampling_top_p float8 not null,
+    seed bigint,
+    expected_task text,
+    idempotency_key text,
+    priority smallint not null default 0,
+    queue_position bigint generated always as identity,
+    state text not null default 'queued',
+    attempt int not null default 0,
+    releases int not null default 0,
+    lease_until timestamptz,
+    worker text,
+    error_code text,
+    error_message text,
+    created_at timestamptz not null default now(),
+    started_at timestamptz,
+    finished_at timestamptz,
+    constraint jobs_pkey primary key (id),
+    constraint jobs_choices_check check ((kind = 'choose') = (choices is not null)),
+    constraint jobs_error_check check ((state = 'failed') = (error_code is not null)),
+    constraint jobs_kind_check check (kind in ('generate', 'choose')),
+    constraint jobs_lease_check check ((state = 'running') = (lease_until is not null)),
+    constraint jobs_normalization_check check (normalization in ('none', 'tokens', 'bytes')),
+    constraint jobs_state_check check (state in ('queued', 'running', 'done', 'failed')),
+    constraint jobs_base_model_fkey foreign key (base_model) references loradex.base_models(name),
+    constraint jobs_encoder_fkey foreign key (encoder) references loradex.encoders(name),
+    constraint jobs_expected_task_fkey foreign key (expected_task) references loradex.tasks(name),
+    constraint jobs_method_fkey foreign key (method) references loradex.methods(name)
+);
+comment on table loradex.jobs is
+    'Questions and how far they are; only the queue functions write here.';
+comment on column loradex.jobs.id is 'the job';
+comment on column loradex.jobs.owner is 'database user who asked';
+comment on column loradex.jobs.kind is 'generate (text) or choose (rank the choices)';
+comment on column loradex.jobs.prompt is 'the question, without the base model''s frame';
+comment on column loradex.jobs.choices is 'answers to rank, for choose';
+comment on column loradex.jobs.base_model is 'model that answers';
+comment on column loradex.jobs.encoder is 'encoder for retrieval';
+comment on column loradex.jobs.method is 'how adapters are mixed';
+comment on column loradex.jobs.adapter is 'the adapter of method own';
+comment on column loradex.jobs.k is 'neighbours that vote';
+comment on column loradex.jobs.top_p is 'probability mass of the tasks that are mixed';
+comment on column loradex.jobs.temperature is 'softness of the neighbours'' votes';
+comment on column loradex.jobs.density is 'share of entries that trimming methods keep';
+comment on column loradex.jobs.exclude_tasks is 'tasks whose examples are not looked at';
+comment on column loradex.jobs.exclude_adapters is 'adapters that may not take part';
+comment on column loradex.jobs.normalization is 'what a choice''s log-likelihood is divided by';
+comment on column loradex.jobs.max_new_tokens is 'tokens to generate at most';
+comment on column loradex.jobs.sampling_temperature is '0 is greedy';
+comment on column loradex.jobs.sampling_top_p is 'nucleus of the token sampler';
+comment on column loradex.jobs.seed is 'seed of the token sampler';
+comment on column loradex.jobs.expected_task is 'true task where known';
+comment on column loradex.jobs.idempotency_key is 'asking again with it gives this job';
+comment on column loradex.jobs.priority is 'higher goes first';
+comment on column loradex.jobs.queue_position is 'order of arrival';
+comment on column loradex.jobs.state is 'queued, running, done or failed';
+comment on column loradex.jobs.attempt is 'times claimed; fences off late writes';
+comment on column loradex.jobs.releases is 'times given back unharmed; these attempts do not count';
+comment on column loradex.jobs.lease_until is 'when others may claim a running job';
+comment on column loradex.jobs.worker is 'who claimed it last';
+comment on column loradex.jobs.error_code is 'why it failed, for programs';
+comment on column loradex.jobs.error_message is 'why it failed, for people';
+comment on column loradex.jobs.created_at is 'when it was accepted';
+comment on column loradex.jobs.started_at is 'when it was claimed last';
+comment on column loradex.jobs.finished_at is 'when it was done or failed';
+create index jobs_created_at_index on loradex.jobs (created_at);
+create index jobs_finished_at_index on loradex.jobs (finished_at);
+create index jobs_queued_index on loradex.jobs (priority desc, queue_position) where (state = 'queued');
+create index jobs_running_index on loradex.jobs (lease_until) where (state = 'running');
+create unique index jobs_idempotency_index on loradex.jobs (owner, idempotency_key) where (idempotency_key is not null);
+
+-- file: tables/answers.sql
+-- Answers: append-only, chained by hashes. Written by record_answer only.
+create table loradex.answers (
+    id uuid not null default gen_random_uuid(),
+    job_id uuid not null,
+    owner text not null,
+    attempt int not null,
+    position bigint not null,
+    prompt text not null,
+    text text not null,
+    choice text,
+    scores float8[],
+    token_ids int[] not null,
+    prompt_tokens int not null,
+    output_tokens int not null,
+    base_model text not null,
+    base_model_revision text not null,
+    generation jsonb not null,
+    timings jsonb not null,
+    versions jsonb not null,
+    worker text not null,
+    created_at timestamptz not null default now(),
+    previous_hash bytea not null,
+    chain_hash bytea not null,
+    constraint answers_chain_hash_key unique (chain_hash),
+    constraint answers_job_id_key unique (job_id),
+    constraint answers_pkey primary key (id),
+    constraint answers_position_key unique ("position"),
+    constraint answers_job_id_fkey foreign key (job_id) references loradex.jobs(id)
+);
+comment on table loradex.answers is
+    'Answers, append-only and hash-chained; with their child tables they are the evidence.';
+comment on column loradex.answers.id is 'the answer';
+comment on column loradex.answers.job_id is 'the job it answers; one answer a job';
+comment on column loradex.answers.owner is 'database user who asked';
+comment on column loradex.answers.attempt is 'which attempt at the job succeeded';
+comment on column loradex.answers.position is 'place in the chain, 1, 2, ... no gaps';
+comment on column loradex.answers.prompt is 'the question as it was asked';
+comment on column loradex.answers.text is 'the answer''s text';
+comment on column loradex.answers.choice is 'the choice that won, for choose';
+comment on column loradex.answers.scores is 'score of each choice, in the job''s order';
+comment on column loradex.answers.token_ids is 'tokens of the answer';
+comment on column loradex.answers.prompt_tokens is 'tokens of the framed prompt';
+comment on column loradex.answers.output_tokens is 'tokens of the answer';
+comment on column loradex.answers.base_model is 'model that answered';
+comment on column loradex.answers.base_model_revision is 'its revision as the worker found it';
+comment on column loradex.answers.generation is 'generation settings, seed, frame, device, dtype';
+comment on column loradex.answers.timings is 'milliseconds of every stage';
+comment on column loradex.answers.versions is 'versions of the programs that took part';
+comment on column loradex.answers.worker is 'who answered';
+comment on column loradex.answers.created_at is 'when it was recorded';
+comment on column loradex.answers.previous_hash is 'chain_hash of the answer before; zeros for the first';
+comment on column loradex.answers.chain_hash is 'SHA-256 of previous_hash and answer_canonical(id)';
+create index answers_created_at_index on loradex.answers (created_at);
+create index answers_owner_index on loradex.answers (owner);
+
+-- file: tables/retrievals.sql
+-- The query vector and the settings of each answer's retrieval.
+create table loradex.retrievals (
+    answer_id uuid not null,
+    query public.vector not null,
+    encoder text not null,
+    encoder_revision text not null,
+    k int not null,
+    top_p float8 not null,
+    temperature float8 not null,
+    exclude_tasks text[] not null,
+    exclude_adapters text[] not null,
+    milliseconds float8 not null,
+    constraint retrievals_pkey primary key (answer_id),
+    constraint retrievals_answer_id_fkey foreign key (answer_id) references loradex.answers(id) deferrable initially deferred
+);
+comment on table loradex.retrievals is
+    'Query vector and settings of each answer; append-only.';
+comment on column loradex.retrievals.answer_id is 'the answer';
+comment on column loradex.retrievals.query is 'vector of the prompt';
+comment on column loradex.retrievals.encoder is 'what made the vector';
+comment on column loradex.retrievals.encoder_revision is 'its revision at that time';
+comment on column loradex.retrievals.k is 'neighbours that were asked for';
+comment on column loradex.retrievals.top_p is 'probability mass of the nucleus';
+comment on column loradex.retrievals.temperature is 'softness of the votes';
+comment on column loradex.retrievals.exclude_tasks is 'tasks that were not looked at';
+comment on column loradex.retrievals.exclude_adapters is 'adapters that might not take part';
+comment on column loradex.retrievals.milliseconds is 'time of this job''s share of the routing batch';
+
+-- file: tables/retrieved_examples.sql
+-- The neighbours each answer was routed by.
+create table loradex.retrieved_examples (
+    answer_id uuid not null,
+    rank int not null,
+    example_id bigint not null,
+    source_ref text not null,
+    task text not null,
+    similarity float8 not null,
+    constraint retrieved_examples_pkey primary key (answer_id, rank),
+    constraint retrieved_examples_answer_id_fkey foreign key (answer_id) references loradex.answers(id) deferrable initially deferred
+);
+comment on table loradex.retrieved_examples is
+    'Neighbours of each answer''s query, nearest first; append-only.';
+comment on column loradex.retrieved_examples.answer_id is 'the answer';
+comment on column loradex.retrieved_examples.rank is '1 is the nearest';
+comment on column loradex.retrieved_examples.example_id is 'the example';
+comment on column loradex.retrieved_examples.source_ref is 'its id in the data set';
+comment on column loradex.retrieved_examples.task is 'its task';
+comment on column loradex.retrieved_examples.similarity is 'cosine of example and query';
+create index retrieved_examples_example_id_index on loradex.retrieved_examples (example_id);
+
+-- file: tables/retrieved_tasks.sql
+-- The task distribution each answer was routed by.
+create table loradex.retrieved_tasks (
+    answer_id uuid not null,
+    rank int not null,
+    task text not null,
+    neighbours int not null,
+    best_similarity float8 not null,
+    probability float8 not null,
+    weight float8 not null,
+    in_nucleus boolean not null,
+    constraint retrieved_tasks_pkey primary key (answer_id, rank),
+    constraint retrieved_tasks_answer_id_fkey foreign key (answer_id) references loradex.answers(id) deferrable initially deferred
+);
+comment on table loradex.retrieved_tasks is
+    'Task distribution of each answer, before and after truncation; append-only.';
+comment on column loradex.retrieved_tasks.answer_id is 'the answer';
+comment on column loradex.retrieved_tasks.rank is '1 is the likeliest';
+comment on column loradex.retrieved_tasks.task is 'the task';
+comment on column loradex.retrieved_tasks.neighbours is 'how many neighbours are of this task';
+comment on column loradex.retrieved_tasks.best_similarity is 'cosine of its nearest';
+comment on column loradex.retrieved_tasks.probability is 'share of the votes; sums to 1';
+comment on column loradex.retrieved_tasks.weight is 'share after the cut; sums to 1, 0 outside the nucleus';
+comment on column loradex.retrieved_tasks.in_nucleus is 'whether it survived the cut';
+create index retrieved_tasks_task_index on loradex.retrieved_tasks (task);
+
+-- file: tables/merge_results.sql
+-- Recipe and outcome of each answer's merge.
+create table loradex.merge_results (
+    answer_id uuid not null,
+    recipe_hash character(64) not null,
+    method text not null,
+    density float8 not null,
+    dtype text not null,
+    update_norm float8 not null,
+    sign_conflict float8,
+    milliseconds float8 not null,
+    constraint merge_results_pkey primary key (answer_id),
+    constraint merge_results_answer_id_fkey foreign key (answer_id) references loradex.answers(id) deferrable initially deferred
+);
+comment on table loradex.merge_results is
+    'Recipe and outcome of each answer''s merge; append-only.';
+comment on column loradex.merge_results.answer_id is 'the answer';
+comment on column loradex.merge_results.recipe_hash is 'SHA-256 of the canonical recipe, hex';
+comment on column loradex.merge_results.method is 'the job''s method';
+comment on column loradex.merge_results.density is 'share of entries that trimming kept';
+comment on column loradex.merge_results.dtype is 'dtype the factors were merged in';
+comment on column loradex.merge_results.update_norm is 'Frobenius norm of the merged update';
+comment on column loradex.merge_results.sign_conflict is 'share of entries whose signs disagree; null where the method does not look';
+comment on column loradex.merge_results.milliseconds is 'time of the merge';
+create index merge_results_method_index on loradex.merge_results (method);
+
+-- file: tables/merge_components.sql
+-- The adapters of each answer's mixture, with their weights.
+create table loradex.merge_components (
+    answer_id uuid not null,
+    rank int not null,
+    adapter_id bigint not null,
+    adapter text not null,
+    version int not null,
+    task text not null,
+    sha256 character(64) not null,
+    uri text not null,
+    weight float8 not null,
+    update_norm float8,
+    constraint merge_components_pkey primary key (answer_id, rank),
+    constraint merge_components_answer_id_fkey foreign key (answer_id) references loradex.answers(id) deferrable initially deferred
+);
+comment on table loradex.merge_components is
+    'Adapters of each answer''s recipe with their weights; append-only.';
+comment on column loradex.merge_components.answer_id is 'the answer';
+comment on column loradex.merge_components.rank is '1 is the heaviest';
+comment on column loradex.merge_components.adapter_id is 'the adapter';
+comment on column loradex.merge_components.adapter is 'its name';
+comment on column loradex.merge_components.version is 'its version';
+comment on column loradex.merge_components.task is 'its task';
+comment on column loradex.merge_components.sha256 is 'its content hash';
+comment on column loradex.merge_components.uri is 'where it was found';
+comment on column loradex.merge_components.weight is 'its weight in the recipe';
+comment on column loradex.merge_components.update_norm is 'Frobenius norm of its own update';
+create index merge_components_adapter_id_index on loradex.merge_components (adapter_id);
+
+-- file: tables/evaluations.sql
+-- What `loradex eval` measured.
+create table loradex.evaluations (
+    id bigint generated always as identity,
+    run text not null,
+    setting text not null,
+    method text not null,
+    settings jsonb not null default '{}',
+    task text not null,
+    n int not null,
+    score float8 not null,
+    low float8 not null,
+    high float8 not null,
+    seconds float8 not null,
+    git_revision text not null,
+    library_hash text not null,
+    created_at timestamptz not null default now(),
+    constraint evaluations_pkey primary key (id),
+    constraint evaluations_n_check check (n > 0)
+);
+comment on table loradex.evaluations is
+    'Scores of evaluation runs; rows are added, never changed.';
+comment on column loradex.evaluations.id is 'internal id';
+comment on column loradex.evaluations.run is 'the run all its rows share';
+comment on column loradex.evaluations.setting is 'such as in-domain or out-of-domain';
+comment on column loradex.evaluations.method is 'how adapters were mixed';
+comment on column loradex.evaluations.settings is 'k, top_p, temperature, density, seed, ...';
+comment on column loradex.evaluations.task is 'task that was scored';
+comment on column loradex.evaluations.n is 'questions asked';
+comment on column loradex.evaluations.score is 'share answered right';
+comment on column loradex.evaluations.low is 'lower end of the confidence interval';
+comment on column loradex.evaluations.high is 'upper end of the confidence interval';
+comment on column loradex.evaluations.seconds is 'time of this row';
+comment on column loradex.evaluations.git_revision is 'revision of the code';
+comment on column loradex.evaluations.library_hash is 'hash of the library that answered';
+comment on column loradex.evaluations.created_at is 'when the row was written';
+create index evaluations_run_index on loradex.evaluations (run);
+
+-- file: functions/adapter_mixture.sql
+-- The adapters that answer a query, with their weights (which sum to 1), heaviest first; no rows if there is nothing
+-- to mix. Tasks without an active, allowed adapter give their mass to the others before the nucleus is cut.
+-- Locks: none. Raises: LX001 bad setting; LX002 unknown encoder, base model, task or adapter; LX005 bad vector.
+create or replace function loradex.adapter_mixture(
+    query public.vector,
+    base_model text,
+    k int default 32,
+    top_p float8 default 0.9,
+    temperature float8 default 0.1,
+    encoder text default 'all-MiniLM-L6-v2',
+    exclude_tasks text[] default '{}',
+    exclude_adapters text[] default '{}'
+) returns table (rank int, adapter_id bigint, adapter text, task text, sha256 text, weight float8)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    request route_request := row(1, query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters);
+    neighbours neighbour[];
+begin
+    if base_model is null then
+        raise exception using errcode = 'LX002', message = 'base_model is null; name one of loradex.base_models';
+    end if;
+    perform check_routing(k, top_p, temperature, exclude_tasks, base_model, exclude_adapters);
+    perform check_vector(query, encoder);
+    neighbours := search_examples(array[request], encoder);
+    return query
+    select (row_number() over (order by m.rank))::int, m.adapter_id, m.adapter, m.task, m.sha256, m.weight
+    from mix_neighbours(array[request], neighbours) m
+    where m.in_nucleus
+    order by m.rank;
+end
+$$;
+comment on function loradex.adapter_mixture(public.vector, text, int, float8, float8, text, text[], text[]) is
+    'Adapters that answer the query, with weights that sum to 1, heaviest first.';
+revoke execute on function
+    loradex.adapter_mixture(public.vector, text, int, float8, float8, text, text[], text[]) from public;
+grant execute on function loradex.adapter_mixture(public.vector, text, int, float8, float8, text, text[], text[])
+    to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/adapter_mixtures.sql
+-- What adapter_mixture says, for many queries in one statement: `ordinal` is the place of the query, from 1. From 32
+-- queries on several processes search, so 64 take less than half the time of 64 calls.
+-- Locks: none. Raises: LX001 bad setting, or null for the queries; LX002 unknown encoder, base model, task or adapter;
+-- LX005 bad vector.
+create or replace function loradex.adapter_mixtures(
+    queries public.vector[],
+    base_model text,
+    k int default 32,
+    top_p float8 default 0.9,
+    temperature float8 default 0.1,
+    encoder text default 'all-MiniLM-L6-v2',
+    exclude_tasks text[] default '{}',
+    exclude_adapters text[] default '{}'
+) returns table (ordinal int, rank int, adapter_id bigint, adapter text, task text, sha256 text, weight float8)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    requests route_request[];
+    neighbours neighbour[];
+begin
+    if queries is null then
+        raise exception using errcode = 'LX001', message = 'queries is null; give an array of vectors';
+    end if;
+    if base_model is null then
+        raise exception using errcode = 'LX002', message = 'base_model is null; name one of loradex.base_models';
+    end if;
+    perform check_routing(k, top_p, temperature, exclude_tasks, base_model, exclude_adapters);
+    perform check_vector(q.query, encoder) from unnest(queries) q(query);
+    select array_agg(row(q.place, q.query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters)
+                     ::route_request order by q.place)
+    into requests
+    from unnest(queries) with ordinality q(query, place);
+    if requests is null then
+        return;
+    end if;
+    neighbours := search_examples(requests, encoder);
+    return query
+    select m.ordinal, (row_number() over (partition by m.ordinal order by m.rank))::int, m.adapter_id, m.adapter,
+           m.task, m.sha256, m.weight
+    from mix_neighbours(requests, neighbours) m
+    where m.in_nucleus
+    order by m.ordinal, m.rank;
+end
+$$;
+comment on function loradex.adapter_mixtures(public.vector[], text, int, float8, float8, text, text[], text[]) is
+    'Adapters that answer each of many queries, with weights that sum to 1, heaviest first.';
+revoke execute on function
+    loradex.adapter_mixtures(public.vector[], text, int, float8, float8, text, text[], text[]) from public;
+grant execute on function loradex.adapter_mixtures(public.vector[], text, int, float8, float8, text, text[], text[])
+    to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/affinity_mixture.sql
+-- The adapters the affinity methods take for a query: those measured to answer best where its neighbours come from,
+-- with their share before the nucleus is cut (mass) and weights that sum to 1, heaviest first; no rows if nothing is
+-- near or allowed.
+-- Locks: none. Raises: LX001 bad setting; LX002 unknown encoder, base model, task or adapter; LX005 bad vector.
+create or replace function loradex.affinity_mixture(
+    query public.vector,
+    base_model text,
+    k int default 32,
+    top_p float8 default 0.9,
+    temperature float8 default 0.1,
+    encoder text default 'all-MiniLM-L6-v2',
+    exclude_tasks text[] default '{}',
+    exclude_adapters text[] default '{}'
+) returns table (
+    rank int, adapter_id bigint, adapter text, task text, sha256 text, mass float8, weight float8
+)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    request route_request := row(1, query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters);
+    neighbours neighbour[];
+begin
+    if base_model is null then
+        raise exception using errcode = 'LX002', message = 'base_model is null; name one of loradex.base_models';
+    end if;
+    perform check_routing(k, top_p, temperature, exclude_tasks, base_model, exclude_adapters);
+    perform check_vector(query, encoder);
+    neighbours := search_examples(array[request], encoder);
+    return query
+    select m.rank, m.adapter_id, m.adapter, m.task, m.sha256, m.mass, m.weight
+    from mix_affinities(array[request], neighbours) m
+    order by m.rank;
+end
+$$;
+comment on function loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[]) is
+    'Adapters measured to answer best where the query''s neighbours come from, with weights that sum to 1.';
+revoke execute on function
+    loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[]) from public;
+grant execute on function loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[])
+    to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/answer_canonical.sql
+-- The text that an answer's hash covers: every column of the answer (but the hash itself) and of all its children, as
+-- JSON with sorted keys. It takes the row, not the id, because record_answer needs the text before the row exists.
+-- All settings that shape the text of a value are pinned. A column added later must be left out here while it is
+-- null, or the chain of older answers breaks.
+-- The cost says how slow it is beside an operator, so that Postgres shares the work out.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.answer_canonical(answer loradex.answers) returns text
+language plpgsql stable parallel safe cost 10000
+set search_path = pg_catalog, loradex, public, pg_temp
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+as $$
+#variable_conflict use_column
+begin
+    return jsonb_build_object(
+        'answer', to_jsonb(answer) - 'chain_hash',
+        'retrieval', (select jsonb_agg(to_jsonb(r)) from retrievals r where r.answer_id = answer.id),
+        'examples', (select jsonb_agg(to_jsonb(e) order by e.rank) from retrieved_examples e
+                     where e.answer_id = answer.id),
+        'tasks', (select jsonb_agg(to_jsonb(t) order by t.rank) from retrieved_tasks t
+                  where t.answer_id = answer.id),
+        'merge', (select jsonb_agg(to_jsonb(m)) from merge_results m where m.answer_id = answer.id),
+        'components', (select jsonb_agg(to_jsonb(c) order by c.rank) from merge_components c
+                       where c.answer_id = answer.id)
+    )::text;
+end
+$$;
+comment on function loradex.answer_canonical(loradex.answers) is
+    'The text the chain hash of an answer covers: every column of it and its children but the hash itself.';
+revoke execute on function loradex.answer_canonical(loradex.answers) from public;
+grant execute on function loradex.answer_canonical(loradex.answers)
+    to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
+-- file: functions/answer_document.sql
+-- What a caller is told of an answer, as one JSON document: the words, what retrieval saw, what was composed, the link
+-- in the chain. job_outcome tells it to whoever waits; explain adds the rest.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.answer_document(answer loradex.answers) returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    return jsonb_build_object(
+        'answer_id', answer.id,
+        'job_id', answer.job_id,
+        'text', answer.text,
+        'choice', answer.choice,
+        'scores', to_jsonb(answer.scores),
+        'method', (select m.method from merge_results m where m.answer_id = answer.id),
+        'neighbours', coalesce((
+            select jsonb_agg(jsonb_build_object(
+                'rank', e.rank, 'example_id', e.example_id, 'source_ref', e.source_ref, 'task', e.task,
+                'similarity', e.similarity) order by e.rank)
+            from retrieved_examples e
+            where e.answer_id = answer.id), '[]'),
+        'distribution', coalesce((
+            select jsonb_agg(to_jsonb(t) - 'answer_id' order by t.rank)
+            from retrieved_tasks t where t.answer_id = answer.id), '[]'),
+        'mixture', coalesce((
+            select jsonb_agg(to_jsonb(c) - 'answer_id' order by c.rank)
+            from merge_components c where c.answer_id = answer.id), '[]'),
+        'generation', answer.generation,
+        'timings', answer.timings,
+        'chain', jsonb_build_object(
+            'position', answer.position,
+            'previous_hash', encode(answer.previous_hash, 'hex'),
+            'chain_hash', encode(answer.chain_hash, 'hex')));
+end
+$$;
+comment on function loradex.answer_document(loradex.answers) is
+    'An answer with its neighbours, distribution, mixture and link in the chain, as one JSON document; internal.';
+revoke execute on function loradex.answer_document(loradex.answers) from public;
+grant execute on function loradex.answer_document(loradex.answers)
+    to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
+-- file: functions/answer_hash.sql
+-- The chain hash an answer should have: SHA-256 over the hash of the answer before and the answer's canonical text.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.answer_hash(answer loradex.answers) returns bytea
+language plpgsql stable parallel safe cost 10000
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    return sha256(answer.previous_hash || convert_to(answer_canonical(answer), 'UTF8'));
+end
+$$;
+comment on function loradex.answer_hash(loradex.answers) is
+    'The chain hash an answer should have: SHA-256 of previous_hash and answer_canonical.';
+revoke execute on function loradex.answer_hash(loradex.answers) from public;
+grant execute on function loradex.answer_hash(loradex.answers)
+    to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
+-- file: functions/audit_head.sql
+-- The last answer of the chain, to be kept elsewhere: whoever cuts off the tail cannot make this hash appear again.
+-- Locks: none. Raises: nothing; no rows while there are no answers.
+create or replace function loradex.audit_head()
+returns table ("position" bigint, answer_id uuid, chain_hash text, created_at timestamptz)
+language sql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select a.position, a.id, encode(a.chain_hash, 'hex'), a.created_at
+    from answers a order by a.position desc limit 1
+$$;
+comment on function loradex.audit_head() is
+    'Position, id and hash (hex) of the last answer: keep them elsewhere to notice a cut tail.';
+revoke execute on function loradex.audit_head() from public;
+grant execute on function loradex.audit_head() to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/build_encoder_index.sql
+-- Builds the index of an encoder if it is not there. A bulk load is several times faster with the index dropped
+-- before (drop_encoder_index) and built after. Where near duplicates are grouped (group_duplicates, in a transaction
+-- before this one) it holds one of each group.
+-- The index holds half precision: measured on 32,566 vectors of MiniLM it finds as much (recall@32 0.989 for both),
+-- in 36 MB for 64 MB, and a seventh faster. Similarities are computed from the whole vectors all the same.
+-- 24 links, for pgvector's 16, and candidates for each of them by the cube root of what is in it (128 for 10,000, 600
+-- for a million), for pgvector's 64; search_examples widens its search by the same root (docs/decisions.md has recall
+-- and building times).
+-- A graph that does not fit into maintenance_work_mem (1.7 kB a vector of 384 dimensions) is built more slowly: 512 MB
+-- are taken, or what the session has if that is more.
+-- Locks: example_embeddings against writes while it builds; encoders against a registration.
+-- Raises: LX002 unknown encoder.
+create or replace function loradex.build_encoder_index(encoder text) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    least_memory constant text := '512MB';
+    memory constant text := current_setting('maintenance_work_mem');
+    dimensions int := (select e.dimensions from encoders e where e.name = encoder);
+    examples bigint;
+    duplicates bigint;
+begin
+    if dimensions is null then
+        raise exception using errcode = 'LX002', message = format(
+            'no encoder %L; register it with loradex.register_encoder', encoder);
+    end if;
+    if to_regclass(format('loradex.%I', encoder_index(encoder))) is not null then
+        return;
+    end if;
+    if pg_size_bytes(memory) < pg_size_bytes(least_memory) then
+        perform set_config('maintenance_work_mem', least_memory, true);
+    end if;
+    select count(*), count(x.duplicate_of) into examples, duplicates
+    from example_embeddings x where x.encoder = build_encoder_index.encoder;
+    execute format(
+        'create index %I on example_embeddings using hnsw ((embedding::halfvec(%s)) halfvec_cosine_ops) '
+        'with (m = 24, ef_construction = %s) where encoder = %L%s',
+        encoder_index(encoder), dimensions,
+        least(1000, greatest(128, 6 * cbrt((examples - duplicates)::float8)))::int, encoder,
+        case when duplicates > 0 then ' and duplicate_of is null' end);
+    perform set_config('maintenance_work_mem', memory, true);
+    perform build_search();
+end
+$$;
+comment on function loradex.build_encoder_index(text) is
+    'Builds the HNSW index of an encoder if it is missing; of near duplicates that are grouped it holds one.';
+revoke execute on function loradex.build_encoder_index(text) from public;
+grant execute on function loradex.build_encoder_index(text) to loradex_admin;
+
+-- file: functions/build_search.sql
+-- Makes search_vectors, which search_examples calls: one branch for each known encoder. It is generated because the
+-- index of an encoder is partial (its name) and over an expression (its dimensions): only where both are constants can
+-- a plan use the index and still be cached, and planning costs a fifth of a search. register_encoder and
+-- build_encoder_index call it; a revision that changes this text must call it too.
+-- Locks: encoders against another registration. Raises: nothing.
+create or replace function loradex.build_search() returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    statement constant text := $q$
+            select array_agg(row(n.ordinal, n.rank, n.example_id, n.task, 1 - n.distance)::neighbour)
+            from (
+                select r.ordinal, r.k, e.*,
+                       (row_number() over (partition by r.ordinal order by e.distance, e.example_id))::int as rank
+                from unnest(requests) r
+                cross join lateral (%s
+                ) e
+            ) n
+            where n.rank <= n.k$q$;
+    -- The constant tells the planner that few rows are wanted; the scan stops at the second limit.
+    nearest constant text := $q$
+                    select * from (
+                        select x.example_id, x.task, x.embedding <=> r.query as distance
+                        from example_embeddings x
+                        where x.encoder = %1$L%3$s
+                        order by x.embedding::halfvec(%2$s) <=> r.query::halfvec(%2$s)
+                        limit 1000
+                    ) nearest
+                    limit %4$s$q$;
+    -- Where the index holds one example for a whole group of near duplicates, groups are opened, the nearest first,
+    -- until 8 k examples are there: one may be nearer to the query than the one that stands for it. At a million, 2, 4
+    -- and 8 k found 0.963, 0.986 and 0.993 of the nearest; more costs little.
+    opened constant text := $q$
+                    select o.*
+                    from (select * from (%s) one order by one.distance) one
+                    cross join lateral (
+                        select one.example_id, one.task, one.distance
+                        union all
+                        select x.example_id, x.task, x.embedding <=> r.query
+                        from example_embeddings x
+                        where x.encoder = %L and x.duplicate_of = one.example_id
+                    ) o
+                    limit greatest(256, 8 * r.k)$q$;
+    -- A filtered scan goes on in portions that are not in order; the best k of more are.
+    more constant text := 'least(4 * r.k, 1000)';
+    several constant text := 'greatest(32, r.k)';
+    known record;
+    excluding boolean;
+    search text;
+    branches text := '';
+begin
+    lock table encoders in share row exclusive mode;
+    for known in
+        select e.name, e.dimensions, i.definition like '%duplicate_of%' as grouped
+        from encoders e
+        cross join pg_get_indexdef(to_regclass(format('loradex.%I', encoder_index(e.name)))) i(definition)
+        order by e.created_at, e.name
+    loop
+        foreach excluding in array array[true, false] loop
+            search := format(nearest, known.name, known.dimensions,
+                             concat(case when excluding then ' and x.task <> all (r.exclude_tasks)' end,
+                                    case when known.grouped then ' and x.duplicate_of is null' end),
+                             case when excluding then more when known.grouped then several else 'r.k' end);
+            if known.grouped then
+                search := format(opened, search, known.name);
+            end if;
+            branches := branches || format(
+                E'    if encoder = %L%s then\n        return (%s\n        );\n    end if;\n',
+                known.name, case when excluding then ' and excluding' end, format(statement, search));
+        end loop;
+    end loop;
+    execute format(
+        'create or replace function loradex.search_vectors(requests loradex.route_request[], encoder text, '
+        'excluding boolean) returns loradex.neighbour[] language plpgsql stable parallel safe cost 100000 '
+        'set search_path = pg_catalog, loradex, public, pg_temp set plan_cache_mode = force_generic_plan as %L',
+        E'begin\n' || branches || E'    return null;\nend');
+    comment on function loradex.search_vectors(loradex.route_request[], text, boolean) is
+        'Neighbours by the index of one encoder; made by build_search, internal.';
+    revoke execute on function loradex.search_vectors(loradex.route_request[], text, boolean) from public;
+    grant execute on function loradex.search_vectors(loradex.route_request[], text, boolean)
+        to loradex_reader, loradex_worker, loradex_admin;
+end
+$$;
+comment on function loradex.build_search() is
+    'Makes search_vectors, which searches each known encoder''s vectors with a cached plan.';
+revoke execute on function loradex.build_search() from public;
+grant execute on function loradex.build_search() to loradex_admin;
+
+-- file: functions/check_job_shapes.sql
+-- Refuses jobs that are no array of objects with known fields of the right JSON types, so that nothing after it can
+-- fail to read them. A field that is null counts as left out.
+-- Locks: none. Raises: LX001.
+create or replace function loradex.check_job_shapes(jobs jsonb, max_jobs int) returns void
+language plpgsql immutable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    shapes constant jsonb := '{
+        "kind": "text", "prompt": "text", "choices": "texts", "base_model": "text", "encoder": "text",
+        "method": "text", "adapter": "text", "k": "integer", "top_p": "number", "temperature": "number",
+        "density": "number", "exclude_tasks": "texts", "exclude_adapters": "texts", "normalization": "text",
+        "max_new_tokens": "integer", "sampling_temperature": "number", "sampling_top_p": "number",
+        "seed": "bigint", "expected_task": "text", "idempotency_key": "text", "priority": "smallint"}';
+    complaint text;
+begin
+    if jobs is null or jsonb_typeof(jobs) <> 'array' then
+        raise exception using errcode = 'LX001', message = 'jobs must be a JSON array of objects, one a job';
+    end if;
+    if jsonb_array_length(jobs) > max_jobs then
+        raise exception using errcode = 'LX001', message = format(
+            '%s jobs in one call; give at most %s at a time', jsonb_array_length(jobs), max_jobs);
+    end if;
+
+    select format('job %s is a JSON %s; give an object with at least a prompt', e.ordinal, jsonb_typeof(e.job))
+    into complaint
+    from jsonb_array_elements(jobs) with ordinality e(job, ordinal)
+    where jsonb_typeof(e.job) <> 'object'
+    order by e.ordinal limit 1;
+    if found then
+        raise exception using errcode = 'LX001', message = complaint;
+    end if;
+
+    select case
+        when not shapes ? f.field then format(
+            'job %s has an unknown field %s; known are: %s', e.ordinal, left(to_json(f.field)::text, 100),
+            (select string_agg(s.key, ', ' order by s.key) from jsonb_each(shapes) s))
+        else format('job %s: %s must be %s', e.ordinal, f.field, case shapes ->> f.field
+            when 'text' then 'text' when 'texts' then 'an array of texts' when 'number' then 'a finite number'
+            else format('a whole number that fits in %s', shapes ->> f.field) end)
+        end
+    into complaint
+    from jsonb_array_elements(jobs) with ordinality e(job, ordinal)
+    cross join lateral jsonb_each(e.job) f(field, value)
+    where jsonb_typeof(f.value) <> 'null'
+      and not coalesce(case shapes ->> f.field
+        when 'text' then jsonb_typeof(f.value) = 'string'
+        when 'texts' then case when jsonb_typeof(f.value) = 'array' then not exists (
+            select from jsonb_array_elements(f.value) one where jsonb_typeof(one) <> 'string') end
+        when 'number' then case when jsonb_typeof(f.value) = 'number' then
+            f.value = '0' or abs(f.value::numeric) between 1e-300 and 1e300 end
+        when 'integer' then case when jsonb_typeof(f.value) = 'number' then
+            f.value::numeric % 1 = 0 and f.value::numeric between -2147483648 and 2147483647 end
+        when 'bigint' then case when jsonb_typeof(f.value) = 'number' then
+            f.value::numeric % 1 = 0 and f.value::numeric between -9223372036854775808 and 9223372036854775807 end
+        when 'smallint' then case when jsonb_typeof(f.value) = 'number' then
+            f.value::numeric % 1 = 0 and f.value::numeric between -32768 and 32767 end
+        end, false)
+    order by e.ordinal, f.field limit 1;
+    if found then
+        raise exception using errcode = 'LX001', message = complaint;
+    end if;
+end
+$$;
+comment on function loradex.check_job_shapes(jsonb, int) is
+    'Raises LX001 unless jobs is an array of objects with known fields of the right types; internal.';
+revoke execute on function loradex.check_job_shapes(jsonb, int) from public;
+
+-- file: functions/check_jobs.sql
+-- Refuses the first job with a value outside its range or a name nobody knows. Defaults are filled in already.
+-- Locks: none. Raises: LX001 bad value; LX002 unknown name.
+create or replace function loradex.check_jobs(requested loradex.jobs[], bounds loradex.limits) returns void
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    complaint text;
+begin
+    select format('job %s: %s', place, wrong.complaint) into complaint
+    from generate_subscripts(requested, 1) place
+    cross join lateral (select (requested[place]).*) r
+    cross join lateral (select case
+        when r.prompt is null or r.prompt !~ '\S' then 'the prompt is empty; give a question'
+        when length(r.prompt) > bounds.max_prompt_characters then format(
+            'the prompt has %s characters; give at most %s', length(r.prompt), bounds.max_prompt_characters)
+        when r.kind not in ('generate', 'choose') then 'kind must be generate or choose'
+        when r.kind = 'choose' and r.choices is null then 'kind choose needs choices; give at least two'
+        when r.kind = 'generate' and r.choices is not null then 'kind generate takes no choices; use kind choose'
+        when cardinality(r.choices) < 2 then format(
+            '%s choices; give at least two', cardinality(r.choices))
+        when cardinality(r.choices) > bounds.max_choices then format(
+            '%s choices; give at most %s', cardinality(r.choices), bounds.max_choices)
+        when exists (select from unnest(r.choices) c where c !~ '\S') then 'a choice is empty; give every choice a text'
+        when (select sum(length(c)) from unnest(r.choices) c) > bounds.max_prompt_characters then format(
+            'the choices have more than %s characters; shorten them', bounds.max_prompt_characters)
+        when (select count(distinct btrim(c)) from unnest(r.choices) c) < cardinality(r.choices)
+            then 'two choices are the same; give each once'
+        when r.k not between 1 and 1000 then format('k is %s; ask for 1 to 1000 neighbours', r.k)
+        when not (r.top_p > 0 and r.top_p <= 1) then format(
+            'top_p is %s; give a share above 0 and at most 1', r.top_p)
+        when not (r.temperature > 0) then format('temperature is %s; give a number above 0', r.temperature)
+        when not (r.density > 0 and r.density <= 1) then format(
+            'density is %s; give a share above 0 and at most 1', r.density)
+        when r.normalization not in ('none', 'tokens', 'bytes') then 'normalization must be none, tokens or bytes'
+        when r.max_new_tokens not between 1 and bounds.max_new_tokens then format(
+            'max_new_tokens is %s; give 1 to %s', r.max_new_tokens, bounds.max_new_tokens)
+        when not (r.sampling_temperature between 0 and 100) then format(
+            'sampling_temperature is %s; give 0 (greedy) to 100', r.sampling_temperature)
+        when not (r.sampling_top_p > 0 and r.sampling_top_p <= 1) then format(
+            'sampling_top_p is %s; give a share above 0 and at most 1', r.sampling_top_p)
+        when r.seed < 0 then format('seed is %s; give 0 or more', r.seed)
+        when r.method = 'own' and r.adapter is null then 'method own needs an adapter; name one'
+        when r.method <> 'own' and r.adapter is not null then 'only method own takes an adapter; drop it or use own'
+        when r.idempotency_key = '' or length(r.idempotency_key) > 200
+            then 'the idempotency key must have 1 to 200 characters'
+        end) wrong(complaint)
+    where wrong.complaint is not null
+    order by place limit 1;
+    if found then
+        raise exception using errcode = 'LX001', message = complaint;
+    end if;
+
+    select format('job %s: %s', place, wrong.complaint) into complaint
+    from generate_subscripts(requested, 1) place
+    cross join lateral (select (requested[place]).*) r
+    cross join lateral (select case
+        when not exists (select from methods m where m.name = r.method) then format(
+            'no method %L; use one of %s', r.method, (select string_agg(m.name, ', ' order by m.name) from methods m))
+        when not exists (select from base_models b where b.name = r.base_model) then format(
+            'no base model %L; known are: %s', r.base_model,
+            coalesce((select string_agg(b.name, ', ' order by b.name) from base_models b), 'none yet'))
+        when not exists (select from encoders e where e.name = r.encoder) then format(
+            'no encoder %L; known are: %s', r.encoder,
+            coalesce((select string_agg(e.name, ', ' order by e.name) from encoders e), 'none yet'))
+        when r.adapter is not null and not exists (
+            select from adapters a where a.name = r.adapter and a.base_model = r.base_model) then format(
+            'no adapter %L for %s; see `loradex adapter list`', r.adapter, r.base_model)
+        when r.expected_task is not null and not exists (select from tasks t where t.name = r.expected_task)
+            then format('expected_task names no task %L; known are those of loradex.tasks', r.expected_task)
+        when exists (select from unnest(r.exclude_tasks) n where not exists (select from tasks t where t.name = n))
+            then 'exclude_tasks names a task nobody knows; known are those of loradex.tasks'
+        when exists (
+            select from unnest(r.exclude_adapters) n where not exists (select from adapters a where a.name = n))
+            then 'exclude_adapters names an adapter nobody knows; see `loradex adapter list`'
+        end) wrong(complaint)
+    where wrong.complaint is not null
+    order by place limit 1;
+    if found then
+        raise exception using errcode = 'LX002', message = complaint;
+    end if;
+end
+$$;
+comment on function loradex.check_jobs(loradex.jobs[], loradex.limits) is
+    'Raises LX001 or LX002 for the first job with a value out of range or an unknown name; internal.';
+revoke execute on function loradex.check_jobs(loradex.jobs[], loradex.limits) from public;
+
+-- file: functions/check_routing.sql
+-- Refuses routing settings outside their ranges. Null counts as outside.
+-- Locks: none. Raises: LX001 bad number; LX002 unknown task, base model or adapter.
+create or replace function loradex.check_routing(
+    k int,
+    top_p float8,
+    temperature float8,
+    exclude_tasks text[] default '{}',
+    base_model text default null,
+    exclude_adapters text[] default '{}'
+) returns void
+language plpgsql stable parallel safe
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    stranger text;
+begin
+    if k is null or k not between 1 and 1000 then
+        raise exception using errcode = 'LX001', message = format(
+            'k is %s; ask for 1 to 1000 neighbours', coalesce(k::text, 'null'));
+    end if;
+    -- NaN sorts above every number in Postgres, so these comparisons refuse it too.
+    if top_p is null or not (top_p > 0 and top_p <= 1) then
+        raise exception using errcode = 'LX001', message = format(
+            'top_p is %s; give a share above 0 and at most 1', coalesce(top_p::text, 'null'));
+    end if;
+    if temperature is null or not (temperature > 0 and temperature < 'infinity') then
+        raise exception using errcode = 'LX001', message = format(
+            'temperature is %s; give a finite number above 0', coalesce(temperature::text, 'null'));
+    end if;
+    if exclude_tasks is null or exclude_adapters is null then
+        raise exception using errcode = 'LX001', message =
+            'exclude_tasks and exclude_adapters must be arrays; give ''{}'' to exclude nothing';
+    end if;
+    if cardinality(exclude_tasks) > 0 then
+        select given.name into stranger from unnest(exclude_tasks) given(name)
+        where not exists (select from tasks t where t.name = given.name) limit 1;
+        if found then
+            raise exception using errcode = 'LX002', message = format(
+                'exclude_tasks names no task %s; known are those of loradex.tasks',
+                coalesce(quote_literal(stranger), 'null'));
+        end if;
+    end if;
+    if base_model is not null
+       and not exists (select from base_models b where b.name = check_routing.base_model) then
+        raise exception using errcode = 'LX002', message = format(
+            'no base model %L; known are: %s', base_model,
+            coalesce((select string_agg(b.name, ', ' order by b.name) from base_models b), 'none'));
+    end if;
+    if cardinality(exclude_adapters) > 0 then
+        select given.name into stranger from unnest(exclude_adapters) given(name)
+        where not exists (select from adapters a where a.name = given.name) limit 1;
+        if found then
+            raise exception using errcode = 'LX002', message = format(
+                'exclude_adapters names no adapter %s; known are those of loradex.adapters',
+                coalesce(quote_literal(stranger), 'null'));
+        end if;
+    end if;
+end
+$$;
+comment on function loradex.check_routing(int, float8, float8, text[], text, text[]) is
+    'Raises LX001 or LX002 unless the routing settings are in range and name what exists.';
+revoke execute on function loradex.check_routing(int, float8, float8, text[], text, text[]) from public;
+grant execute on function loradex.check_routing(int, float8, float8, text[], text, text[])
+    to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/check_vector.sql
+-- The dimensions of an encoder, once the query is known to be one of its vectors.
+-- Locks: none. Raises: LX002 unknown encoder; LX005 wrong length, no direction, or not finite.
+create or replace function loradex.check_vector(query public.vector, encoder text) returns int
+language plpgsql stable parallel safe
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    wanted int;
+begin
+    select e.dimensions into wanted from encoders e where e.name = check_vector.encoder;
+    if wanted is null then
+        raise exception using errcode = 'LX002', message = format(
+            'no encoder %s; known are: %s. Register it with loradex.register_encoder',
+            coalesce(quote_literal(encoder), 'null'),
+            coalesce((select string_agg(e.name, ', ' order by e.name) from encoders e), 'none'));
+    end if;
+    if query is null or vector_dims(query) <> wanted then
+        raise exception using errcode = 'LX005', message = format(
+            'the query vector has %s dimensions, encoder %s makes %s; embed the query with %s',
+            coalesce(vector_dims(query)::text, 'no'), encoder, wanted, encoder);
+    end if;
+    if not (vector_norm(query) between 0.01 and 10000) then
+        raise exception using errcode = 'LX005', message = format(
+            'the query vector has length %s, so it has no usable direction; give it length 1',
+            vector_norm(query));
+    end if;
+    return wanted;
+end
+$$;
+comment on function loradex.check_vector(public.vector, text) is
+    'Dimensions of the encoder; raises LX002 or LX005 unless the query is a vector of it.';
+revoke execute on function loradex.check_vector(public.vector, text) from public;
+grant execute on function loradex.check_vector(public.vector, text)
+    to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/claim_jobs.sql
+-- Hands up to max_jobs waiting jobs to a worker: running, under a lease, with the next attempt number. A running job
+-- whose lease is over is waiting too. Jobs that were lost max_attempts times become failed on the way.
+-- Locks: the claimed rows of jobs, FOR UPDATE SKIP LOCKED: workers never wait for each other. Raises: LX001.
+create or replace function loradex.claim_jobs(
+    worker text,
+    max_jobs int,
+    lease interval,
+    max_attempts int,
+    now timestamptz default now(),
+    only_base_model text default null,
+    only_encoder text default null
+) returns setof loradex.jobs
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    lost uuid;
+    committing text;
+begin
+    if coalesce(worker, '') = '' or coalesce(max_jobs, 0) < 1 or coalesce(max_attempts, 0) < 1
+       or lease is null or lease <= interval '0' or claim_jobs.now is null then
+        raise exception using errcode = 'LX001', message =
+            'claim_jobs needs a worker name, max_jobs and max_attempts of 1 or more, and a lease above 0';
+    end if;
+
+    -- Losing a claim in a crash only leaves the job waiting, and whatever is written for it later is committed after it.
+    committing := set_config('synchronous_commit', 'off', true);
+
+    if not exists (select from jobs j where j.state = 'running' and j.lease_until <= claim_jobs.now) then
+        return query
+        update jobs j
+        set state = 'running', attempt = j.attempt + 1, worker = claim_jobs.worker,
+            lease_until = claim_jobs.now + lease, started_at = claim_jobs.now
+        where j.id = any (array(
+            select q.id from jobs q
+            where q.state = 'queued'
+              and (only_base_model is null or q.base_model = only_base_model)
+              and (only_encoder is null or q.encoder = only_encoder)
+            order by q.priority desc, q.queue_position
+            limit claim_jobs.max_jobs
+            for update skip locked))
+        returning j.*;
+        return;
+    end if;
+
+    for lost in
+        update jobs j
+        set state = 'failed', lease_until = null, finished_at = claim_jobs.now, error_code = 'too_many_attempts',
+            error_message = format(
+                'it was lost %s times by its workers, the last of them %s; look at that worker''s log, '
+                'then enqueue it again', j.attempt - j.releases, j.worker)
+        where j.id in (
+            select p.id from jobs p
+            where p.state = 'running' and p.lease_until <= claim_jobs.now
+              and p.attempt - p.releases >= claim_jobs.max_attempts
+            for update skip locked)
+        returning j.id
+    loop
+        perform pg_notify('loradex_jobs', lost::text);
+    end loop;
+
+    return query
+    with queued as (
+        select q.id, q.priority, q.queue_position from jobs q
+        where q.state = 'queued'
+          and (only_base_model is null or q.base_model = only_base_model)
+          and (only_encoder is null or q.encoder = only_encoder)
+        order by q.priority desc, q.queue_position
+        limit claim_jobs.max_jobs
+        for update skip locked
+    ), expired as (
+        select x.id, x.priority, x.queue_position from jobs x
+        where x.state = 'running' and x.lease_until <= claim_jobs.now
+          and x.attempt - x.releases < claim_jobs.max_attempts
+          and (only_base_model is null or x.base_model = only_base_model)
+          and (only_encoder is null or x.encoder = only_encoder)
+        order by x.priority desc, x.queue_position
+        limit claim_jobs.max_jobs
+        for update skip locked
+    ), waiting as (
+        select * from queued union all select * from expired
+    ), chosen as materialized (
+        select w.id from waiting w order by w.priority desc, w.queue_position limit claim_jobs.max_jobs
+    )
+    update jobs j
+    set state = 'running', attempt = j.attempt + 1, worker = claim_jobs.worker,
+        lease_until = claim_jobs.now + lease, started_at = claim_jobs.now
+    from chosen c
+    where j.id = c.id
+    returning j.*;
+end
+$$;
+comment on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text) is
+    'Hands waiting jobs to a worker under a lease, with the next attempt number; skips what others hold.';
+revoke execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text) from public;
+grant execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text) to loradex_worker;
+
+-- file: functions/drop_encoder_index.sql
+-- Drops the index of an encoder, for a bulk load; build_encoder_index builds it again. Without it answers stay right
+-- and get slower.
+-- Locks: example_embeddings against everything, briefly. Raises: LX002 unknown encoder.
+create or replace function loradex.drop_encoder_index(encoder text) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    if not exists (select from encoders e where e.name = encoder) then
+        raise exception using errcode = 'LX002', message = format(
+            'no encoder %L; register it with loradex.register_encoder', encoder);
+    end if;
+    execute format('drop index if exists loradex.%I', encoder_index(encoder));
+end
+$$;
+comment on function loradex.drop_encoder_index(text) is 'Drops the HNSW index of an encoder, for a bulk load.';
+revoke execute on function loradex.drop_encoder_index(text) from public;
+grant execute on function loradex.drop_encoder_index(text) to loradex_admin;
+
+-- file: functions/duplicate_examples.sql
+-- Pairs of examples that are nearly the same by vector, within a task or across tasks, most alike first.
+-- Locks: none. Raises: LX001 bad threshold; LX002 unknown encoder.
+create or replace function loradex.duplicate_examples(
+    threshold float8 default 0.98, encoder text default 'all-MiniLM-L6-v2'
+) returns table (
+    example_id bigint, task text, duplicate_id bigint, duplicate_task text, similarity float8, same_text boolean
+)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    if threshold is null or not (threshold > 0 and threshold <= 1) then
+        raise exception using errcode = 'LX001', message = format(
+            'threshold is %s; give a similarity above 0 and at most 1', coalesce(threshold::text, 'null'));
+    end if;
+    return query
+    with pair as (
+        select least(n.example_id, n.neighbour_id) as one, greatest(n.example_id, n.neighbour_id) as other,
+               max(n.similarity) as similarity
+        from example_neighbours(16, encoder) n
+        where n.similarity >= threshold
+        group by 1, 2
+    )
+    select a.id, a.task, b.id, b.task, p.similarity, a.sha256 = b.sha256
+    from pair p
+    join examples a on a.id = p.one
+    join examples b on b.id = p.other
+    order by p.similarity desc, a.id, b.id;
+end
+$$;
+comment on function loradex.duplicate_examples(float8, text) is
+    'Pairs of examples whose vectors are at least as similar as the threshold, most alike first.';
+revoke execute on function loradex.duplicate_examples(float8, text) from public;
+grant execute on function loradex.duplicate_examples(float8, text) to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/encoder_index.sql
+-- The name of an encoder's index on example_embeddings.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.encoder_index(encoder text) returns text
+language sql immutable parallel safe
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select 'example_embeddings_hnsw_' || left(regexp_replace(lower(encoder), '[^a-z0-9]+', '_', 'g'), 24)
+           || '_' || left(md5(encoder), 8)
+$$;
+comment on function loradex.encoder_index(text) is 'Name of an encoder''s index on example_embeddings.';
+revoke execute on function loradex.encoder_index(text) from public;
+grant execute on function loradex.encoder_index(text)
+    to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/enqueue_jobs.sql
+-- Accepts an array of jobs, all of them or none; what a job leaves out takes the defaults below. The only door to the
+-- queue. An idempotency key that its owner used before gives the older job.
+-- Locks: an insert waits for another transaction that just used the same idempotency key. A lock on the queue until
+-- commit, waited for 5 s at most: shared, so that calls do not wait for each other, while half of the places are free
+-- and the call is so small that every connection could make one like it and fit into the other half; otherwise
+-- exclusive, so that none counts past another. Call it in a short transaction of its own, READ COMMITTED.
+-- Raises: LX001 bad value or shape; LX002 unknown method, task, adapter, encoder or base model; LX007 the key was used
+-- for a different job; LX008 the queue is full.
+create or replace function loradex.enqueue_jobs(jobs jsonb)
+returns table (ordinal int, job_id uuid, created boolean)
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    bounds limits;
+    defaults loradex.jobs;
+    requested loradex.jobs[];
+    waiting int;
+    inserted int;
+    shared boolean;
+    -- The caller's own.
+    patience text := current_setting('lock_timeout');
+    clash text;
+begin
+    select l.* into strict bounds from limits l;
+    perform check_job_shapes(enqueue_jobs.jobs, bounds.max_jobs_per_call);
+
+    defaults.owner := session_user;
+    defaults.base_model := 'smollm2-135m-instruct';
+    defaults.encoder := 'all-MiniLM-L6-v2';
+    defaults.method := 'affinity_calibrated_cat';
+    defaults.k := 32;
+    defaults.top_p := 0.9;
+    defaults.temperature := 0.1;
+    defaults.density := 0.5;
+    defaults.exclude_tasks := '{}';
+    defaults.exclude_adapters := '{}';
+    defaults.normalization := 'tokens';
+    defaults.max_new_tokens := 64;
+    defaults.sampling_temperature := 0;
+    defaults.sampling_top_p := 1;
+    defaults.priority := 0;
+    select array_agg(jsonb_populate_record(defaults,
+               jsonb_build_object('kind', case when given.job ? 'choices' then 'choose' else 'generate' end)
+               || given.job || jsonb_build_object('id', gen_random_uuid()))
+               order by given.ordinal)
+    into requested
+    from (select jsonb_strip_nulls(e.job) as job, e.ordinal
+          from jsonb_array_elements(enqueue_jobs.jobs) with ordinality e(job, ordinal)) given;
+    if requested is null then
+        return;
+    end if;
+    perform check_jobs(requested, bounds);
+
+    shared := cardinality(requested)
+        <= bounds.max_waiting_jobs / 2 / current_setting('max_connections')::int;
+    begin
+        perform set_config('lock_timeout', '5s', true);
+        if shared then
+            begin
+                perform pg_advisory_xact_lock_shared(hashtext('loradex'), hashtext('queue'));
+                select count(*) into waiting
+                from (select from loradex.jobs j where j.state = 'queued' limit bounds.max_waiting_jobs) w;
+                if waiting + cardinality(requested) > bounds.max_waiting_jobs / 2 then
+                    -- Leaving the block this way gives the shared lock back.
+                    raise exception using errcode = 'LX008';
+                end if;
+            exception
+                when sqlstate 'LX008' then
+                    shared := false;
+            end;
+        end if;
+        if not shared then
+            perform pg_advisory_xact_lock(hashtext('loradex'), hashtext('queue'));
+            select count(*) into waiting
+            from (select from loradex.jobs j where j.state = 'queued' limit bounds.max_waiting_jobs) w;
+        end if;
+        perform set_config('lock_timeout', patience, true);
+    exception
+        when lock_not_available then
+            raise exception using errcode = 'LX008', message =
+                'the queue must count exactly and a session that enqueued has not committed for 5 s; try again later';
+    end;
+    if waiting + cardinality(requested) > bounds.max_waiting_jobs then
+        raise exception using errcode = 'LX008', message = format(
+            '%s jobs wait and the queue takes %s; try again later, start more workers, or raise '
+            'loradex.limits.max_waiting_jobs', waiting, bounds.max_waiting_jobs);
+    end if;
+
+    return query
+    with fresh as (
+        insert into loradex.jobs as j (
+            id, owner, kind, prompt, choices, base_model, encoder, method, adapter, k, top_p, temperature, density,
+            exclude_tasks, exclude_adapters, normalization, max_new_tokens, sampling_temperature, sampling_top_p,
+            seed, expected_task, idempotency_key, priority)
+        select r.id, r.owner, r.kind, r.prompt, r.choices, r.base_model, r.encoder, r.method, r.adapter, r.k,
+               r.top_p, r.temperature, r.density, r.exclude_tasks, r.exclude_adapters, r.normalization,
+               r.max_new_tokens, r.sampling_temperature, r.sampling_top_p, r.seed, r.expected_task,
+               r.idempotency_key, r.priority
+        from unnest(requested) r
+        on conflict (owner, idempotency_key) where idempotency_key is not null do nothing
+        returning j.id
+    )
+    select place.ordinal, i.id, true
+    from fresh i
+    join generate_subscripts(requested, 1) place(ordinal) on requested[place.ordinal].id = i.id;
+    get diagnostics inserted = row_count;
+    if inserted = cardinality(requested) then
+        return;
+    end if;
+
+    -- What was not inserted has a key that was used before, perhaps earlier in this very call.
+    return query
+    select place.ordinal, old.id, false
+    from generate_subscripts(requested, 1) place(ordinal)
+    join loradex.jobs old
+        on old.owner = session_user and old.idempotency_key = requested[place.ordinal].idempotency_key
+    where old.id <> requested[place.ordinal].id;
+
+    select requested[place.ordinal].idempotency_key into clash
+    from generate_subscripts(requested, 1) place(ordinal)
+    join loradex.jobs old
+        on old.owner = session_user and old.idempotency_key = requested[place.ordinal].idempotency_key
+    where job_request(old) <> job_request(requested[place.ordinal])
+    limit 1;
+    if found then
+        raise exception using errcode = 'LX007', message = format(
+            'idempotency key %L was used before for a different job; use a new key, or ask the same again', clash);
+    end if;
+end
+$$;
+comment on function loradex.enqueue_jobs(jsonb) is
+    'Accepts jobs (a JSON array of objects with the columns of loradex.jobs), all or none; returns their ids.';
+revoke execute on function loradex.enqueue_jobs(jsonb) from public;
+grant execute on function loradex.enqueue_jobs(jsonb) to loradex_client, loradex_admin;
+
+-- file: functions/example_influence.sql
+-- The answers that an example helped to decide, where it weighed most first.
+-- Locks: none. Raises: LX002 unknown example.
+create or replace function loradex.example_influence(example bigint) returns table (
+    answer_id uuid, created_at timestamptz, rank int, similarity float8, vote float8, task_weight float8, prompt text
+)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    if not exists (select from examples e where e.id = example)
+       and not exists (select from retrieved_examples r where r.example_id = example) then
+        raise exception using errcode = 'LX002', message = format(
+            'no example %s; find its id in loradex.examples', coalesce(example::text, 'null'));
+    end if;
+    return query
+    select a.id, a.created_at, r.rank, r.similarity, v.vote, t.weight, a.prompt
+    from retrieved_examples r
+    join answers a on a.id = r.answer_id
+    join retrievals q on q.answer_id = r.answer_id
+    join retrieved_tasks t on t.answer_id = r.answer_id and t.task = r.task
+    cross join lateral (
+        -- Its share of its task's votes times the task's probability.
+        select t.probability * exp(greatest((r.similarity - t.best_similarity) / greatest(q.temperature, 1e-9), -700))
+               / sum(exp(greatest((o.similarity - t.best_similarity) / greatest(q.temperature, 1e-9), -700))) as vote
+        from retrieved_examples o
+        where o.answer_id = r.answer_id and o.task = r.task
+    ) v
+    where r.example_id = example
+    order by v.vote desc, a.position;
+end
+$$;
+comment on function loradex.example_influence(bigint) is
+    'Answers an example helped to decide: its rank, its share of all votes, and the weight its task got.';
+revoke execute on function loradex.example_influence(bigint) from public;
+grant execute on function loradex.example_influence(bigint) to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/example_neighbours.sql
+-- The neighbours of stored examples, without themselves: what the functions of hygiene look at. `examples_a_task`
+-- limits how many examples of each task are looked at (null: all); the first in order of id, so that it repeats.
+-- Locks: none. Raises: LX001 bad k; LX002 unknown encoder.
+create or replace function loradex.example_neighbours(
+    k int default 16, encoder text default 'all-MiniLM-L6-v2', examples_a_task int default null
+) returns table (
+    example_id bigint, task text, rank int, neighbour_id bigint, neighbour_task text, similarity float8
+)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    ids bigint[];
+    tasks text[];
+    requests route_request[];
+    nearby neighbour[];
+begin
+    perform check_routing(k, 1, 1);
+    if k > 999 then
+        raise exception using errcode = 'LX001', message = 'k is 1000; ask for 1 to 999, since an example finds itself';
+    end if;
+    if not exists (select from encoders e where e.name = example_neighbours.encoder) then
+        raise exception using errcode = 'LX002', message = format(
+            'no encoder %s; known are those of loradex.encoders', coalesce(quote_literal(encoder), 'null'));
+    end if;
+    for ids, tasks, requests in
+        select array_agg(c.example_id order by c.place), array_agg(c.task order by c.place),
+               array_agg(row(c.place, c.embedding, k + 1, 1, 1, '{}', null, '{}')::route_request order by c.place)
+        from (
+            select o.*, ((o.n - 1) / 256) as chunk, ((o.n - 1) % 256 + 1)::int as place
+            from (
+                select x.example_id, x.task, x.embedding, row_number() over (order by x.example_id) as n
+                from (
+                    select y.*, row_number() over (partition by y.task order by y.example_id) as in_task
+                    from example_embeddings y where y.encoder = example_neighbours.encoder
+                ) x
+                where examples_a_task is null or x.in_task <= examples_a_task
+            ) o
+        ) c
+        group by c.chunk
+        order by c.chunk
+    loop
+        nearby := search_examples(requests, encoder);
+        return query
+        select ids[n.ordinal], tasks[n.ordinal], n.place::int, n.example_id, n.task, n.similarity
+        from (
+            select m.*, row_number() over (partition by m.ordinal order by m.rank) as place
+            from unnest(nearby) m where m.example_id <> ids[m.ordinal]
+        ) n
+        where n.place <= k;
+    end loop;
+end
+$$;
+comment on function loradex.example_neighbours(int, text, int) is
+    'The k nearest other examples of every example (or of the first examples_a_task of each task).';
+revoke execute on function loradex.example_neighbours(int, text, int) from public;
+grant execute on function loradex.example_neighbours(int, text, int) to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/explain.sql
+-- Everything that is known about an answer, as one JSON document: answer_document, how the answer came about, and the
+-- texts of its neighbours where the library holds them.
+-- Locks: none. Raises: LX004 unknown answer, or another user's.
+create or replace function loradex.explain(answer_id uuid) returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+set timezone = 'UTC'
+as $$
+#variable_conflict use_column
+declare
+    answer answers;
+    job jobs;
+    told jsonb;
+begin
+    select a.* into answer from answers a where a.id = explain.answer_id;
+    if not found then
+        raise exception using errcode = 'LX004', message = format(
+            'no answer %s, or it is another user''s; check the id', coalesce(explain.answer_id::text, 'null'));
+    end if;
+    select j.* into job from jobs j where j.id = answer.job_id;
+    told := answer_document(answer);
+    return told || jsonb_build_object(
+        'owner', answer.owner,
+        'attempt', answer.attempt,
+        'worker', answer.worker,
+        'created_at', answer.created_at,
+        'kind', job.kind,
+        'prompt', answer.prompt,
+        'choices', to_jsonb(job.choices),
+        'token_ids', to_jsonb(answer.token_ids),
+        'prompt_tokens', answer.prompt_tokens,
+        'output_tokens', answer.output_tokens,
+        'base_model', answer.base_model,
+        'base_model_revision', answer.base_model_revision,
+        'expected_task', job.expected_task,
+        'neighbours', coalesce((
+            select jsonb_agg(n.neighbour || jsonb_build_object('prompt', x.prompt, 'target', x.target) order by n.place)
+            from jsonb_array_elements(told -> 'neighbours') with ordinality n(neighbour, place)
+            -- The limit keeps it a lookup by id for each; joined freely, all examples would be read.
+            left join lateral (
+                select e.prompt, e.target from examples e
+                where e.id = (n.neighbour ->> 'example_id')::bigint limit 1) x on true), '[]'),
+        'retrieval', (
+            select to_jsonb(r) - 'answer_id' || jsonb_build_object('query', r.query::text::jsonb)
+            from retrievals r where r.answer_id = answer.id),
+        'merge', (select to_jsonb(m) - 'answer_id' from merge_results m where m.answer_id = answer.id),
+        'versions', answer.versions);
+end
+$$;
+comment on function loradex.explain(uuid) is
+    'Everything known about an answer as one JSON document: question, retrieval, distribution, merge, answer, chain.';
+revoke execute on function loradex.explain(uuid) from public;
+grant execute on function loradex.explain(uuid)
+    to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
+-- file: functions/extend_lease.sql
+-- Prolongs the lease of running jobs that are still this worker's.
+-- Locks: the jobs' rows. Raises: LX001 no lease.
+create or replace function loradex.extend_lease(
+    worker text, job_ids uuid[], lease interval, now timestamptz default now()
+) returns int
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    extended int;
+begin
+    if lease is null or lease <= interval '0' then
+        raise exception using errcode = 'LX001', message = 'the lease must be longer than 0; give an interval';
+    end if;
+    update jobs j set lease_until = extend_lease.now + lease
+    where j.id = any (job_ids) and j.state = 'running' and j.worker = extend_lease.worker;
+    get diagnostics extended = row_count;
+    return extended;
+end
+$$;
+comment on function loradex.extend_lease(text, uuid[], interval, timestamptz) is
+    'Prolongs the lease of running jobs that are still this worker''s; returns how many.';
+revoke execute on function loradex.extend_lease(text, uuid[], interval, timestamptz) from public;
+grant execute on function loradex.extend_lease(text, uuid[], interval, timestamptz) to loradex_worker;
+
+-- file: functions/fail_job.sql
+-- Ends a claimed job as failed, with the reason.
+-- Locks: the job's row. Raises: LX003 unknown job; LX006 the attempt is no longer the job's; LX001 no code.
+create or replace function loradex.fail_job(
+    job_id uuid, attempt int, code text, message text, now timestamptz default now()
+) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    if coalesce(code, '') = '' then
+        raise exception using errcode = 'LX001', message = 'a failed job needs an error code; name the reason';
+    end if;
+    perform fence_job(job_id, attempt);
+    update jobs j
+    set state = 'failed', lease_until = null, finished_at = fail_job.now, error_code = code,
+        error_message = left(coalesce(message, 'no reason recorded'), 10000)
+    where j.id = job_id;
+    perform pg_notify('loradex_jobs', job_id::text);
+end
+$$;
+comment on function loradex.fail_job(uuid, int, text, text, timestamptz) is
+    'Ends a claimed job as failed and notifies loradex_jobs; refused with LX006 if the attempt is over.';
+revoke execute on function loradex.fail_job(uuid, int, text, text, timestamptz) from public;
+grant execute on function loradex.fail_job(uuid, int, text, text, timestamptz) to loradex_worker;
+
+-- file: functions/fence_job.sql
+-- The job's row, locked, if this attempt may still write for it: a worker that comes back from the dead may not.
+-- Locks: the job's row, FOR UPDATE. Raises: LX003 unknown job; LX006 the attempt is no longer the job's.
+create or replace function loradex.fence_job(job_id uuid, attempt int) returns loradex.jobs
+language plpgsql volatile
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    job jobs;
+begin
+    select j.* into job from jobs j where j.id = fence_job.job_id for update;
+    if not found then
+        raise exception using errcode = 'LX003', message = format('no job %s', coalesce(job_id::text, 'null'));
+    end if;
+    if job.state <> 'running' or job.attempt is distinct from fence_job.attempt then
+        raise exception using errcode = 'LX006', message = format(
+            'attempt %s at job %s is over: the job is %s at attempt %s; drop this result',
+            coalesce(fence_job.attempt::text, 'null'), job_id, job.state, job.attempt);
+    end if;
+    return job;
+end
+$$;
+comment on function loradex.fence_job(uuid, int) is
+    'Locks and returns a running job if the attempt is still its own, else raises LX006; internal.';
+revoke execute on function loradex.fence_job(uuid, int) from public;
+
+-- file: functions/group_duplicates.sql
+-- Lets one example of each group of near duplicates stand for all in the index of an encoder, which is then as small
+-- and as quick to search as if there were no copies. Who stands for whom is in duplicate_of; a search opens the groups
+-- it finds. Returns how many examples joined a group.
+--
+-- One pass in random order (the leader algorithm, Hartigan 1975): an example joins one of its task that is 0.98 alike
+-- or more, if there is one, or stands for itself. Groups of before stay. If there were none, and of the first sixteenth
+-- (at least 1,000) not one in ten has joined, it ends there and changes nothing: too few are copies.
+-- Call it between drop_encoder_index and build_encoder_index, each in a transaction of its own: what joined is written
+-- anew, and an index built in the same transaction would hold the old rows too. Vacuum afterwards.
+-- Locks: example_embeddings against writes. Raises: LX002 unknown encoder.
+create or replace function loradex.group_duplicates(encoder text) returns bigint
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+set hnsw.ef_search = 16
+set hnsw.iterative_scan = off
+set enable_hashjoin = on
+set enable_mergejoin = on
+as $$
+declare
+    -- As duplicate_examples has it.
+    farthest constant float8 := 1 - 0.98;
+    dimensions constant int := (select e.dimensions from encoders e where e.name = encoder);
+    of_before bigint;
+    trial bigint;
+    looked bigint := 0;
+    example record;
+    vector halfvec;
+    leader bigint;
+    joined bigint[] := '{}';
+    joined_to bigint[] := '{}';
+begin
+    if dimensions is null then
+        raise exception using errcode = 'LX002', message = format(
+            'no encoder %L; register it with loradex.register_encoder', encoder);
+    end if;
+    lock table example_embeddings in share row exclusive mode;
+    execute format(
+        'create unlogged table loradex.leaders (example_id bigint, task text, embedding halfvec(%s))', dimensions);
+    create index on leaders using hnsw (embedding halfvec_cosine_ops);
+    insert into leaders
+    select x.example_id, x.task, x.embedding
+    from example_embeddings x
+    where x.encoder = group_duplicates.encoder
+      and x.example_id in (
+        select d.duplicate_of from example_embeddings d where d.encoder = group_duplicates.encoder);
+    get diagnostics of_before = row_count;
+
+    select greatest(count(*) / 16, 1000) into trial
+    from example_embeddings x where x.encoder = group_duplicates.encoder and x.duplicate_of is null;
+    -- By the ids alone: with their vectors they would be sorted on disk.
+    for example in
+        select x.example_id as id, x.task
+        from example_embeddings x
+        where x.encoder = group_duplicates.encoder and x.duplicate_of is null
+          and not exists (select from leaders l where l.example_id = x.example_id)
+        order by hashint8(x.example_id)
+    loop
+        select x.embedding into vector
+        from example_embeddings x where x.example_id = example.id and x.encoder = group_duplicates.encoder;
+        -- Of the nearest four, since another task may have the same text.
+        select n.example_id into leader
+        from (
+            select l.example_id, l.task, l.embedding <=> vector as distance
+            from leaders l order by l.embedding <=> vector limit 4
+        ) n
+        where n.task = example.task and n.distance <= farthest
+        order by n.distance
+        limit 1;
+        if found then
+            joined := joined || example.id;
+            joined_to := joined_to || leader;
+        else
+            insert into leaders values (example.id, example.task, vector);
+        end if;
+        looked := looked + 1;
+        if looked = trial and of_before = 0 and cardinality(joined) < looked / 10 then
+            joined := '{}';
+            joined_to := '{}';
+            exit;
+        end if;
+    end loop;
+    drop table leaders;
+
+    -- In order of the groups, each with who stands for it, so that a group's new rows lie together: opening one then
+    -- reads 6 pages, not 30. Joined any other way the rows would come in another order.
+    perform set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true);
+    update example_embeddings x set duplicate_of = nullif(g.leader, g.example_id)
+    from (
+        select * from unnest(joined, joined_to) u(example_id, leader)
+        union
+        select u.leader, u.leader from unnest(joined_to) u(leader)
+        order by leader, example_id
+    ) g
+    where x.example_id = g.example_id and x.encoder = group_duplicates.encoder;
+    return cardinality(joined);
+end
+$$;
+comment on function loradex.group_duplicates(text) is
+    'Groups near duplicates, so that one of each group stands for all in the index of the encoder.';
+revoke execute on function loradex.group_duplicates(text) from public;
+grant execute on function loradex.group_duplicates(text) to loradex_admin;
+
+-- file: functions/in_domain_similarity.sql
+-- How near the nearest other example is for examples themselves: the given percentile over a sample spread over all of
+-- them. A question farther from everything than this is out of the library's domain.
+-- Locks: none. Raises: LX001 bad percentile; LX002 unknown encoder.
+create or replace function loradex.in_domain_similarity(
+    encoder text default 'all-MiniLM-L6-v2', percentile float8 default 0.05, examples_a_task int default 20
+) returns float8
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    if percentile is null or not (percentile between 0 and 1) then
+        raise exception using errcode = 'LX001', message = format(
+            'percentile is %s; give 0 to 1', coalesce(percentile::text, 'null'));
+    end if;
+    return (
+        select percentile_cont(percentile) within group (order by n.similarity)
+        from example_neighbours(1, encoder, examples_a_task) n);
+end
+$$;
+comment on function loradex.in_domain_similarity(text, float8, int) is
+    'Percentile of the similarity between an example and its nearest other one: the edge of the domain.';
+revoke execute on function loradex.in_domain_similarity(text, float8, int) from public;
+grant execute on function loradex.in_domain_similarity(text, float8, int) to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/job_outcome.sql
+-- How far a job is, and its answer once it has one: what whoever waits for it looks at. No row: there is no such job,
+-- or it is another user's.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.job_outcome(job_id uuid)
+returns table (state text, error_code text, error_message text, answer jsonb)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    return query
+    select j.state, j.error_code, j.error_message, case when a.id is not null then answer_document(a) end
+    from jobs j left join answers a on a.job_id = j.id
+    where j.id = job_outcome.job_id;
+end
+$$;
+comment on function loradex.job_outcome(uuid) is
+    'State of a job, why it failed if it did, and its answer as a JSON document if it has one.';
+revoke execute on function loradex.job_outcome(uuid) from public;
+grant execute on function loradex.job_outcome(uuid) to loradex_client, loradex_admin;
+
+-- file: functions/job_request.sql
+-- What was asked for, without id, state and times: two jobs are the same request if this is equal.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.job_request(job loradex.jobs) returns jsonb
+language sql immutable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select to_jsonb(job) - array[
+        'id', 'queue_position', 'state', 'attempt', 'releases', 'lease_until', 'worker', 'error_code',
+        'error_message', 'created_at', 'started_at', 'finished_at']
+$$;
+comment on function loradex.job_request(loradex.jobs) is 'What a job asks for, as JSON, without its fate.';
+revoke execute on function loradex.job_request(loradex.jobs) from public;
+grant execute on function loradex.job_request(loradex.jobs)
+    to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
+-- file: functions/mislabelled_candidates.sql
+-- Examples whose neighbours nearly all belong to one other task: filed under the wrong task, or not telling.
+-- Locks: none. Raises: LX001 bad k or share; LX002 unknown encoder.
+create or replace function loradex.mislabelled_candidates(
+    k int default 16, share float8 default 0.9, encoder text default 'all-MiniLM-L6-v2'
+) returns table (
+    example_id bigint, task text, source_ref text, looks_like text, neighbours_alike int, neighbour_share float8
+)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    if share is null or not (share > 0.5 and share <= 1) then
+        raise exception using errcode = 'LX001', message = format(
+            'share is %s; give more than 0.5 and at most 1', coalesce(share::text, 'null'));
+    end if;
+    return query
+    with counted as (
+        select n.example_id, n.task, n.neighbour_task, count(*)::int as alike,
+               count(*) / sum(count(*)) over (partition by n.example_id)::float8 as part
+        from example_neighbours(k, encoder) n
+        group by n.example_id, n.task, n.neighbour_task
+    )
+    select c.example_id, c.task, e.source_ref, c.neighbour_task, c.alike, c.part
+    from counted c
+    join examples e on e.id = c.example_id
+    where c.neighbour_task <> c.task and c.part >= share
+    order by c.part desc, c.example_id;
+end
+$$;
+comment on function loradex.mislabelled_candidates(int, float8, text) is
+    'Examples of whose k nearest neighbours at least the given share belongs to one other task.';
+revoke execute on function loradex.mislabelled_candidates(int, float8, text) from public;
+grant execute on function loradex.mislabelled_candidates(int, float8, text) to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/mix_affinities.sql
+-- From neighbours to adapters by what was measured: each task that the neighbours voted for votes in turn, for the
+-- adapters that answered its rows best.
+--   vote     = exp((score + 0.1 if the adapter was trained on the task) / 0.01), normalised over the task's adapters
+--   mass     = sum over tasks of the task's probability (mix_neighbours) * its vote for the adapter, normalised
+--   weight   = mass renormalised inside the nucleus: the smallest prefix, heaviest first, that reaches top_p
+-- A task votes among allowed active adapters that were measured on it; its own adapter counts as 1 until it is. A
+-- task that has none gives its mass to the others. Figures come from some hundred rows: hence the softness of the vote
+-- and the head start of the task's own adapter (docs/decisions.md).
+-- Locks: none. Raises: nothing.
+create or replace function loradex.mix_affinities(requests loradex.route_request[], nearby loradex.neighbour[])
+returns table (
+    ordinal int, rank int, adapter_id bigint, adapter text, version int, task text, sha256 text, uri text,
+    mass float8, weight float8
+)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    return query
+    with likely as (
+        select m.ordinal, m.task, m.probability from mix_neighbours(requests, nearby) m
+    ), judged as (
+        select l.ordinal, l.task, l.probability, a.id as adapter_id, r.top_p,
+               coalesce(f.score, 1) + case when a.task = l.task then 0.1 else 0 end as score
+        from unnest(requests) r
+        join likely l on l.ordinal = r.ordinal
+        join adapters a
+            on a.base_model = r.base_model and a.state = 'active' and a.name <> all (r.exclude_adapters)
+            and a.task <> all (r.exclude_tasks)
+        left join task_affinities f on f.task = l.task and f.adapter_id = a.id
+        where f.score is not null or a.task = l.task
+    ), voted as (
+        select j.*, exp((j.score - max(j.score) over (partition by j.ordinal, j.task)) / 0.01) as vote
+        from judged j
+    ), shared as (
+        select v.*, v.probability * v.vote / sum(v.vote) over (partition by v.ordinal, v.task) as share
+        from voted v
+    ), massed as (
+        select s.ordinal, s.adapter_id, s.top_p,
+               sum(s.share) / sum(sum(s.share)) over (partition by s.ordinal) as mass
+        from shared s
+        group by s.ordinal, s.adapter_id, s.top_p
+    ), summed as (
+        select m.*, row_number() over ranked as rank, sum(m.mass) over (ranked rows unbounded preceding) as reached
+        from massed m
+        window ranked as (partition by m.ordinal order by m.mass desc, m.adapter_id)
+    )
+    select c.ordinal, c.rank::int, a.id, a.name, a.version, a.task, a.sha256::text, a.uri, c.mass,
+           c.mass / sum(c.mass) over (partition by c.ordinal)
+    from summed c
+    join adapters a on a.id = c.adapter_id
+    where c.top_p >= 1 or c.reached - c.mass < c.top_p;
+end
+$$;
+comment on function loradex.mix_affinities(loradex.route_request[], loradex.neighbour[]) is
+    'Adapters of every request by their measured affinity to the neighbours'' tasks, with weights; internal.';
+revoke execute on function loradex.mix_affinities(loradex.route_request[], loradex.neighbour[]) from public;
+grant execute on function loradex.mix_affinities(loradex.route_request[], loradex.neighbour[])
+    to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/mix_neighbours.sql
+-- From neighbours to the task distribution and its adapters: the only place with this arithmetic.
+--   probability  = sum over a task's neighbours of exp(similarity / temperature), normalised over all neighbours
+--   nucleus      = among the tasks that may take part, sorted by probability, the smallest prefix whose share of
+--                  their mass reaches top_p; never empty if any task may take part
+--   weight       = probability renormalised inside the nucleus, 0 outside
+-- A task may take part if its request has no base model, or the task has an active adapter for it that is not
+-- excluded: what has no adapter gives its mass to the others before the cut.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.mix_neighbours(requests loradex.route_request[], nearby loradex.neighbour[])
+returns table (
+    ordinal int, rank int, task text, neighbours int, best_similarity float8, probability float8, weight float8,
+    in_nucleus boolean, adapter_id bigint, adapter text, version int, sha256 text, uri text
+)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    return query
+    with vote as (
+        -- The best similarity is taken off before exp(), and the temperature bounded, so that nothing over- or
+        -- underflows; beside the 2, similarities less than 1e-15 apart are equal.
+        select n.ordinal, n.task, n.similarity,
+               exp(greatest(((n.similarity + 2) - (max(n.similarity) over (partition by n.ordinal) + 2))
+                            / least(greatest(r.temperature, 1e-9), 1e9), -700)) as mass,
+               r.top_p, r.base_model, r.exclude_adapters
+        from unnest(nearby) n
+        join unnest(requests) r on r.ordinal = n.ordinal
+    ), counted as (
+        select v.ordinal, v.task, count(*)::int as neighbours, max(v.similarity) as best_similarity,
+               sum(v.mass) as mass, v.top_p, v.base_model, v.exclude_adapters
+        from vote v
+        group by v.ordinal, v.task, v.top_p, v.base_model, v.exclude_adapters
+    ), eligible as (
+        select c.*, a.id as adapter_id, a.name as adapter, a.version, a.sha256::text as sha256, a.uri,
+               c.mass / sum(c.mass) over (partition by c.ordinal) as probability,
+               c.base_model is null or a.id is not null as may
+        from counted c
+        left join adapters a
+            on a.base_model = c.base_model and a.task = c.task and a.state = 'active'
+            and a.name <> all (c.exclude_adapters)
+    ), summed as (
+        select e.*,
+               row_number() over ranked as rank,
+               coalesce(sum(e.mass) filter (where e.may) over (ranked rows unbounded preceding), 0) as reached,
+               sum(e.mass) filter (where e.may) over (partition by e.ordinal) as whole
+        from eligible e
+        window ranked as (partition by e.ordinal order by e.probability desc, e.best_similarity desc, e.task)
+    ), cut as (
+        select s.*, s.may and (s.top_p >= 1 or (s.reached - s.mass) / s.whole < s.top_p) as inside
+        from summed s
+    )
+    select c.ordinal, c.rank::int, c.task, c.neighbours, c.best_similarity, c.probability,
+           case when c.inside then c.mass / sum(c.mass) filter (where c.inside) over (partition by c.ordinal)
+                else 0 end,
+           c.inside, c.adapter_id, c.adapter, c.version, c.sha256, c.uri
+    from cut c;
+end
+$$;
+comment on function loradex.mix_neighbours(loradex.route_request[], loradex.neighbour[]) is
+    'Task distribution, nucleus, weights and adapters of every request from its neighbours; internal.';
+revoke execute on function loradex.mix_neighbours(loradex.route_request[], loradex.neighbour[]) from public;
+grant execute on function loradex.mix_neighbours(loradex.route_request[], loradex.neighbour[])
+    to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/nearest_examples.sql
+-- The k examples nearest to a query, by cosine similarity, nearest first.
+-- Locks: none. Raises: LX001 bad k; LX002 unknown encoder or excluded task; LX005 bad vector.
+create or replace function loradex.nearest_examples(
+    query public.vector,
+    k int default 32,
+    encoder text default 'all-MiniLM-L6-v2',
+    exclude_tasks text[] default '{}'
+) returns table (rank int, example_id bigint, task text, similarity float8)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    request route_request := row(1, query, k, 1, 1, exclude_tasks, null, '{}');
+    nearby neighbour[];
+begin
+    perform check_routing(k, 1, 1, exclude_tasks);
+    perform check_vector(query, encoder);
+    nearby := search_examples(array[request], encoder);
+    return query
+    select n.rank, n.example_id, n.task, n.similarity
+    from unnest(nearby) n
+    order by n.rank;
+end
+$$;
+comment on function loradex.nearest_examples(public.vector, int, text, text[]) is
+    'The k examples nearest to the query vector by cosine similarity, nearest first.';
+revoke execute on function loradex.nearest_examples(public.vector, int, text, text[]) from public;
+grant execute on function loradex.nearest_examples(public.vector, int, text, text[])
+    to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/record_answer.sql
+-- Writes an answer with everything that led to it, and ends its job: one transaction, once per job.
+-- `routing` is the document of route_jobs, unchanged.
+-- Locks: the job's row; then, until the transaction ends, the one advisory lock of the chain, so that answers are
+-- chained one after the other. Call it in a transaction of its own, READ COMMITTED, so that the lock is short.
+-- Raises: LX001 incomplete document; LX003 unknown job; LX005 bad vector; LX006 the attempt is over.
+create or replace function loradex.record_answer(
+    job_id uuid, attempt int, query public.vector, routing jsonb, answer jsonb
+) returns uuid
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    job jobs := fence_job(job_id, attempt);
+    fresh answers;
+    -- The head of the chain.
+    head answers;
+begin
+    perform check_vector(query, routing ->> 'encoder');
+
+    fresh := jsonb_populate_record(null::answers, answer);
+    fresh.id := gen_random_uuid();
+    fresh.job_id := job.id;
+    fresh.owner := job.owner;
+    fresh.attempt := job.attempt;
+    fresh.prompt := job.prompt;
+    fresh.base_model := job.base_model;
+
+    insert into retrievals
+    select fresh.id, record_answer.query, r.encoder, r.encoder_revision, r.k, r.top_p, r.temperature, r.exclude_tasks,
+           r.exclude_adapters, r.milliseconds
+    from jsonb_populate_record(null::retrievals, routing) r;
+
+    insert into retrieved_examples
+    select fresh.id, n.rank, n.example_id, n.source_ref, n.task, n.similarity
+    from jsonb_populate_recordset(null::retrieved_examples, routing -> 'neighbours') n;
+
+    insert into retrieved_tasks
+    select fresh.id, t.rank, t.task, t.neighbours, t.best_similarity, t.probability, t.weight, t.in_nucleus
+    from jsonb_populate_recordset(null::retrieved_tasks, routing -> 'distribution') t;
+
+    insert into merge_results
+    select fresh.id, m.recipe_hash, job.method, m.density, m.dtype, m.update_norm, m.sign_conflict, m.milliseconds
+    from jsonb_populate_record(null::merge_results, answer -> 'merge') m;
+
+    insert into merge_components
+    select fresh.id, c.rank, c.adapter_id, c.adapter, c.version, c.task, c.sha256, c.uri, c.weight, p.update_norm
+    from jsonb_populate_recordset(null::merge_components, routing -> 'mixture') c
+    left join jsonb_populate_recordset(null::merge_components, answer #> '{merge,components}') p
+        on p.adapter_id = c.adapter_id;
+
+    perform pg_advisory_xact_lock(hashtext('loradex'), hashtext('answer chain'));
+    select a.* into head from answers a order by a.position desc limit 1;
+    fresh.position := coalesce(head.position, 0) + 1;
+    fresh.previous_hash := coalesce(head.chain_hash, decode(repeat('00', 32), 'hex'));
+    fresh.created_at := clock_timestamp();
+    fresh.chain_hash := answer_hash(fresh);
+    insert into answers select fresh.*;
+
+    update jobs j set state = 'done', lease_until = null, finished_at = fresh.created_at where j.id = job.id;
+    perform pg_notify('loradex_jobs', job.id::text);
+    return fresh.id;
+exception
+    when data_exception or not_null_violation or check_violation or unique_violation then
+        raise exception using errcode = 'LX001', message = format(
+            'the answer of job %s cannot be recorded: %s; give routing as route_jobs returned it and every field of '
+            'the answer', job_id, sqlerrm);
+end
+$$;
+comment on function loradex.record_answer(uuid, int, public.vector, jsonb, jsonb) is
+    'Writes an answer and all its provenance, chains it, ends its job and notifies loradex_jobs; returns its id.';
+revoke execute on function loradex.record_answer(uuid, int, public.vector, jsonb, jsonb) from public;
+grant execute on function loradex.record_answer(uuid, int, public.vector, jsonb, jsonb) to loradex_worker;
+
+-- file: functions/refuse_change.sql
+-- Refuses UPDATE, DELETE and TRUNCATE on the tables of evidence (also of adapters' content), whoever asks.
+-- Locks: none of its own. Raises: LX009.
+create or replace function loradex.refuse_change() returns trigger
+language plpgsql volatile
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    raise exception using
+        errcode = 'LX009',
+        message = format('%s on loradex.%s is refused: its rows are evidence; write a new row instead',
+                         lower(tg_op), tg_table_name);
+end
+$$;
+comment on function loradex.refuse_change() is
+    'Trigger: refuses UPDATE, DELETE and TRUNCATE on tables of evidence with LX009.';
+revoke execute on function loradex.refuse_change() from public;
+
+create or replace trigger append_only before update or delete or truncate on loradex.answers
+    for each statement execute function loradex.refuse_change();
+create or replace trigger append_only before update or delete or truncate on loradex.retrievals
+    for each statement execute function loradex.refuse_change();
+create or replace trigger append_only before update or delete or truncate on loradex.retrieved_examples
+    for each statement execute function loradex.refuse_change();
+create or replace trigger append_only before update or delete or truncate on loradex.retrieved_tasks
+    for each statement execute function loradex.refuse_change();
+create or replace trigger append_only before update or delete or truncate on loradex.merge_results
+    for each statement execute function loradex.refuse_change();
+create or replace trigger append_only before update or delete or truncate on loradex.merge_components
+    for each statement execute function loradex.refuse_change();
+create or replace trigger append_only before update or delete or truncate on loradex.evaluations
+    for each statement execute function loradex.refuse_change();
+-- An adapter is its content: only state and retired_at may change, and no row goes away.
+create or replace trigger append_only before delete or truncate on loradex.adapters
+    for each statement execute function loradex.refuse_change();
+create or replace trigger content_is_fixed
+    before update of id, name, version, task, base_model, sha256, rank, alpha, target_modules, dtype, parameters,
+        update_norm, card, registered_at on loradex.adapters
+    for each statement execute function loradex.refuse_change();
+
+-- file: functions/register_adapter.sql
+-- Registers an adapter as active and retires the one that was active for its task and base model. The same content
+-- again changes nothing and returns the older row. Without a version it takes the next of its name.
+-- Locks: registrations of one task wait for each other. Raises: LX001 bad value, or the version is taken; LX002
+-- unknown task or base model.
+create or replace function loradex.register_adapter(
+    name text,
+    task text,
+    base_model text,
+    sha256 text,
+    uri text,
+    rank int,
+    alpha float8,
+    target_modules text[],
+    dtype text,
+    parameters bigint,
+    update_norm float8,
+    card jsonb default '{}',
+    version int default null
+) returns table (adapter_id bigint, adapter_version int, created boolean)
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    known adapters;
+    chosen int;
+begin
+    if not exists (select from tasks t where t.name = register_adapter.task) then
+        raise exception using errcode = 'LX002', message = format(
+            'no task %s; known are: %s', coalesce(quote_literal(task), 'null'),
+            coalesce((select string_agg(t.name, ', ' order by t.name) from tasks t), 'none yet'));
+    end if;
+    if not exists (select from base_models b where b.name = register_adapter.base_model) then
+        raise exception using errcode = 'LX002', message = format(
+            'no base model %s; known are: %s', coalesce(quote_literal(base_model), 'null'),
+            coalesce((select string_agg(b.name, ', ' order by b.name) from base_models b), 'none yet'));
+    end if;
+    if coalesce(name, '') !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$' then
+        raise exception using errcode = 'LX001', message =
+            'an adapter''s name is letters, digits, . _ or -, and begins with a letter or digit';
+    end if;
+    if coalesce(sha256, '') !~ '^[0-9a-f]{64}$' then
+        raise exception using errcode = 'LX001', message = 'sha256 must be 64 small hexadecimal digits';
+    end if;
+    if coalesce(uri, '') = '' or coalesce(rank, 0) < 1 or coalesce(parameters, 0) < 1 or coalesce(dtype, '') = ''
+       or coalesce(cardinality(target_modules), 0) = 0 or coalesce(jsonb_typeof(card), '') <> 'object'
+       or coalesce(version, 1) < 1
+       or (alpha > 0 and alpha < 'infinity' and update_norm >= 0 and update_norm < 'infinity') is not true then
+        raise exception using errcode = 'LX001', message =
+            'an adapter needs a uri, a dtype, target modules, a card, rank, parameters and version of 1 or more, '
+            'a finite alpha above 0 and a finite update_norm';
+    end if;
+
+    perform pg_advisory_xact_lock(hashtext('loradex adapters'), hashtext(base_model || ' ' || task));
+    select a.* into known from adapters a
+    where a.base_model = register_adapter.base_model and a.task = register_adapter.task
+      and a.sha256 = register_adapter.sha256;
+    if found then
+        return query select known.id, known.version, false;
+        return;
+    end if;
+    if exists (select from adapters a where a.name = register_adapter.name
+               and (a.task, a.base_model) <> (register_adapter.task, register_adapter.base_model)) then
+        raise exception using errcode = 'LX001', message = format(
+            'adapter %s belongs to another task or base model; choose another name', name);
+    end if;
+    chosen := coalesce(version, (select coalesce(max(a.version), 0) + 1 from adapters a
+                                 where a.name = register_adapter.name));
+    if exists (select from adapters a where a.name = register_adapter.name and a.version = chosen) then
+        raise exception using errcode = 'LX001', message = format(
+            'adapter %s has a version %s already, with other content; leave the version out', name, chosen);
+    end if;
+    update adapters a set state = 'retired', retired_at = now()
+    where a.base_model = register_adapter.base_model and a.task = register_adapter.task and a.state = 'active';
+    return query
+    insert into adapters as a (name, version, task, base_model, sha256, uri, rank, alpha, target_modules, dtype,
+                               parameters, update_norm, card)
+    values (register_adapter.name, chosen, register_adapter.task, register_adapter.base_model,
+            register_adapter.sha256, register_adapter.uri, register_adapter.rank, register_adapter.alpha,
+            register_adapter.target_modules, register_adapter.dtype, register_adapter.parameters,
+            register_adapter.update_norm, register_adapter.card)
+    returning a.id, a.version, true;
+end
+$$;
+comment on function loradex.register_adapter(
+    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int) is
+    'Registers an adapter as active, retiring the one before; the same content again returns the older row.';
+revoke execute on function loradex.register_adapter(
+    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int) from public;
+grant execute on function loradex.register_adapter(
+    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int) to loradex_admin;
+
+-- file: functions/register_affinity.sql
+-- Keeps how well an adapter answers a task, measured on rows that no adapter was trained on. Measuring again
+-- replaces the figure; the adapter is told by its content, so a new version starts without one.
+-- Locks: the pair's row. Raises: LX001 score outside 0 to 1, or no rows; LX002 unknown task or adapter.
+create or replace function loradex.register_affinity(
+    task text, base_model text, sha256 text, score float8, n int
+) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    -- NaN sorts above every number in Postgres, so it is outside too.
+    if score is null or score not between 0 and 1 or coalesce(n, 0) < 1 then
+        raise exception using errcode = 'LX001', message = format(
+            'an affinity is a score from 0 to 1 over at least one row, not %s over %s',
+            coalesce(score::text, 'null'), coalesce(n::text, 'null'));
+    end if;
+    if not exists (select from tasks t where t.name = register_affinity.task) then
+        raise exception using errcode = 'LX002', message = format(
+            'no task %s; known are those of loradex.tasks', coalesce(quote_literal(task), 'null'));
+    end if;
+    insert into task_affinities (task, adapter_id, score, n)
+    select register_affinity.task, a.id, register_affinity.score, register_affinity.n
+    from adapters a
+    where a.base_model = register_affinity.base_model and a.sha256 = register_affinity.sha256
+    on conflict on constraint task_affinities_pkey do update
+    set score = excluded.score, n = excluded.n, measured_at = excluded.measured_at;
+    if not found then
+        raise exception using errcode = 'LX002', message = format(
+            'no adapter with content hash %s for base model %s; register it first',
+            coalesce(sha256, 'null'), coalesce(base_model, 'null'));
+    end if;
+end
+$$;
+comment on function loradex.register_affinity(text, text, text, float8, int) is
+    'Keeps how well an adapter answers a task: the score on rows it was not trained on.';
+revoke execute on function loradex.register_affinity(text, text, text, float8, int) from public;
+grant execute on function loradex.register_affinity(text, text, text, float8, int) to loradex_admin;
+
+-- file: functions/register_base_model.sql
+-- Makes a base model known. Registering it again changes nothing.
+-- Locks: none. Raises: LX001 bad value, or known with other facts.
+create or replace function loradex.register_base_model(
+    name text, revision text, context_length int, frame text default E'{prompt}\nAnswer:'
+) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    known base_models;
+begin
+    if coalesce(name, '') = '' or coalesce(revision, '') = '' or coalesce(context_length, 0) < 1
+       or coalesce(position('{prompt}' in frame), 0) = 0 then
+        raise exception using errcode = 'LX001', message =
+            'a base model needs a name, a revision, a context length above 0 and a frame that holds {prompt}';
+    end if;
+    insert into base_models values (register_base_model.name, register_base_model.revision,
+        register_base_model.context_length, register_base_model.frame)
+    on conflict do nothing;
+    select b.* into known from base_models b where b.name = register_base_model.name;
+    if (known.revision, known.context_length, known.frame) <> (revision, context_length, frame) then
+        raise exception using errcode = 'LX001', message = format(
+            'base model %s is known at revision %s, context length %s, frame %s; give another revision another name',
+            name, known.revision, known.context_length, to_json(known.frame));
+    end if;
+end
+$$;
+comment on function loradex.register_base_model(text, text, int, text) is
+    'Makes a base model known; registering it again changes nothing.';
+revoke execute on function loradex.register_base_model(text, text, int, text) from public;
+grant execute on function loradex.register_base_model(text, text, int, text) to loradex_admin;
+
+-- file: functions/register_encoder.sql
+-- Makes an encoder known, with its index: HNSW over cosine distance, partial (its vectors only), over an expression
+-- (its dimensions). Registering it again changes nothing.
+-- Locks: the first time, encoders against other registrations, and example_embeddings against writes while the index
+-- is built. Raises: LX001 bad name or
+-- dimensions, or known with others; LX005 vectors of other dimensions are stored.
+create or replace function loradex.register_encoder(name text, revision text, dimensions int) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    known encoders;
+begin
+    if coalesce(name, '') !~ '^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$' or coalesce(revision, '') = '' then
+        raise exception using errcode = 'LX001', message =
+            'an encoder needs a name (letters, digits, . _ / -) and a revision';
+    end if;
+    if dimensions is null or dimensions not between 1 and 4000 then
+        raise exception using errcode = 'LX001', message = format(
+            'encoder %s has %s dimensions; an index takes 1 to 4000', name, coalesce(dimensions::text, 'no'));
+    end if;
+    insert into encoders values (register_encoder.name, register_encoder.revision, register_encoder.dimensions)
+    on conflict do nothing;
+    select e.* into known from encoders e where e.name = register_encoder.name;
+    if (known.revision, known.dimensions) <> (revision, dimensions) then
+        raise exception using errcode = 'LX001', message = format(
+            'encoder %s is known at revision %s with %s dimensions; give another revision another name',
+            name, known.revision, known.dimensions);
+    end if;
+    perform build_encoder_index(name);
+end
+$$;
+comment on function loradex.register_encoder(text, text, int) is
+    'Makes an encoder and its HNSW index known; registering it again changes nothing.';
+revoke execute on function loradex.register_encoder(text, text, int) from public;
+grant execute on function loradex.register_encoder(text, text, int) to loradex_admin;
+
+-- file: functions/register_task.sql
+-- Makes a task known, or gives a known one a new card. Family and metric of a task with examples do not change.
+-- Locks: the task's row. Raises: LX001 bad value, or known with another family or metric.
+create or replace function loradex.register_task(name text, family text, metric text, card jsonb default '{}')
+returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    if coalesce(name, '') !~ '^[a-z0-9][a-z0-9_.-]{0,99}$' or coalesce(family, '') = ''
+       or coalesce(metric, '') not in ('accuracy', 'exact_match')
+       or coalesce(jsonb_typeof(card), '') <> 'object' then
+        raise exception using errcode = 'LX001', message =
+            'a task needs a name (small letters, digits, _ . -), a family, metric accuracy or exact_match, and a card';
+    end if;
+    insert into tasks as t values (register_task.name, register_task.family, register_task.metric, register_task.card)
+    on conflict on constraint tasks_pkey do update set card = excluded.card
+        where t.family = excluded.family and t.metric = excluded.metric;
+    if not found then
+        raise exception using errcode = 'LX001', message = format(
+            'task %s is known with another family or metric; give the new one another name', name);
+    end if;
+end
+$$;
+comment on function loradex.register_task(text, text, text, jsonb) is
+    'Makes a task known, or replaces the card of a known one.';
+revoke execute on function loradex.register_task(text, text, text, jsonb) from public;
+grant execute on function loradex.register_task(text, text, text, jsonb) to loradex_admin;
+
+-- file: functions/release_jobs.sql
+-- Gives running jobs of this worker back to the queue, as a worker does when it is told to stop. The attempt number
+-- stays, so that the fence holds, but the attempt does not count against the job.
+-- Locks: the jobs' rows. Raises: nothing; jobs that are not this worker's are left alone.
+create or replace function loradex.release_jobs(worker text, job_ids uuid[]) returns int
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    released int;
+begin
+    update jobs j
+    set state = 'queued', lease_until = null, worker = null, started_at = null, releases = j.releases + 1
+    where j.id = any (job_ids) and j.state = 'running' and j.worker = release_jobs.worker;
+    get diagnostics released = row_count;
+    return released;
+end
+$$;
+comment on function loradex.release_jobs(text, uuid[]) is
+    'Gives running jobs of this worker back to the queue; returns how many.';
+revoke execute on function loradex.release_jobs(text, uuid[]) from public;
+grant execute on function loradex.release_jobs(text, uuid[]) to loradex_worker;
+
+-- file: functions/reroute.sql
+-- What task_distribution would have said for the stored query of an answer under other settings; null keeps the
+-- answer's own. Tasks the answer excluded stay excluded. It looks through the examples of today.
+-- Locks: none. Raises: LX001 bad setting; LX004 unknown answer.
+create or replace function loradex.reroute(
+    answer_id uuid, k int default null, top_p float8 default null, temperature float8 default null
+) returns table (
+    rank int, task text, neighbours int, best_similarity float8, probability float8, weight float8, in_nucleus boolean
+)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    stored retrievals;
+begin
+    select r.* into stored from retrievals r where r.answer_id = reroute.answer_id;
+    if not found then
+        raise exception using errcode = 'LX004', message = format(
+            'no answer %s; list them with `select id from loradex.answers`', coalesce(answer_id::text, 'null'));
+    end if;
+    return query select * from task_distribution(
+        stored.query, coalesce(k, stored.k), coalesce(top_p, stored.top_p),
+        coalesce(temperature, stored.temperature), stored.encoder, stored.exclude_tasks);
+end
+$$;
+comment on function loradex.reroute(uuid, int, float8, float8) is
+    'task_distribution for the stored query of an answer under other settings; null keeps the answer''s own.';
+revoke execute on function loradex.reroute(uuid, int, float8, float8) from public;
+grant execute on function loradex.reroute(uuid, int, float8, float8)
+    to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/reroute_all.sql
+-- How the mixture of every stored answer would change under other settings (null keeps the answer's own) with the
+-- examples and adapters of today: total variation between the task weights then and now, tasks that came and went.
+-- Weight that went to or came from no adapter at all counts as that of the bare model. Answers of methods that go by
+-- affinity are judged by their adapters' tasks and the affinities of today, others by the neighbours' tasks.
+-- Locks: none. Raises: LX001 bad setting.
+create or replace function loradex.reroute_all(
+    k int default null, top_p float8 default null, temperature float8 default null,
+    since timestamptz default '-infinity'
+) returns table (
+    answer_id uuid, created_at timestamptz, total_variation float8, tasks_in text[], tasks_out text[]
+)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    encoder text;
+    ids uuid[];
+    requests route_request[];
+    -- Those of them whose methods go by affinity.
+    measured route_request[];
+    neighbours neighbour[];
+begin
+    perform check_routing(coalesce(k, 1), coalesce(top_p, 1), coalesce(temperature, 1));
+    for encoder, ids, requests, measured in
+        select c.encoder, array_agg(c.answer_id order by c.place), array_agg(c.request order by c.place),
+               array_agg(c.request) filter (where c.kind = 'affinity')
+        from (
+            select p.*,
+                   row(p.place, p.query, coalesce(reroute_all.k, p.k), coalesce(reroute_all.top_p, p.top_p),
+                       coalesce(reroute_all.temperature, p.temperature), p.exclude_tasks, p.base_model,
+                       p.exclude_adapters)::route_request as request
+            from (
+                select r.*, a.base_model, h.adapters as kind,
+                       (row_number() over chain - 1) / 256 as chunk,
+                       ((row_number() over chain - 1) % 256 + 1)::int as place
+                from retrievals r
+                join answers a on a.id = r.answer_id
+                join merge_results m on m.answer_id = r.answer_id
+                join methods h on h.name = m.method
+                where a.created_at >= since
+                window chain as (partition by r.encoder order by a.position)
+            ) p
+        ) c
+        group by c.encoder, c.chunk
+        order by c.encoder, c.chunk
+    loop
+        neighbours := search_examples(requests, encoder);
+        return query
+        with judged as (
+            select ids[r.ordinal] as answer_id from unnest(measured) r
+        ), fresh as (
+            select ids[m.ordinal] as answer_id, m.task, m.weight
+            from mix_neighbours(requests, neighbours) m
+            where m.in_nucleus and ids[m.ordinal] not in (select j.answer_id from judged j)
+            union all
+            select ids[m.ordinal], m.task, sum(m.weight) from mix_affinities(measured, neighbours) m
+            group by m.ordinal, m.task
+        ), stored as (
+            select t.answer_id, t.task, t.weight from retrieved_tasks t
+            where t.answer_id = any (ids) and t.in_nucleus and t.answer_id not in (select j.answer_id from judged j)
+            union all
+            select c.answer_id, c.task, sum(c.weight) from merge_components c join judged j on j.answer_id = c.answer_id
+            group by c.answer_id, c.task
+        ), change as (
+            select coalesce(f.answer_id, s.answer_id) as answer_id, coalesce(f.task, s.task) as task,
+                   coalesce(f.weight, 0) as after, coalesce(s.weight, 0) as before
+            from fresh f full join stored s on s.answer_id = f.answer_id and s.task = f.task
+        )
+        select a.id, a.created_at, coalesce((sum(abs(c.after - c.before)) + abs(sum(c.after) - sum(c.before))) / 2, 0),
+               coalesce(array_agg(c.task order by c.after desc) filter (where c.before = 0), '{}'),
+               coalesce(array_agg(c.task order by c.before desc) filter (where c.after = 0), '{}')
+        from answers a left join change c on c.answer_id = a.id
+        where a.id = any (ids)
+        group by a.id, a.created_at, a.position
+        order by a.position;
+    end loop;
+end
+$$;
+comment on function loradex.reroute_all(int, float8, float8, timestamptz) is
+    'For every stored answer since a time: total variation of its task weights under other settings, tasks in and out.';
+revoke execute on function loradex.reroute_all(int, float8, float8, timestamptz) from public;
+grant execute on function loradex.reroute_all(int, float8, float8, timestamptz) to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/route_jobs.sql
+-- Routes a batch of jobs: one document a job with its neighbours, task distribution and mixture. The worker reads the
+-- mixture and hands the document unchanged to record_answer. Jobs may differ in every setting; each encoder among
+-- them costs one search.
+-- Its statements are planned once a session: a plan made for the very arrays always looks cheaper, and making it took a
+-- third of a call.
+-- Locks: none. Raises: LX001 arrays of unlike length; LX002 the named adapter is not active; LX003 unknown job;
+-- LX005 bad vector.
+create or replace function loradex.route_jobs(job_ids uuid[], queries public.vector[])
+returns table (job_id uuid, routing jsonb)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+    started timestamptz := clock_timestamp();
+    -- The jobs of one encoder: their requests, the kind of adapters each method takes, the adapter each names.
+    batch record;
+    neighbours neighbour[];
+    share float8;
+begin
+    if coalesce(cardinality(job_ids), -1) <> coalesce(cardinality(queries), -2) then
+        raise exception using errcode = 'LX001', message = 'job_ids and queries must have the same length, one query a job';
+    end if;
+
+    for batch in
+        select j.encoder, e.revision,
+               array_agg(row(g.ordinal, g.query, j.k, j.top_p, j.temperature, j.exclude_tasks, j.base_model,
+                             j.exclude_adapters)::route_request) as requests,
+               array_agg(m.adapters) as kinds, array_agg(j.adapter) as named,
+               min(coalesce(g.id::text, 'null')) filter (where j.id is null) as unknown,
+               min(j.adapter) filter (where m.adapters = 'named' and not exists (
+                   select from adapters a
+                   where a.name = j.adapter and a.base_model = j.base_model and a.state = 'active')) as inactive
+        from unnest(job_ids, queries) with ordinality g(id, query, ordinal)
+        left join jobs j on j.id = g.id
+        left join methods m on m.name = j.method
+        left join encoders e on e.name = j.encoder
+        group by j.encoder, e.revision
+        order by j.encoder nulls first
+    loop
+        if batch.unknown is not null then
+            raise exception using errcode = 'LX003', message = format('no job %s', batch.unknown);
+        end if;
+        if batch.inactive is not null then
+            raise exception using errcode = 'LX002', message = format(
+                'adapter %L is not active for this base model; activate it with `loradex adapter activate`, or name '
+                'another', batch.inactive);
+        end if;
+        perform check_vector(r.query, batch.encoder) from unnest(batch.requests) r;
+        neighbours := search_examples(batch.requests, batch.encoder);
+        share := extract(epoch from clock_timestamp() - started) * 1000 / cardinality(job_ids);
+
+        return query
+        with asked as materialized (
+            select * from unnest(batch.requests, batch.kinds, batch.named) as a (
+                ordinal, query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters, kind, named)
+        ), mixed as materialized (
+            select * from mix_neighbours(batch.requests, neighbours)
+        ), chosen as (
+            -- Which adapters take part, by the method's kind; the order of the rows is the rank.
+            select m.ordinal, m.rank::bigint as place, m.adapter_id, m.adapter, m.version, m.task, m.sha256, m.uri,
+                   case when a.kind = 'first' then 1 else m.weight end as weight
+            from asked a
+            join mixed m on m.ordinal = a.ordinal and m.in_nucleus
+            where a.kind = 'nucleus'
+               or (a.kind = 'first'
+                   and m.rank = (select min(f.rank) from mixed f where f.ordinal = a.ordinal and f.in_nucleus))
+            union all
+            select a.ordinal, d.id, d.id, d.name, d.version, d.task, d.sha256, d.uri,
+                   1 / count(*) over (partition by a.ordinal)::float8
+            from asked a
+            join adapters d on d.base_model = a.base_model and d.state = 'active'
+            where batch.kinds && array['named', 'all']
+              and ((a.kind = 'named' and d.name = a.named)
+                or (a.kind = 'all' and d.name <> all (a.exclude_adapters) and d.task <> all (a.exclude_tasks)))
+            union all
+            select m.ordinal, m.rank, m.adapter_id, m.adapter, m.version, m.task, m.sha256, m.uri, m.weight
+            from (select array_agg(r) as requests from unnest(batch.requests) r
+                  join asked a on a.ordinal = r.ordinal and a.kind = 'affinity') wanted
+            cross join lateral mix_affinities(wanted.requests, neighbours) m
+            where batch.kinds && array['affinity']
+        ), mixtures as (
+            select c.ordinal, jsonb_agg(jsonb_build_object(
+                'rank', c.rank, 'adapter_id', c.adapter_id, 'adapter', c.adapter, 'version', c.version,
+                'task', c.task, 'sha256', c.sha256, 'uri', c.uri, 'weight', c.weight) order by c.rank) as mixture
+            from (select c.*, row_number() over (partition by c.ordinal order by c.place) as rank from chosen c) c
+            group by c.ordinal
+        ), distributions as (
+            select m.ordinal, jsonb_agg(jsonb_build_object(
+                'rank', m.rank, 'task', m.task, 'neighbours', m.neighbours, 'best_similarity', m.best_similarity,
+                'probability', m.probability, 'weight', m.weight, 'in_nucleus', m.in_nucleus) order by m.rank)
+                as distribution
+            from mixed m
+            group by m.ordinal
+        ), nearby as (
+            select n.ordinal, jsonb_agg(jsonb_build_object(
+                'rank', n.rank, 'example_id', n.example_id, 'source_ref', x.source_ref, 'task', n.task,
+                'similarity', n.similarity) order by n.rank) as neighbours
+            from unnest(neighbours) n
+            join examples x on x.id = n.example_id
+            group by n.ordinal
+        )
+        select job_ids[r.ordinal], jsonb_build_object(
+            'encoder', batch.encoder,
+            'encoder_revision', batch.revision,
+            'k', r.k, 'top_p', r.top_p, 'temperature', r.temperature,
+            'exclude_tasks', to_jsonb(r.exclude_tasks), 'exclude_adapters', to_jsonb(r.exclude_adapters),
+            'neighbours', coalesce(y.neighbours, '[]'),
+            'distribution', coalesce(d.distribution, '[]'),
+            'mixture', coalesce(x.mixture, '[]'),
+            'milliseconds', share)
+        from asked r
+        left join nearby y on y.ordinal = r.ordinal
+        left join distributions d on d.ordinal = r.ordinal
+        left join mixtures x on x.ordinal = r.ordinal
+        order by r.ordinal;
+    end loop;
+end
+$$;
+comment on function loradex.route_jobs(uuid[], public.vector[]) is
+    'Neighbours, task distribution and mixture of every job of a batch, in one statement; one JSON document a job.';
+revoke execute on function loradex.route_jobs(uuid[], public.vector[]) from public;
+grant execute on function loradex.route_jobs(uuid[], public.vector[]) to loradex_worker;
+
+-- file: functions/search_exactly.sql
+-- The neighbours of every request by looking at every vector of the allowed tasks; slow and exact.
+-- search_examples falls back on it where the index would not do, tests and benchmarks measure recall against it. No
+-- index is over whole vectors, so no plan of it can be inexact.
+-- The requests must have been checked. Locks: none. Raises: nothing of its own.
+create or replace function loradex.search_exactly(requests loradex.route_request[], encoder text)
+returns loradex.neighbour[]
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    return array(
+        select row(r.ordinal, row_number() over (partition by r.ordinal order by e.distance, e.example_id), e.example_id,
+                   e.task, 1 - e.distance)::neighbour
+        from unnest(requests) r
+        cross join lateral (
+            select x.example_id, x.task, x.embedding <=> r.query as distance
+            from example_embeddings x
+            where x.encoder = search_exactly.encoder
+              and x.task = any (array(select t.name from tasks t where t.name <> all (r.exclude_tasks)))
+            order by distance, x.example_id
+            limit r.k
+        ) e);
+end
+$$;
+comment on function loradex.search_exactly(loradex.route_request[], text) is
+    'Neighbours of every request by looking at every vector of the allowed tasks: exact; internal.';
+revoke execute on function loradex.search_exactly(loradex.route_request[], text) from public;
+grant execute on function loradex.search_exactly(loradex.route_request[], text)
+    to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/search_examples.sql
+-- The neighbours of every request: the only place that compares vectors. One statement for all of them.
+-- The requests must have been checked (check_vector, check_routing). Locks: none. Raises: nothing of its own.
+--
+-- A filter is applied after the index has found its candidates. So with excluded tasks the scan is wider and goes on
+-- until enough rows are left (iterative_scan). Where few rows may be looked at at all, looking at each is faster and
+-- exact; what the index finds too few for is searched exactly too.
+--
+-- How many candidates a search looks at (ef_search) grows with the cube root of what the index holds: 88 for 10,651
+-- examples, 128 for 32,566, 400 for a million. A constant would find less and less of the nearest (docs/decisions.md).
+create or replace function loradex.search_examples(requests loradex.route_request[], encoder text)
+returns loradex.neighbour[]
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+set hnsw.ef_search = 40
+set hnsw.iterative_scan = off
+set hnsw.max_scan_tuples = 100000
+set hnsw.scan_mem_multiplier = 8
+as $$
+declare
+    -- Examples from which on near duplicates may be grouped: of each group one is in the index, and counts.
+    large constant int := 131072;
+    -- Rows up to which looking at each costs less than a filtered scan of the index (measured: about 0.7 us a row).
+    -- In a large index also up to an eighth of it, which is slow and right: with 90 % of a million rows excluded the
+    -- filtered scan found 0.81 of the nearest in 80 to 560 ms, looking at all 1.0 in 0.1 to 1.4 s (busy machine).
+    few int := 8192;
+    -- Requests from which on other processes are worth starting.
+    many constant int := 32;
+    rows float8 := (select c.reltuples from pg_class c where c.oid = 'loradex.example_embeddings'::regclass);
+    indexed float8 := rows;
+    breadth int;
+    walked route_request[] := requests;
+    looked_at route_request[];
+    excluding boolean := cardinality(requests[1].exclude_tasks) > 0;
+    deepest int := requests[1].k;
+    wanted bigint := deepest;
+    neighbours neighbour[];
+    short route_request[];
+begin
+    if rows >= large then
+        indexed := (
+            select c.reltuples from pg_class c where c.oid = to_regclass(format('loradex.%I', encoder_index(encoder))));
+    end if;
+    breadth := greatest(64, 4 * cbrt(greatest(indexed, 0)));
+    if cardinality(requests) > 1 then
+        select bool_or(cardinality(r.exclude_tasks) > 0), max(r.k), sum(r.k) into excluding, deepest, wanted
+        from unnest(requests) r;
+    end if;
+    if excluding then
+        few := greatest(few, least(131072, indexed / 8));
+        with narrow as (
+            select s.exclude_tasks
+            from (select distinct r.exclude_tasks from unnest(requests) r where cardinality(r.exclude_tasks) > 0) s
+            where (select count(*) from (
+                select from example_embeddings x
+                where x.encoder = search_examples.encoder and x.duplicate_of is null
+                  and x.task = any (array(select t.name from tasks t where t.name <> all (s.exclude_tasks)))
+                limit few + 1) y) <= few
+        )
+        select array_agg(r) filter (where r.exclude_tasks not in (select n.exclude_tasks from narrow n)),
+               array_agg(r) filter (where r.exclude_tasks in (select n.exclude_tasks from narrow n))
+        into walked, looked_at
+        from unnest(requests) r;
+    end if;
+
+    if walked is not null then
+        -- These last until the function returns, as the same settings above do.
+        if excluding then
+            perform set_config('hnsw.iterative_scan', 'relaxed_order', true);
+            breadth := greatest(breadth, 400);
+        end if;
+        perform set_config('hnsw.ef_search', least(1000, greatest(breadth, deepest))::text, true);
+        if cardinality(walked) < many then
+            neighbours := search_vectors(walked, encoder, excluding);
+        else
+            neighbours := array(select n from search_in_parts(walked, encoder, excluding) n);
+        end if;
+    end if;
+    if rows >= large and looked_at is not null then
+        neighbours := neighbours || search_groups(looked_at, encoder);
+    end if;
+    if cardinality(neighbours) = wanted then
+        return neighbours;
+    end if;
+    short := array(
+        select r from unnest(requests) r
+        where r.k > (select count(*) from unnest(neighbours) n where n.ordinal = r.ordinal));
+    neighbours := array(
+        select n from unnest(neighbours) n
+        where not exists (select from unnest(short) r where r.ordinal = n.ordinal));
+    return neighbours || search_exactly(short, encoder);
+end
+$$;
+comment on function loradex.search_examples(loradex.route_request[], text) is
+    'Neighbours of every request by cosine, through the HNSW index of the encoder; internal.';
+revoke execute on function loradex.search_examples(loradex.route_request[], text) from public;
+grant execute on function loradex.search_examples(loradex.route_request[], text)
+    to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/search_groups.sql
+-- The neighbours of every request by looking at one example of each group of near duplicates, and into the nearest
+-- groups: what search_exactly finds, where nothing is grouped; else nearly that, without looking at a thousand copies.
+-- search_examples calls it in a large table for requests that exclude most of it.
+-- The requests must have been checked. Locks: none. Raises: nothing of its own.
+create or replace function loradex.search_groups(requests loradex.route_request[], encoder text)
+returns loradex.neighbour[]
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    return array(
+        select row(n.ordinal, n.rank, n.example_id, n.task, 1 - n.distance)::neighbour
+        from (
+            select r.ordinal, r.k, e.*,
+                   (row_number() over (partition by r.ordinal order by e.distance, e.example_id))::int as rank
+            from unnest(requests) r
+            cross join lateral (
+                select o.*
+                from (
+                    select x.example_id, x.task, x.embedding <=> r.query as distance
+                    from example_embeddings x
+                    where x.encoder = search_groups.encoder and x.duplicate_of is null
+                      and x.task = any (array(select t.name from tasks t where t.name <> all (r.exclude_tasks)))
+                    order by distance, x.example_id
+                    limit greatest(32, 2 * r.k)
+                ) one
+                cross join lateral (
+                    select one.example_id, one.task, one.distance
+                    union all
+                    select x.example_id, x.task, x.embedding <=> r.query
+                    from example_embeddings x
+                    where x.encoder = search_groups.encoder and x.duplicate_of = one.example_id
+                ) o
+                -- As search_vectors has it.
+                limit greatest(256, 8 * r.k)
+            ) e
+        ) n
+        where n.rank <= n.k);
+end
+$$;
+comment on function loradex.search_groups(loradex.route_request[], text) is
+    'Neighbours of every request by looking at one example of each group of near duplicates; internal.';
+revoke execute on function loradex.search_groups(loradex.route_request[], text) from public;
+grant execute on function loradex.search_groups(loradex.route_request[], text)
+    to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/search_in_parts.sql
+-- The neighbours of a batch of requests, found in eight parts by this process and another that Postgres lends: a batch
+-- of 64 takes two thirds of the time. With no process free it does the parts itself. A new process has none of the
+-- pages at hand, which takes it some 20 ms; so a second one makes a batch slower on two cores. Requests that are alike
+-- follow each other, since they walk through the same pages: sorted by the nearest of the first eight.
+-- search_examples calls it; the settings of hnsw that are in force there are in force in every part.
+-- It is a function of its own because Postgres gives nothing away in a statement that may stop early, such as select
+-- into or an expression of PL/pgSQL (PostgreSQL 18, executor/execMain.c); return query is none.
+-- The requests must have been checked. Locks: none. Raises: nothing.
+create or replace function loradex.search_in_parts(
+    requests loradex.route_request[], encoder text, excluding boolean
+) returns setof loradex.neighbour
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+set plan_cache_mode = force_generic_plan
+set parallel_setup_cost = 0
+set parallel_tuple_cost = 0
+set max_parallel_workers = 1
+as $$
+declare
+    eighth constant int := (cardinality(requests) + 7) / 8;
+    sorted route_request[] := array(
+        select r from unnest(requests) r
+        order by (select p.ordinal from unnest(requests[:8]) p order by p.query <=> r.query limit 1),
+                 r.query <=> requests[1].query);
+begin
+    return query
+    select n.* from unnest(search_vectors(sorted[: eighth], encoder, excluding)) n
+    union all
+    select n.* from unnest(search_vectors(sorted[eighth + 1 : 2 * eighth], encoder, excluding)) n
+    union all
+    select n.* from unnest(search_vectors(sorted[2 * eighth + 1 : 3 * eighth], encoder, excluding)) n
+    union all
+    select n.* from unnest(search_vectors(sorted[3 * eighth + 1 : 4 * eighth], encoder, excluding)) n
+    union all
+    select n.* from unnest(search_vectors(sorted[4 * eighth + 1 : 5 * eighth], encoder, excluding)) n
+    union all
+    select n.* from unnest(search_vectors(sorted[5 * eighth + 1 : 6 * eighth], encoder, excluding)) n
+    union all
+    select n.* from unnest(search_vectors(sorted[6 * eighth + 1 : 7 * eighth], encoder, excluding)) n
+    union all
+    select n.* from unnest(search_vectors(sorted[7 * eighth + 1 :], encoder, excluding)) n;
+end
+$$;
+comment on function loradex.search_in_parts(loradex.route_request[], text, boolean) is
+    'Neighbours of a batch of requests by the index of the encoder, in parts for several processes; internal.';
+revoke execute on function loradex.search_in_parts(loradex.route_request[], text, boolean) from public;
+grant execute on function loradex.search_in_parts(loradex.route_request[], text, boolean)
+    to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/set_adapter_state.sql
+-- Retires or activates an adapter; activating one retires the one that was active for its task and base model.
+-- Without a version, retiring takes the active one and activating the newest.
+-- Locks: state changes of one task wait for each other. Raises: LX001 unknown state; LX002 unknown adapter.
+create or replace function loradex.set_adapter_state(name text, version int, state text) returns bigint
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    chosen adapters;
+begin
+    if coalesce(state, '') not in ('active', 'retired') then
+        raise exception using errcode = 'LX001', message = 'an adapter''s state is active or retired';
+    end if;
+    select a.* into chosen from adapters a
+    where a.name = set_adapter_state.name
+      and (set_adapter_state.version is null or a.version = set_adapter_state.version)
+    order by (set_adapter_state.state = 'retired' and a.state = 'active') desc, a.version desc
+    limit 1;
+    if not found then
+        raise exception using errcode = 'LX002', message = format(
+            'no adapter %s%s; see `loradex adapter list`', coalesce(quote_literal(name), 'null'),
+            coalesce(' version ' || version, ''));
+    end if;
+    perform pg_advisory_xact_lock(hashtext('loradex adapters'), hashtext(chosen.base_model || ' ' || chosen.task));
+    if state = 'active' then
+        update adapters a set state = 'retired', retired_at = now()
+        where a.base_model = chosen.base_model and a.task = chosen.task and a.state = 'active' and a.id <> chosen.id;
+        update adapters a set state = 'active', retired_at = null where a.id = chosen.id and a.state = 'retired';
+    else
+        update adapters a set state = 'retired', retired_at = now() where a.id = chosen.id and a.state = 'active';
+    end if;
+    return chosen.id;
+end
+$$;
+comment on function loradex.set_adapter_state(text, int, text) is
+    'Retires or activates an adapter (version null: the active or the newest one); returns its id.';
+revoke execute on function loradex.set_adapter_state(text, int, text) from public;
+grant execute on function loradex.set_adapter_state(text, int, text) to loradex_admin;
+
+-- file: functions/similar_answers.sql
+-- Past questions near a query vector, nearest first, and the mixture they got. It looks at every stored query.
+-- Locks: none. Raises: LX001 bad k; LX002 unknown encoder; LX005 bad vector.
+create or replace function loradex.similar_answers(
+    query public.vector, k int default 10, encoder text default 'all-MiniLM-L6-v2'
+) returns table (
+    rank int, answer_id uuid, similarity float8, prompt text, answer text, method text, mixture jsonb
+)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    perform check_routing(k, 1, 1);
+    perform check_vector(similar_answers.query, similar_answers.encoder);
+    return query
+    select (row_number() over (order by n.distance, a.position))::int, a.id, 1 - n.distance, a.prompt, a.text, m.method,
+           coalesce((select jsonb_object_agg(c.adapter, c.weight) from merge_components c where c.answer_id = a.id),
+                    '{}')
+    from (
+        select r.answer_id, r.query <=> similar_answers.query as distance
+        from retrievals r
+        where r.encoder = similar_answers.encoder
+        order by distance
+        limit similar_answers.k
+    ) n
+    join answers a on a.id = n.answer_id
+    join merge_results m on m.answer_id = a.id
+    order by 1;
+end
+$$;
+comment on function loradex.similar_answers(public.vector, int, text) is
+    'Past questions nearest to a query vector, with their answers and mixtures (adapter to weight).';
+revoke execute on function loradex.similar_answers(public.vector, int, text) from public;
+grant execute on function loradex.similar_answers(public.vector, int, text) to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/simulate_retire.sql
+-- The answers whose mixture would change if an adapter were retired, and how, judged by the neighbours that were
+-- stored with them and the other adapters and affinities of today. Answers of methods that take one adapter by name, or
+-- all alike, are left out.
+-- Locks: none. Raises: LX002 unknown adapter.
+create or replace function loradex.simulate_retire(adapter text) returns table (
+    answer_id uuid, created_at timestamptz, weight float8, total_variation float8, mixture jsonb
+)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    ids uuid[];
+    requests route_request[];
+    -- Those of them whose methods go by affinity.
+    measured route_request[];
+    nearby neighbour[];
+begin
+    if not exists (select from adapters a where a.name = simulate_retire.adapter) then
+        raise exception using errcode = 'LX002', message = format(
+            'no adapter %s; see `loradex adapter list`', coalesce(quote_literal(adapter), 'null'));
+    end if;
+    for ids, requests, measured in
+        select array_agg(c.answer_id order by c.place),
+               array_agg(c.request) filter (where c.kind = 'nucleus'),
+               array_agg(c.request) filter (where c.kind = 'affinity')
+        from (
+            select p.*, row(p.place, null, p.k, p.top_p, p.temperature, p.exclude_tasks, p.base_model,
+                            p.exclude_adapters || simulate_retire.adapter)::route_request as request
+            from (
+                select r.*, a.base_model, h.adapters as kind,
+                       (row_number() over chain - 1) / 256 as chunk,
+                       ((row_number() over chain - 1) % 256 + 1)::int as place
+                from answers a
+                join retrievals r on r.answer_id = a.id
+                join merge_results m on m.answer_id = a.id
+                join methods h on h.name = m.method and h.adapters in ('nucleus', 'affinity')
+                where exists (select from merge_components c
+                              where c.answer_id = a.id and c.adapter = simulate_retire.adapter)
+                window chain as (order by a.position)
+            ) p
+        ) c
+        group by c.chunk
+        order by c.chunk
+    loop
+        select array_agg(row(array_position(ids, e.answer_id), e.rank, e.example_id, e.task, e.similarity)::neighbour)
+        into nearby
+        from retrieved_examples e where e.answer_id = any (ids);
+        return query
+        with fresh as (
+            select ids[m.ordinal] as answer_id, m.adapter, m.weight
+            from mix_neighbours(requests, nearby) m where m.in_nucleus
+            union all
+            select ids[m.ordinal], m.adapter, m.weight from mix_affinities(measured, nearby) m
+        ), stored as (
+            select c.answer_id, c.adapter, c.weight from merge_components c where c.answer_id = any (ids)
+        ), change as (
+            select coalesce(f.answer_id, s.answer_id) as answer_id, coalesce(f.adapter, s.adapter) as adapter,
+                   coalesce(f.weight, 0) as after, coalesce(s.weight, 0) as before
+            from fresh f full join stored s on s.answer_id = f.answer_id and s.adapter = f.adapter
+        )
+        select a.id, a.created_at, sum(c.before) filter (where c.adapter = simulate_retire.adapter),
+               (sum(abs(c.after - c.before)) + abs(sum(c.after) - sum(c.before))) / 2,
+               coalesce(jsonb_object_agg(c.adapter, c.after) filter (where c.after > 0), '{}')
+        from change c join answers a on a.id = c.answer_id
+        group by a.id, a.created_at, a.position
+        order by a.position;
+    end loop;
+end
+$$;
+comment on function loradex.simulate_retire(text) is
+    'Answers whose mixture would change without an adapter: its weight, total variation, the mixture instead.';
+revoke execute on function loradex.simulate_retire(text) from public;
+grant execute on function loradex.simulate_retire(text) to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/task_distribution.sql
+-- How the k nearest examples vote for tasks, and which tasks survive the nucleus cut (adapters play no part here).
+-- Locks: none. Raises: LX001 bad setting; LX002 unknown encoder or excluded task; LX005 bad vector.
+create or replace function loradex.task_distribution(
+    query public.vector,
+    k int default 32,
+    top_p float8 default 0.9,
+    temperature float8 default 0.1,
+    encoder text default 'all-MiniLM-L6-v2',
+    exclude_tasks text[] default '{}'
+) returns table (
+    rank int, task text, neighbours int, best_similarity float8, probability float8, weight float8, in_nucleus boolean
+)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    request route_request := row(1, query, k, top_p, temperature, exclude_tasks, null, '{}');
+    nearby neighbour[];
+begin
+    perform check_routing(k, top_p, temperature, exclude_tasks);
+    perform check_vector(query, encoder);
+    nearby := search_examples(array[request], encoder);
+    return query
+    select m.rank, m.task, m.neighbours, m.best_similarity, m.probability, m.weight, m.in_nucleus
+    from mix_neighbours(array[request], nearby) m
+    order by m.rank;
+end
+$$;
+comment on function loradex.task_distribution(public.vector, int, float8, float8, text, text[]) is
+    'Tasks of the nearest examples: probability (sums to 1), weight inside the nucleus (sums to 1), likeliest first.';
+revoke execute on function loradex.task_distribution(public.vector, int, float8, float8, text, text[]) from public;
+grant execute on function loradex.task_distribution(public.vector, int, float8, float8, text, text[])
+    to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/task_overlap.sql
+-- How much tasks overlap: of the neighbours of a task's examples, which share belongs to each task. One row a pair
+-- that meets; the rows of a task sum to 1.
+-- Locks: none. Raises: LX001 bad k; LX002 unknown encoder.
+create or replace function loradex.task_overlap(
+    k int default 16, encoder text default 'all-MiniLM-L6-v2', examples_a_task int default null
+) returns table (task text, neighbour_task text, share float8, mean_similarity float8)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    return query
+    select n.task, n.neighbour_task, count(*) / sum(count(*)) over (partition by n.task)::float8, avg(n.similarity)
+    from example_neighbours(k, encoder, examples_a_task) n
+    group by n.task, n.neighbour_task
+    order by n.task, 3 desc;
+end
+$$;
+comment on function loradex.task_overlap(int, text, int) is
+    'For every task the share of its examples'' neighbours that belongs to each task: a matrix in rows.';
+revoke execute on function loradex.task_overlap(int, text, int) from public;
+grant execute on function loradex.task_overlap(int, text, int) to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/verify_audit_chain.sql
+-- Checks the chain of answers from one to another (default: from first to last) and names every broken link; no rows
+-- means that the chain is intact. A tail that was cut off shows only against a head kept elsewhere (audit_head).
+-- The hashes are computed by as many processes as Postgres grants (max_parallel_workers_per_gather); only broken links
+-- are kept in memory. One snapshot: answers that are recorded meanwhile are not looked at.
+-- Locks: none. Raises: LX004 unknown answer.
+create or replace function loradex.verify_audit_chain(from_answer uuid default null, to_answer uuid default null)
+returns table ("position" bigint, answer_id uuid, reason text)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    first_position bigint := 1;
+    last_position bigint;
+    hash_before bytea := decode(repeat('00', 32), 'hex');
+begin
+    if from_answer is not null then
+        select a.position into first_position from answers a where a.id = from_answer;
+        if not found then
+            raise exception using errcode = 'LX004', message = format('no answer %s to begin with', from_answer);
+        end if;
+        -- At the start of a part of the chain there may be nothing to compare with: then it stays null.
+        select a.chain_hash into hash_before from answers a where a.position = first_position - 1;
+    end if;
+    if to_answer is not null then
+        select a.position into last_position from answers a where a.id = to_answer;
+        if not found then
+            raise exception using errcode = 'LX004', message = format('no answer %s to end with', to_answer);
+        end if;
+    end if;
+
+    return query
+    select l.position, l.id, broken.reason
+    from (
+        select h.position, h.id, h.previous_hash, h.changed,
+               lag(h.position + 1, 1, first_position) over (order by h.position) as expected,
+               lag(h.chain_hash, 1, hash_before) over (order by h.position) as before
+        from (
+            select a.position, a.id, a.previous_hash, a.chain_hash,
+                   a.chain_hash is distinct from answer_hash(a) as changed
+            from answers a
+            where a.position >= first_position and (last_position is null or a.position <= last_position)
+            -- Keeps the hash below the window, where it is computed in parallel.
+            offset 0
+        ) h
+    ) l
+    cross join lateral (values
+        (1, case when l.position <> l.expected
+                 then format('%s answer(s) before it are missing', l.position - l.expected)
+                 when l.previous_hash <> l.before
+                 then 'its previous_hash is not the chain_hash of the answer before it' end),
+        (2, case when l.changed
+                 then 'its chain_hash does not fit its columns: the answer or a row that belongs to it was changed'
+            end)
+    ) as broken(place, reason)
+    where broken.reason is not null
+    order by l.position, broken.place;
+
+    -- Rows of evidence that no answer owns were put there by hand.
+    if from_answer is null and to_answer is null then
+        return query
+        select null::bigint, o.answer_id, format('loradex.%s holds rows of it, but there is no such answer', o.origin)
+        from (
+            select r.answer_id, 'retrievals' as origin from retrievals r
+            where not exists (select from answers a where a.id = r.answer_id)
+            union select e.answer_id, 'retrieved_examples' from retrieved_examples e
+            where not exists (select from answers a where a.id = e.answer_id)
+            union select t.answer_id, 'retrieved_tasks' from retrieved_tasks t
+            where not exists (select from answers a where a.id = t.answer_id)
+            union select m.answer_id, 'merge_results' from merge_results m
+            where not exists (select from answers a where a.id = m.answer_id)
+            union select c.answer_id, 'merge_components' from merge_components c
+            where not exists (select from answers a where a.id = c.answer_id)
+        ) o;
+    end if;
+end
+$$;
+comment on function loradex.verify_audit_chain(uuid, uuid) is
+    'One row per broken link of the answer chain with the reason; no rows means intact.';
+revoke execute on function loradex.verify_audit_chain(uuid, uuid) from public;
+grant execute on function loradex.verify_audit_chain(uuid, uuid) to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/waiting_jobs.sql
+-- Jobs that a bell should have answered by now: queued for longer than older_than, or running past their lease.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.waiting_jobs(
+    older_than interval, max_jobs int default 1000, now timestamptz default now()
+) returns setof uuid
+language sql stable security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    (select j.id from jobs j
+     where j.state = 'queued' and j.created_at <= waiting_jobs.now - older_than
+     order by j.priority desc, j.queue_position
+     limit max_jobs)
+    union all
+    (select j.id from jobs j
+     where j.state = 'running' and j.lease_until <= waiting_jobs.now
+     order by j.lease_until
+     limit max_jobs)
+$$;
+comment on function loradex.waiting_jobs(interval, int, timestamptz) is
+    'Ids of jobs queued for longer than an interval, or whose lease is over: what the sweep rings for.';
+revoke execute on function loradex.waiting_jobs(interval, int, timestamptz) from public;
+grant execute on function loradex.waiting_jobs(interval, int, timestamptz)
+    to loradex_worker, loradex_admin, loradex_reader;
+
+-- file: views/adapter_usage.sql
+-- How much each adapter was used, by day (UTC).
+-- Rights: those of whoever asks.
+create or replace view loradex.adapter_usage with (security_invoker = true) as
+select
+    (a.created_at at time zone 'UTC')::date as day,
+    c.adapter,
+    c.version,
+    c.task,
+    count(*) as answers,
+    sum(c.weight) as weight,
+    sum(c.weight) / sum(sum(c.weight)) over (partition by (a.created_at at time zone 'UTC')::date) as weight_share,
+    avg(c.weight) as mean_weight,
+    percentile_cont(0.5) within group (order by (a.timings ->> 'total')::float8) as median_milliseconds,
+    percentile_cont(0.99) within group (order by (a.timings ->> 'total')::float8) as p99_milliseconds
+from loradex.answers a
+join loradex.merge_components c on c.answer_id = a.id
+group by (a.created_at at time zone 'UTC')::date, c.adapter, c.version, c.task;
+comment on view loradex.adapter_usage is
+    'Per day and adapter: answers it took part in, its share of all weight, and how long these answers took.';
+comment on column loradex.adapter_usage.day is 'day in UTC';
+comment on column loradex.adapter_usage.adapter is 'the adapter';
+comment on column loradex.adapter_usage.version is 'its version';
+comment on column loradex.adapter_usage.task is 'its task';
+comment on column loradex.adapter_usage.answers is 'answers it took part in';
+comment on column loradex.adapter_usage.weight is 'sum of its weights';
+comment on column loradex.adapter_usage.weight_share is 'its part of all weight of the day; sums to 1';
+comment on column loradex.adapter_usage.mean_weight is 'mean of its weights';
+comment on column loradex.adapter_usage.median_milliseconds is 'median time of these answers';
+comment on column loradex.adapter_usage.p99_milliseconds is '99th percentile of their time';
+revoke all on loradex.adapter_usage from public;
+grant select on loradex.adapter_usage to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: views/answer_provenance.sql
+-- One row an answer: what was asked, what retrieval saw, what was composed, what came out, and what it took.
+-- Rights: those of whoever asks, so a client sees its own answers alone.
+create or replace view loradex.answer_provenance with (security_invoker = true) as
+select
+    a.id as answer_id,
+    a.job_id,
+    a.created_at,
+    a.owner,
+    a.prompt,
+    a.text as answer,
+    m.method,
+    t.task as top_task,
+    t.probability as top_probability,
+    j.expected_task,
+    e.similarity as nearest_similarity,
+    c.adapters,
+    c.weights,
+    r.encoder,
+    r.k,
+    r.top_p,
+    r.temperature,
+    a.base_model,
+    m.sign_conflict,
+    r.milliseconds as routing_milliseconds,
+    (a.timings ->> 'total')::float8 as total_milliseconds,
+    a.prompt_tokens,
+    a.output_tokens,
+    a.worker,
+    a.attempt,
+    a.position
+from loradex.answers a
+join loradex.jobs j on j.id = a.job_id
+join loradex.retrievals r on r.answer_id = a.id
+join loradex.merge_results m on m.answer_id = a.id
+left join loradex.retrieved_tasks t on t.answer_id = a.id and t.rank = 1
+left join loradex.retrieved_examples e on e.answer_id = a.id and e.rank = 1
+left join lateral (
+    select array_agg(p.adapter order by p.rank) as adapters, array_agg(p.weight order by p.rank) as weights
+    from loradex.merge_components p where p.answer_id = a.id
+) c on true;
+comment on view loradex.answer_provenance is
+    'One row an answer: question, nearest example, likeliest task, mixture, settings, cost. Start here.';
+comment on column loradex.answer_provenance.answer_id is 'the answer';
+comment on column loradex.answer_provenance.job_id is 'its job';
+comment on column loradex.answer_provenance.created_at is 'when it was recorded';
+comment on column loradex.answer_provenance.owner is 'database user who asked';
+comment on column loradex.answer_provenance.prompt is 'the question';
+comment on column loradex.answer_provenance.answer is 'the answer''s text';
+comment on column loradex.answer_provenance.method is 'how adapters were mixed';
+comment on column loradex.answer_provenance.top_task is 'likeliest task';
+comment on column loradex.answer_provenance.top_probability is 'its share of the votes';
+comment on column loradex.answer_provenance.expected_task is 'true task where known';
+comment on column loradex.answer_provenance.nearest_similarity is 'cosine of the nearest example';
+comment on column loradex.answer_provenance.adapters is 'adapters of the mixture, heaviest first';
+comment on column loradex.answer_provenance.weights is 'their weights, in the same order';
+comment on column loradex.answer_provenance.encoder is 'what made the query vector';
+comment on column loradex.answer_provenance.k is 'neighbours that voted';
+comment on column loradex.answer_provenance.top_p is 'probability mass of the nucleus';
+comment on column loradex.answer_provenance.temperature is 'softness of the votes';
+comment on column loradex.answer_provenance.base_model is 'model that answered';
+comment on column loradex.answer_provenance.sign_conflict is 'share of entries whose signs disagree';
+comment on column loradex.answer_provenance.routing_milliseconds is 'time of routing';
+comment on column loradex.answer_provenance.total_milliseconds is 'time from claim to answer';
+comment on column loradex.answer_provenance.prompt_tokens is 'tokens of the framed prompt';
+comment on column loradex.answer_provenance.output_tokens is 'tokens of the answer';
+comment on column loradex.answer_provenance.worker is 'who answered';
+comment on column loradex.answer_provenance.attempt is 'which attempt at the job';
+comment on column loradex.answer_provenance.position is 'place in the audit chain';
+revoke all on loradex.answer_provenance from public;
+grant select on loradex.answer_provenance to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
+-- file: views/nucleus_profile.sql
+-- How wide the mixtures are.
+-- Rights: those of whoever asks.
+create or replace view loradex.nucleus_profile with (security_invoker = true) as
+select
+    a.id as answer_id,
+    a.created_at,
+    m.method,
+    count(c.rank) as adapters,
+    coalesce(max(c.weight), 0) as top_weight,
+    coalesce(-sum(c.weight * ln(c.weight)) filter (where c.weight > 0), 0) as entropy,
+    case when count(c.rank) = 0 then 0
+         else exp(coalesce(-sum(c.weight * ln(c.weight)) filter (where c.weight > 0), 0)) end as effective_adapters
+from loradex.answers a
+join loradex.merge_results m on m.answer_id = a.id
+left join loradex.merge_components c on c.answer_id = a.id
+group by a.id, a.created_at, m.method;
+comment on view loradex.nucleus_profile is
+    'Per answer: how many adapters took part, the heaviest weight, and the entropy of the weights in nats.';
+comment on column loradex.nucleus_profile.answer_id is 'the answer';
+comment on column loradex.nucleus_profile.created_at is 'when it was recorded';
+comment on column loradex.nucleus_profile.method is 'how adapters were mixed';
+comment on column loradex.nucleus_profile.adapters is 'how many took part';
+comment on column loradex.nucleus_profile.top_weight is 'the heaviest weight; 0 without adapters';
+comment on column loradex.nucleus_profile.entropy is 'entropy of the weights in nats';
+comment on column loradex.nucleus_profile.effective_adapters is 'exp(entropy): how many equal ones it amounts to';
+revoke all on loradex.nucleus_profile from public;
+grant select on loradex.nucleus_profile to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: views/queue_health.sql
+-- One row: how full the queue is, how long jobs wait, what fails.
+-- Rights: those of whoever asks.
+create or replace view loradex.queue_health with (security_invoker = true) as
+select
+    (select count(*) from loradex.jobs j where j.state = 'queued') as queued,
+    (select count(*) from loradex.jobs j where j.state = 'running') as running,
+    (select count(*) from loradex.jobs j where j.state = 'running' and j.lease_until <= now()) as expired_leases,
+    (select extract(epoch from now() - min(j.created_at))::float8 from loradex.jobs j where j.state = 'queued')
+        as oldest_waiting_seconds,
+    (select count(distinct j.worker) from loradex.jobs j where j.state = 'running' and j.lease_until > now())
+        as busy_workers,
+    hour.done_last_hour,
+    hour.failed_last_hour,
+    hour.median_wait_seconds,
+    (select l.max_waiting_jobs from loradex.limits l) as max_waiting_jobs
+from (
+    select
+        count(*) filter (where j.state = 'done') as done_last_hour,
+        count(*) filter (where j.state = 'failed') as failed_last_hour,
+        (percentile_cont(0.5) within group (order by extract(epoch from j.started_at - j.created_at)))::float8
+            as median_wait_seconds
+    from loradex.jobs j
+    where j.finished_at > now() - interval '1 hour'
+) hour;
+comment on view loradex.queue_health is
+    'One row: waiting, running and lost jobs, waiting times, and what the last hour did.';
+comment on column loradex.queue_health.queued is 'jobs that wait';
+comment on column loradex.queue_health.running is 'jobs a worker holds';
+comment on column loradex.queue_health.expired_leases is 'of these, those whose worker was lost';
+comment on column loradex.queue_health.oldest_waiting_seconds is 'age of the oldest waiting job; null if none waits';
+comment on column loradex.queue_health.done_last_hour is 'answers of the last hour';
+comment on column loradex.queue_health.failed_last_hour is 'failures of the last hour';
+comment on column loradex.queue_health.busy_workers is 'workers with a live lease';
+comment on column loradex.queue_health.median_wait_seconds is 'median time from arrival to claim, of jobs finished in the last hour';
+comment on column loradex.queue_health.max_waiting_jobs is 'how many may wait';
+revoke all on loradex.queue_health from public;
+grant select on loradex.queue_health to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: views/retrieval_coverage.sql
+-- How near the nearest example was to each question: the out-of-domain signal. The edge of the domain is how near
+-- examples are to each other (in_domain_similarity), found anew for each encoder when the view is read.
+-- Rights: those of whoever asks.
+create or replace view loradex.retrieval_coverage with (security_invoker = true) as
+with edge as materialized (
+    select e.name as encoder, loradex.in_domain_similarity(e.name) as similarity from loradex.encoders e
+)
+select
+    a.id as answer_id,
+    a.created_at,
+    a.prompt,
+    r.encoder,
+    e.task as nearest_task,
+    e.similarity as nearest_similarity,
+    percent_rank() over (partition by r.encoder order by e.similarity) as percentile,
+    edge.similarity as in_domain_similarity,
+    coalesce(e.similarity < edge.similarity, true) as out_of_domain
+from loradex.answers a
+join loradex.retrievals r on r.answer_id = a.id
+join edge on edge.encoder = r.encoder
+left join loradex.retrieved_examples e on e.answer_id = a.id and e.rank = 1;
+comment on view loradex.retrieval_coverage is
+    'Per answer: similarity of its nearest example, its percentile, and whether it lies out of the library''s domain.';
+comment on column loradex.retrieval_coverage.answer_id is 'the answer';
+comment on column loradex.retrieval_coverage.created_at is 'when it was recorded';
+comment on column loradex.retrieval_coverage.prompt is 'the question';
+comment on column loradex.retrieval_coverage.encoder is 'what made the vectors';
+comment on column loradex.retrieval_coverage.nearest_task is 'task of the nearest example';
+comment on column loradex.retrieval_coverage.nearest_similarity is 'cosine of the nearest example';
+comment on column loradex.retrieval_coverage.percentile is 'share of answers that were farther, 0 to 1';
+comment on column loradex.retrieval_coverage.in_domain_similarity is 'edge of the domain: 5th percentile among examples themselves';
+comment on column loradex.retrieval_coverage.out_of_domain is 'whether the nearest example lies beyond the edge, or there is none';
+revoke all on loradex.retrieval_coverage from public;
+grant select on loradex.retrieval_coverage to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: views/task_confusion.sql
+-- Where the true task is known: which task retrieval put first.
+-- Rights: those of whoever asks.
+create or replace view loradex.task_confusion with (security_invoker = true) as
+select
+    j.expected_task,
+    t.task as top_task,
+    count(*) as answers,
+    count(*) / sum(count(*)) over (partition by j.expected_task)::float8 as share,
+    avg(t.probability) as mean_probability
+from loradex.jobs j
+join loradex.answers a on a.job_id = j.id
+left join loradex.retrieved_tasks t on t.answer_id = a.id and t.rank = 1
+where j.expected_task is not null
+group by j.expected_task, t.task;
+comment on view loradex.task_confusion is
+    'For answers whose true task is known: how often retrieval put which task first. The diagonal is right.';
+comment on column loradex.task_confusion.expected_task is 'true task';
+comment on column loradex.task_confusion.top_task is 'task that retrieval put first; null without neighbours';
+comment on column loradex.task_confusion.answers is 'how many';
+comment on column loradex.task_confusion.share is 'part of the true task; sums to 1';
+comment on column loradex.task_confusion.mean_probability is 'mean probability of the first task';
+revoke all on loradex.task_confusion from public;
+grant select on loradex.task_confusion to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: grants.sql
+-- Who may look at tables, and the few who may write: everything else goes through functions.
+revoke all on schema loradex from public;
+grant usage on schema loradex to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
+-- The catalogue and the evidence, to look at.
+grant select on
+    loradex.base_models, loradex.encoders, loradex.tasks, loradex.methods, loradex.adapters, loradex.examples
+    to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+grant select on loradex.example_embeddings, loradex.evaluations, loradex.limits
+    to loradex_reader, loradex_worker, loradex_admin;
+grant select on
+    loradex.jobs, loradex.answers, loradex.retrievals, loradex.retrieved_examples, loradex.retrieved_tasks,
+    loradex.merge_results, loradex.merge_components
+    to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
+-- The administrator fills the library. Jobs, answers and their evidence are written by functions alone.
+grant insert on loradex.examples, loradex.evaluations to loradex_admin;
+grant update (prompt, target) on loradex.examples to loradex_admin;
+grant delete on loradex.examples, loradex.example_embeddings to loradex_admin;
+grant update (max_waiting_jobs, max_jobs_per_call, max_prompt_characters, max_choices, max_new_tokens)
+    on loradex.limits to loradex_admin;
+
+-- Affinities are part of the catalogue: everybody may look; register_affinity writes.
+grant select on loradex.task_affinities to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+-- The administrator adds vectors; which of them are near duplicates, group_duplicates alone decides.
+grant insert (example_id, encoder, task, embedding) on loradex.example_embeddings to loradex_admin;
+
+-- file: policies.sql
+-- Clients see their own jobs and answers; the database user they logged in as decides, whatever role they took on.
+alter table loradex.jobs enable row level security;
+alter table loradex.answers enable row level security;
+alter table loradex.retrievals enable row level security;
+alter table loradex.retrieved_examples enable row level security;
+alter table loradex.retrieved_tasks enable row level security;
+alter table loradex.merge_results enable row level security;
+alter table loradex.merge_components enable row level security;
+
+create policy own_jobs on loradex.jobs for select to loradex_client using (owner = session_user);
+create policy own_answers on loradex.answers for select to loradex_client using (owner = session_user);
+
+do $$
+declare
+    evidence text;
+begin
+    foreach evidence in array array[
+        'retrievals', 'retrieved_examples', 'retrieved_tasks', 'merge_results', 'merge_components'] loop
+        execute format(
+            'create policy own_answers on loradex.%I for select to loradex_client using '
+            '(exists (select from loradex.answers where id = answer_id and owner = session_user))', evidence);
+    end loop;
+    foreach evidence in array array[
+        'jobs', 'answers', 'retrievals', 'retrieved_examples', 'retrieved_tasks', 'merge_results',
+        'merge_components'] loop
+        execute format(
+            'create policy all_rows on loradex.%I for select to loradex_reader, loradex_worker, loradex_admin '
+            'using (true)', evidence);
+    end loop;
+end
+$$;
+
+-- file: rows/limits.sql
+-- The one row of limits, with the defaults of its columns.
+insert into loradex.limits default values on conflict do nothing;
+
+-- file: rows/methods.sql
+-- The only list of methods; a revision that adds one runs the whole file again. `adapters` says who takes part; the rest
+-- is the worker's arithmetic.
+insert into loradex.methods (name, adapters, description) values
+    ('base', 'none', 'the bare base model'),
+    ('own', 'named', 'the adapter the job names, alone'),
+    ('top1', 'first', 'the adapter of the likeliest task, alone'),
+    ('uniform', 'all', 'all allowed active adapters with equal weights, whatever retrieval says'),
+    ('linear', 'nucleus', 'factors A and B summed with the root of weight times scaling (PEFT linear)'),
+    ('cat', 'nucleus', 'the exact weighted sum of the updates (PEFT cat)'),
+    ('ties', 'nucleus', 'trim, elect the sign by total, disjoint mean (PEFT ties)'),
+    ('ties_frequency', 'nucleus', 'ties that elects the sign by count'),
+    ('magnitude_prune', 'nucleus', 'trim by magnitude, then linear (PEFT magnitude_prune)'),
+    ('calibrated_linear', 'nucleus', 'linear, rescaled to the weighted mean norm of its adapters'),
+    ('calibrated_cat', 'nucleus', 'cat, rescaled to the weighted mean norm of its adapters'),
+    ('calibrated_ties', 'nucleus', 'ties, rescaled to the weighted mean norm of its adapters'),
+    ('calibrated_ties_frequency', 'nucleus', 'ties_frequency, rescaled to the weighted mean norm of its adapters'),
+    ('calibrated_magnitude_prune', 'nucleus', 'magnitude_prune, rescaled to the weighted mean norm of its adapters'),
+    ('affinity', 'affinity', 'the adapters measured to answer best where the neighbours lie, summed as by cat'),
+    ('affinity_calibrated_cat', 'affinity', 'the same adapters, summed and rescaled as by calibrated_cat'),
+    ('affinity_linear', 'affinity', 'the same adapters, merged as by linear'),
+    ('affinity_magnitude_prune', 'affinity', 'the same adapters, merged as by magnitude_prune')
+on conflict (name) do update set adapters = excluded.adapters, description = excluded.description;

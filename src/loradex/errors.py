@@ -1,0 +1,168 @@
+"""Every error a user of Loradex can meet, with one root; SQL functions raise those that have a SQLSTATE."""
+
+from pathlib import Path
+from typing import ClassVar
+
+
+class LoradexError(Exception):
+    """Root of all errors Loradex raises on purpose; its text says what to do."""
+
+    sqlstate: ClassVar[str | None] = None
+    exit_code: ClassVar[int] = 1
+
+
+class InvalidArgumentError(LoradexError):
+    """A value outside its range, an empty prompt, choices that repeat."""
+
+    sqlstate = "LX001"
+    exit_code = 2
+
+
+class UnknownNameError(LoradexError):
+    """No task, adapter, encoder, base model or method of that name."""
+
+    sqlstate = "LX002"
+    exit_code = 2
+
+
+class UnknownJobError(LoradexError):
+    """No job of that id, or not one of this user's."""
+
+    sqlstate = "LX003"
+
+
+class UnknownAnswerError(LoradexError):
+    """No answer of that id, or not one of this user's."""
+
+    sqlstate = "LX004"
+
+
+class DimensionError(LoradexError):
+    """A vector whose length is not its encoder's, or that holds NaN or infinity."""
+
+    sqlstate = "LX005"
+    exit_code = 2
+
+
+class LeaseLostError(LoradexError):
+    """A worker wrote for a job whose lease and attempt are no longer its own."""
+
+    sqlstate = "LX006"
+
+
+class IdempotencyConflictError(LoradexError):
+    """The idempotency key was used before for a different job."""
+
+    sqlstate = "LX007"
+
+
+class QueueFullError(LoradexError):
+    """The queue holds as many waiting jobs as it may."""
+
+    sqlstate = "LX008"
+
+
+class AppendOnlyError(LoradexError):
+    """An UPDATE or DELETE on a table of evidence."""
+
+    sqlstate = "LX009"
+
+
+class RoutingLostError(LoradexError):
+    """Postgres no longer knows how a running job was routed, since it crashed; the job is routed again."""
+
+    sqlstate = "LX010"
+
+
+class DatabaseUnavailableError(LoradexError):
+    """Postgres does not answer at the configured address."""
+
+
+class RedisUnavailableError(LoradexError):
+    """Redis does not answer at the configured address."""
+
+
+class StackError(LoradexError):
+    """A part of the embedded stack did not start, stop or become healthy."""
+
+
+class SchemaOutdatedError(LoradexError):
+    """The database is not at the newest migration."""
+
+
+class PermissionRefusedError(LoradexError):
+    """The database user lacks the role that this needs."""
+
+
+class AdapterRefusedError(LoradexError):
+    """The directory is no PEFT LoRA that Loradex can compose exactly; the text says why."""
+
+
+class AdapterChangedError(LoradexError):
+    """A registered adapter's files no longer have the content hash that was registered."""
+
+
+class ExampleFileError(LoradexError):
+    """A line of an examples file was refused; nothing of that file was kept."""
+
+    def __init__(self, file: Path, line: int, reason: str) -> None:
+        super().__init__(f"{file}:{line}: {reason}")
+        self.file = file
+        self.line = line
+        self.reason = reason
+
+
+class ExampleConflictError(LoradexError):
+    """An example of that source reference is there already, with another text."""
+
+
+class TaskCardError(LoradexError):
+    """A task card is missing, malformed or does not fit an example."""
+
+
+class PromptTooLongError(LoradexError):
+    """The prompt and its answer do not fit into the base model's context."""
+
+
+class JobFailedError(LoradexError):
+    """The job ended as failed; `code` and the text say why."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class WaitTimeoutError(LoradexError):
+    """No answer within the time the caller was willing to wait; the job goes on."""
+
+
+class HubUnavailableError(LoradexError):
+    """The Hugging Face hub, or the package that reads it, does not give a data set."""
+
+
+class LibraryMissingError(LoradexError):
+    """No library of that name is installed."""
+
+
+class LibraryCorruptError(LoradexError):
+    """A file of a library is missing, truncated or not what its manifest says."""
+
+
+class EvaluationFailedError(LoradexError):
+    """A process of an evaluation died, or could not measure; what is on record stays."""
+
+
+class TrainingDataError(LoradexError):
+    """The training data is missing, too small, or a test file."""
+
+
+def _with_sqlstate(root: type[LoradexError]) -> dict[str, type[LoradexError]]:
+    table: dict[str, type[LoradexError]] = {}
+    for kind in root.__subclasses__():
+        if kind.sqlstate is not None:
+            table[kind.sqlstate] = kind
+        table |= _with_sqlstate(kind)
+    return table
+
+
+BY_SQLSTATE: dict[str, type[LoradexError]] = _with_sqlstate(LoradexError)
