@@ -16,6 +16,7 @@ do $$
 begin
     create schema if not exists {SCHEMA};
     create table if not exists {SCHEMA}.migration_lock ();
+    comment on table {SCHEMA}.migration_lock is 'Locked while revisions run: one migrator at a time.';
 exception
     when unique_violation or duplicate_schema or duplicate_table then null;
 end

@@ -20,6 +20,7 @@ class ServiceSettings(Settings):
         start_seconds: How long `loradex up` waits for the worker. Its first start converts the base model.
         admin_password, worker_password, client_password, reader_password: What `loradex db roles` sets; an
             empty one counts as none.
+        login_password: What `loradex db login` sets.
     """
 
     model_config = SettingsConfigDict(env_prefix="LORADEX_", frozen=True, extra="ignore")
@@ -32,9 +33,10 @@ class ServiceSettings(Settings):
     worker_password: SecretStr | None = None
     client_password: SecretStr | None = None
     reader_password: SecretStr | None = None
+    login_password: SecretStr | None = None
 
     def role_passwords(self) -> dict[str, str]:
-        """The passwords that were given, by role; for `db.roles.set_passwords` alone."""
+        """The passwords that were given, by group; for `loradex db roles` alone."""
         given = {
             "loradex_admin": self.admin_password,
             "loradex_worker": self.worker_password,

@@ -103,19 +103,17 @@ CONTRACTS = {
         ADMIN, Refusal("select loradex.build_encoder_index('nobody')", "LX002"), "it indexes every vector"
     ),
     "build_search": Contract(ADMIN, "it takes nothing", CATALOGUE),
-    "check_job_shapes": Contract(
-        OWNER, Refusal("select loradex.check_job_shapes('3', 1)", "LX001"), "it reads no table"
+    "change_setting": Contract(ADMIN, Refusal("select loradex.change_setting('k', '0')", "LX001"), CATALOGUE),
+    "check_answer": Contract(
+        OWNER, Refusal("select loradex.check_answer(j, '{{}}', '3') from loradex.jobs j", "LX001"), ARGUMENTS
     ),
     "check_jobs": Contract(
-        OWNER,
-        Refusal(
-            "select loradex.check_jobs(array[jsonb_populate_record(null::loradex.jobs, "
-            "jsonb_build_object('prompt', ''))], l) from loradex.limits l",
-            "LX001",
-        ),
-        ARGUMENTS,
+        OWNER, Refusal("""select loradex.check_jobs('[{{"k": 5}}]', '{{}}')""", "LX001"), ARGUMENTS
     ),
     "check_routing": Contract(READERS, Refusal("select loradex.check_routing(0, 1, 1)", "LX001"), ARGUMENTS),
+    "check_settings": Contract(
+        READERS, Refusal("""select loradex.check_settings('[{{"k": 0}}]')""", "LX001"), ARGUMENTS
+    ),
     "check_vector": Contract(
         READERS, Refusal("select loradex.check_vector('[1]', 'all-MiniLM-L6-v2')", "LX005"), ARGUMENTS
     ),
@@ -123,6 +121,12 @@ CONTRACTS = {
         WORKER,
         Refusal("select loradex.claim_jobs('w', 0, '1s', 1)", "LX001"),
         Reads("select loradex.claim_jobs('w', 4, '1s', 1)", 4 * JOB),
+    ),
+    "complete_job": Contract(OWNER, GIVEN, "it reads the settings"),
+    "decide_routes": Contract(
+        READERS,
+        Refusal("select loradex.decide_routes(null, null)", "LX001"),
+        Reads("select loradex.decide_routes(array[{job}], array[{query}])", SEARCH + ANSWER),
     ),
     "drop_encoder_index": Contract(
         ADMIN, Refusal("select loradex.drop_encoder_index('nobody')", "LX002"), CATALOGUE
@@ -195,9 +199,11 @@ CONTRACTS = {
         Refusal("select loradex.nearest_examples('[1]')", "LX005"),
         Reads("select loradex.nearest_examples({query})", SEARCH),
     ),
+    "notify_job": Contract(OWNER, GIVEN, "it reads no table"),
+    "recipe_hash": Contract(EVERYBODY, GIVEN, "it reads no table"),
     "record_answer": Contract(
         WORKER,
-        Refusal("select loradex.record_answer(gen_random_uuid(), 1, '[1]', '{{}}', '{{}}')", "LX003"),
+        Refusal("select loradex.record_answer(gen_random_uuid(), 1, '{{}}')", "LX003"),
         Reads("{record}", 2 * ANSWER),
     ),
     "refuse_change": Contract(

@@ -12,10 +12,11 @@ from psycopg import sql
 from tests.world import World
 
 from loradex.db import migrate
+from loradex.db.logins import GROUPS, group_named, set_logins
 from loradex.db.session import connect
 from loradex.embedded import EmbeddedPostgres
 
-ROLES = ("loradex_reader", "loradex_client", "loradex_worker", "loradex_admin")
+ROLES = tuple(group.name for group in GROUPS)
 PASSWORD = "for-tests-only"
 TEMPLATE = "loradex_template"
 STOCKED = "loradex_stocked"
@@ -34,15 +35,12 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
 
 @pytest.fixture(scope="session")
 def template(postgres: EmbeddedPostgres) -> str:
-    """Name of a database at head; the four roles have a password afterwards."""
+    """Name of a database at head; each of the four roles has a login afterwards."""
     url = with_database(postgres.url, TEMPLATE)
     with connect(postgres.url) as connection:
         connection.execute(sql.SQL("create database {}").format(sql.Identifier(TEMPLATE)))
         migrate.upgrade(url)
-        for role in ROLES:
-            connection.execute(
-                sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(PASSWORD))
-            )
+        set_logins(postgres.url, {group.login: (group, PASSWORD) for group in GROUPS})
     return TEMPLATE
 
 
@@ -91,12 +89,15 @@ def role_url(database_url: str, template: str, postgres: EmbeddedPostgres) -> It
         user = role
         if member:
             user = f"member_{uuid4().hex[:12]}"
-            with connect(postgres.url) as admin:
-                admin.execute(
-                    sql.SQL("create role {} login password {} in role {}").format(
-                        sql.Identifier(user), sql.Literal(PASSWORD), sql.Identifier(role)
+            if role in ROLES:
+                set_logins(postgres.url, {user: (group_named(role), PASSWORD)})
+            else:
+                with connect(postgres.url) as admin:
+                    admin.execute(
+                        sql.SQL("create role {} login password {} in role {}").format(
+                            sql.Identifier(user), sql.Literal(PASSWORD), sql.Identifier(role)
+                        )
                     )
-                )
             made.append(user)
         return with_user(database_url, user)
 
@@ -136,7 +137,9 @@ def with_database(url: str, name: str) -> str:
 
 
 def with_user(url: str, user: str) -> str:
+    """The URL for a login, or for the login of a role."""
     parts = urlsplit(url)
+    user = group_named(user).login if user in ROLES else user
     return urlunsplit(parts._replace(netloc=f"{user}:{PASSWORD}@{parts.hostname}:{parts.port}"))
 
 

@@ -119,16 +119,26 @@ class World:
         ).fetchall()
         return {row[0]: row[1] for row in rows}
 
-    def record(
-        self, job: UUID, attempt: int, query: Vector, routing: Mapping[str, Any], **changes: Any
-    ) -> UUID:
+    def record(self, job: UUID, attempt: int, routing: Mapping[str, Any], **changes: Any) -> UUID:
+        """The answer to a job that was routed; what a worker says about it is changed by `changes`."""
+        document = self.said(job, routing) | changes
         row = self.connection.execute(
-            "select loradex.record_answer(%s, %s, %s::vector, %s, %s)",
-            (job, attempt, text_of(query), Jsonb(dict(routing)), Jsonb(answer_document(routing) | changes)),
+            "select loradex.record_answer(%s, %s, %s)", (job, attempt, Jsonb(document))
         ).fetchone()
         assert row is not None
         answer: UUID = row[0]
         return answer
+
+    def said(self, job: UUID, routing: Mapping[str, Any]) -> dict[str, Any]:
+        """What a worker says about its answer to a job."""
+        ((choices, density),) = self.rows(
+            "select choices, (settings ->> 'density')::float8 from loradex.jobs where id = %s", job
+        )
+        recipe_hash = self.value(
+            "select loradex.recipe_hash(%s, %s, %s, 'float32', %s)",
+            *(routing["merge"], routing["calibrated"], density, Jsonb(routing["mixture"])),
+        )
+        return answer_document(choices, len(routing["mixture"]), recipe_hash)
 
     def answered(self, *jobs: Mapping[str, Any], near: str | None = None) -> list[UUID]:
         """Ids of the answers to these jobs, taken all the way; queries lie near one task, or each in turn."""
@@ -137,10 +147,7 @@ class World:
         tasks = list(self.centres)
         queries = [self.near(near or tasks[number % len(tasks)]) for number in range(len(ids))]
         routings = self.route(ids, queries)
-        return [
-            self.record(job, attempts[job], query, routings[job])
-            for job, query in zip(ids, queries, strict=True)
-        ]
+        return [self.record(job, attempts[job], routings[job]) for job in ids]
 
     def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         return self.connection.execute(statement.encode(), values).fetchall()
@@ -150,31 +157,26 @@ class World:
         return row[0]
 
 
-def answer_document(routing: Mapping[str, Any]) -> dict[str, Any]:
+def answer_document(choices: Sequence[str] | None, components: int, recipe_hash: str) -> dict[str, Any]:
     """What a worker says about an answer."""
     return {
-        "text": "yes",
-        "choice": None,
-        "scores": [-0.25, -1.5],
+        "text": choices[0] if choices else "yes",
+        "choice": choices[0] if choices else None,
+        "scores": [-0.25 - 1.25 * place for place in range(len(choices))] if choices else None,
         "token_ids": [17, 4, 2],
         "prompt_tokens": 12,
         "output_tokens": 3,
         "base_model_revision": "b1",
-        "generation": {"kind": "generate", "seed": None, "max_new_tokens": 8},
+        "generation": {"seed": 7, "frame": "{prompt}", "device": "cpu", "dtype": "float32"},
         "timings": {"total": 12.5, "route": 1.25},
         "versions": {"torch": "2.13.0"},
-        "worker": "w1",
         "merge": {
-            "recipe_hash": "ab" * 32,
-            "method": "affinity_calibrated_cat",
-            "density": 0.5,
+            "recipe_hash": recipe_hash,
             "dtype": "float32",
             "update_norm": 1.25,
             "sign_conflict": 0.125,
             "milliseconds": 0.5,
-            "components": [
-                {"adapter_id": part["adapter_id"], "update_norm": 1.5} for part in routing["mixture"]
-            ],
+            "component_norms": [1.5] * components,
         },
     }
 

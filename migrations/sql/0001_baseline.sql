@@ -30,29 +30,30 @@ $$;
 select '[1]'::public.vector;
 
 -- file: roles.sql
--- The four roles. They are cluster-wide and shared by all databases of a cluster, so making them again is no error,
--- not even when two databases are migrated at the same moment. They may log in, but have no password until an
--- operator sets one; members of a role inherit its rights.
+-- The four groups that hold all rights. They are cluster-wide and shared by all databases of a cluster, so making them
+-- again is no error, not even when two databases are migrated at the same moment. Nobody logs in as a group: logins are
+-- members, which inherit its rights and cannot become it (`loradex db login`, SECURITY.md).
 do $$
 declare
     wanted text;
 begin
     foreach wanted in array array['loradex_reader', 'loradex_client', 'loradex_worker', 'loradex_admin'] loop
-        if not exists (select from pg_roles where rolname = wanted) then
-            begin
-                execute format('create role %I login nosuperuser nocreatedb nocreaterole', wanted);
-            exception
-                when duplicate_object or unique_violation then null;
-                when insufficient_privilege then
-                    raise insufficient_privilege using message = format(
-                        'role %s is missing and this user may not create it: '
-                        'give it CREATEROLE, or create the four roles of db/sql/roles.sql beforehand', wanted);
-            end;
-        end if;
+        begin
+            if not exists (select from pg_roles where rolname = wanted) then
+                execute format('create role %I nologin nosuperuser nocreatedb nocreaterole', wanted);
+            elsif exists (select from pg_roles where rolname = wanted and rolcanlogin) then
+                execute format('alter role %I nologin', wanted);
+            end if;
+        exception
+            when duplicate_object or unique_violation then null;
+            when insufficient_privilege then
+                raise insufficient_privilege using message = format(
+                    'the group %s is missing or may log in, and this user may not change that: give it CREATEROLE, or '
+                    'create the four groups of db/sql/roles.sql beforehand, with NOLOGIN', wanted);
+        end;
     end loop;
 end
 $$;
-
 
 -- file: types.sql
 -- One request for routing. Functions that search and mix take arrays of them, so that one statement serves one
@@ -138,38 +139,61 @@ comment on column loradex.tasks.created_at is 'when the row was written';
 -- Ways to get from neighbours to a mixture; rows/methods.sql fills it.
 create table loradex.methods (
     name text not null,
-    adapters text not null,
+    selection text not null,
+    merge text not null,
+    calibrated boolean not null default false,
     description text not null,
     constraint methods_pkey primary key (name),
-    constraint methods_adapters_check check (adapters in ('none', 'named', 'first', 'all', 'nucleus', 'affinity'))
+    constraint methods_selection_check check (
+        selection in ('none', 'named', 'first', 'all', 'nucleus', 'affinity')),
+    constraint methods_merge_check check (merge in ('cat', 'linear', 'ties', 'ties_frequency', 'magnitude_prune'))
 );
 comment on table loradex.methods is
     'Ways to compose adapters: the only list of them.';
 comment on column loradex.methods.name is 'what jobs call it';
-comment on column loradex.methods.adapters is 'which adapters take part: none, named (by the job), first, all (alike), nucleus (by weight), affinity (by what was measured)';
-comment on column loradex.methods.description is 'what it does to their factors';
+comment on column loradex.methods.selection is 'which adapters take part: none, named (by the job), first, all (alike), nucleus (by weight), affinity (by what was measured)';
+comment on column loradex.methods.merge is 'how their factors become one update; cat is the exact weighted sum of the updates';
+comment on column loradex.methods.calibrated is 'whether the result is rescaled to the weighted mean norm of its adapters';
+comment on column loradex.methods.description is 'what it does, in a few words';
 
--- file: tables/limits.sql
--- How much one caller and the whole queue may hold; one row.
-create table loradex.limits (
-    singleton boolean not null default true,
-    max_waiting_jobs int not null default 100000,
-    max_jobs_per_call int not null default 10000,
-    max_prompt_characters int not null default 100000,
-    max_choices int not null default 256,
-    max_new_tokens int not null default 2048,
-    constraint limits_pkey primary key (singleton),
-    constraint limits_positive_check check (least(max_waiting_jobs, max_jobs_per_call, max_prompt_characters, max_choices, max_new_tokens) > 0),
-    constraint limits_singleton_check check (singleton)
+-- file: tables/settings.sql
+-- What a job may say and how much the queue takes: every setting's type, range, default and meaning, declared once.
+-- rows/settings.sql fills it; change_setting changes `value` and `maximum`.
+create table loradex.settings (
+    name text not null,
+    kind text not null,
+    type text not null,
+    value jsonb,
+    minimum numeric,
+    above numeric,
+    maximum numeric,
+    longest int,
+    options text[],
+    names text,
+    description text not null,
+    changed_at timestamptz,
+    changed_by text,
+    constraint settings_pkey primary key (name),
+    constraint settings_kind_check check (kind in ('job', 'limit')),
+    constraint settings_type_check check (type in ('text', 'texts', 'number', 'integer')),
+    constraint settings_limit_check check (kind = 'job' or (type = 'integer' and value is not null)),
+    constraint settings_names_check check (names in ('methods', 'base_models', 'encoders', 'tasks', 'adapters'))
 );
-comment on table loradex.limits is
-    'How much the queue takes: one row, which loradex_admin may update.';
-comment on column loradex.limits.singleton is 'always true: there is one row';
-comment on column loradex.limits.max_waiting_jobs is 'queued jobs; more are refused with LX008';
-comment on column loradex.limits.max_jobs_per_call is 'jobs in one call of enqueue_jobs';
-comment on column loradex.limits.max_prompt_characters is 'length of a prompt; the worker also counts tokens';
-comment on column loradex.limits.max_choices is 'choices of one job';
-comment on column loradex.limits.max_new_tokens is 'tokens one job may generate';
+comment on table loradex.settings is
+    'What a job may say, with ranges and defaults, and how much the queue takes: the only declaration of both.';
+comment on column loradex.settings.name is 'such as k; for a job it is the field of the JSON document';
+comment on column loradex.settings.kind is 'job: what a job may say, value is its default; limit: value is the limit';
+comment on column loradex.settings.type is 'text, texts (a list), number or integer';
+comment on column loradex.settings.value is 'the default, or the limit; null: no default';
+comment on column loradex.settings.minimum is 'least number, characters of a text, or texts of a list';
+comment on column loradex.settings.above is 'the number must be greater than this';
+comment on column loradex.settings.maximum is 'greatest number, characters of a text, or texts of a list';
+comment on column loradex.settings.longest is 'characters of all texts of a list together';
+comment on column loradex.settings.options is 'the only texts it may have; null: any';
+comment on column loradex.settings.names is 'table whose names it must be one of; null: any text';
+comment on column loradex.settings.description is 'what it means';
+comment on column loradex.settings.changed_at is 'when it was changed last; null: as it came';
+comment on column loradex.settings.changed_by is 'who changed it last';
 
 -- file: tables/adapters.sql
 -- LoRA adapters: what they are, where they lie, whether they are active.
@@ -312,14 +336,9 @@ create table loradex.jobs (
     k int not null,
     top_p float8 not null,
     temperature float8 not null,
-    density float8 not null,
     exclude_tasks text[] not null,
     exclude_adapters text[] not null,
-    normalization text not null,
-    max_new_tokens int not null,
-    sampling_temperature float8 not null,
-    sampling_top_p float8 not null,
-    seed bigint,
+    settings jsonb not null,
     expected_task text,
     idempotency_key text,
     priority smallint not null default 0,
@@ -339,7 +358,6 @@ create table loradex.jobs (
     constraint jobs_error_check check ((state = 'failed') = (error_code is not null)),
     constraint jobs_kind_check check (kind in ('generate', 'choose')),
     constraint jobs_lease_check check ((state = 'running') = (lease_until is not null)),
-    constraint jobs_normalization_check check (normalization in ('none', 'tokens', 'bytes')),
     constraint jobs_state_check check (state in ('queued', 'running', 'done', 'failed')),
     constraint jobs_base_model_fkey foreign key (base_model) references loradex.base_models(name),
     constraint jobs_encoder_fkey foreign key (encoder) references loradex.encoders(name),
@@ -360,14 +378,9 @@ comment on column loradex.jobs.adapter is 'the adapter of method own';
 comment on column loradex.jobs.k is 'neighbours that vote';
 comment on column loradex.jobs.top_p is 'probability mass of the tasks that are mixed';
 comment on column loradex.jobs.temperature is 'softness of the neighbours'' votes';
-comment on column loradex.jobs.density is 'share of entries that trimming methods keep';
 comment on column loradex.jobs.exclude_tasks is 'tasks whose examples are not looked at';
 comment on column loradex.jobs.exclude_adapters is 'adapters that may not take part';
-comment on column loradex.jobs.normalization is 'what a choice''s log-likelihood is divided by';
-comment on column loradex.jobs.max_new_tokens is 'tokens to generate at most';
-comment on column loradex.jobs.sampling_temperature is '0 is greedy';
-comment on column loradex.jobs.sampling_top_p is 'nucleus of the token sampler';
-comment on column loradex.jobs.seed is 'seed of the token sampler';
+comment on column loradex.jobs.settings is 'what else the job says: the settings that have no column here, complete with defaults';
 comment on column loradex.jobs.expected_task is 'true task where known';
 comment on column loradex.jobs.idempotency_key is 'asking again with it gives this job';
 comment on column loradex.jobs.priority is 'higher goes first';
@@ -527,6 +540,8 @@ create table loradex.merge_results (
     answer_id uuid not null,
     recipe_hash character(64) not null,
     method text not null,
+    merge text not null,
+    calibrated boolean not null,
     density float8 not null,
     dtype text not null,
     update_norm float8 not null,
@@ -538,8 +553,10 @@ create table loradex.merge_results (
 comment on table loradex.merge_results is
     'Recipe and outcome of each answer''s merge; append-only.';
 comment on column loradex.merge_results.answer_id is 'the answer';
-comment on column loradex.merge_results.recipe_hash is 'SHA-256 of the canonical recipe, hex';
+comment on column loradex.merge_results.recipe_hash is 'recipe_hash of merge, calibrated, density, dtype and components, hex';
 comment on column loradex.merge_results.method is 'the job''s method';
+comment on column loradex.merge_results.merge is 'how the factors became one update';
+comment on column loradex.merge_results.calibrated is 'whether it was rescaled to the weighted mean norm of its adapters';
 comment on column loradex.merge_results.density is 'share of entries that trimming kept';
 comment on column loradex.merge_results.dtype is 'dtype the factors were merged in';
 comment on column loradex.merge_results.update_norm is 'Frobenius norm of the merged update';
@@ -614,6 +631,36 @@ comment on column loradex.evaluations.git_revision is 'revision of the code';
 comment on column loradex.evaluations.library_hash is 'hash of the library that answered';
 comment on column loradex.evaluations.created_at is 'when the row was written';
 create index evaluations_run_index on loradex.evaluations (run);
+
+-- file: tables/routings.sql
+-- What route_jobs decided for jobs that are being answered, until record_answer makes it evidence: so no worker is
+-- asked what Postgres decided. Unlogged: a crash of Postgres empties it, and the jobs are routed again.
+create unlogged table loradex.routings (
+    job_id uuid not null,
+    attempt int not null,
+    query public.vector not null,
+    routing jsonb not null,
+    constraint routings_pkey primary key (job_id),
+    constraint routings_job_id_fkey foreign key (job_id) references loradex.jobs(id) on delete cascade
+);
+comment on table loradex.routings is
+    'What was decided for jobs that are being answered; only route_jobs and record_answer come here.';
+comment on column loradex.routings.job_id is 'the job';
+comment on column loradex.routings.attempt is 'the attempt it was routed for';
+comment on column loradex.routings.query is 'the vector of its prompt';
+comment on column loradex.routings.routing is 'neighbours, distribution, mixture and settings, as route_jobs returned them';
+
+-- file: tables/locks.sql
+-- Tables without rows, locked by functions: no role has a right on them, so none but the owner can hold these locks.
+-- (Advisory locks would be open to every login.)
+create table loradex.chain_lock ();
+comment on table loradex.chain_lock is
+    'Locked by record_answer until it commits, so that answers are chained one after the other.';
+create table loradex.queue_lock ();
+comment on table loradex.queue_lock is
+    'Locked by enqueue_jobs while it counts: shared by small calls, exclusively where the count must be exact.';
+-- Made before the first revision runs, by migrations/env.py.
+create table if not exists loradex.migration_lock ();
 
 -- file: functions/adapter_mixture.sql
 -- The adapters that answer a query, with their weights (which sum to 1), heaviest first; no rows if there is nothing
@@ -1004,164 +1051,211 @@ comment on function loradex.build_search() is
 revoke execute on function loradex.build_search() from public;
 grant execute on function loradex.build_search() to loradex_admin;
 
--- file: functions/check_job_shapes.sql
--- Refuses jobs that are no array of objects with known fields of the right JSON types, so that nothing after it can
--- fail to read them. A field that is null counts as left out.
--- Locks: none. Raises: LX001.
-create or replace function loradex.check_job_shapes(jobs jsonb, max_jobs int) returns void
-language plpgsql immutable
+-- file: functions/change_setting.sql
+-- Changes the default of a job's setting, or a limit; `maximum` moves the end of its range first. Null leaves a thing as
+-- it is. Jobs that are queued keep what they were accepted with.
+-- Locks: the setting's row. Raises: LX001 outside its range; LX002 unknown setting or name.
+create or replace function loradex.change_setting(name text, value jsonb default null, maximum numeric default null)
+returns loradex.settings
+language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    shapes constant jsonb := '{
-        "kind": "text", "prompt": "text", "choices": "texts", "base_model": "text", "encoder": "text",
-        "method": "text", "adapter": "text", "k": "integer", "top_p": "number", "temperature": "number",
-        "density": "number", "exclude_tasks": "texts", "exclude_adapters": "texts", "normalization": "text",
-        "max_new_tokens": "integer", "sampling_temperature": "number", "sampling_top_p": "number",
-        "seed": "bigint", "expected_task": "text", "idempotency_key": "text", "priority": "smallint"}';
+    setting settings;
+begin
+    select s.* into setting from settings s where s.name = change_setting.name for update;
+    if not found then
+        raise exception using errcode = 'LX002', message = format(
+            'no setting %L; known are: %s', left(change_setting.name, 100),
+            (select string_agg(s.name, ', ' order by s.name) from settings s));
+    end if;
+    if maximum is not null then
+        if setting.maximum is null or change_setting.maximum < coalesce(setting.minimum, setting.above, 0) then
+            raise exception using errcode = 'LX001', message = format(
+                '%s cannot have the maximum %s', setting.name, change_setting.maximum);
+        end if;
+        update settings s set maximum = change_setting.maximum where s.name = setting.name returning s.* into setting;
+    end if;
+    if value is not null and setting.kind = 'job' then
+        perform check_settings(jsonb_build_array(jsonb_build_object(setting.name, change_setting.value)));
+        if change_setting.value = 'null' and setting.value is not null then
+            raise exception using errcode = 'LX001', message = format(
+                '%s needs a default; give a value', setting.name);
+        end if;
+    elsif value is not null and (
+            jsonb_typeof(change_setting.value) <> 'number' or pg_column_size(change_setting.value) > 64
+            or change_setting.value::numeric % 1 <> 0
+            or change_setting.value::numeric not between setting.minimum and setting.maximum) then
+        raise exception using errcode = 'LX001', message = format(
+            '%s must be a whole number from %s to %s', setting.name, setting.minimum, setting.maximum);
+    end if;
+    update settings s
+    set value = case when change_setting.value is null then s.value else nullif(change_setting.value, 'null') end,
+        changed_at = now(), changed_by = session_user
+    where s.name = setting.name
+    returning s.* into setting;
+    return setting;
+end
+$$;
+comment on function loradex.change_setting(text, jsonb, numeric) is
+    'Changes the default of a job''s setting, or a limit; returns its row.';
+revoke execute on function loradex.change_setting(text, jsonb, numeric) from public;
+grant execute on function loradex.change_setting(text, jsonb, numeric) to loradex_admin;
+
+-- file: functions/check_answer.sql
+-- Refuses what a worker says about an answer where it cannot be true of this job: a choice that was not offered, scores or
+-- tokens that do not match, figures that are no numbers, another recipe than was decided.
+-- Locks: none. Raises: LX001.
+create or replace function loradex.check_answer(job loradex.jobs, routing jsonb, answer jsonb) returns void
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    merge jsonb := answer -> 'merge';
+    -- Numbers as they are; anything else becomes null, which no comparison below takes for right.
+    scores float8[];
     complaint text;
 begin
-    if jobs is null or jsonb_typeof(jobs) <> 'array' then
-        raise exception using errcode = 'LX001', message = 'jobs must be a JSON array of objects, one a job';
+    if jsonb_typeof(answer -> 'scores') = 'array' and jsonb_array_length(answer -> 'scores') <= 10000 then
+        scores := array(select case when jsonb_typeof(s.score) = 'number' then s.score::float8 end
+                        from jsonb_array_elements(answer -> 'scores') with ordinality s(score, place)
+                        order by s.place);
     end if;
-    if jsonb_array_length(jobs) > max_jobs then
+    complaint := case
+        when jsonb_typeof(answer) is distinct from 'object' or jsonb_typeof(merge) is distinct from 'object'
+            then 'it is not an object with a merge'
+        when jsonb_typeof(answer -> 'text') is distinct from 'string' then 'it has no text'
+        when job.kind = 'choose' and (
+            (answer ->> 'choice' = any (job.choices)) is not true
+            or answer ->> 'text' is distinct from answer ->> 'choice')
+            then 'its choice is none of the job''s'
+        when job.kind = 'choose' and (cardinality(scores) = cardinality(job.choices)) is not true
+            then 'it does not have one score per choice'
+        when job.kind = 'choose' and array_position(scores, null) is not null then 'a score is not a number'
+        when job.kind = 'generate' and (answer ->> 'choice' is not null or scores is not null)
+            then 'a generated text has no choice and no scores'
+        when jsonb_typeof(answer -> 'token_ids') is distinct from 'array'
+             or jsonb_typeof(answer -> 'output_tokens') is distinct from 'number'
+             or jsonb_array_length(answer -> 'token_ids')::text is distinct from answer ->> 'output_tokens'
+            then 'its tokens do not match their number'
+        when job.kind = 'generate'
+             and jsonb_array_length(answer -> 'token_ids') > (job.settings ->> 'max_new_tokens')::int
+            then 'it has more tokens than the job allows'
+        when jsonb_typeof(answer -> 'timings') is distinct from 'object' or exists (
+            select from jsonb_each(answer -> 'timings') t
+            where jsonb_typeof(t.value) <> 'number' or t.value::numeric not between 0 and 1e12)
+            then 'a timing is not a number of milliseconds'
+        when jsonb_typeof(answer -> 'versions') is distinct from 'object' or exists (
+            select from jsonb_each(answer -> 'versions') v where jsonb_typeof(v.value) <> 'string')
+            then 'a version is not a text'
+        when jsonb_typeof(answer -> 'generation') is distinct from 'object' then 'it does not say how it was generated'
+        when answer ->> 'base_model_revision' is distinct from (
+            select b.revision from base_models b where b.name = job.base_model)
+            then 'its base model is not the registered one'
+        when merge ->> 'recipe_hash' is distinct from recipe_hash(
+            routing ->> 'merge', (routing ->> 'calibrated')::boolean, (job.settings ->> 'density')::float8,
+            merge ->> 'dtype', routing -> 'mixture')
+            then 'its recipe is not the one that was decided'
+        when exists (
+            select from jsonb_each(merge) m
+            where m.key in ('update_norm', 'milliseconds') and jsonb_typeof(m.value) <> 'number'
+               or m.key = 'sign_conflict' and jsonb_typeof(m.value) not in ('number', 'null'))
+            then 'a figure of its merge is not a number'
+        when jsonb_typeof(merge -> 'component_norms') is distinct from 'array'
+             or jsonb_array_length(merge -> 'component_norms') <> jsonb_array_length(routing -> 'mixture')
+             or exists (select from jsonb_array_elements(merge -> 'component_norms') n where jsonb_typeof(n) <> 'number')
+            then 'it does not have one norm per component'
+        end;
+    if complaint is not null then
         raise exception using errcode = 'LX001', message = format(
-            '%s jobs in one call; give at most %s at a time', jsonb_array_length(jobs), max_jobs);
+            'the answer of job %s cannot be recorded: %s', job.id, complaint);
+    end if;
+end
+$$;
+comment on function loradex.check_answer(loradex.jobs, jsonb, jsonb) is
+    'Raises LX001 where what a worker says about an answer cannot be true of the job; internal.';
+revoke execute on function loradex.check_answer(loradex.jobs, jsonb, jsonb) from public;
+
+-- file: functions/check_jobs.sql
+-- Refuses a call of enqueue_jobs that is too large, is not an array of objects, or holds a job that says something
+-- loradex.settings does not allow or that does not go together. Sizes are looked at before contents.
+-- Locks: none. Raises: LX001 bad value or shape; LX002 unknown name.
+create or replace function loradex.check_jobs(jobs jsonb, defaults jsonb) returns void
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    max_jobs int := (select s.value from settings s where s.name = 'max_jobs_per_call');
+    max_bytes int := (select s.value from settings s where s.name = 'max_call_bytes');
+    -- A value that a table keeps compressed is as large as its text.
+    bytes int := case when pg_column_compression(check_jobs.jobs) is null then pg_column_size(check_jobs.jobs)
+                 else octet_length(check_jobs.jobs::text) end;
+    complaint text;
+begin
+    if bytes > max_bytes then
+        raise exception using errcode = 'LX001', message = format(
+            'the call has %s bytes of JSON and may have %s (setting max_call_bytes); split it', bytes, max_bytes);
+    end if;
+    if check_jobs.jobs is null or jsonb_typeof(check_jobs.jobs) <> 'array' then
+        raise exception using errcode = 'LX001', message = 'jobs must be a JSON array of objects, one per job';
+    end if;
+    if jsonb_array_length(check_jobs.jobs) > max_jobs then
+        raise exception using errcode = 'LX001', message = format(
+            '%s jobs in one call; give at most %s at a time', jsonb_array_length(check_jobs.jobs), max_jobs);
     end if;
 
     select format('job %s is a JSON %s; give an object with at least a prompt', e.ordinal, jsonb_typeof(e.job))
     into complaint
-    from jsonb_array_elements(jobs) with ordinality e(job, ordinal)
+    from jsonb_array_elements(check_jobs.jobs) with ordinality e(job, ordinal)
     where jsonb_typeof(e.job) <> 'object'
     order by e.ordinal limit 1;
     if found then
         raise exception using errcode = 'LX001', message = complaint;
     end if;
 
-    select case
-        when not shapes ? f.field then format(
-            'job %s has an unknown field %s; known are: %s', e.ordinal, left(to_json(f.field)::text, 100),
-            (select string_agg(s.key, ', ' order by s.key) from jsonb_each(shapes) s))
-        else format('job %s: %s must be %s', e.ordinal, f.field, case shapes ->> f.field
-            when 'text' then 'text' when 'texts' then 'an array of texts' when 'number' then 'a finite number'
-            else format('a whole number that fits in %s', shapes ->> f.field) end)
-        end
+    perform check_settings(check_jobs.jobs, 'job');
+
+    select format('job %s: %s', e.ordinal, wrong.complaint) into complaint
+    from jsonb_array_elements(check_jobs.jobs) with ordinality e(job, ordinal)
+    cross join lateral (select e.job -> 'choices' <> 'null', coalesce(e.job ->> 'method', defaults ->> 'method'),
+        e.job ->> 'adapter', coalesce(e.job ->> 'base_model', defaults ->> 'base_model')
+        ) j(choose, method, adapter, base_model)
+    cross join lateral (select case
+        when coalesce(e.job ->> 'prompt', '') !~ '\S' then 'the prompt is empty; give a question'
+        when e.job ->> 'kind' = 'choose' and j.choose is not true
+            then 'kind choose needs choices; give at least two'
+        when e.job ->> 'kind' = 'generate' and j.choose then 'kind generate takes no choices; use kind choose'
+        when j.method = 'own' and j.adapter is null then 'method own needs an adapter; name one'
+        when j.method <> 'own' and j.adapter is not null then 'only method own takes an adapter; drop it or use own'
+        end) wrong(complaint)
+    where wrong.complaint is not null
+    order by e.ordinal limit 1;
+    if found then
+        raise exception using errcode = 'LX001', message = complaint;
+    end if;
+
+    select format('job %s: no adapter %L for %s; see `loradex adapter list`', e.ordinal, j.adapter, j.base_model)
     into complaint
-    from jsonb_array_elements(jobs) with ordinality e(job, ordinal)
-    cross join lateral jsonb_each(e.job) f(field, value)
-    where jsonb_typeof(f.value) <> 'null'
-      and not coalesce(case shapes ->> f.field
-        when 'text' then jsonb_typeof(f.value) = 'string'
-        when 'texts' then case when jsonb_typeof(f.value) = 'array' then not exists (
-            select from jsonb_array_elements(f.value) one where jsonb_typeof(one) <> 'string') end
-        when 'number' then case when jsonb_typeof(f.value) = 'number' then
-            f.value = '0' or abs(f.value::numeric) between 1e-300 and 1e300 end
-        when 'integer' then case when jsonb_typeof(f.value) = 'number' then
-            f.value::numeric % 1 = 0 and f.value::numeric between -2147483648 and 2147483647 end
-        when 'bigint' then case when jsonb_typeof(f.value) = 'number' then
-            f.value::numeric % 1 = 0 and f.value::numeric between -9223372036854775808 and 9223372036854775807 end
-        when 'smallint' then case when jsonb_typeof(f.value) = 'number' then
-            f.value::numeric % 1 = 0 and f.value::numeric between -32768 and 32767 end
-        end, false)
-    order by e.ordinal, f.field limit 1;
-    if found then
-        raise exception using errcode = 'LX001', message = complaint;
-    end if;
-end
-$$;
-comment on function loradex.check_job_shapes(jsonb, int) is
-    'Raises LX001 unless jobs is an array of objects with known fields of the right types; internal.';
-revoke execute on function loradex.check_job_shapes(jsonb, int) from public;
-
--- file: functions/check_jobs.sql
--- Refuses the first job with a value outside its range or a name nobody knows. Defaults are filled in already.
--- Locks: none. Raises: LX001 bad value; LX002 unknown name.
-create or replace function loradex.check_jobs(requested loradex.jobs[], bounds loradex.limits) returns void
-language plpgsql stable
-set search_path = pg_catalog, loradex, public, pg_temp
-as $$
-#variable_conflict use_column
-declare
-    complaint text;
-begin
-    select format('job %s: %s', place, wrong.complaint) into complaint
-    from generate_subscripts(requested, 1) place
-    cross join lateral (select (requested[place]).*) r
-    cross join lateral (select case
-        when r.prompt is null or r.prompt !~ '\S' then 'the prompt is empty; give a question'
-        when length(r.prompt) > bounds.max_prompt_characters then format(
-            'the prompt has %s characters; give at most %s', length(r.prompt), bounds.max_prompt_characters)
-        when r.kind not in ('generate', 'choose') then 'kind must be generate or choose'
-        when r.kind = 'choose' and r.choices is null then 'kind choose needs choices; give at least two'
-        when r.kind = 'generate' and r.choices is not null then 'kind generate takes no choices; use kind choose'
-        when cardinality(r.choices) < 2 then format(
-            '%s choices; give at least two', cardinality(r.choices))
-        when cardinality(r.choices) > bounds.max_choices then format(
-            '%s choices; give at most %s', cardinality(r.choices), bounds.max_choices)
-        when exists (select from unnest(r.choices) c where c !~ '\S') then 'a choice is empty; give every choice a text'
-        when (select sum(length(c)) from unnest(r.choices) c) > bounds.max_prompt_characters then format(
-            'the choices have more than %s characters; shorten them', bounds.max_prompt_characters)
-        when (select count(distinct btrim(c)) from unnest(r.choices) c) < cardinality(r.choices)
-            then 'two choices are the same; give each once'
-        when r.k not between 1 and 1000 then format('k is %s; ask for 1 to 1000 neighbours', r.k)
-        when not (r.top_p > 0 and r.top_p <= 1) then format(
-            'top_p is %s; give a share above 0 and at most 1', r.top_p)
-        when not (r.temperature > 0) then format('temperature is %s; give a number above 0', r.temperature)
-        when not (r.density > 0 and r.density <= 1) then format(
-            'density is %s; give a share above 0 and at most 1', r.density)
-        when r.normalization not in ('none', 'tokens', 'bytes') then 'normalization must be none, tokens or bytes'
-        when r.max_new_tokens not between 1 and bounds.max_new_tokens then format(
-            'max_new_tokens is %s; give 1 to %s', r.max_new_tokens, bounds.max_new_tokens)
-        when not (r.sampling_temperature between 0 and 100) then format(
-            'sampling_temperature is %s; give 0 (greedy) to 100', r.sampling_temperature)
-        when not (r.sampling_top_p > 0 and r.sampling_top_p <= 1) then format(
-            'sampling_top_p is %s; give a share above 0 and at most 1', r.sampling_top_p)
-        when r.seed < 0 then format('seed is %s; give 0 or more', r.seed)
-        when r.method = 'own' and r.adapter is null then 'method own needs an adapter; name one'
-        when r.method <> 'own' and r.adapter is not null then 'only method own takes an adapter; drop it or use own'
-        when r.idempotency_key = '' or length(r.idempotency_key) > 200
-            then 'the idempotency key must have 1 to 200 characters'
-        end) wrong(complaint)
-    where wrong.complaint is not null
-    order by place limit 1;
-    if found then
-        raise exception using errcode = 'LX001', message = complaint;
-    end if;
-
-    select format('job %s: %s', place, wrong.complaint) into complaint
-    from generate_subscripts(requested, 1) place
-    cross join lateral (select (requested[place]).*) r
-    cross join lateral (select case
-        when not exists (select from methods m where m.name = r.method) then format(
-            'no method %L; use one of %s', r.method, (select string_agg(m.name, ', ' order by m.name) from methods m))
-        when not exists (select from base_models b where b.name = r.base_model) then format(
-            'no base model %L; known are: %s', r.base_model,
-            coalesce((select string_agg(b.name, ', ' order by b.name) from base_models b), 'none yet'))
-        when not exists (select from encoders e where e.name = r.encoder) then format(
-            'no encoder %L; known are: %s', r.encoder,
-            coalesce((select string_agg(e.name, ', ' order by e.name) from encoders e), 'none yet'))
-        when r.adapter is not null and not exists (
-            select from adapters a where a.name = r.adapter and a.base_model = r.base_model) then format(
-            'no adapter %L for %s; see `loradex adapter list`', r.adapter, r.base_model)
-        when r.expected_task is not null and not exists (select from tasks t where t.name = r.expected_task)
-            then format('expected_task names no task %L; known are those of loradex.tasks', r.expected_task)
-        when exists (select from unnest(r.exclude_tasks) n where not exists (select from tasks t where t.name = n))
-            then 'exclude_tasks names a task nobody knows; known are those of loradex.tasks'
-        when exists (
-            select from unnest(r.exclude_adapters) n where not exists (select from adapters a where a.name = n))
-            then 'exclude_adapters names an adapter nobody knows; see `loradex adapter list`'
-        end) wrong(complaint)
-    where wrong.complaint is not null
-    order by place limit 1;
+    from jsonb_array_elements(check_jobs.jobs) with ordinality e(job, ordinal)
+    cross join lateral (select e.job ->> 'adapter', coalesce(e.job ->> 'base_model', defaults ->> 'base_model')
+        ) j(adapter, base_model)
+    where j.adapter is not null
+      and not exists (select from adapters a where a.name = j.adapter and a.base_model = j.base_model)
+    order by e.ordinal limit 1;
     if found then
         raise exception using errcode = 'LX002', message = complaint;
     end if;
+    -- Defaults name what may not be there yet.
+    perform check_settings(jsonb_build_array(jsonb_build_object(
+        'base_model', defaults -> 'base_model', 'encoder', defaults -> 'encoder', 'method', defaults -> 'method')));
 end
 $$;
-comment on function loradex.check_jobs(loradex.jobs[], loradex.limits) is
-    'Raises LX001 or LX002 for the first job with a value out of range or an unknown name; internal.';
-revoke execute on function loradex.check_jobs(loradex.jobs[], loradex.limits) from public;
+comment on function loradex.check_jobs(jsonb, jsonb) is
+    'Raises LX001 or LX002 unless every job of an enqueue_jobs call is well formed and in range; internal.';
+revoke execute on function loradex.check_jobs(jsonb, jsonb) from public;
 
 -- file: functions/check_routing.sql
 -- Refuses routing settings outside their ranges. Null counts as outside.
@@ -1180,18 +1274,19 @@ as $$
 declare
     stranger text;
 begin
-    if k is null or k not between 1 and 1000 then
-        raise exception using errcode = 'LX001', message = format(
-            'k is %s; ask for 1 to 1000 neighbours', coalesce(k::text, 'null'));
-    end if;
-    -- NaN sorts above every number in Postgres, so these comparisons refuse it too.
-    if top_p is null or not (top_p > 0 and top_p <= 1) then
-        raise exception using errcode = 'LX001', message = format(
-            'top_p is %s; give a share above 0 and at most 1', coalesce(top_p::text, 'null'));
-    end if;
-    if temperature is null or not (temperature > 0 and temperature < 'infinity') then
-        raise exception using errcode = 'LX001', message = format(
-            'temperature is %s; give a finite number above 0', coalesce(temperature::text, 'null'));
+    -- NaN and infinity sort above every number in Postgres, so these comparisons find them too.
+    if k is null or top_p is null or temperature is null or temperature > 1e300 or exists (
+        select from settings s
+        where s.name in ('k', 'top_p', 'temperature')
+          and (case s.name when 'k' then k when 'top_p' then top_p else temperature end) not between
+              coalesce(s.minimum, s.above)::float8 and coalesce(s.maximum::float8, 'infinity')
+           or (s.name = 'top_p' and top_p <= s.above::float8)
+           or (s.name = 'temperature' and temperature <= s.above::float8))
+    then
+        -- The one who words it; nulls are no JSON numbers, as they should be.
+        perform check_settings(jsonb_build_array(jsonb_build_object(
+            'k', coalesce(to_jsonb(k), '""'), 'top_p', coalesce(to_jsonb(top_p), '""'),
+            'temperature', coalesce(to_jsonb(temperature), '""'))));
     end if;
     if exclude_tasks is null or exclude_adapters is null then
         raise exception using errcode = 'LX001', message =
@@ -1228,6 +1323,100 @@ comment on function loradex.check_routing(int, float8, float8, text[], text, tex
 revoke execute on function loradex.check_routing(int, float8, float8, text[], text, text[]) from public;
 grant execute on function loradex.check_routing(int, float8, float8, text[], text, text[])
     to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/check_settings.sql
+-- Refuses the first value that is not what loradex.settings declares for a job's field: an unknown field, another type,
+-- outside its range, not one of its options, a name nobody knows. `given` is an array of objects, field to value; null
+-- counts as left out. `what` is how the message calls the objects, which are counted then; null: there is one.
+-- Sizes are looked at before contents.
+-- Locks: none. Raises: LX001 bad value or unknown field; LX002 unknown name.
+create or replace function loradex.check_settings(given jsonb, what text default null) returns void
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    found_wrong record;
+begin
+    select g.ordinal, f.field, wrong.complaint, unknown.complaint as stranger into found_wrong
+    from jsonb_array_elements(given) with ordinality g(fields, ordinal)
+    cross join lateral jsonb_each(g.fields) f(field, value)
+    left join settings s on s.name = f.field and s.kind = 'job'
+    cross join lateral (select case
+        when s.name is null then format('unknown field %s; known are: %s', left(to_json(f.field)::text, 100),
+            (select string_agg(k.name, ', ' order by k.name) from settings k where k.kind = 'job'))
+        when jsonb_typeof(f.value) = 'null' then null
+        when s.type = 'text' then case
+            when jsonb_typeof(f.value) <> 'string' then format('%s must be text', s.name)
+            when length(f.value #>> '{}') < s.minimum then format('%s is empty; give a text', s.name)
+            when length(f.value #>> '{}') > s.maximum then format(
+                '%s has %s characters; give at most %s', s.name, length(f.value #>> '{}'), s.maximum)
+            when not (f.value #>> '{}' = any (s.options)) then format(
+                '%s must be one of %s', s.name, array_to_string(s.options, ', '))
+            end
+        when s.type = 'texts' then case
+            when jsonb_typeof(f.value) <> 'array' then format('%s must be an array of texts', s.name)
+            when jsonb_array_length(f.value) < s.minimum then format(
+                '%s has %s texts; give at least %s', s.name, jsonb_array_length(f.value), s.minimum)
+            when jsonb_array_length(f.value) > s.maximum then format(
+                '%s has %s texts; give at most %s', s.name, jsonb_array_length(f.value), s.maximum)
+            when exists (select from jsonb_array_elements(f.value) one where jsonb_typeof(one) <> 'string')
+                then format('%s must be an array of texts', s.name)
+            when (select sum(length(one)) from jsonb_array_elements_text(f.value) one) > s.longest then format(
+                '%s have more than %s characters together; shorten them', s.name, s.longest)
+            when exists (select from jsonb_array_elements_text(f.value) one where one !~ '\S')
+                then format('a text of %s is empty; give each a text', s.name)
+            when (select count(distinct btrim(one)) from jsonb_array_elements_text(f.value) one)
+                 < jsonb_array_length(f.value) then format('two texts of %s are the same; give each once', s.name)
+            end
+        -- Longer than any number that could be in range; it is not read.
+        when jsonb_typeof(f.value) <> 'number' or pg_column_size(f.value) > 64
+             or (s.type = 'integer' and f.value::numeric % 1 <> 0)
+            then format('%s must be a %s number', s.name, case s.type when 'integer' then 'whole' else 'finite' end)
+        when f.value::numeric < s.minimum or f.value::numeric > s.maximum or f.value::numeric <= s.above
+             or f.value::numeric not between -1e300 and 1e300 or (f.value <> '0' and abs(f.value::numeric) < 1e-300)
+            then format('%s is %s; give %s', s.name, left(f.value::text, 40), concat_ws(' ',
+                case when s.above is not null then format('a number above %s', s.above)
+                     when s.maximum is not null then format('%s to %s', s.minimum, s.maximum)
+                     else format('%s or more', s.minimum) end,
+                case when s.above is not null and s.maximum is not null then format('and at most %s', s.maximum) end))
+        end) wrong(complaint)
+    cross join lateral (select case
+        when wrong.complaint is null and s.names is not null and jsonb_typeof(f.value) <> 'null' then (
+            select format('%s names no %s %L; known are: %s', s.name, rtrim(s.names, 's'), left(one, 100), coalesce((
+                select string_agg(k.name, ', ' order by k.name) from (
+                    select m.name from methods m where s.names = 'methods'
+                    union select b.name from base_models b where s.names = 'base_models'
+                    union select e.name from encoders e where s.names = 'encoders'
+                    union select t.name from tasks t where s.names = 'tasks'
+                    union select a.name from adapters a where s.names = 'adapters'
+                    order by name limit 50) k), 'none yet'))
+            from jsonb_array_elements_text(
+                case s.type when 'texts' then f.value else jsonb_build_array(f.value) end) one
+            where not case s.names
+                when 'methods' then exists (select from methods m where m.name = one)
+                when 'base_models' then exists (select from base_models b where b.name = one)
+                when 'encoders' then exists (select from encoders e where e.name = one)
+                when 'tasks' then exists (select from tasks t where t.name = one)
+                when 'adapters' then exists (select from adapters a where a.name = one)
+                end
+            limit 1)
+        end) unknown(complaint)
+    where wrong.complaint is not null or unknown.complaint is not null
+    order by g.ordinal, wrong.complaint is null, f.field
+    limit 1;
+    if found then
+        raise exception using
+            errcode = case when found_wrong.complaint is not null then 'LX001' else 'LX002' end,
+            message = case when what is null then '' else format('%s %s: ', what, found_wrong.ordinal) end
+                || coalesce(found_wrong.complaint, found_wrong.stranger);
+    end if;
+end
+$$;
+comment on function loradex.check_settings(jsonb, text) is
+    'Raises LX001 or LX002 for the first value that is not what loradex.settings declares; internal.';
+revoke execute on function loradex.check_settings(jsonb, text) from public;
+grant execute on function loradex.check_settings(jsonb, text) to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/check_vector.sql
 -- The dimensions of an encoder, once the query is known to be one of its vectors.
@@ -1325,7 +1514,7 @@ begin
             for update skip locked)
         returning j.id
     loop
-        perform pg_notify('loradex_jobs', lost::text);
+        perform notify_job(lost);
     end loop;
 
     return query
@@ -1363,6 +1552,167 @@ comment on function loradex.claim_jobs(text, int, interval, int, timestamptz, te
     'Hands waiting jobs to a worker under a lease, with the next attempt number; skips what others hold.';
 revoke execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text) from public;
 grant execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text) to loradex_worker;
+
+-- file: functions/complete_job.sql
+-- The row of loradex.jobs that a JSON object asks for: defaults filled in, whole numbers without a fraction, and what has
+-- no column of its own gathered in `settings`.
+-- Locks: none. Raises: nothing; check_jobs has read the object before.
+create or replace function loradex.complete_job(
+    job_id uuid, job jsonb, defaults jsonb, columns text[]
+) returns loradex.jobs
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    complete jsonb := defaults || jsonb_strip_nulls(job)
+        || coalesce((select jsonb_object_agg(s.name, trim_scale((job ->> s.name)::numeric))
+                     from settings s where s.type = 'integer' and s.kind = 'job' and job -> s.name <> 'null'), '{}')
+        || jsonb_build_object('kind', case when job -> 'choices' <> 'null' then 'choose' else 'generate' end);
+    made jobs;
+begin
+    made.id := job_id;
+    made.owner := session_user;
+    made.state := 'queued';
+    made.attempt := 0;
+    made.releases := 0;
+    made.created_at := now();
+    made.settings := complete - columns;
+    return jsonb_populate_record(made, complete);
+end
+$$;
+comment on function loradex.complete_job(uuid, jsonb, jsonb, text[]) is
+    'The row of loradex.jobs a JSON object asks for, defaults filled in; internal.';
+revoke execute on function loradex.complete_job(uuid, jsonb, jsonb, text[]) from public;
+
+-- file: functions/decide_routes.sql
+-- What routing decides for a batch of jobs: one document per job with its neighbours, task distribution, mixture, and how
+-- the mixture is merged. Jobs may differ in every setting; each encoder among them costs one search.
+-- Its statements are planned once per session (force_generic_plan): custom plans look cheaper because the arrays' lengths
+-- are known, but planning them takes a third of the call.
+-- Locks: none. Raises: LX001 arrays of unlike length; LX002 the named adapter is not active; LX003 unknown job;
+-- LX005 bad vector.
+create or replace function loradex.decide_routes(job_ids uuid[], queries public.vector[])
+returns table (job_id uuid, routing jsonb)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+    started timestamptz := clock_timestamp();
+    -- The jobs of one encoder: their requests, which adapters each method takes, the adapter each names.
+    batch record;
+    neighbours neighbour[];
+    share float8;
+begin
+    if coalesce(cardinality(job_ids), -1) <> coalesce(cardinality(queries), -2) then
+        raise exception using errcode = 'LX001', message = 'job_ids and queries must have the same length, one query per job';
+    end if;
+
+    for batch in
+        select j.encoder, e.revision,
+               array_agg(row(g.ordinal, g.query, j.k, j.top_p, j.temperature, j.exclude_tasks, j.base_model,
+                             j.exclude_adapters)::route_request) as requests,
+               array_agg(m.selection) as selections, array_agg(j.adapter) as named,
+               min(coalesce(g.id::text, 'null')) filter (where j.id is null) as unknown,
+               min(j.adapter) filter (where m.selection = 'named' and not exists (
+                   select from adapters a
+                   where a.name = j.adapter and a.base_model = j.base_model and a.state = 'active')) as inactive
+        from unnest(job_ids, queries) with ordinality g(id, query, ordinal)
+        left join jobs j on j.id = g.id
+        left join methods m on m.name = j.method
+        left join encoders e on e.name = j.encoder
+        group by j.encoder, e.revision
+        order by j.encoder nulls first
+    loop
+        if batch.unknown is not null then
+            raise exception using errcode = 'LX003', message = format('no job %s', batch.unknown);
+        end if;
+        if batch.inactive is not null then
+            raise exception using errcode = 'LX002', message = format(
+                'adapter %L is not active for this base model; activate it with `loradex adapter activate`, or name '
+                'another', batch.inactive);
+        end if;
+        perform check_vector(r.query, batch.encoder) from unnest(batch.requests) r;
+        neighbours := search_examples(batch.requests, batch.encoder);
+        share := extract(epoch from clock_timestamp() - started) * 1000 / cardinality(job_ids);
+
+        return query
+        with asked as materialized (
+            select * from unnest(batch.requests, batch.selections, batch.named) as a (
+                ordinal, query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters, selection, named)
+        ), mixed as materialized (
+            select * from mix_neighbours(batch.requests, neighbours)
+        ), chosen as (
+            -- Which adapters take part, by the method's selection; the order of the rows is the rank.
+            select m.ordinal, m.rank::bigint as place, m.adapter_id, m.adapter, m.version, m.task, m.sha256, m.uri,
+                   case when a.selection = 'first' then 1 else m.weight end as weight
+            from asked a
+            join mixed m on m.ordinal = a.ordinal and m.in_nucleus
+            where a.selection = 'nucleus'
+               or (a.selection = 'first'
+                   and m.rank = (select min(f.rank) from mixed f where f.ordinal = a.ordinal and f.in_nucleus))
+            union all
+            select a.ordinal, d.id, d.id, d.name, d.version, d.task, d.sha256, d.uri,
+                   1 / count(*) over (partition by a.ordinal)::float8
+            from asked a
+            join adapters d on d.base_model = a.base_model and d.state = 'active'
+            where batch.selections && array['named', 'all']
+              and ((a.selection = 'named' and d.name = a.named)
+                or (a.selection = 'all' and d.name <> all (a.exclude_adapters) and d.task <> all (a.exclude_tasks)))
+            union all
+            select m.ordinal, m.rank, m.adapter_id, m.adapter, m.version, m.task, m.sha256, m.uri, m.weight
+            from (select array_agg(r) as requests from unnest(batch.requests) r
+                  join asked a on a.ordinal = r.ordinal and a.selection = 'affinity') wanted
+            cross join lateral mix_affinities(wanted.requests, neighbours) m
+            where batch.selections && array['affinity']
+        ), mixtures as (
+            select c.ordinal, jsonb_agg(jsonb_build_object(
+                'rank', c.rank, 'adapter_id', c.adapter_id, 'adapter', c.adapter, 'version', c.version,
+                'task', c.task, 'sha256', c.sha256, 'uri', c.uri, 'weight', c.weight) order by c.rank) as mixture
+            from (select c.*, row_number() over (partition by c.ordinal order by c.place) as rank from chosen c) c
+            group by c.ordinal
+        ), distributions as (
+            select m.ordinal, jsonb_agg(jsonb_build_object(
+                'rank', m.rank, 'task', m.task, 'neighbours', m.neighbours, 'best_similarity', m.best_similarity,
+                'probability', m.probability, 'weight', m.weight, 'in_nucleus', m.in_nucleus) order by m.rank)
+                as distribution
+            from mixed m
+            group by m.ordinal
+        ), nearby as (
+            select n.ordinal, jsonb_agg(jsonb_build_object(
+                'rank', n.rank, 'example_id', n.example_id, 'source_ref', x.source_ref, 'task', n.task,
+                'similarity', n.similarity) order by n.rank) as neighbours
+            from unnest(neighbours) n
+            join examples x on x.id = n.example_id
+            group by n.ordinal
+        )
+        select job_ids[r.ordinal], jsonb_build_object(
+            'method', m.name, 'merge', m.merge, 'calibrated', m.calibrated,
+            'encoder', batch.encoder,
+            'encoder_revision', batch.revision,
+            'k', r.k, 'top_p', r.top_p, 'temperature', r.temperature,
+            'exclude_tasks', to_jsonb(r.exclude_tasks), 'exclude_adapters', to_jsonb(r.exclude_adapters),
+            'neighbours', coalesce(y.neighbours, '[]'),
+            'distribution', coalesce(d.distribution, '[]'),
+            'mixture', coalesce(x.mixture, '[]'),
+            'milliseconds', share)
+        from asked r
+        join jobs j on j.id = job_ids[r.ordinal]
+        join methods m on m.name = j.method
+        left join nearby y on y.ordinal = r.ordinal
+        left join distributions d on d.ordinal = r.ordinal
+        left join mixtures x on x.ordinal = r.ordinal
+        order by r.ordinal;
+    end loop;
+end
+$$;
+comment on function loradex.decide_routes(uuid[], public.vector[]) is
+    'Neighbours, task distribution and mixture of every job of a batch, in one statement; one JSON document per job.';
+revoke execute on function loradex.decide_routes(uuid[], public.vector[]) from public;
+grant execute on function loradex.decide_routes(uuid[], public.vector[])
+    to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/drop_encoder_index.sql
 -- Drops the index of an encoder, for a bulk load; build_encoder_index builds it again. Without it answers stay right
@@ -1437,14 +1787,14 @@ grant execute on function loradex.encoder_index(text)
     to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/enqueue_jobs.sql
--- Accepts an array of jobs, all of them or none; what a job leaves out takes the defaults below. The only door to the
--- queue. An idempotency key that its owner used before gives the older job.
+-- Accepts an array of jobs, all of them or none; what a job leaves out takes the defaults of loradex.settings. The only
+-- door to the queue. An idempotency key that its owner used before gives the older job.
 -- Locks: an insert waits for another transaction that just used the same idempotency key. A lock on the queue until
 -- commit, waited for 5 s at most: shared, so that calls do not wait for each other, while half of the places are free
 -- and the call is so small that every connection could make one like it and fit into the other half; otherwise
--- exclusive, so that none counts past another. Call it in a short transaction of its own, READ COMMITTED.
--- Raises: LX001 bad value or shape; LX002 unknown method, task, adapter, encoder or base model; LX007 the key was used
--- for a different job; LX008 the queue is full.
+-- exclusive, so that none counts past another. Call it in a short READ COMMITTED transaction.
+-- Raises: LX001 bad value or shape, or another isolation; LX002 unknown method, task, adapter, encoder or base model;
+-- LX007 the key was used for a different job; LX008 the queue is full.
 create or replace function loradex.enqueue_jobs(jobs jsonb)
 returns table (ordinal int, job_id uuid, created boolean)
 language plpgsql volatile security definer
@@ -1452,9 +1802,13 @@ set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    bounds limits;
-    defaults loradex.jobs;
-    requested loradex.jobs[];
+    defaults jsonb := (
+        select jsonb_object_agg(s.name, s.value) from settings s where s.kind = 'job' and s.value is not null);
+    max_waiting int := (select s.value from settings s where s.name = 'max_waiting_jobs');
+    columns text[] := array(
+        select a.attname::text from pg_attribute a where a.attrelid = 'loradex.jobs'::regclass and a.attnum > 0);
+    wanted int;
+    ids uuid[];
     waiting int;
     inserted int;
     shared boolean;
@@ -1462,46 +1816,25 @@ declare
     patience text := current_setting('lock_timeout');
     clash text;
 begin
-    select l.* into strict bounds from limits l;
-    perform check_job_shapes(enqueue_jobs.jobs, bounds.max_jobs_per_call);
-
-    defaults.owner := session_user;
-    defaults.base_model := 'smollm2-135m-instruct';
-    defaults.encoder := 'all-MiniLM-L6-v2';
-    defaults.method := 'affinity_calibrated_cat';
-    defaults.k := 32;
-    defaults.top_p := 0.9;
-    defaults.temperature := 0.1;
-    defaults.density := 0.5;
-    defaults.exclude_tasks := '{}';
-    defaults.exclude_adapters := '{}';
-    defaults.normalization := 'tokens';
-    defaults.max_new_tokens := 64;
-    defaults.sampling_temperature := 0;
-    defaults.sampling_top_p := 1;
-    defaults.priority := 0;
-    select array_agg(jsonb_populate_record(defaults,
-               jsonb_build_object('kind', case when given.job ? 'choices' then 'choose' else 'generate' end)
-               || given.job || jsonb_build_object('id', gen_random_uuid()))
-               order by given.ordinal)
-    into requested
-    from (select jsonb_strip_nulls(e.job) as job, e.ordinal
-          from jsonb_array_elements(enqueue_jobs.jobs) with ordinality e(job, ordinal)) given;
-    if requested is null then
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception using errcode = 'LX001', message =
+            'enqueue_jobs counts the queue as it is now; call it in a READ COMMITTED transaction';
+    end if;
+    perform check_jobs(enqueue_jobs.jobs, defaults);
+    wanted := jsonb_array_length(enqueue_jobs.jobs);
+    if wanted = 0 then
         return;
     end if;
-    perform check_jobs(requested, bounds);
 
-    shared := cardinality(requested)
-        <= bounds.max_waiting_jobs / 2 / current_setting('max_connections')::int;
+    shared := wanted <= max_waiting / 2 / current_setting('max_connections')::int;
     begin
         perform set_config('lock_timeout', '5s', true);
         if shared then
             begin
-                perform pg_advisory_xact_lock_shared(hashtext('loradex'), hashtext('queue'));
+                lock table loradex.queue_lock in share mode;
                 select count(*) into waiting
-                from (select from loradex.jobs j where j.state = 'queued' limit bounds.max_waiting_jobs) w;
-                if waiting + cardinality(requested) > bounds.max_waiting_jobs / 2 then
+                from (select from loradex.jobs j where j.state = 'queued' limit max_waiting) w;
+                if waiting + wanted > max_waiting / 2 then
                     -- Leaving the block this way gives the shared lock back.
                     raise exception using errcode = 'LX008';
                 end if;
@@ -1511,9 +1844,9 @@ begin
             end;
         end if;
         if not shared then
-            perform pg_advisory_xact_lock(hashtext('loradex'), hashtext('queue'));
+            lock table loradex.queue_lock in exclusive mode;
             select count(*) into waiting
-            from (select from loradex.jobs j where j.state = 'queued' limit bounds.max_waiting_jobs) w;
+            from (select from loradex.jobs j where j.state = 'queued' limit max_waiting) w;
         end if;
         perform set_config('lock_timeout', patience, true);
     exception
@@ -1521,56 +1854,44 @@ begin
             raise exception using errcode = 'LX008', message =
                 'the queue must count exactly and a session that enqueued has not committed for 5 s; try again later';
     end;
-    if waiting + cardinality(requested) > bounds.max_waiting_jobs then
+    if waiting + wanted > max_waiting then
         raise exception using errcode = 'LX008', message = format(
-            '%s jobs wait and the queue takes %s; try again later, start more workers, or raise '
-            'loradex.limits.max_waiting_jobs', waiting, bounds.max_waiting_jobs);
+            '%s jobs wait and the queue takes %s; try again later, start more workers, or raise the setting '
+            'max_waiting_jobs', waiting, max_waiting);
     end if;
 
-    return query
-    with fresh as (
-        insert into loradex.jobs as j (
-            id, owner, kind, prompt, choices, base_model, encoder, method, adapter, k, top_p, temperature, density,
-            exclude_tasks, exclude_adapters, normalization, max_new_tokens, sampling_temperature, sampling_top_p,
-            seed, expected_task, idempotency_key, priority)
-        select r.id, r.owner, r.kind, r.prompt, r.choices, r.base_model, r.encoder, r.method, r.adapter, r.k,
-               r.top_p, r.temperature, r.density, r.exclude_tasks, r.exclude_adapters, r.normalization,
-               r.max_new_tokens, r.sampling_temperature, r.sampling_top_p, r.seed, r.expected_task,
-               r.idempotency_key, r.priority
-        from unnest(requested) r
-        on conflict (owner, idempotency_key) where idempotency_key is not null do nothing
-        returning j.id
-    )
-    select place.ordinal, i.id, true
-    from fresh i
-    join generate_subscripts(requested, 1) place(ordinal) on requested[place.ordinal].id = i.id;
+    ids := array(select gen_random_uuid() from generate_series(1, wanted));
+    insert into loradex.jobs overriding user value
+    select r.*
+    from jsonb_array_elements(enqueue_jobs.jobs) with ordinality e(job, ordinal)
+    cross join lateral complete_job(ids[e.ordinal], e.job, defaults, columns) r
+    on conflict (owner, idempotency_key) where idempotency_key is not null do nothing;
     get diagnostics inserted = row_count;
-    if inserted = cardinality(requested) then
+    if inserted = wanted then
+        return query select i.ordinal::int, i.id, true from unnest(ids) with ordinality i(id, ordinal);
         return;
     end if;
 
     -- What was not inserted has a key that was used before, perhaps earlier in this very call.
-    return query
-    select place.ordinal, old.id, false
-    from generate_subscripts(requested, 1) place(ordinal)
-    join loradex.jobs old
-        on old.owner = session_user and old.idempotency_key = requested[place.ordinal].idempotency_key
-    where old.id <> requested[place.ordinal].id;
-
-    select requested[place.ordinal].idempotency_key into clash
-    from generate_subscripts(requested, 1) place(ordinal)
-    join loradex.jobs old
-        on old.owner = session_user and old.idempotency_key = requested[place.ordinal].idempotency_key
-    where job_request(old) <> job_request(requested[place.ordinal])
+    select e.job ->> 'idempotency_key' into clash
+    from jsonb_array_elements(enqueue_jobs.jobs) with ordinality e(job, ordinal)
+    join loradex.jobs old on old.owner = session_user and old.idempotency_key = e.job ->> 'idempotency_key'
+    cross join lateral complete_job(ids[e.ordinal], e.job, defaults, columns) r
+    where old.id <> ids[e.ordinal] and job_request(old) <> job_request(r)
     limit 1;
     if found then
         raise exception using errcode = 'LX007', message = format(
             'idempotency key %L was used before for a different job; use a new key, or ask the same again', clash);
     end if;
+    return query
+    select e.ordinal::int, coalesce(fresh.id, old.id), fresh.id is not null
+    from jsonb_array_elements(enqueue_jobs.jobs) with ordinality e(job, ordinal)
+    left join loradex.jobs fresh on fresh.id = ids[e.ordinal]
+    left join loradex.jobs old on old.owner = session_user and old.idempotency_key = e.job ->> 'idempotency_key';
 end
 $$;
 comment on function loradex.enqueue_jobs(jsonb) is
-    'Accepts jobs (a JSON array of objects with the columns of loradex.jobs), all or none; returns their ids.';
+    'Accepts jobs (a JSON array of objects with the fields of loradex.settings), all or none; returns their ids.';
 revoke execute on function loradex.enqueue_jobs(jsonb) from public;
 grant execute on function loradex.enqueue_jobs(jsonb) to loradex_client, loradex_admin;
 
@@ -1773,7 +2094,8 @@ begin
     set state = 'failed', lease_until = null, finished_at = fail_job.now, error_code = code,
         error_message = left(coalesce(message, 'no reason recorded'), 10000)
     where j.id = job_id;
-    perform pg_notify('loradex_jobs', job_id::text);
+    delete from routings r where r.job_id = fail_job.job_id;
+    perform notify_job(job_id);
 end
 $$;
 comment on function loradex.fail_job(uuid, int, text, text, timestamptz) is
@@ -2169,59 +2491,116 @@ revoke execute on function loradex.nearest_examples(public.vector, int, text, te
 grant execute on function loradex.nearest_examples(public.vector, int, text, text[])
     to loradex_reader, loradex_worker, loradex_admin;
 
+-- file: functions/notify_job.sql
+-- Tells whoever listens that a job has ended. Nothing is told while the queue of notifications is half full, which any
+-- session can fill: then waiters find out when they look again, and no answer fails for it.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.notify_job(job_id uuid) returns void
+language plpgsql volatile
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    if pg_notification_queue_usage() < 0.5 then
+        perform pg_notify('loradex_jobs', job_id::text);
+    end if;
+end
+$$;
+comment on function loradex.notify_job(uuid) is
+    'Notifies loradex_jobs that a job has ended, unless the queue of notifications is half full; internal.';
+revoke execute on function loradex.notify_job(uuid) from public;
+
+-- file: functions/recipe_hash.sql
+-- The hash that names a mixture: SHA-256, in hex, over one line per fact: merge, calibrated, density, dtype, and for each
+-- component, in order, its content hash and weight. Numbers stand as the 16 hex digits of their IEEE 754 double.
+-- `components` is an array of objects with sha256 and weight, as in the mixture of route_jobs.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.recipe_hash(
+    merge text, calibrated boolean, density float8, dtype text, components jsonb
+) returns text
+language sql immutable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select encode(sha256(convert_to(
+        format(E'merge %s\ncalibrated %s\ndensity %s\ndtype %s\n', recipe_hash.merge, calibrated::text,
+            encode(float8send(density), 'hex'), dtype)
+        || coalesce(string_agg(
+            format(E'%s %s\n', c.part ->> 'sha256', encode(float8send((c.part ->> 'weight')::float8), 'hex')), ''
+            order by c.place), ''), 'UTF8')), 'hex')
+    from jsonb_array_elements(components) with ordinality c(part, place)
+$$;
+comment on function loradex.recipe_hash(text, boolean, float8, text, jsonb) is
+    'SHA-256 (hex) that names a mixture: of its merge, density, dtype, and its adapters with their weights.';
+revoke execute on function loradex.recipe_hash(text, boolean, float8, text, jsonb) from public;
+grant execute on function loradex.recipe_hash(text, boolean, float8, text, jsonb)
+    to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
 -- file: functions/record_answer.sql
--- Writes an answer with everything that led to it, and ends its job: one transaction, once per job.
--- `routing` is the document of route_jobs, unchanged.
--- Locks: the job's row; then, until the transaction ends, the one advisory lock of the chain, so that answers are
--- chained one after the other. Call it in a transaction of its own, READ COMMITTED, so that the lock is short.
--- Raises: LX001 incomplete document; LX003 unknown job; LX005 bad vector; LX006 the attempt is over.
-create or replace function loradex.record_answer(
-    job_id uuid, attempt int, query public.vector, routing jsonb, answer jsonb
-) returns uuid
+-- Writes an answer with everything that led to it, and ends its job: one transaction, once per job. The routing is the one
+-- that route_jobs kept, the settings are the job's; of the rest only what can be true is taken (check_answer).
+-- Locks: the job's row and its routing; then, until the transaction ends, the table chain_lock, so that answers are
+-- chained one after the other. Call it in a READ COMMITTED transaction of its own, so that the lock is short.
+-- Raises: LX001 incomplete or impossible answer, or another isolation; LX003 unknown job; LX006 the attempt is over;
+-- LX010 its routing is gone, since Postgres crashed: release the job.
+create or replace function loradex.record_answer(job_id uuid, attempt int, answer jsonb) returns uuid
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
     job jobs := fence_job(job_id, attempt);
+    decided routings;
     fresh answers;
     -- The head of the chain.
     head answers;
 begin
-    perform check_vector(query, routing ->> 'encoder');
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception using errcode = 'LX001', message =
+            'record_answer reads the newest link of the chain; call it in a READ COMMITTED transaction';
+    end if;
+    delete from routings r where r.job_id = job.id and r.attempt = job.attempt returning r.* into decided;
+    if not found then
+        raise exception using errcode = 'LX010', message = format(
+            'job %s has no routing for attempt %s; release it, and it is routed again', job.id, job.attempt);
+    end if;
+    perform check_answer(job, decided.routing, record_answer.answer);
 
-    fresh := jsonb_populate_record(null::answers, answer);
+    fresh := jsonb_populate_record(null::answers, record_answer.answer);
     fresh.id := gen_random_uuid();
     fresh.job_id := job.id;
     fresh.owner := job.owner;
     fresh.attempt := job.attempt;
+    fresh.worker := job.worker;
     fresh.prompt := job.prompt;
     fresh.base_model := job.base_model;
+    fresh.generation := (record_answer.answer -> 'generation') || job.settings
+        || jsonb_build_object('kind', job.kind, 'choices', to_jsonb(job.choices),
+                              'seed', coalesce(job.settings -> 'seed', record_answer.answer #> '{generation,seed}'));
 
     insert into retrievals
-    select fresh.id, record_answer.query, r.encoder, r.encoder_revision, r.k, r.top_p, r.temperature, r.exclude_tasks,
+    select fresh.id, decided.query, r.encoder, r.encoder_revision, r.k, r.top_p, r.temperature, r.exclude_tasks,
            r.exclude_adapters, r.milliseconds
-    from jsonb_populate_record(null::retrievals, routing) r;
+    from jsonb_populate_record(null::retrievals, decided.routing) r;
 
     insert into retrieved_examples
     select fresh.id, n.rank, n.example_id, n.source_ref, n.task, n.similarity
-    from jsonb_populate_recordset(null::retrieved_examples, routing -> 'neighbours') n;
+    from jsonb_populate_recordset(null::retrieved_examples, decided.routing -> 'neighbours') n;
 
     insert into retrieved_tasks
     select fresh.id, t.rank, t.task, t.neighbours, t.best_similarity, t.probability, t.weight, t.in_nucleus
-    from jsonb_populate_recordset(null::retrieved_tasks, routing -> 'distribution') t;
+    from jsonb_populate_recordset(null::retrieved_tasks, decided.routing -> 'distribution') t;
 
     insert into merge_results
-    select fresh.id, m.recipe_hash, job.method, m.density, m.dtype, m.update_norm, m.sign_conflict, m.milliseconds
-    from jsonb_populate_record(null::merge_results, answer -> 'merge') m;
+    select fresh.id, m.recipe_hash, job.method, decided.routing ->> 'merge',
+           (decided.routing ->> 'calibrated')::boolean, (job.settings ->> 'density')::float8, m.dtype, m.update_norm,
+           m.sign_conflict, m.milliseconds
+    from jsonb_populate_record(null::merge_results, record_answer.answer -> 'merge') m;
 
     insert into merge_components
-    select fresh.id, c.rank, c.adapter_id, c.adapter, c.version, c.task, c.sha256, c.uri, c.weight, p.update_norm
-    from jsonb_populate_recordset(null::merge_components, routing -> 'mixture') c
-    left join jsonb_populate_recordset(null::merge_components, answer #> '{merge,components}') p
-        on p.adapter_id = c.adapter_id;
+    select fresh.id, c.rank, c.adapter_id, c.adapter, c.version, c.task, c.sha256, c.uri, c.weight,
+           (record_answer.answer #>> array['merge', 'component_norms', (c.rank - 1)::text])::float8
+    from jsonb_populate_recordset(null::merge_components, decided.routing -> 'mixture') c;
 
-    perform pg_advisory_xact_lock(hashtext('loradex'), hashtext('answer chain'));
+    lock table loradex.chain_lock in exclusive mode;
     select a.* into head from answers a order by a.position desc limit 1;
     fresh.position := coalesce(head.position, 0) + 1;
     fresh.previous_hash := coalesce(head.chain_hash, decode(repeat('00', 32), 'hex'));
@@ -2230,19 +2609,18 @@ begin
     insert into answers select fresh.*;
 
     update jobs j set state = 'done', lease_until = null, finished_at = fresh.created_at where j.id = job.id;
-    perform pg_notify('loradex_jobs', job.id::text);
+    perform notify_job(job.id);
     return fresh.id;
 exception
     when data_exception or not_null_violation or check_violation or unique_violation then
         raise exception using errcode = 'LX001', message = format(
-            'the answer of job %s cannot be recorded: %s; give routing as route_jobs returned it and every field of '
-            'the answer', job_id, sqlerrm);
+            'the answer of job %s cannot be recorded: %s; give every field of the answer', job_id, sqlerrm);
 end
 $$;
-comment on function loradex.record_answer(uuid, int, public.vector, jsonb, jsonb) is
+comment on function loradex.record_answer(uuid, int, jsonb) is
     'Writes an answer and all its provenance, chains it, ends its job and notifies loradex_jobs; returns its id.';
-revoke execute on function loradex.record_answer(uuid, int, public.vector, jsonb, jsonb) from public;
-grant execute on function loradex.record_answer(uuid, int, public.vector, jsonb, jsonb) to loradex_worker;
+revoke execute on function loradex.record_answer(uuid, int, jsonb) from public;
+grant execute on function loradex.record_answer(uuid, int, jsonb) to loradex_worker;
 
 -- file: functions/refuse_change.sql
 -- Refuses UPDATE, DELETE and TRUNCATE on the tables of evidence (also of adapters' content), whoever asks.
@@ -2337,7 +2715,7 @@ begin
             'a finite alpha above 0 and a finite update_norm';
     end if;
 
-    perform pg_advisory_xact_lock(hashtext('loradex adapters'), hashtext(base_model || ' ' || task));
+    perform from tasks t where t.name = register_adapter.task for no key update;
     select a.* into known from adapters a
     where a.base_model = register_adapter.base_model and a.task = register_adapter.task
       and a.sha256 = register_adapter.sha256;
@@ -2655,128 +3033,33 @@ revoke execute on function loradex.reroute_all(int, float8, float8, timestamptz)
 grant execute on function loradex.reroute_all(int, float8, float8, timestamptz) to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/route_jobs.sql
--- Routes a batch of jobs: one document a job with its neighbours, task distribution and mixture. The worker reads the
--- mixture and hands the document unchanged to record_answer. Jobs may differ in every setting; each encoder among
--- them costs one search.
--- Its statements are planned once a session: a plan made for the very arrays always looks cheaper, and making it took a
--- third of a call.
--- Locks: none. Raises: LX001 arrays of unlike length; LX002 the named adapter is not active; LX003 unknown job;
--- LX005 bad vector.
+-- Routes a batch of jobs and keeps what was decided, with the query vectors, until record_answer makes it evidence: a
+-- worker reads the mixture and how it is merged, and is never asked what Postgres decided.
+-- Locks: rows of routings of its own jobs. Raises: as decide_routes.
 create or replace function loradex.route_jobs(job_ids uuid[], queries public.vector[])
 returns table (job_id uuid, routing jsonb)
-language plpgsql stable
+language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
-set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
-declare
-    started timestamptz := clock_timestamp();
-    -- The jobs of one encoder: their requests, the kind of adapters each method takes, the adapter each names.
-    batch record;
-    neighbours neighbour[];
-    share float8;
 begin
-    if coalesce(cardinality(job_ids), -1) <> coalesce(cardinality(queries), -2) then
-        raise exception using errcode = 'LX001', message = 'job_ids and queries must have the same length, one query a job';
-    end if;
-
-    for batch in
-        select j.encoder, e.revision,
-               array_agg(row(g.ordinal, g.query, j.k, j.top_p, j.temperature, j.exclude_tasks, j.base_model,
-                             j.exclude_adapters)::route_request) as requests,
-               array_agg(m.adapters) as kinds, array_agg(j.adapter) as named,
-               min(coalesce(g.id::text, 'null')) filter (where j.id is null) as unknown,
-               min(j.adapter) filter (where m.adapters = 'named' and not exists (
-                   select from adapters a
-                   where a.name = j.adapter and a.base_model = j.base_model and a.state = 'active')) as inactive
-        from unnest(job_ids, queries) with ordinality g(id, query, ordinal)
-        left join jobs j on j.id = g.id
-        left join methods m on m.name = j.method
-        left join encoders e on e.name = j.encoder
-        group by j.encoder, e.revision
-        order by j.encoder nulls first
-    loop
-        if batch.unknown is not null then
-            raise exception using errcode = 'LX003', message = format('no job %s', batch.unknown);
-        end if;
-        if batch.inactive is not null then
-            raise exception using errcode = 'LX002', message = format(
-                'adapter %L is not active for this base model; activate it with `loradex adapter activate`, or name '
-                'another', batch.inactive);
-        end if;
-        perform check_vector(r.query, batch.encoder) from unnest(batch.requests) r;
-        neighbours := search_examples(batch.requests, batch.encoder);
-        share := extract(epoch from clock_timestamp() - started) * 1000 / cardinality(job_ids);
-
-        return query
-        with asked as materialized (
-            select * from unnest(batch.requests, batch.kinds, batch.named) as a (
-                ordinal, query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters, kind, named)
-        ), mixed as materialized (
-            select * from mix_neighbours(batch.requests, neighbours)
-        ), chosen as (
-            -- Which adapters take part, by the method's kind; the order of the rows is the rank.
-            select m.ordinal, m.rank::bigint as place, m.adapter_id, m.adapter, m.version, m.task, m.sha256, m.uri,
-                   case when a.kind = 'first' then 1 else m.weight end as weight
-            from asked a
-            join mixed m on m.ordinal = a.ordinal and m.in_nucleus
-            where a.kind = 'nucleus'
-               or (a.kind = 'first'
-                   and m.rank = (select min(f.rank) from mixed f where f.ordinal = a.ordinal and f.in_nucleus))
-            union all
-            select a.ordinal, d.id, d.id, d.name, d.version, d.task, d.sha256, d.uri,
-                   1 / count(*) over (partition by a.ordinal)::float8
-            from asked a
-            join adapters d on d.base_model = a.base_model and d.state = 'active'
-            where batch.kinds && array['named', 'all']
-              and ((a.kind = 'named' and d.name = a.named)
-                or (a.kind = 'all' and d.name <> all (a.exclude_adapters) and d.task <> all (a.exclude_tasks)))
-            union all
-            select m.ordinal, m.rank, m.adapter_id, m.adapter, m.version, m.task, m.sha256, m.uri, m.weight
-            from (select array_agg(r) as requests from unnest(batch.requests) r
-                  join asked a on a.ordinal = r.ordinal and a.kind = 'affinity') wanted
-            cross join lateral mix_affinities(wanted.requests, neighbours) m
-            where batch.kinds && array['affinity']
-        ), mixtures as (
-            select c.ordinal, jsonb_agg(jsonb_build_object(
-                'rank', c.rank, 'adapter_id', c.adapter_id, 'adapter', c.adapter, 'version', c.version,
-                'task', c.task, 'sha256', c.sha256, 'uri', c.uri, 'weight', c.weight) order by c.rank) as mixture
-            from (select c.*, row_number() over (partition by c.ordinal order by c.place) as rank from chosen c) c
-            group by c.ordinal
-        ), distributions as (
-            select m.ordinal, jsonb_agg(jsonb_build_object(
-                'rank', m.rank, 'task', m.task, 'neighbours', m.neighbours, 'best_similarity', m.best_similarity,
-                'probability', m.probability, 'weight', m.weight, 'in_nucleus', m.in_nucleus) order by m.rank)
-                as distribution
-            from mixed m
-            group by m.ordinal
-        ), nearby as (
-            select n.ordinal, jsonb_agg(jsonb_build_object(
-                'rank', n.rank, 'example_id', n.example_id, 'source_ref', x.source_ref, 'task', n.task,
-                'similarity', n.similarity) order by n.rank) as neighbours
-            from unnest(neighbours) n
-            join examples x on x.id = n.example_id
-            group by n.ordinal
-        )
-        select job_ids[r.ordinal], jsonb_build_object(
-            'encoder', batch.encoder,
-            'encoder_revision', batch.revision,
-            'k', r.k, 'top_p', r.top_p, 'temperature', r.temperature,
-            'exclude_tasks', to_jsonb(r.exclude_tasks), 'exclude_adapters', to_jsonb(r.exclude_adapters),
-            'neighbours', coalesce(y.neighbours, '[]'),
-            'distribution', coalesce(d.distribution, '[]'),
-            'mixture', coalesce(x.mixture, '[]'),
-            'milliseconds', share)
-        from asked r
-        left join nearby y on y.ordinal = r.ordinal
-        left join distributions d on d.ordinal = r.ordinal
-        left join mixtures x on x.ordinal = r.ordinal
-        order by r.ordinal;
-    end loop;
+    return query
+    with decided as materialized (
+        select d.job_id, d.routing from decide_routes(job_ids, queries) d
+    ), kept as (
+        insert into routings
+        select d.job_id, j.attempt, g.query, d.routing
+        from decided d
+        join unnest(job_ids, queries) g(id, query) on g.id = d.job_id
+        join jobs j on j.id = d.job_id and j.state = 'running'
+        on conflict (job_id) do update
+        set attempt = excluded.attempt, query = excluded.query, routing = excluded.routing
+    )
+    select d.job_id, d.routing from decided d;
 end
 $$;
 comment on function loradex.route_jobs(uuid[], public.vector[]) is
-    'Neighbours, task distribution and mixture of every job of a batch, in one statement; one JSON document a job.';
+    'decide_routes for running jobs, kept until record_answer: one JSON document per job.';
 revoke execute on function loradex.route_jobs(uuid[], public.vector[]) from public;
 grant execute on function loradex.route_jobs(uuid[], public.vector[]) to loradex_worker;
 
@@ -3031,7 +3314,7 @@ begin
             'no adapter %s%s; see `loradex adapter list`', coalesce(quote_literal(name), 'null'),
             coalesce(' version ' || version, ''));
     end if;
-    perform pg_advisory_xact_lock(hashtext('loradex adapters'), hashtext(chosen.base_model || ' ' || chosen.task));
+    perform from tasks t where t.name = chosen.task for no key update;
     if state = 'active' then
         update adapters a set state = 'retired', retired_at = now()
         where a.base_model = chosen.base_model and a.task = chosen.task and a.state = 'active' and a.id <> chosen.id;
@@ -3475,7 +3758,7 @@ select
     hour.done_last_hour,
     hour.failed_last_hour,
     hour.median_wait_seconds,
-    (select l.max_waiting_jobs from loradex.limits l) as max_waiting_jobs
+    (select s.value::int from loradex.settings s where s.name = 'max_waiting_jobs') as max_waiting_jobs
 from (
     select
         count(*) filter (where j.state = 'done') as done_last_hour,
@@ -3567,9 +3850,9 @@ grant usage on schema loradex to loradex_reader, loradex_client, loradex_worker,
 
 -- The catalogue and the evidence, to look at.
 grant select on
-    loradex.base_models, loradex.encoders, loradex.tasks, loradex.methods, loradex.adapters, loradex.examples
+    loradex.base_models, loradex.encoders, loradex.tasks, loradex.methods, loradex.settings, loradex.adapters, loradex.examples
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
-grant select on loradex.example_embeddings, loradex.evaluations, loradex.limits
+grant select on loradex.example_embeddings, loradex.evaluations
     to loradex_reader, loradex_worker, loradex_admin;
 grant select on
     loradex.jobs, loradex.answers, loradex.retrievals, loradex.retrieved_examples, loradex.retrieved_tasks,
@@ -3580,8 +3863,6 @@ grant select on
 grant insert on loradex.examples, loradex.evaluations to loradex_admin;
 grant update (prompt, target) on loradex.examples to loradex_admin;
 grant delete on loradex.examples, loradex.example_embeddings to loradex_admin;
-grant update (max_waiting_jobs, max_jobs_per_call, max_prompt_characters, max_choices, max_new_tokens)
-    on loradex.limits to loradex_admin;
 
 -- Affinities are part of the catalogue: everybody may look; register_affinity writes.
 grant select on loradex.task_affinities to loradex_reader, loradex_client, loradex_worker, loradex_admin;
@@ -3621,30 +3902,107 @@ begin
 end
 $$;
 
--- file: rows/limits.sql
--- The one row of limits, with the defaults of its columns.
-insert into loradex.limits default values on conflict do nothing;
+-- file: public.sql
+-- What Postgres lets everybody do that could fill the disk: temporary tables, large objects, messages in the WAL. Taken
+-- from PUBLIC in a database that is Loradex's alone, where this user may; in a database with other tables it stays as it
+-- is, since others may need it (SECURITY.md says what remains then).
+-- Locks: none to speak of. Raises: nothing.
+do $$
+declare
+    filling text;
+begin
+    if exists (
+        select from pg_class c
+        join pg_namespace n on n.oid = c.relnamespace
+        where c.relkind in ('r', 'p') and n.nspname <> all (array['loradex', 'pg_catalog', 'information_schema'])
+          and n.nspname not like 'pg\_t%'
+          and not exists (select from pg_depend d where d.objid = c.oid and d.deptype = 'e'))
+    then
+        return;
+    end if;
+    execute format('revoke temporary on database %I from public', current_database());
+    for filling in
+        select p.oid::regprocedure::text from pg_proc p
+        where p.pronamespace = 'pg_catalog'::regnamespace
+          and p.proname in ('lo_creat', 'lo_create', 'lo_from_bytea', 'lo_put', 'lowrite', 'pg_logical_emit_message')
+    loop
+        execute format('revoke execute on function %s from public', filling);
+    end loop;
+exception
+    when insufficient_privilege then
+        raise notice 'temporary tables, large objects and WAL messages stay open to every login: only a superuser '
+            'and owner of the database can take them from PUBLIC';
+end
+$$;
 
 -- file: rows/methods.sql
--- The only list of methods; a revision that adds one runs the whole file again. `adapters` says who takes part; the rest
--- is the worker's arithmetic.
-insert into loradex.methods (name, adapters, description) values
-    ('base', 'none', 'the bare base model'),
-    ('own', 'named', 'the adapter the job names, alone'),
-    ('top1', 'first', 'the adapter of the likeliest task, alone'),
-    ('uniform', 'all', 'all allowed active adapters with equal weights, whatever retrieval says'),
-    ('linear', 'nucleus', 'factors A and B summed with the root of weight times scaling (PEFT linear)'),
-    ('cat', 'nucleus', 'the exact weighted sum of the updates (PEFT cat)'),
-    ('ties', 'nucleus', 'trim, elect the sign by total, disjoint mean (PEFT ties)'),
-    ('ties_frequency', 'nucleus', 'ties that elects the sign by count'),
-    ('magnitude_prune', 'nucleus', 'trim by magnitude, then linear (PEFT magnitude_prune)'),
-    ('calibrated_linear', 'nucleus', 'linear, rescaled to the weighted mean norm of its adapters'),
-    ('calibrated_cat', 'nucleus', 'cat, rescaled to the weighted mean norm of its adapters'),
-    ('calibrated_ties', 'nucleus', 'ties, rescaled to the weighted mean norm of its adapters'),
-    ('calibrated_ties_frequency', 'nucleus', 'ties_frequency, rescaled to the weighted mean norm of its adapters'),
-    ('calibrated_magnitude_prune', 'nucleus', 'magnitude_prune, rescaled to the weighted mean norm of its adapters'),
-    ('affinity', 'affinity', 'the adapters measured to answer best where the neighbours lie, summed as by cat'),
-    ('affinity_calibrated_cat', 'affinity', 'the same adapters, summed and rescaled as by calibrated_cat'),
-    ('affinity_linear', 'affinity', 'the same adapters, merged as by linear'),
-    ('affinity_magnitude_prune', 'affinity', 'the same adapters, merged as by magnitude_prune')
-on conflict (name) do update set adapters = excluded.adapters, description = excluded.description;
+-- The only list of methods: `selection` says who takes part, `merge` and `calibrated` how they are mixed. To add a
+-- method of known parts, add a row; a new merge also needs its arithmetic (worker/engine/merging.py).
+insert into loradex.methods (name, selection, merge, calibrated, description) values
+    ('base', 'none', 'cat', false, 'the bare base model'),
+    ('own', 'named', 'cat', false, 'the adapter the job names, alone'),
+    ('top1', 'first', 'cat', false, 'the adapter of the likeliest task, alone'),
+    ('uniform', 'all', 'cat', false, 'all allowed active adapters with equal weights, whatever retrieval says'),
+    ('linear', 'nucleus', 'linear', false, 'factors A and B summed with the root of weight times scaling (PEFT linear)'),
+    ('cat', 'nucleus', 'cat', false, 'the exact weighted sum of the updates (PEFT cat)'),
+    ('ties', 'nucleus', 'ties', false, 'trim, elect the sign by total, disjoint mean (PEFT ties)'),
+    ('ties_frequency', 'nucleus', 'ties_frequency', false, 'ties that elects the sign by count'),
+    ('magnitude_prune', 'nucleus', 'magnitude_prune', false, 'trim by magnitude, then linear (PEFT magnitude_prune)'),
+    ('calibrated_linear', 'nucleus', 'linear', true, 'linear, rescaled to the weighted mean norm of its adapters'),
+    ('calibrated_cat', 'nucleus', 'cat', true, 'cat, rescaled to the weighted mean norm of its adapters'),
+    ('calibrated_ties', 'nucleus', 'ties', true, 'ties, rescaled to the weighted mean norm of its adapters'),
+    ('calibrated_ties_frequency', 'nucleus', 'ties_frequency', true,
+        'ties_frequency, rescaled to the weighted mean norm of its adapters'),
+    ('calibrated_magnitude_prune', 'nucleus', 'magnitude_prune', true,
+        'magnitude_prune, rescaled to the weighted mean norm of its adapters'),
+    ('affinity', 'affinity', 'cat', false,
+        'the adapters measured to answer best where the neighbours lie, summed as by cat'),
+    ('affinity_calibrated_cat', 'affinity', 'cat', true, 'the same adapters, summed and rescaled as by calibrated_cat'),
+    ('affinity_linear', 'affinity', 'linear', false, 'the same adapters, merged as by linear'),
+    ('affinity_magnitude_prune', 'affinity', 'magnitude_prune', false,
+        'the same adapters, merged as by magnitude_prune');
+
+-- file: rows/settings.sql
+-- The only declaration of what a job may say (kind `job`: type, default, range) and of the limits.
+-- To add a setting of a job: a row here, a field in service/client/request.py, and the code that reads it.
+insert into loradex.settings (name, kind, type, value, minimum, above, maximum, longest, options, names, description)
+values
+    ('prompt', 'job', 'text', null, 1, null, 100000, null, null, null, 'the question'),
+    ('kind', 'job', 'text', null, null, null, null, null, '{generate,choose}', null,
+        'generate writes text, choose ranks the choices; follows from choices'),
+    ('choices', 'job', 'texts', null, 2, null, 256, 100000, null, null, 'answers to rank by log-likelihood'),
+    ('method', 'job', 'text', '"affinity_calibrated_cat"', null, null, null, null, null, 'methods',
+        'how adapters are chosen and mixed'),
+    ('adapter', 'job', 'text', null, null, null, null, null, null, 'adapters', 'the adapter of method own'),
+    ('base_model', 'job', 'text', '"smollm2-135m-instruct"', null, null, null, null, null, 'base_models',
+        'model that answers'),
+    ('encoder', 'job', 'text', '"all-MiniLM-L6-v2"', null, null, null, null, null, 'encoders',
+        'encoder for retrieval'),
+    ('k', 'job', 'integer', '32', 1, null, 1000, null, null, null, 'neighbours that vote'),
+    ('top_p', 'job', 'number', '0.9', null, 0, 1, null, null, null, 'probability mass of the tasks that are mixed'),
+    ('temperature', 'job', 'number', '0.1', null, 0, null, null, null, null, 'softness of the neighbours'' votes'),
+    ('exclude_tasks', 'job', 'texts', '[]', 0, null, 1000, 100000, null, 'tasks',
+        'tasks whose examples are not looked at'),
+    ('exclude_adapters', 'job', 'texts', '[]', 0, null, 1000, 100000, null, 'adapters',
+        'adapters that may not take part'),
+    ('density', 'job', 'number', '0.5', null, 0, 1, null, null, null, 'share of entries a trimming merge keeps'),
+    ('normalization', 'job', 'text', '"tokens"', null, null, null, null, '{none,tokens,bytes}', null,
+        'what a choice''s log-likelihood is divided by'),
+    ('max_new_tokens', 'job', 'integer', '64', 1, null, 2048, null, null, null, 'tokens to write at most'),
+    ('sampling_temperature', 'job', 'number', '0', 0, null, 100, null, null, null,
+        '0 writes the likeliest text; above 0 samples'),
+    ('sampling_top_p', 'job', 'number', '1', null, 0, 1, null, null, null, 'mass of the tokens sampled from'),
+    ('seed', 'job', 'integer', null, 0, null, 9223372036854775807, null, null, null, 'seed of the sampling'),
+    ('expected_task', 'job', 'text', null, null, null, null, null, null, 'tasks',
+        'the true task where it is known, for the view task_confusion'),
+    ('idempotency_key', 'job', 'text', null, 1, null, 200, null, null, null,
+        'enqueuing again with it gives the same job'),
+    ('priority', 'job', 'integer', '0', -32768, null, 32767, null, null, null, 'higher goes first'),
+    ('max_waiting_jobs', 'limit', 'integer', '100000', 1, null, 100000000, null, null, null,
+        'queued jobs; more are refused with LX008'),
+    ('max_jobs_per_call', 'limit', 'integer', '10000', 1, null, 1000000, null, null, null,
+        'jobs in one call of enqueue_jobs'),
+    ('max_call_bytes', 'limit', 'integer', '33554432', 1024, null, 268435456, null, null, null,
+        'bytes of the document of one call of enqueue_jobs, as jsonb'),
+    ('max_lease_seconds', 'limit', 'integer', '3600', 1, null, 86400, null, null, null,
+        'longest lease a worker may ask for');

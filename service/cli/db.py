@@ -1,5 +1,7 @@
 """`loradex db`: the database itself."""
 
+from typing import Annotated
+
 import typer
 
 from loradex.service.settings import ServiceSettings
@@ -22,26 +24,57 @@ def upgrade() -> None:
 
 @app.command()
 def roles() -> None:
-    """Set the roles' passwords from LORADEX_ADMIN_PASSWORD, _WORKER_, _CLIENT_ and _READER_PASSWORD.
+    """Make the logins of admin, worker, client and reader, each named like its group with `_login` behind it.
 
-    A role whose variable is not set keeps what it has. Needs a user that may alter roles.
+    Passwords come from LORADEX_ADMIN_PASSWORD, _WORKER_, _CLIENT_ and _READER_PASSWORD. A login whose variable is
+    not set stays as it is. Needs a user that may create roles.
 
     Example: loradex db roles
     """
     from loradex.addresses import database_address
-    from loradex.db.roles import ROLES, set_passwords
+    from loradex.db.logins import GROUPS, set_logins
     from loradex.errors import InvalidArgumentError
 
     settings = ServiceSettings()
-    given = settings.role_passwords()
-    if not given:
+    passwords = settings.role_passwords()
+    if not passwords:
         raise InvalidArgumentError(
             "no password given: set LORADEX_ADMIN_PASSWORD, LORADEX_WORKER_PASSWORD, "
             "LORADEX_CLIENT_PASSWORD or LORADEX_READER_PASSWORD"
         )
-    set_passwords(database_address(settings), given)
-    kept = [role for role in ROLES if role not in given]
-    typer.echo(f"password set: {', '.join(given)}" + (f"; as before: {', '.join(kept)}" if kept else ""))
+    given = {group.login: (group, passwords[group.name]) for group in GROUPS if group.name in passwords}
+    set_logins(database_address(settings), given)
+    kept = [group.login for group in GROUPS if group.login not in given]
+    typer.echo(f"login set: {', '.join(given)}" + (f"; as before: {', '.join(kept)}" if kept else ""))
+
+
+@app.command()
+def login(
+    name: Annotated[str, typer.Argument(help="Name of the login.")],
+    role: Annotated[str, typer.Option(help="admin, worker, client or reader.")] = "client",
+) -> None:
+    """Make a login of a role, such as one per tenant, or give it another password.
+
+    The password is read from LORADEX_LOGIN_PASSWORD, or asked for. The login has its role's rights, cannot become
+    the role, and sees its own jobs only if it is a client.
+
+    Example: loradex db login alice --role client
+    """
+    from loradex.addresses import database_address
+    from loradex.db.logins import group_named, set_logins
+    from loradex.errors import InvalidArgumentError
+
+    settings = ServiceSettings()
+    group = group_named(role)
+    password = (
+        settings.login_password.get_secret_value()
+        if settings.login_password is not None
+        else typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    )
+    if not password:
+        raise InvalidArgumentError("the password is empty; set LORADEX_LOGIN_PASSWORD")
+    set_logins(database_address(settings), {name: (group, password)})
+    typer.echo(f"{name} may log in as {group.name.removeprefix('loradex_')}")
 
 
 @app.command()

@@ -75,7 +75,7 @@ def test_a_question_far_from_all_is_out_of_domain(asked: World) -> None:
     strange = -sum(asked.centres.values())
     (job,) = asked.enqueue({})
     attempt = asked.claim()[job]
-    far = asked.record(job, attempt, strange, asked.route([job], [strange])[job])
+    far = asked.record(job, attempt, asked.route([job], [strange])[job])
     rows = {
         row[0]: row[1:]
         for row in asked.rows(

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
-from tests.world import World, answer_document, text_of
+from tests.world import World
 
 from loradex.db.session import connect
 
@@ -29,7 +29,7 @@ def test_an_answer_holds_all_that_led_to_it(scratch: World) -> None:
     attempt = scratch.claim("w7")[job]
     query = scratch.near("boats", 0.3)
     routing = scratch.route([job], [query])[job]
-    answer = scratch.record(job, attempt, query, routing, choice="yes")
+    answer = scratch.record(job, attempt, routing)
     told = scratch.value("select loradex.explain(%s)", answer)
     assert told["answer_id"] == str(answer)
     assert (told["job_id"], told["attempt"], told["kind"]) == (str(job), 1, "choose")
@@ -59,11 +59,22 @@ def test_an_answer_holds_all_that_led_to_it(scratch: World) -> None:
         "mixture"
     ]
     assert {one["update_norm"] for one in told["mixture"]} == {1.5}
-    said = answer_document(routing)
-    for name in ("token_ids", "prompt_tokens", "output_tokens", "generation", "timings", "versions", "text"):
+    said = scratch.said(job, routing)
+    for name in ("token_ids", "prompt_tokens", "output_tokens", "timings", "versions", "text"):
         assert told[name] == said[name]
-    merge = {name: value for name, value in said["merge"].items() if name != "components"}
-    assert told["merge"] == merge
+    assert told["generation"] == said["generation"] | {
+        "kind": "choose",
+        "choices": ["yes", "no"],
+        "density": 0.5,
+        "normalization": "tokens",
+        "max_new_tokens": 64,
+        "sampling_temperature": 0,
+        "sampling_top_p": 1,
+    }
+    merge = {name: value for name, value in said["merge"].items() if name != "component_norms"}
+    decided = {"method": "affinity_calibrated_cat", "merge": "cat", "calibrated": True, "density": 0.5}
+    assert told["merge"] == merge | decided
+    assert told["worker"] == "w7"
     assert told["chain"]["position"] == 1
     assert told["chain"]["previous_hash"] == "00" * 32
     assert scratch.rows("select state, lease_until, finished_at is not null from loradex.jobs") == [
@@ -90,11 +101,11 @@ def test_a_worker_back_from_the_dead_is_refused(scratch: World) -> None:
     query = scratch.near("boats")
     routing = scratch.route([job], [query])[job]
     with pytest.raises(psycopg.Error, match="drop this result") as error, scratch.connection.transaction():
-        scratch.record(job, 1, query, routing)
+        scratch.record(job, 1, routing)
     assert error.value.sqlstate == "LX006"
-    answer = scratch.record(job, 2, query, routing)
+    answer = scratch.record(job, 2, routing)
     with pytest.raises(psycopg.Error) as error, scratch.connection.transaction():
-        scratch.record(job, 2, query, routing)
+        scratch.record(job, 2, routing)
     assert error.value.sqlstate == "LX006"
     assert scratch.rows("select id from loradex.answers") == [(answer,)]
 
@@ -108,7 +119,6 @@ def test_a_worker_back_from_the_dead_is_refused(scratch: World) -> None:
         ({"scores": "many"}, "LX001"),
         ({"prompt_tokens": "three"}, "LX001"),
         ({"generation": None}, "LX001"),
-        ({"worker": None}, "LX001"),
         ({"merge": {"recipe_hash": "x"}}, "LX001"),
         ({"merge": None}, "LX001"),
     ],
@@ -121,22 +131,128 @@ def test_an_incomplete_answer_leaves_nothing_behind(
     query = scratch.near("boats")
     routing = scratch.route([job], [query])[job]
     with pytest.raises(psycopg.Error) as error, scratch.connection.transaction():
-        scratch.record(job, 1, query, routing, **change)
+        scratch.record(job, 1, routing, **change)
     assert error.value.sqlstate == sqlstate, str(error.value)
     assert [scratch.value(f"select count(*) from loradex.{table}") for table in EVIDENCE] == [0] * 6
     assert scratch.value("select state from loradex.jobs") == "running"
 
 
-@pytest.mark.parametrize("routing", [{}, {"encoder": "nobody"}, [], None, "x"])
-def test_a_routing_that_is_none_is_refused(scratch: World, routing: Any) -> None:
+@pytest.mark.parametrize(
+    ("job", "change"),
+    [
+        ({"choices": ["yes", "no"]}, {"choice": "banana", "text": "banana"}),
+        ({"choices": ["yes", "no"]}, {"choice": None}),
+        ({"choices": ["yes", "no"]}, {"text": "no"}),
+        ({"choices": ["yes", "no"]}, {"scores": [0.5]}),
+        ({"choices": ["yes", "no"]}, {"scores": [0.5, "high"]}),
+        ({"choices": ["yes", "no"]}, {"scores": None}),
+        ({}, {"choice": "yes"}),
+        ({}, {"scores": [1.0]}),
+        ({}, {"output_tokens": 2}),
+        ({}, {"output_tokens": 3.5}),
+        ({"max_new_tokens": 2}, {}),
+        ({}, {"timings": {"total": "abc"}}),
+        ({}, {"timings": {"total": -1}}),
+        ({}, {"timings": []}),
+        ({}, {"versions": {"torch": 2}}),
+        ({}, {"base_model_revision": "another"}),
+    ],
+)
+def test_an_answer_that_cannot_be_true_is_refused(
+    scratch: World, job: dict[str, Any], change: dict[str, Any]
+) -> None:
+    """What a stolen worker's password may say: nothing that the job and its routing contradict."""
+    (asked,) = scratch.enqueue(job)
+    attempt = scratch.claim()[asked]
+    routing = scratch.route([asked], [scratch.near("boats")])[asked]
+    with pytest.raises(psycopg.Error, match="cannot be recorded") as error, scratch.connection.transaction():
+        scratch.record(asked, attempt, routing, **change)
+    assert error.value.sqlstate == "LX001"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"recipe_hash": "ab" * 32},
+        {"dtype": "bfloat16"},
+        {"update_norm": "much"},
+        {"sign_conflict": "x"},
+        {"component_norms": [1.0]},
+        {"component_norms": "many"},
+    ],
+)
+def test_a_merge_that_was_not_decided_is_refused(scratch: World, change: dict[str, Any]) -> None:
+    (job,) = scratch.enqueue({"top_p": 1.0})
+    attempt = scratch.claim()[job]
+    routing = scratch.route([job], [scratch.near("boats", 0.5)])[job]
+    merge = scratch.said(job, routing)["merge"] | change
+    with pytest.raises(psycopg.Error, match="cannot be recorded") as error, scratch.connection.transaction():
+        scratch.record(job, attempt, routing, merge=merge)
+    assert error.value.sqlstate == "LX001"
+
+
+def test_settings_and_routing_are_not_the_workers_to_say(scratch: World) -> None:
+    (job,) = scratch.enqueue({"k": 5, "seed": 3})
+    attempt = scratch.claim("w1")[job]
+    routing = scratch.route([job], [scratch.near("boats")])[job]
+    lies = {"worker": "w9", "owner": "somebody", "prompt": "x", "position": 99, "created_at": "2001-01-01"}
+    generation = {"max_new_tokens": 9999, "seed": 8, "frame": "{prompt}", "device": "cpu", "dtype": "float32"}
+    answer = scratch.record(job, attempt, routing, **lies, generation=generation)
+    told = scratch.value("select loradex.explain(%s)", answer)
+    assert (told["worker"], told["prompt"], told["chain"]["position"]) == ("w1", "Is it warm?", 1)
+    assert told["owner"] != "somebody"
+    assert not told["created_at"].startswith("2001")
+    assert (told["generation"]["max_new_tokens"], told["generation"]["seed"]) == (64, 3)
+    assert told["retrieval"]["k"] == 5
+
+
+def test_a_job_without_its_routing_is_to_be_released(scratch: World) -> None:
+    """As after a crash of Postgres, which empties the table of routings."""
     (job,) = scratch.enqueue({})
-    scratch.claim()
-    with pytest.raises(psycopg.Error) as error:
+    attempt = scratch.claim()[job]
+    routing = scratch.route([job], [scratch.near("boats")])[job]
+    scratch.connection.execute("delete from loradex.routings")
+    with pytest.raises(psycopg.Error, match="release it") as error, scratch.connection.transaction():
+        scratch.record(job, attempt, routing)
+    assert error.value.sqlstate == "LX010"
+    assert scratch.value("select loradex.release_jobs('w1', %s)", [job]) == 1
+    attempt = scratch.claim()[job]
+    routing = scratch.route([job], [scratch.near("boats")])[job]
+    assert scratch.record(job, attempt, routing)
+    assert scratch.value("select count(*) from loradex.routings") == 0
+
+
+def test_the_recipe_can_be_computed_from_stored_rows(scratch: World) -> None:
+    scratch.answered({"top_p": 1.0}, {"method": "ties", "density": 0.25}, {"method": "base"}, near="boats")
+    assert (
         scratch.rows(
-            "select loradex.record_answer(%s, 1, %s::vector, %s, %s)",
-            *(job, text_of(scratch.near("boats")), Jsonb(routing), Jsonb(answer_document({"mixture": []}))),
+            """
+            select m.answer_id from loradex.merge_results m
+            where m.recipe_hash <> loradex.recipe_hash(m.merge, m.calibrated, m.density, m.dtype, (
+                select coalesce(jsonb_agg(jsonb_build_object('sha256', c.sha256, 'weight', c.weight) order by c.rank),
+                                '[]')
+                from loradex.merge_components c where c.answer_id = m.answer_id))
+            """
         )
-    assert error.value.sqlstate in {"LX001", "LX002"}, str(error.value)
+        == []
+    )
+
+
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+def test_a_snapshot_from_before_is_refused(world: World, isolation: str) -> None:
+    """An old snapshot would count too few jobs, and chain to an old link."""
+    (job,) = world.enqueue({})
+    attempt = world.claim()[job]
+    routing = world.route([job], [world.near("boats")])[job]
+    document = Jsonb(world.said(job, routing))
+    for statement, values in (
+        ('select loradex.enqueue_jobs(\'[{"prompt": "x"}]\')', ()),
+        ("select loradex.record_answer(%s, %s, %s)", (job, attempt, document)),
+    ):
+        world.connection.execute(f"set default_transaction_isolation = '{isolation}'".encode())
+        with pytest.raises(psycopg.Error, match="READ COMMITTED") as error:
+            world.rows(statement, *values)
+        assert error.value.sqlstate == "LX001"
 
 
 @pytest.mark.parametrize("table", [*EVIDENCE, "evaluations"])
@@ -173,7 +289,7 @@ def test_concurrent_writers_make_one_chain(world: World, database_url: str) -> N
             with connect(database_url) as connection:
                 mine = World(connection, world.centres, world.rng)
                 for index in own:
-                    mine.record(ids[index], attempts[ids[index]], queries[index], routings[ids[index]])
+                    mine.record(ids[index], attempts[ids[index]], routings[ids[index]])
         except BaseException as error:  # noqa: BLE001 - it is reported below
             failures.append(error)
 

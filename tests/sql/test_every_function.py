@@ -6,7 +6,7 @@ from psycopg.types.json import Json
 from tests.contracts import CONTRACTS, PLACES, Reads, Refusal
 from tests.fix_db import ROLES
 from tests.fix_many import rows_read
-from tests.world import World, answer_document
+from tests.world import World
 
 LARGE = {
     *("answers", "example_embeddings", "examples", "jobs", "merge_components", "merge_results"),
@@ -70,14 +70,9 @@ def literal(world: World, expression: str) -> str:
 
 def recording(world: World, places: dict[str, str]) -> str:
     """The call that records an answer to the running job."""
-    ((routing,),) = world.rows(
-        f"select routing from loradex.route_jobs(array[{places['running']}], array[{places['query']}])"
+    ((job, routing),) = world.rows(
+        "select job_id, routing "
+        f"from loradex.route_jobs(array[{places['running']}], array[{places['query']}])"
     )
-    documents = [
-        psycopg.sql.quote(Json(document), world.connection)
-        for document in (routing, answer_document(routing))
-    ]
-    return (
-        f"select loradex.record_answer({places['running']}, 1, {places['query']}, "
-        f"{documents[0]}::jsonb, {documents[1]}::jsonb)"
-    )
+    document = psycopg.sql.quote(Json(world.said(job, routing)), world.connection)
+    return f"select loradex.record_answer({places['running']}, 1, {document}::jsonb)"

@@ -146,7 +146,7 @@ def test_defaults(scratch: World) -> None:
     assert scratch.rows(
         """
         select kind, base_model, encoder, method, k, top_p, temperature, exclude_tasks, exclude_adapters,
-               normalization, sampling_temperature, state, attempt, priority, owner = session_user
+               settings ->> 'normalization', (settings ->> 'sampling_temperature')::float8, state, attempt, priority, owner = session_user
         from loradex.jobs where id = %s
         """,
         job,
@@ -170,7 +170,7 @@ def test_defaults(scratch: World) -> None:
 
 def test_a_null_field_is_one_that_was_left_out(scratch: World) -> None:
     (job,) = scratch.enqueue({"k": None, "choices": None, "seed": None})
-    assert scratch.rows("select kind, k, seed from loradex.jobs where id = %s", job) == [
+    assert scratch.rows("select kind, k, settings -> 'seed' from loradex.jobs where id = %s", job) == [
         ("generate", 32, None)
     ]
 
@@ -217,7 +217,7 @@ def test_two_callers_with_one_key_get_one_job(world: World, database_url: str) -
 
 
 def test_a_full_queue_refuses(scratch: World) -> None:
-    scratch.rows("update loradex.limits set max_waiting_jobs = 3 returning 1")
+    scratch.rows("select loradex.change_setting('max_waiting_jobs', '3')")
     scratch.enqueue({}, {})
     with pytest.raises(psycopg.Error, match="try again later") as error, scratch.connection.transaction():
         scratch.enqueue({}, {})
@@ -234,7 +234,7 @@ def test_many_callers_fill_the_queue_to_the_brim_and_not_beyond(
 ) -> None:
     """The third queue is so large that calls share its lock at first."""
     callers = 12
-    world.rows("update loradex.limits set max_waiting_jobs = %s returning 1", brim)
+    world.rows("select loradex.change_setting('max_waiting_jobs', to_jsonb(%s::int))", brim)
     start = threading.Barrier(callers)
 
     def fill(caller: int) -> tuple[int, bool]:
@@ -261,7 +261,7 @@ def test_many_callers_fill_the_queue_to_the_brim_and_not_beyond(
 def test_who_holds_the_nearly_full_queue_does_not_hold_the_others_for_long(
     world: World, database_url: str
 ) -> None:
-    world.rows("update loradex.limits set max_waiting_jobs = 4 returning 1")
+    world.rows("select loradex.change_setting('max_waiting_jobs', '4')")
     with connect(database_url) as holder, holder.transaction():
         World(holder, world.centres, world.rng).enqueue(*[{}] * 3)
         before = world.value("select current_setting('lock_timeout')")
@@ -274,7 +274,7 @@ def test_who_holds_the_nearly_full_queue_does_not_hold_the_others_for_long(
 
 
 def test_too_many_jobs_in_one_call(scratch: World) -> None:
-    scratch.rows("update loradex.limits set max_jobs_per_call = 2 returning 1")
+    scratch.rows("select loradex.change_setting('max_jobs_per_call', '2')")
     with pytest.raises(psycopg.Error, match="at most 2") as error:
         scratch.enqueue({}, {}, {})
     assert error.value.sqlstate == "LX001"

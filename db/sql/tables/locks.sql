@@ -8,5 +8,3 @@ comment on table loradex.queue_lock is
     'Locked by enqueue_jobs while it counts: shared by small calls, exclusively where the count must be exact.';
 -- Made before the first revision runs, by migrations/env.py.
 create table if not exists loradex.migration_lock ();
-comment on table loradex.migration_lock is
-    'Locked while revisions run: one migrator at a time.';

@@ -18,9 +18,7 @@ from loradex.worker.engine.recipe import MERGES, Component, Recipe
 WEIGHTS = (0.5, 0.3, 0.2)
 
 
-def mixed(
-    zoo: Zoo, merge: str, places: tuple[int, ...] = (0, 1, 3), *, calibrated: bool = False
-) -> Recipe:
+def mixed(zoo: Zoo, merge: str, places: tuple[int, ...] = (0, 1, 3), *, calibrated: bool = False) -> Recipe:
     parts = zip(places, WEIGHTS, strict=True)
     components = tuple(Component(zoo.all[place].sha256, weight) for place, weight in parts)
     return Recipe(merge, 0.5, "float32", components, calibrated)

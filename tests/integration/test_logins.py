@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
+from loradex.db.roles import ROLES, set_passwords
 from tests.fix_db import Connection, with_user
 
 from loradex.db import migrate
-from loradex.db.roles import ROLES, set_passwords
 from loradex.db.session import connect
 from loradex.embedded import EmbeddedPostgres
 from loradex.errors import DatabaseUnavailableError, UnknownNameError
