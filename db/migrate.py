@@ -9,7 +9,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from loradex.db.session import engine, translated
+from loradex.db.session import engine, translate_errors
 from loradex.errors import SchemaOutdatedError
 
 SCHEMA = "loradex"
@@ -40,7 +40,7 @@ def downgrade(url: str, revision: str) -> None:
 
 def current_revision(url: str) -> str | None:
     """The revision a database is at; None if it was never migrated."""
-    with translated(), engine(url).connect() as connection:
+    with translate_errors(), engine(url).connect() as connection:
         return MigrationContext.configure(
             connection, opts={"version_table_schema": SCHEMA}
         ).get_current_revision()
@@ -69,6 +69,6 @@ def _require_known(revision: str | None) -> None:
 
 def _run(url: str, action: Callable[[Config], None]) -> None:
     config = alembic_config()
-    with translated(), engine(url).connect() as connection:
+    with translate_errors(), engine(url).connect() as connection:
         config.attributes["connection"] = connection
         action(config)

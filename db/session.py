@@ -15,7 +15,7 @@ from loradex.errors import (
     PermissionRefusedError,
     SchemaOutdatedError,
 )
-from loradex.urls import checked
+from loradex.urls import require_unambiguous_url
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -43,7 +43,7 @@ def connect(url: str, *, application: str = APPLICATION) -> psycopg.Connection[t
         InvalidArgumentError: The URL cannot be read; it is not repeated, since it may hold a password.
         DatabaseUnavailableError: Nothing answers at the address, or it refuses this user.
     """
-    with translated():
+    with translate_errors():
         try:
             return psycopg.connect(
                 libpq_url(url), autocommit=True, connect_timeout=CONNECT_SECONDS, application_name=application
@@ -67,7 +67,7 @@ def engine(url: str, *, application: str = APPLICATION) -> "Engine":
 
 def libpq_url(url: str) -> str:
     """The URL as libpq reads it: without SQLAlchemy's driver name. Raises as `db.urls.checked` does."""
-    return checked(url, "LORADEX_DATABASE_URL").replace("postgresql+psycopg://", "postgresql://", 1)
+    return require_unambiguous_url(url, "LORADEX_DATABASE_URL").replace("postgresql+psycopg://", "postgresql://", 1)
 
 
 def sqlalchemy_url(url: str) -> str:
@@ -80,7 +80,7 @@ def sqlalchemy_url(url: str) -> str:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Raise the typed error for what Postgres reports within, whether psycopg or SQLAlchemy brings it."""
     try:
         yield

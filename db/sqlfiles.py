@@ -15,6 +15,7 @@ LIVE = Path(str(files("loradex.db") / "sql"))
 FROZEN = Path(str(files("loradex.migrations") / "sql"))
 
 TABLES = (
+    "owners",
     "base_models",
     "encoders",
     "tasks",

@@ -45,7 +45,8 @@ class Home(NamedTuple):
 
 def home_of(directory: Path, recorded: Path | None) -> Home:
     """Where the data are, or should be when there are none yet."""
-    data = recorded if recorded is not None and recorded.exists() else directory / "pgdata"
+    link = directory / "pgdata"
+    data = recorded if recorded is not None and recorded.exists() else link.resolve()
     if os.geteuid() != 0:
         if data.exists() and data.stat().st_uid != os.geteuid():
             raise StackError(f"{data} belongs to another user: run as that user, or set LORADEX_HOME")
@@ -53,8 +54,10 @@ def home_of(directory: Path, recorded: Path | None) -> Home:
     if data.exists():
         owner = data.stat()
         return Home(data, Account(owner.st_uid, owner.st_gid))
-    if not enterable(directory):
+    if not enterable(directory) and (data.parent == directory or not data.parent.is_dir()):
         data = place_outside() / "pgdata"
+        link.unlink(missing_ok=True)
+        link.symlink_to(data)  # so that they are found again without the record
     return Home(data, unused_account(directory))
 
 
@@ -86,8 +89,11 @@ def programs(home: Home) -> Path:
     return copy / WHEEL / INSTALLATION / "bin"
 
 
-def delete(data: Path) -> None:
-    """Delete the data and what was made for them beside them."""
+def delete(directory: Path, data: Path) -> None:
+    """Delete the data of a directory and what was made for them beside them."""
+    link = directory / "pgdata"
+    if link.is_symlink():
+        link.unlink()
     shutil.rmtree(data, ignore_errors=True)
     for copy in data.parent.glob(f"{PROGRAMS}*"):
         shutil.rmtree(copy)

@@ -8,7 +8,7 @@ import redis
 
 from loradex.db.session import libpq_url
 from loradex.errors import InvalidArgumentError
-from loradex.urls import checked
+from loradex.urls import require_unambiguous_url
 
 
 class Health(NamedTuple):
@@ -60,7 +60,7 @@ def redis_server(url: str, cure: str) -> Health:
     """Whether Redis, or Valkey, answers."""
     address = without_password(url)
     try:
-        server = checked(url, "LORADEX_REDIS_URL")
+        server = require_unambiguous_url(url, "LORADEX_REDIS_URL")
         with redis.Redis.from_url(server, socket_connect_timeout=2, socket_timeout=2) as client:
             told = client.info("server")
     except (redis.RedisError, OSError, ValueError, InvalidArgumentError) as error:
@@ -74,7 +74,7 @@ def redis_server(url: str, cure: str) -> Health:
 def without_password(url: str) -> str:
     """The URL as it may be shown: user and server, no password, no options."""
     try:
-        parts = urlsplit(checked(url, ""))
+        parts = urlsplit(require_unambiguous_url(url, ""))
         number = parts.port
     except (ValueError, InvalidArgumentError):
         return "(not a URL)"

@@ -4,7 +4,6 @@ The wheel's own helper stops the server when the program that started it ends, a
 directory above the data to everybody. Here the wheel gives the programs only.
 """
 
-import os
 import signal
 import time
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from loradex.embedded.os_user import Account
 from loradex.embedded.ports import LOOPBACK, free_port
 from loradex.embedded.processes import Identity
 from loradex.errors import StackError
-from loradex.stack_file import StackFile
+from loradex.stack_file import StackFile, private_directory
 
 DATABASE = "loradex"
 START_SECONDS = 120.0
@@ -49,7 +48,7 @@ class EmbeddedPostgres:
         directory: Where its data, its log and the record `stack.json` are. As root, with a directory that
             only root may enter, the data go to one of their own below /var/lib; the record says where.
         durable: False gives up safety from power cuts for speed; for tests.
-        settings: Server settings beside or instead of `SETTINGS`, such as `{"shared_buffers": "4GB"}`.
+        settings: Server settings besides or instead of `SETTINGS`, such as `{"shared_buffers": "4GB"}`.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class EmbeddedPostgres:
         """
         if self.is_healthy():
             return self.url
-        self._directory.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
+        private_directory(self._directory)
         part = self._record.part("postgres")
         identity = Identity.recorded(part)
         if identity is not None and identity.alive:
@@ -128,7 +127,7 @@ class EmbeddedPostgres:
         part = self._record.part("postgres")
         if "data" in part:
             data = Path(part["data"])
-            cluster.delete(data)
+            cluster.delete(self._directory, data)
             if data.parent != self._directory:
                 with suppress(OSError):
                     data.parent.rmdir()

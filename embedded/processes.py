@@ -1,5 +1,6 @@
 """Processes that outlive the program that started them: known by id and birth, since ids are used again."""
 
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,11 +10,16 @@ import psutil
 
 from loradex.embedded.os_user import Account
 from loradex.errors import StackError
+from loradex.stack_file import OWNER_ONLY
 
 KILL_AFTER_SECONDS = 10.0
 LONGEST_LOG = 10_000_000
 # A shell between us and the program: the program then has no parent to leave a corpse with.
 DETACH = '"$@" >&2 & echo $!'
+PROC = Path("/proc")
+BOOT = PROC / "sys/kernel/random/boot_id"
+# Of /proc/PID/stat, counted behind the program's name, which may hold anything.
+START_FIELD = 19
 
 
 class Identity(NamedTuple):
@@ -21,22 +27,22 @@ class Identity(NamedTuple):
 
     Attributes:
         pid: Its id.
-        born: When it started, in seconds since 1970.
+        born: When it started, by a clock that nobody can set: the boot, and the kernel's ticks since then.
     """
 
     pid: int
-    born: float
+    born: str
 
     @classmethod
     def recorded(cls, part: Mapping[str, Any]) -> "Identity | None":
         """The process a part of the record names."""
-        return cls(part["pid"], part["born"]) if "pid" in part else None
+        return cls(part["pid"], part["born"]) if {"pid", "born"} <= part.keys() else None
 
     def process(self) -> psutil.Process | None:
         """The process if it lives; a dead one that nobody has collected yet does not."""
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.born) < 1.0
+            same = birth(self.pid) == self.born
             return process if same and process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.Error:
             return None
@@ -44,6 +50,22 @@ class Identity(NamedTuple):
     @property
     def alive(self) -> bool:
         return self.process() is not None
+
+
+def birth(pid: int) -> str:
+    """When a process started; no later process with its id has the same birth.
+
+    Raises:
+        psutil.NoSuchProcess: There is none.
+    """
+    if not (PROC / "self" / "stat").exists():
+        return str(psutil.Process(pid).create_time())  # systems without /proc keep this in the kernel
+    try:
+        fields = (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        raise psutil.NoSuchProcess(pid) from None
+    boot = BOOT.read_text(encoding="ascii").strip() if BOOT.exists() else "boot"
+    return f"{boot} {int(fields[START_FIELD])}"
 
 
 def start(
@@ -56,11 +78,12 @@ def start(
 ) -> Identity:
     """Start a program in a session of its own: neither Ctrl-C nor the end of its parent reaches it.
 
-    What it prints is appended to `log`. It runs as `account`, by default as this process's user.
+    What it prints is appended to `log`. It runs as `account`, by default as this process's user. The log and what
+    the program writes are for their owner alone.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     shorten(log)
-    with log.open("ab") as output:
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, OWNER_ONLY), "ab") as output:
         started = subprocess.run(
             ["/bin/sh", "-c", DETACH, "sh", *command],
             cwd=directory,
@@ -69,14 +92,15 @@ def start(
             stdout=subprocess.PIPE,
             stderr=output,
             start_new_session=True,
+            umask=0o077,
             check=True,
             **borrowed(account),
         )
     pid = int(started.stdout)
     try:
-        return Identity(pid, psutil.Process(pid).create_time())
+        return Identity(pid, birth(pid))
     except psutil.NoSuchProcess:
-        return Identity(pid, 0.0)
+        return Identity(pid, "")
 
 
 def borrowed(account: Account | None) -> dict[str, Any]:

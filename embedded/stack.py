@@ -20,6 +20,7 @@ from loradex.settings import Settings
 from loradex.stack_file import StackFile
 
 UP = "run `loradex up`"
+Fill = Callable[[str], str | None]
 
 
 class Stack:
@@ -37,13 +38,20 @@ class Stack:
         self._valkey = EmbeddedValkey(home) if settings.redis_url is None else None
         self._worker = EmbeddedWorker(home)
 
-    def up(self, *, worker: bool, patience: float, say: Callable[[str], None]) -> None:
+    def up(
+        self, *, worker: bool, patience: float, say: Callable[[str], None], fill: Fill | None = None
+    ) -> list[str]:
         """Start what does not run, bring the schema up to date, and wait until each part is healthy.
 
         Args:
             worker: Whether to start a worker too.
             patience: Seconds to wait for the worker.
             say: Told in a few words what happens next.
+            fill: Given the address of an embedded database before a worker starts on it; what it returns is
+                told to the user.
+
+        Returns:
+            What the user should know about it, in sentences.
 
         Raises:
             StackError, DatabaseUnavailableError, RedisUnavailableError: A part does not become healthy.
@@ -55,9 +63,15 @@ class Stack:
             redis_url = self._redis()
             say("bringing the schema up to date")
             upgrade(database_url)
+            told = fill(database_url) if fill is not None and self._postgres is not None else None
+            changed: list[str] = []
             if worker:
                 say("starting a worker (the first start converts the base model)")
-                self._worker.start(Addresses(database_url, redis_url), patience)
+                changed = self._worker.start(Addresses(database_url, redis_url), patience)
+        replaced = (
+            f"the worker was started again, with other values of: {', '.join(changed)}" if changed else None
+        )
+        return [sentence for sentence in (told, replaced) if sentence is not None]
 
     def down(self) -> list[str]:
         """Stop the embedded parts, the worker first; the data stay. Returns the parts that ran."""

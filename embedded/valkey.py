@@ -92,7 +92,7 @@ class EmbeddedValkey:
 
     def _spawn(self, port: int, password: str) -> Identity:
         place = self._directory / "valkey"
-        place.mkdir(parents=True, exist_ok=True)
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
         configuration = place / "valkey.conf"
         # The password stands in a file, since a command line can be read by everybody.
         configuration.unlink(missing_ok=True)

@@ -6,6 +6,8 @@ import json
 import os
 import sys
 import time
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
 from pathlib import Path
 
 from loradex.addresses import Addresses
@@ -17,6 +19,13 @@ from loradex.stack_file import StackFile
 # A worker finishes its batch when it is asked to stop; one on a slow machine takes a while.
 STOP_SECONDS = 60.0
 LOOK_EVERY_SECONDS = 0.1
+PREFIX = "LORADEX_"
+# Of the command line: passwords it sets, and how long it waits.
+NOT_FOR_WORKERS = ("_PASSWORD", "_START_SECONDS")
+_WORDS = {
+    "LORADEX_DATABASE_URL": "the address of Postgres",
+    "LORADEX_REDIS_URL": "the address of Redis",
+}
 
 
 class EmbeddedWorker:
@@ -43,20 +52,31 @@ class EmbeddedWorker:
         identity = Identity.recorded(self._record.part("worker"))
         return None if identity is None else identity.pid
 
-    def start(self, servers: Addresses, patience: float) -> None:
-        """Start it unless it runs for these servers, and wait until it is ready for `patience` seconds.
+    def start(self, servers: Addresses, patience: float) -> list[str]:
+        """Start it unless it runs as it would be started now, and wait until it is ready for `patience` seconds.
+
+        Returns:
+            What has changed since a running worker was started, in words; that worker was replaced.
 
         Raises:
             StackError: It ended, or is not ready in time; the text holds the end of its log.
         """
-        serves = hashlib.sha256("\n".join(servers).encode()).hexdigest()
+        environment = self._environment(servers)
+        given = _fingerprints(environment)
         part = self._record.part("worker")
         identity = Identity.recorded(part)
-        if identity is None or not identity.alive or part["serves"] != serves:
+        changed: list[str] = []
+        if identity is not None and identity.alive:
+            before = part.get("given", {})
+            changed = sorted(
+                name for name in before.keys() | given.keys() if before.get(name) != given.get(name)
+            )
+        if identity is None or not identity.alive or changed:
             self.stop()
-            identity = self._spawn(servers)
-            self._record.write("worker", {**identity._asdict(), "serves": serves})
+            identity = self._spawn(environment)
+            self._record.write("worker", {**identity._asdict(), "given": given})
         self._wait(identity, patience)
+        return changed
 
     def stop(self) -> bool:
         """Let it finish its batch, then end it; whether it ran."""
@@ -76,15 +96,22 @@ class EmbeddedWorker:
             return False
         return bool(said.get("pid") == identity.pid)
 
-    def _spawn(self, servers: Addresses) -> Identity:
-        if importlib.util.find_spec("torch") is None:
-            raise StackError("no worker here without torch: pip install 'loradex[worker]', or up --no-worker")
-        environment = os.environ | {
+    def _environment(self, servers: Addresses) -> dict[str, str]:
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not (name.startswith(PREFIX) and name.endswith(NOT_FOR_WORKERS))
+        }
+        return kept | {
             "LORADEX_HOME": str(self._directory),
             "LORADEX_DATABASE_URL": servers.database_url,
             "LORADEX_REDIS_URL": servers.redis_url,
             "LORADEX_READY_FILE": str(self.ready_file),
         }
+
+    def _spawn(self, environment: dict[str, str]) -> Identity:
+        if importlib.util.find_spec("torch") is None:
+            raise StackError("no worker here without torch: pip install 'loradex[worker]', or up --no-worker")
         return processes.start(
             [sys.executable, "-P", "-m", "loradex.worker"],
             log=self.log,
@@ -103,3 +130,19 @@ class EmbeddedWorker:
         raise StackError(
             f"the worker is not ready after {patience:.0f} s: see {self.log}, or up again to wait"
         )
+
+
+def _fingerprints(environment: dict[str, str]) -> dict[str, str]:
+    """Hashes of all that makes one worker unlike another, by what a user calls it; addresses hold passwords."""
+    try:
+        release = version("loradex")
+    except PackageNotFoundError:  # on the path without being installed
+        release = ""
+    settings = {
+        _WORDS.get(name, name): value for name, value in environment.items() if name.startswith(PREFIX)
+    }
+    programs = {
+        "the Python interpreter": f"{sys.executable} {sys.version}",
+        "the installed Loradex": f"{files('loradex')} {release}",
+    }
+    return {name: hashlib.sha256(value.encode()).hexdigest() for name, value in (programs | settings).items()}

@@ -13,7 +13,8 @@ from loradex.evaluation.subject import Subject
 from loradex.library.adapter_roots import AdapterRoots
 from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.recipe import Recipe
-from loradex.worker.engine.rows import Row, RowFailure
+from loradex.worker.engine.rows import Row
+from loradex.worker.isolation import Failure
 
 CHUNK = 64
 SUMS = frozenset({"linear", "cat"})
@@ -74,7 +75,7 @@ class InProcess:
         for start in range(0, len(asked), CHUNK):
             chunk = asked[start : start + CHUNK]
             for row, answer in zip(chunk, self._engine.answer(chunk), strict=True):
-                if isinstance(answer, RowFailure):
+                if isinstance(answer, Failure):
                     raise JobFailedError(answer.code, f"{self._task}: {answer.message}")
                 text = answer.text if row.kind == "generate" else None
                 self._known[row] = Outcome(answer.scores, text)

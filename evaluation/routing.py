@@ -9,7 +9,7 @@ import psycopg
 from pgvector.psycopg import register_vector
 from psycopg.types.json import Jsonb
 
-from loradex.db.session import translated
+from loradex.db.session import translate_errors
 from loradex.library.vectors import Vectors
 from loradex.service.client.request import Request
 
@@ -83,7 +83,7 @@ class Router:
                 for request in requests[start : start + CHUNK]
             ]
             queries = list(vectors[start : start + CHUNK])
-            with translated(), self._connection.transaction(force_rollback=True):
+            with translate_errors(), self._connection.transaction(force_rollback=True):
                 self._hide()
                 accepted = self._connection.execute(
                     "select job_id from loradex.enqueue_jobs(%s) order by ordinal", (Jsonb(documents),)
@@ -120,7 +120,7 @@ class Router:
             "softness": RIVAL_SOFTNESS[method],
             "tasks": RIVAL_TASKS,
         }
-        with translated(), self._connection.transaction(force_rollback=True):
+        with translate_errors(), self._connection.transaction(force_rollback=True):
             self._hide()
             rows = self._connection.execute(self._rivals, values).fetchall()
         mixtures = [row[0] for row in rows] or [() for _ in vectors]

@@ -14,6 +14,7 @@ from typing import Self
 
 from loradex.addresses import database_address
 from loradex.db.session import connect
+from loradex.evaluation.answer_quality import measure_affinity
 from loradex.evaluation.as_jobs import AsJobs
 from loradex.evaluation.cells import Cell, Origin, Record
 from loradex.evaluation.in_process import InProcess
@@ -30,7 +31,6 @@ from loradex.evaluation.store import (
     store_cells,
 )
 from loradex.evaluation.subject import Subject
-from loradex.evaluation.worth import measure_affinity
 from loradex.library.adapter_roots import AdapterRoots
 from loradex.library.adapter_store import AdapterStore, StoredAdapter
 from loradex.library.affinities import Affinity
@@ -40,8 +40,8 @@ from loradex.service.client import Client
 from loradex.worker.encoders import encoder_at, encoder_facts
 from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.load import model_revision, shipped_model
+from loradex.worker.identity import WorkerIdentity, library_versions, register_models
 from loradex.worker.settings import WorkerSettings
-from loradex.worker.station import Station, introduce, library_versions
 
 SEED = 5
 """Of the rows affinities are measured on."""
@@ -177,7 +177,7 @@ class Session:
                 found = known.get((card.name, adapter.sha256))
                 if found is None:
                     questions = questions or drawn(self._questions(card, "train", slice(None)), rows)
-                    found = measure_affinity(self._engine, questions, self._station.frame, adapter.sha256)
+                    found = measure_affinity(self._engine, questions, self._identity.frame, adapter.sha256)
                     store.put_affinities(base_model, {(card.name, adapter.sha256): found})
                 yield card.name, adapter, found
 
@@ -218,11 +218,11 @@ class Session:
         )
 
     @cached_property
-    def _station(self) -> Station:
+    def _identity(self) -> WorkerIdentity:
         settings = self._settings
-        return introduce(
+        return register_models(
             database_address(settings),
-            Station(
+            WorkerIdentity(
                 worker="evaluation",
                 base_model=settings.base_model,
                 base_model_revision=model_revision(self._model),
@@ -243,7 +243,7 @@ class Session:
         if not self._in_process:
             return AsJobs(self._resources.enter_context(Client(settings=settings)))
         router = Router(self._connection, settings.base_model, settings.encoder, self._hidden)
-        return InProcess(router, self._engine, self._roots, self._station.frame)
+        return InProcess(router, self._engine, self._roots, self._identity.frame)
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,13 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Trouble:
+class ProcessFailed:
     """Why a process cannot go on; an error itself may not travel between processes."""
 
     text: str
 
 
-Said = Cell | Step | Trouble | None
+Message = Cell | Step | ProcessFailed | None
 Measure = Callable[[Iterator[str], Callable[[str, float], None]], Iterator[Cell]]
 """Takes the names of tasks, one after the other, to their cells; it must be picklable."""
 
@@ -44,9 +44,11 @@ def side_by_side(
     Raises:
         EvaluationFailedError: A process died or met an error; the others are stopped.
     """
+    # A process that is spawned would look for Python's own modules in the current folder first.
+    os.environ["PYTHONSAFEPATH"] = "1"
     context = get_context("spawn")
     waiting: Queue[str | None] = context.Queue()
-    told: Queue[Said] = context.Queue()
+    told: Queue[Message] = context.Queue()
     for name in (*tasks, *(None for _ in range(count))):
         waiting.put(name)
     processes = [
@@ -71,7 +73,7 @@ def side_by_side(
                 advance(said.name, said.done)
             elif isinstance(said, Cell):
                 yield said
-            elif isinstance(said, Trouble):
+            elif isinstance(said, ProcessFailed):
                 raise EvaluationFailedError(said.text)
             else:
                 working -= 1
@@ -81,7 +83,7 @@ def side_by_side(
             process.join()
 
 
-def _work(measure: Measure, waiting: "Queue[str | None]", told: "Queue[Said]", parent: int) -> None:
+def _work(measure: Measure, waiting: "Queue[str | None]", told: "Queue[Message]", parent: int) -> None:
     """One process: until there is no task left, or no parent to hear of it."""
     keep_freed_pages()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told to stop, and stops its processes
@@ -96,4 +98,4 @@ def _work(measure: Measure, waiting: "Queue[str | None]", told: "Queue[Said]", p
             told.put(cell)
         told.put(None)
     except LoradexError as error:
-        told.put(Trouble(str(error)))
+        told.put(ProcessFailed(str(error)))

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from loradex.db.session import translated
+from loradex.db.session import translate_errors
 from loradex.errors import InvalidArgumentError
 from loradex.evaluation.cells import Cell
 
@@ -20,7 +20,7 @@ def adapters_by_task(connection: psycopg.Connection[Any], base_model: str) -> di
     Raises:
         InvalidArgumentError: There is none at all.
     """
-    with translated():
+    with translate_errors():
         rows = connection.execute(
             "select task, array_agg(name order by name = task desc, name) from loradex.adapters "
             "where base_model = %s and state = 'active' group by task",
@@ -35,7 +35,7 @@ def adapters_by_task(connection: psycopg.Connection[Any], base_model: str) -> di
 
 def rows_trained_on(connection: psycopg.Connection[Any], base_model: str, task: str) -> set[str]:
     """`source_ref` of every row that an adapter of this task has seen, by its card."""
-    with translated():
+    with translate_errors():
         rows = connection.execute(
             "select distinct jsonb_object_keys(seen) from loradex.adapters a, "
             "jsonb_path_query(a.card, 'lax $.**.data.training') seen "
@@ -47,7 +47,7 @@ def rows_trained_on(connection: psycopg.Connection[Any], base_model: str, task: 
 
 def library_hash(connection: psycopg.Connection[Any], base_model: str, encoder: str) -> str:
     """SHA-256, in hex, of what could answer: active adapters, affinities, examples with a vector."""
-    with translated():
+    with translate_errors():
         rows = connection.execute(
             "with active as ("
             "select id, sha256::text from loradex.adapters where base_model = %s and state = 'active') "
@@ -81,7 +81,7 @@ def revision() -> str:
 
 def store_cells(connection: psycopg.Connection[Any], run: str, cells: Sequence[Cell]) -> None:
     """Add the cells to `loradex.evaluations`, those that this run has there already left out."""
-    with translated(), connection.cursor() as cursor:
+    with translate_errors(), connection.cursor() as cursor:
         cursor.executemany(
             "insert into loradex.evaluations (run, setting, method, settings, task, n, score, low, high, "
             "seconds, git_revision, library_hash) "

@@ -28,7 +28,7 @@ ADAPTERS = "adapters"
 
 
 @dataclass(frozen=True)
-class Ingredients:
+class LibrarySpec:
     """What a library is built for: its models, and the cards its texts were rendered with."""
 
     base_model: BaseModelEntry
@@ -51,7 +51,7 @@ def choose_examples(rows: Sequence[RenderedExample], per_task: int, seed: int) -
 
 def build_library(
     directory: Path,
-    ingredients: Ingredients,
+    ingredients: LibrarySpec,
     rows: Sequence[RenderedExample],
     vectors: Mapping[str, Vectors],
 ) -> Manifest:

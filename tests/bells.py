@@ -5,7 +5,7 @@ import json
 from typing import Any
 from uuid import uuid4
 
-from loradex.service.client.doorbell import QUEUE, TASK
+from loradex.wakeup import QUEUE, TASK
 
 
 def message(**changes: Any) -> dict[str, Any]:

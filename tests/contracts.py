@@ -99,16 +99,21 @@ CONTRACTS = {
         Reads("select loradex.answer_hash(a) from loradex.answers a where id = {answer}", ANSWER),
     ),
     "audit_head": Contract(READERS, "it takes nothing", Reads("select loradex.audit_head()", 1)),
+    "blocked_sessions": Contract(READERS, "it takes nothing", "it reads no table"),
     "build_encoder_index": Contract(
         ADMIN, Refusal("select loradex.build_encoder_index('nobody')", "LX002"), "it indexes every vector"
     ),
     "build_search": Contract(ADMIN, "it takes nothing", CATALOGUE),
     "change_setting": Contract(ADMIN, Refusal("select loradex.change_setting('k', '0')", "LX001"), CATALOGUE),
     "check_answer": Contract(
-        OWNER, Refusal("select loradex.check_answer(j, '{{}}', '3') from loradex.jobs j", "LX001"), ARGUMENTS
+        OWNER, Refusal("select loradex.check_answer(null::loradex.jobs, '{{}}', '3')", "LX001"), ARGUMENTS
     ),
     "check_jobs": Contract(
         OWNER, Refusal("""select loradex.check_jobs('[{{"k": 5}}]', '{{}}')""", "LX001"), ARGUMENTS
+    ),
+    "check_lease": Contract(OWNER, Refusal("select loradex.check_lease('0s', now())", "LX001"), "it reads a setting"),
+    "check_names": Contract(
+        READERS, Refusal("select loradex.check_names('exclude_tasks', array['a', 'a'])", "LX001"), "it reads a setting"
     ),
     "check_routing": Contract(READERS, Refusal("select loradex.check_routing(0, 1, 1)", "LX001"), ARGUMENTS),
     "check_settings": Contract(
@@ -123,6 +128,7 @@ CONTRACTS = {
         Reads("select loradex.claim_jobs('w', 4, '1s', 1)", 4 * JOB),
     ),
     "complete_job": Contract(OWNER, GIVEN, "it reads the settings"),
+    "current_owner": Contract(EVERYBODY, "it takes nothing", "it reads its own row"),
     "decide_routes": Contract(
         READERS,
         Refusal("select loradex.decide_routes(null, null)", "LX001"),
@@ -270,6 +276,7 @@ CONTRACTS = {
     "set_adapter_state": Contract(
         ADMIN, Refusal("select loradex.set_adapter_state('nobody', null, 'active')", "LX002"), CATALOGUE
     ),
+    "shown": Contract(EVERYBODY, "any text can be shown", "it reads no table"),
     "similar_answers": Contract(
         READERS,
         Refusal("select loradex.similar_answers('[1]')", "LX005"),

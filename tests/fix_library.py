@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests.fix_adapters import CONFIG, safetensors_bytes, tensors
 
-from loradex.library.build import Ingredients, build_library
+from loradex.library.build import LibrarySpec, build_library
 from loradex.library.cards import TaskCard, load_cards
 from loradex.library.manifest import BaseModelEntry, EncoderEntry, Manifest
 from loradex.library.rendered import RenderedExample, render_file
@@ -172,5 +172,5 @@ def small_library(tmp_path: Path, data_directory: Path, cards: dict[str, TaskCar
     rows = [row for path in sorted(data_directory.iterdir()) for row in render_file(path, cards)]
     encoder = CountingEncoder()
     vectors = {row.prompt: encoder.embed([row.prompt])[0] for row in rows}
-    manifest = build_library(directory, Ingredients(BASE, ENCODER, cards), rows, vectors)
+    manifest = build_library(directory, LibrarySpec(BASE, ENCODER, cards), rows, vectors)
     return SmallLibrary(directory, manifest, rows)

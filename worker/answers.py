@@ -5,12 +5,12 @@ from typing import Any
 
 from loradex.worker.engine.recipe import Recipe
 from loradex.worker.engine.rows import Row, RowResult
-from loradex.worker.station import Station
+from loradex.worker.identity import WorkerIdentity
 
 
 def answer_document(
     *,
-    station: Station,
+    identity: WorkerIdentity,
     recipe: Recipe,
     row: Row,
     result: RowResult,
@@ -25,16 +25,16 @@ def answer_document(
         "token_ids": list(result.token_ids),
         "prompt_tokens": result.prompt_tokens,
         "output_tokens": result.output_tokens,
-        "base_model_revision": station.base_model_revision,
+        "base_model_revision": identity.base_model_revision,
         # The job's own settings are added by record_answer.
         "generation": {
             "seed": row.seed,
-            "frame": station.frame,
-            "device": station.device,
-            "dtype": station.dtype,
+            "frame": identity.frame,
+            "device": identity.device,
+            "dtype": identity.dtype,
         },
         "timings": {**timings, **result.timings},
-        "versions": dict(station.versions),
+        "versions": dict(identity.versions),
         "merge": {
             "recipe_hash": recipe.hash,
             "dtype": recipe.dtype,

@@ -1,26 +1,31 @@
 """The worker's composition root: everything is made here once, and handed on."""
 
+import _thread
 import os
 import secrets
+import signal
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import timedelta
+from functools import partial
+from types import FrameType
 
 from loradex.addresses import addresses
 from loradex.library.adapter_roots import AdapterRoots
-from loradex.worker import tasks
 from loradex.worker.batch import Answering, Limits
-from loradex.worker.doorbell import bell_app, listen
 from loradex.worker.engine.embed import Encoder
 from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.load import model_revision, shipped_model
+from loradex.worker.identity import WorkerIdentity, library_versions, register_models
 from loradex.worker.jobs import Jobs
 from loradex.worker.leases import Leases
 from loradex.worker.logs import log_as_json
 from loradex.worker.ready import Ready
+from loradex.worker.repeating import Repeating
 from loradex.worker.settings import WorkerSettings
-from loradex.worker.station import Station, introduce, library_versions
-from loradex.worker.sweep import Sweep
+from loradex.worker.wakeup import celery_app, listen
 
 
 def serve(settings: WorkerSettings) -> None:
@@ -41,13 +46,13 @@ def serve(settings: WorkerSettings) -> None:
             encoder=settings.encoder,
             lease=lease,
             max_attempts=settings.max_attempts,
-            patience=lease,
+            retry_for=lease,
         )
 
     answering_jobs, lease_jobs = jobs(), jobs()
-    station = introduce(
+    identity = register_models(
         database_url,
-        Station(
+        WorkerIdentity(
             worker=worker,
             base_model=settings.base_model,
             base_model_revision=model_revision(model),
@@ -69,14 +74,37 @@ def serve(settings: WorkerSettings) -> None:
         engine=engine,
         encoder=encoder,
         adapters=AdapterRoots.of(settings.adapter_roots, settings.home),
-        station=station,
+        identity=identity,
         limits=Limits(settings.batch_rows, settings.batch_tokens, settings.linger_ms / 1000),
         stop=stop,
     )
-    sweep = Sweep(answering, settings.sweep_seconds, stop)
-    app = bell_app(redis_url)
-    tasks.register(app, answering)
-    with leases, Ready(settings.ready_path, station), sweep:
+    app = celery_app(redis_url, answering.answer_waiting_jobs)
+    # It needs no Redis: with the bell dead or lost, answers come later by at most these seconds, and come.
+    sweep = Repeating(
+        "sweep", partial(answering.answer_waiting_jobs, block=False), settings.sweep_seconds, stop
+    )
+    with (
+        _stopped_by_signals(stop),
+        closing(answering_jobs),
+        closing(lease_jobs),
+        leases,
+        Ready(settings.ready_path, identity),
+        sweep,
+    ):
         listen(app, stop)
-    answering_jobs.close()
-    lease_jobs.close()
+
+
+@contextmanager
+def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """SIGTERM and Ctrl-C set `stop`; nothing else ends the worker."""
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        # From a thread: the interrupted code may hold the lock of `stop`, and it waits until we return.
+        _thread.start_new_thread(stop.set, ())
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -9,17 +9,17 @@ import structlog
 
 from loradex.errors import DatabaseUnavailableError, LeaseLostError, LoradexError, RoutingLostError
 from loradex.library.adapter_roots import AdapterRoots
-from loradex.worker.alone import Failure, each
 from loradex.worker.answers import answer_document
 from loradex.worker.clock import Clock
 from loradex.worker.engine.embed import Encoder
 from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.recipe import Recipe
-from loradex.worker.engine.rows import Row, RowFailure, RowResult
-from loradex.worker.groups import by_length
+from loradex.worker.engine.rows import Row, RowResult
+from loradex.worker.identity import WorkerIdentity
+from loradex.worker.isolation import Failure, run_isolated
 from loradex.worker.jobs import Job, Jobs, Routing, Vector
 from loradex.worker.leases import Leases
-from loradex.worker.station import Station
+from loradex.worker.packing import pack_by_length
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Answering:
         engine: Engine,
         encoder: Encoder,
         adapters: AdapterRoots,
-        station: Station,
+        identity: WorkerIdentity,
         limits: Limits,
         stop: threading.Event,
     ) -> None:
@@ -85,20 +85,20 @@ class Answering:
         self._engine = engine
         self._encoder = encoder
         self._adapters = adapters
-        self._station = station
+        self._identity = identity
         self._limits = limits
         self._stop = stop
         self._turn = threading.Lock()
         self._log = structlog.get_logger("batch")
 
-    def bell(self, *, wait: bool = True) -> None:
+    def answer_waiting_jobs(self, *, block: bool = True) -> None:
         """Answer batch after batch until nothing waits or the worker is told to stop.
 
-        With `wait` false it does nothing while another thread answers: that one sees everything that waits
-        now. What goes wrong is logged, not raised: the jobs are in Postgres, and the next bell or sweep
+        Unless it may `block`, it does nothing while another thread answers: that one sees everything that
+        waits now. What goes wrong is logged, not raised: the jobs are in Postgres, and the next bell or sweep
         finds them.
         """
-        if not self._turn.acquire(blocking=wait):
+        if not self._turn.acquire(blocking=block):
             return
         try:
             self._stop.wait(self._limits.linger)
@@ -107,9 +107,9 @@ class Answering:
                 with self._leases.kept(batch):
                     self.answer_batch(batch)
         except LoradexError as error:
-            self._log.warning("bell.unanswered", reason=str(error))
-        except Exception:  # noqa: BLE001 - a bell must not end the worker
-            self._log.exception("bell.failed")
+            self._log.warning("answering.broken_off", reason=str(error))
+        except Exception:  # noqa: BLE001 - nothing that goes wrong with a batch may end the worker
+            self._log.exception("answering.failed")
         finally:
             self._turn.release()
 
@@ -122,7 +122,7 @@ class Answering:
         clock.lap("route")
         prepared = self._through(self._prepare, routed)
         # The engine groups prompts of near length by itself; here only memory counts, so padding may be any.
-        groups = by_length(
+        groups = pack_by_length(
             [one.tokens for one in prepared], rows=len(batch), tokens=self._limits.tokens, padding=1
         )
         for number, group in enumerate(groups):
@@ -148,9 +148,9 @@ class Answering:
 
     def _prepared(self, one: Routed) -> Prepared:
         job = one.job
-        recipe = Recipe.decided(vars(one.routing), job.settings["density"], self._station.dtype)
+        recipe = Recipe.decided(vars(one.routing), job.settings["density"], self._identity.dtype)
         row = Row.of(
-            self._station.framed(job.prompt),
+            self._identity.framed(job.prompt),
             recipe,
             kind=job.kind,
             choices=job.choices,
@@ -165,8 +165,8 @@ class Answering:
         self._engine.bank.ensure({part["sha256"]: self._adapters.locate(part["uri"]) for part in mixtures})
         results = self._engine.answer([one.row for one in batch])
         return [
-            Failure(result.code, result.message)
-            if isinstance(result, RowFailure)
+            result
+            if isinstance(result, Failure)
             else Answered(one.job, one.query, one.routing, one.recipe, one.row, one.tokens, result)
             for one, result in zip(batch, results, strict=True)
         ]
@@ -174,7 +174,7 @@ class Answering:
     def _record(self, one: Answered, clock: Clock) -> None:
         timings = {"wait": one.job.waited_ms, **clock.laps, "total": clock.total()}
         answer = answer_document(
-            station=self._station,
+            identity=self._identity,
             recipe=one.recipe,
             row=one.row,
             result=one.result,
@@ -198,7 +198,7 @@ class Answering:
     ) -> list[After]:
         """What comes out of the step; the jobs that fail in it are recorded as failed and go no further."""
         done: list[After] = []
-        for one, result in zip(batch, each(step, batch), strict=True):
+        for one, result in zip(batch, run_isolated(step, batch), strict=True):
             if isinstance(result, Failure):
                 self._fail(one.job, result)
             else:

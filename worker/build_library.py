@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from loradex.library.build import Ingredients, choose_examples
+from loradex.library.build import LibrarySpec, choose_examples
 from loradex.library.build import build_library as build
 from loradex.library.cards import load_cards
 from loradex.library.hydrate import example_files
@@ -30,7 +30,7 @@ def build_library(
         counting("examples", len(chosen)) as advance,
     ):
         embedded = embed([row.prompt for row in chosen], encoder, vectors, advance)
-    ingredients = Ingredients(
+    ingredients = LibrarySpec(
         base_model_entry(settings),
         EncoderEntry(name=facts.name, revision=facts.revision, dimensions=facts.dimensions),
         known,

@@ -1,7 +1,6 @@
 """The jobs of one worker, as the SQL functions of `loradex` hand them out and take them back."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, LiteralString
@@ -9,14 +8,11 @@ from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
-import psycopg
 from pgvector.psycopg import register_vector
 from psycopg.rows import class_row, tuple_row
 from psycopg.types.json import Jsonb
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from loradex.db.session import connect, translated
-from loradex.errors import DatabaseUnavailableError
+from loradex.db.reconnect import Reconnecting, repeat_through_outage
 
 Vector = npt.NDArray[np.float32]
 Document = Mapping[str, Any]
@@ -72,7 +68,7 @@ class Routing:
 class Jobs:
     """One connection to Postgres and the calls a worker makes over it; it reconnects after an outage.
 
-    `patience` is how long a write is repeated while Postgres is away. Repeating is safe: the attempt number
+    `retry_for` is how long a write is repeated while Postgres is away. Repeating is safe: the attempt number
     fences off the second of two writes.
     """
 
@@ -85,14 +81,14 @@ class Jobs:
         encoder: str,
         lease: timedelta,
         max_attempts: int,
-        patience: timedelta,
+        retry_for: timedelta,
     ) -> None:
-        self._url = url
-        self._connection: psycopg.Connection[Any] | None = None
+        # Vectors in binary: as text they cost a millisecond each on both ends.
+        self._database = Reconnecting(url, register_vector)
         self._base_model = base_model
         self._encoder = encoder
         self._max_attempts = max_attempts
-        self._patience = patience
+        self._retry_for = retry_for
         self.worker = worker
         self.lease = lease
 
@@ -102,7 +98,7 @@ class Jobs:
         Jobs out of attempts become failed on the way.
         """
         values = (self.worker, rows, self.lease, self._max_attempts, self._base_model, self._encoder)
-        with self._session() as connection, connection.cursor(row_factory=class_row(Job)) as cursor:
+        with self._database.session() as connection, connection.cursor(row_factory=class_row(Job)) as cursor:
             return cursor.execute(CLAIM, values).fetchall()
 
     def route(self, jobs: Sequence[Job], queries: Sequence[Vector]) -> list[Routing]:
@@ -140,41 +136,17 @@ class Jobs:
 
     def extend(self, ids: Sequence[UUID]) -> None:
         """Prolong the lease of jobs that are still this worker's."""
-        with self._session() as connection:
+        with self._database.session() as connection:
             connection.execute(
                 "select loradex.extend_lease(%s, %s, %s)", (self.worker, list(ids), self.lease)
             )
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._database.close()
 
     def _repeated(self, statement: LiteralString, values: Sequence[object]) -> list[tuple[Any, ...]]:
-        try:
-            return self._fetched(statement, values)  # what mostly works first needs no machinery
-        except DatabaseUnavailableError:
-            again = Retrying(
-                retry=retry_if_exception_type(DatabaseUnavailableError),
-                wait=wait_random_exponential(multiplier=0.1, max=2),
-                stop=stop_after_delay(self._patience),
-                reraise=True,
-            )
-            return again(self._fetched, statement, values)
+        return repeat_through_outage(self._retry_for.total_seconds(), self._fetched, statement, values)
 
     def _fetched(self, statement: LiteralString, values: Sequence[object]) -> list[tuple[Any, ...]]:
-        with self._session() as connection, connection.cursor(row_factory=tuple_row) as cursor:
+        with self._database.session() as connection, connection.cursor(row_factory=tuple_row) as cursor:
             return cursor.execute(statement, values).fetchall()
-
-    @contextmanager
-    def _session(self) -> Iterator[psycopg.Connection[Any]]:
-        with translated():
-            if self._connection is None or self._connection.closed:
-                self._connection = connect(self._url)
-                # Vectors in binary: as text they cost a millisecond each on both ends.
-                register_vector(self._connection)
-            try:
-                yield self._connection
-            except psycopg.OperationalError:
-                self.close()
-                raise

@@ -1,16 +1,13 @@
 """Keeps the leases of a running batch alive, from a thread and over a connection of its own."""
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 from uuid import UUID
 
-import structlog
-
-from loradex.errors import LoradexError
 from loradex.worker.jobs import Job, Jobs
+from loradex.worker.repeating import Repeating
 
 SIGNS_OF_LIFE_A_LEASE = 3
 
@@ -18,26 +15,24 @@ SIGNS_OF_LIFE_A_LEASE = 3
 class Leases:
     """A thread that extends the leases of the batch at hand several times a lease.
 
-    One thread for the worker's life: starting one a batch cost a question a third of a millisecond. A worker
-    that is stopped or dead extends nothing.
+    One thread for the worker's life: starting one for each batch cost a third of a millisecond. A worker that
+    is stopped or dead extends nothing.
     """
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
         self._held: Sequence[UUID] = ()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
-        self._log = structlog.get_logger("leases")
+        seconds = jobs.lease.total_seconds() / SIGNS_OF_LIFE_A_LEASE
+        self._extending = Repeating("leases", self._extend, seconds)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._extending.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        self._thread.join()
+        self._extending.__exit__(kind, error, trace)
 
     @contextmanager
     def kept(self, batch: Sequence[Job]) -> Iterator[None]:
@@ -48,13 +43,6 @@ class Leases:
         finally:
             self._held = ()
 
-    def _run(self) -> None:
-        pause = self._jobs.lease.total_seconds() / SIGNS_OF_LIFE_A_LEASE
-        while not self._stop.wait(pause):
-            held = self._held
-            if not held:
-                continue
-            try:
-                self._jobs.extend(held)
-            except LoradexError as error:
-                self._log.warning("lease.not_extended", jobs=len(held), reason=str(error))
+    def _extend(self) -> None:
+        if held := self._held:
+            self._jobs.extend(held)

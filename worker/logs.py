@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 
 import structlog
 
@@ -37,3 +38,7 @@ def log_as_json(level: str) -> None:
     root.setLevel(level.upper())
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It logs what its timers meet in Redis, with a traceback each time; `wakeup.not_heard` says it once.
+    logging.getLogger("kombu.asynchronous.hub").setLevel(logging.CRITICAL)
+    # Celery's, at every start of a consumer: it is about messages that run code, and ours are JSON.
+    warnings.filterwarnings("ignore", message="You're running the worker with superuser")

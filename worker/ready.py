@@ -6,24 +6,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from loradex.worker.station import Station
+from loradex.worker.identity import WorkerIdentity
 
 
 class Ready:
     """Exists while the worker answers: written whole when it is entered, removed when it is left."""
 
-    def __init__(self, path: Path, station: Station) -> None:
+    def __init__(self, path: Path, identity: WorkerIdentity) -> None:
         self._path = path
-        self._station = station
+        self._identity = identity
 
     def __enter__(self) -> Self:
         said = {
             "pid": os.getpid(),
-            "worker": self._station.worker,
-            "base_model": self._station.base_model,
-            "encoder": self._station.encoder,
-            "device": self._station.device,
-            "dtype": self._station.dtype,
+            "worker": self._identity.worker,
+            "base_model": self._identity.base_model,
+            "encoder": self._identity.encoder,
+            "device": self._identity.device,
+            "dtype": self._identity.dtype,
         }
         self._path.parent.mkdir(parents=True, exist_ok=True)
         draft = self._path.with_suffix(f".{os.getpid()}")

@@ -6,13 +6,14 @@ from typing import Any
 from uuid import UUID
 
 from loradex.addresses import database_address
-from loradex.db.session import connect, translated
+from loradex.db.session import connect, translate_errors
 from loradex.errors import InvalidArgumentError, LoradexError, UnknownAnswerError
 from loradex.library.adapter_roots import AdapterRoots
 from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.load import model_revision, shipped_model
 from loradex.worker.engine.recipe import Recipe
-from loradex.worker.engine.rows import Row, RowFailure, RowResult
+from loradex.worker.engine.rows import Row, RowResult
+from loradex.worker.isolation import Failure
 from loradex.worker.settings import WorkerSettings
 
 
@@ -58,7 +59,7 @@ def replay(settings: WorkerSettings, answers: Sequence[UUID], sample: int, seed:
 
 
 def _documents(url: str, answers: Sequence[UUID], sample: int, seed: int) -> list[dict[str, Any]]:
-    with translated(), connect(url) as connection:
+    with translate_errors(), connect(url) as connection:
         ids = list(answers)
         if sample > 0:
             drawn = connection.execute(
@@ -100,7 +101,7 @@ def _compared(engine: Engine, roots: AdapterRoots, document: Mapping[str, Any]) 
     row = _row(document, recipe)
     engine.bank.ensure({part["sha256"]: roots.locate(part["uri"]) for part in mixture})
     result = engine.answer([row])[0]
-    if isinstance(result, RowFailure):
+    if isinstance(result, Failure):
         return Replay(document["answer_id"], f"{result.code}: {result.message}")
     recipe_same = recipe.hash == merge["recipe_hash"]
     difference = _difference(engine, row, document["token_ids"], result)

@@ -7,8 +7,8 @@ alter table loradex.retrieved_tasks enable row level security;
 alter table loradex.merge_results enable row level security;
 alter table loradex.merge_components enable row level security;
 
-create policy own_jobs on loradex.jobs for select to loradex_client using (owner = session_user);
-create policy own_answers on loradex.answers for select to loradex_client using (owner = session_user);
+create policy own_jobs on loradex.jobs for select to loradex_client using (owner_id = (select loradex.current_owner()));
+create policy own_answers on loradex.answers for select to loradex_client using (owner_id = (select loradex.current_owner()));
 
 do $$
 declare
@@ -18,7 +18,7 @@ begin
         'retrievals', 'retrieved_examples', 'retrieved_tasks', 'merge_results', 'merge_components'] loop
         execute format(
             'create policy own_answers on loradex.%I for select to loradex_client using '
-            '(exists (select from loradex.answers where id = answer_id and owner = session_user))', evidence);
+            '(exists (select from loradex.answers where id = answer_id and owner_id = (select loradex.current_owner())))', evidence);
     end loop;
     foreach evidence in array array[
         'jobs', 'answers', 'retrievals', 'retrieved_examples', 'retrieved_tasks', 'merge_results',

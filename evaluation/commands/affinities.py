@@ -29,7 +29,7 @@ def affinities(
 
     Example: loradex library affinities --data data
     """
-    from loradex.db.session import translated
+    from loradex.db.session import translate_errors
     from loradex.errors import InvalidArgumentError
     from loradex.evaluation.plan import IN_DOMAIN, Plan
     from loradex.evaluation.session import Session
@@ -47,7 +47,7 @@ def affinities(
     scores: dict[str, dict[str, Affinity]] = {name: {} for name in chosen}
     names = {entry.sha256: name for name, entry in manifest.adapters.items()} if manifest else {}
     with (
-        translated(),
+        translate_errors(),
         Session(WorkerSettings(), plan, None, in_process=True) as session,
         measuring("affinities", len(chosen) * len(session.active_adapters())) as advance,
     ):

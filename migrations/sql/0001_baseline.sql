@@ -80,6 +80,24 @@ create type loradex.neighbour as (
 );
 comment on type loradex.neighbour is 'One neighbour of the request with that ordinal; rank 1 is the nearest.';
 
+-- file: tables/owners.sql
+-- Who asks: one row per login, known by its role's oid, so that a login that is dropped and made again under the same name
+-- is somebody else.
+create table loradex.owners (
+    id bigint generated always as identity,
+    name text not null,
+    role oid not null,
+    created_at timestamptz not null default now(),
+    constraint owners_pkey primary key (id),
+    constraint owners_role_key unique (role)
+);
+comment on table loradex.owners is
+    'Who asks: one row per login, never used for another one.';
+comment on column loradex.owners.id is 'the owner of jobs and answers';
+comment on column loradex.owners.name is 'name of the login when it asked first';
+comment on column loradex.owners.role is 'oid of the login''s role';
+comment on column loradex.owners.created_at is 'when it asked first';
+
 -- file: tables/base_models.sql
 -- Causal language models that adapters were trained for.
 create table loradex.base_models (
@@ -325,7 +343,8 @@ create index example_embeddings_encoder_task_index on loradex.example_embeddings
 -- One question with its settings, from queued to done or failed. Written by the queue's functions only.
 create table loradex.jobs (
     id uuid not null default gen_random_uuid(),
-    owner text not null default session_user,
+    owner_id bigint not null,
+    owner text not null,
     kind text not null,
     prompt text not null,
     choices text[],
@@ -362,12 +381,14 @@ create table loradex.jobs (
     constraint jobs_base_model_fkey foreign key (base_model) references loradex.base_models(name),
     constraint jobs_encoder_fkey foreign key (encoder) references loradex.encoders(name),
     constraint jobs_expected_task_fkey foreign key (expected_task) references loradex.tasks(name),
+    constraint jobs_owner_id_fkey foreign key (owner_id) references loradex.owners(id),
     constraint jobs_method_fkey foreign key (method) references loradex.methods(name)
 );
 comment on table loradex.jobs is
     'Questions and how far they are; only the queue functions write here.';
 comment on column loradex.jobs.id is 'the job';
-comment on column loradex.jobs.owner is 'database user who asked';
+comment on column loradex.jobs.owner_id is 'who asked';
+comment on column loradex.jobs.owner is 'name of the login that asked';
 comment on column loradex.jobs.kind is 'generate (text) or choose (rank the choices)';
 comment on column loradex.jobs.prompt is 'the question, without the base model''s frame';
 comment on column loradex.jobs.choices is 'answers to rank, for choose';
@@ -399,13 +420,14 @@ create index jobs_created_at_index on loradex.jobs (created_at);
 create index jobs_finished_at_index on loradex.jobs (finished_at);
 create index jobs_queued_index on loradex.jobs (priority desc, queue_position) where (state = 'queued');
 create index jobs_running_index on loradex.jobs (lease_until) where (state = 'running');
-create unique index jobs_idempotency_index on loradex.jobs (owner, idempotency_key) where (idempotency_key is not null);
+create unique index jobs_idempotency_index on loradex.jobs (owner_id, idempotency_key) where (idempotency_key is not null);
 
 -- file: tables/answers.sql
 -- Answers: append-only, chained by hashes. Written by record_answer only.
 create table loradex.answers (
     id uuid not null default gen_random_uuid(),
     job_id uuid not null,
+    owner_id bigint not null,
     owner text not null,
     attempt int not null,
     position bigint not null,
@@ -429,13 +451,15 @@ create table loradex.answers (
     constraint answers_job_id_key unique (job_id),
     constraint answers_pkey primary key (id),
     constraint answers_position_key unique ("position"),
+    constraint answers_owner_id_fkey foreign key (owner_id) references loradex.owners(id),
     constraint answers_job_id_fkey foreign key (job_id) references loradex.jobs(id)
 );
 comment on table loradex.answers is
     'Answers, append-only and hash-chained; with their child tables they are the evidence.';
 comment on column loradex.answers.id is 'the answer';
 comment on column loradex.answers.job_id is 'the job it answers; one answer a job';
-comment on column loradex.answers.owner is 'database user who asked';
+comment on column loradex.answers.owner_id is 'who asked';
+comment on column loradex.answers.owner is 'name of the login that asked';
 comment on column loradex.answers.attempt is 'which attempt at the job succeeded';
 comment on column loradex.answers.position is 'place in the chain, 1, 2, ... no gaps';
 comment on column loradex.answers.prompt is 'the question as it was asked';
@@ -455,7 +479,7 @@ comment on column loradex.answers.created_at is 'when it was recorded';
 comment on column loradex.answers.previous_hash is 'chain_hash of the answer before; zeros for the first';
 comment on column loradex.answers.chain_hash is 'SHA-256 of previous_hash and answer_canonical(id)';
 create index answers_created_at_index on loradex.answers (created_at);
-create index answers_owner_index on loradex.answers (owner);
+create index answers_owner_index on loradex.answers (owner_id);
 
 -- file: tables/retrievals.sql
 -- The query vector and the settings of each answer's retrieval.
@@ -910,15 +934,41 @@ comment on function loradex.audit_head() is
 revoke execute on function loradex.audit_head() from public;
 grant execute on function loradex.audit_head() to loradex_reader, loradex_worker, loradex_admin;
 
+-- file: functions/blocked_sessions.sql
+-- Who waits for a lock in this database and who holds it: one row per waiting session and per session it waits for. It
+-- shows logins, programs and times, never a query.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.blocked_sessions()
+returns table (
+    waiting_pid int, waiting_login text, waiting_program text, waiting_seconds float8, waits_for text,
+    blocking_pid int, blocking_login text, blocking_program text, blocking_state text, blocking_seconds float8
+)
+language sql stable security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select w.pid, w.usename::text, w.application_name, extract(epoch from clock_timestamp() - l.waitstart)::float8,
+           coalesce(l.relation::regclass::text, l.locktype), b.pid, b.usename::text, b.application_name, b.state,
+           extract(epoch from clock_timestamp() - b.xact_start)::float8
+    from pg_stat_activity w
+    join pg_locks l on l.pid = w.pid and not l.granted
+    cross join lateral unnest(pg_blocking_pids(w.pid)) blocking(pid)
+    join pg_stat_activity b on b.pid = blocking.pid
+    where w.datname = current_database()
+$$;
+comment on function loradex.blocked_sessions() is
+    'Who waits for a lock in this database, for how long, and who holds it.';
+revoke execute on function loradex.blocked_sessions() from public;
+grant execute on function loradex.blocked_sessions() to loradex_reader, loradex_worker, loradex_admin;
+
 -- file: functions/build_encoder_index.sql
 -- Builds the index of an encoder if it is not there. A bulk load is several times faster with the index dropped
 -- before (drop_encoder_index) and built after. Where near duplicates are grouped (group_duplicates, in a transaction
 -- before this one) it holds one of each group.
 -- The index holds half precision: measured on 32,566 vectors of MiniLM it finds as much (recall@32 0.989 for both),
--- in 36 MB for 64 MB, and a seventh faster. Similarities are computed from the whole vectors all the same.
--- 24 links, for pgvector's 16, and candidates for each of them by the cube root of what is in it (128 for 10,000, 600
--- for a million), for pgvector's 64; search_examples widens its search by the same root (docs/decisions.md has recall
--- and building times).
+-- in 36 MB instead of 64 MB, and a seventh faster. Similarities are computed from the whole vectors all the same.
+-- 24 links instead of pgvector's 16, and candidates for each of them by the cube root of what is in it (128 at 10,000,
+-- 600 at a million) instead of pgvector's 64; search_examples widens its search by the same root (docs/lab-log.md has
+-- recall and building times).
 -- A graph that does not fit into maintenance_work_mem (1.7 kB a vector of 384 dimensions) is built more slowly: 512 MB
 -- are taken, or what the session has if that is more.
 -- Locks: example_embeddings against writes while it builds; encoders against a registration.
@@ -936,7 +986,7 @@ declare
 begin
     if dimensions is null then
         raise exception using errcode = 'LX002', message = format(
-            'no encoder %L; register it with loradex.register_encoder', encoder);
+            'no encoder %s; register it with loradex.register_encoder', shown(encoder));
     end if;
     if to_regclass(format('loradex.%I', encoder_index(encoder))) is not null then
         return;
@@ -1067,7 +1117,7 @@ begin
     select s.* into setting from settings s where s.name = change_setting.name for update;
     if not found then
         raise exception using errcode = 'LX002', message = format(
-            'no setting %L; known are: %s', left(change_setting.name, 100),
+            'no setting %s; known are: %s', shown(change_setting.name),
             (select string_agg(s.name, ', ' order by s.name) from settings s));
     end if;
     if maximum is not null then
@@ -1078,7 +1128,7 @@ begin
         update settings s set maximum = change_setting.maximum where s.name = setting.name returning s.* into setting;
     end if;
     if value is not null and setting.kind = 'job' then
-        perform check_settings(jsonb_build_array(jsonb_build_object(setting.name, change_setting.value)));
+        perform check_settings(json_build_array(json_build_object(setting.name, change_setting.value)));
         if change_setting.value = 'null' and setting.value is not null then
             raise exception using errcode = 'LX001', message = format(
                 '%s needs a default; give a value', setting.name);
@@ -1179,83 +1229,134 @@ comment on function loradex.check_answer(loradex.jobs, jsonb, jsonb) is
 revoke execute on function loradex.check_answer(loradex.jobs, jsonb, jsonb) from public;
 
 -- file: functions/check_jobs.sql
--- Refuses a call of enqueue_jobs that is too large, is not an array of objects, or holds a job that says something
--- loradex.settings does not allow or that does not go together. Sizes are looked at before contents.
+-- Refuses a call of enqueue_jobs that is not an array of objects, or holds a job that says something
+-- loradex.settings does not allow or that does not go together. Sizes are looked at before contents, and the document
+-- is read as text that stays text, so that a call needs little more memory than it is long.
 -- Locks: none. Raises: LX001 bad value or shape; LX002 unknown name.
-create or replace function loradex.check_jobs(jobs jsonb, defaults jsonb) returns void
+create or replace function loradex.check_jobs(jobs text, defaults jsonb) returns void
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
     max_jobs int := (select s.value from settings s where s.name = 'max_jobs_per_call');
-    max_bytes int := (select s.value from settings s where s.name = 'max_call_bytes');
-    -- A value that a table keeps compressed is as large as its text.
-    bytes int := case when pg_column_compression(check_jobs.jobs) is null then pg_column_size(check_jobs.jobs)
-                 else octet_length(check_jobs.jobs::text) end;
-    complaint text;
+    document json;
+    wrong record;
 begin
-    if bytes > max_bytes then
-        raise exception using errcode = 'LX001', message = format(
-            'the call has %s bytes of JSON and may have %s (setting max_call_bytes); split it', bytes, max_bytes);
-    end if;
-    if check_jobs.jobs is null or jsonb_typeof(check_jobs.jobs) <> 'array' then
+    document := check_jobs.jobs;
+    if document is null or json_typeof(document) <> 'array' then
         raise exception using errcode = 'LX001', message = 'jobs must be a JSON array of objects, one per job';
     end if;
-    if jsonb_array_length(check_jobs.jobs) > max_jobs then
+    if json_array_length(document) > max_jobs then
         raise exception using errcode = 'LX001', message = format(
-            '%s jobs in one call; give at most %s at a time', jsonb_array_length(check_jobs.jobs), max_jobs);
+            '%s jobs in one call; give at most %s at a time', json_array_length(document), max_jobs);
     end if;
 
-    select format('job %s is a JSON %s; give an object with at least a prompt', e.ordinal, jsonb_typeof(e.job))
-    into complaint
-    from jsonb_array_elements(check_jobs.jobs) with ordinality e(job, ordinal)
-    where jsonb_typeof(e.job) <> 'object'
+    select format('job %s is a JSON %s; give an object with at least a prompt', e.ordinal, json_typeof(e.job))
+        as complaint
+    into wrong
+    from json_array_elements(document) with ordinality e(job, ordinal)
+    where json_typeof(e.job) <> 'object'
     order by e.ordinal limit 1;
     if found then
-        raise exception using errcode = 'LX001', message = complaint;
+        raise exception using errcode = 'LX001', message = wrong.complaint;
     end if;
 
-    perform check_settings(check_jobs.jobs, 'job');
+    perform check_settings(document, 'job');
 
-    select format('job %s: %s', e.ordinal, wrong.complaint) into complaint
-    from jsonb_array_elements(check_jobs.jobs) with ordinality e(job, ordinal)
-    cross join lateral (select e.job -> 'choices' <> 'null', coalesce(e.job ->> 'method', defaults ->> 'method'),
+    select format('job %s: %s', e.ordinal, coalesce(w.complaint, w.stranger)) as message,
+           case when w.complaint is not null then 'LX001' else 'LX002' end as code
+    into wrong
+    from json_array_elements(document) with ordinality e(job, ordinal)
+    cross join lateral (select e.job ->> 'choices' is not null, coalesce(e.job ->> 'method', defaults ->> 'method'),
         e.job ->> 'adapter', coalesce(e.job ->> 'base_model', defaults ->> 'base_model')
         ) j(choose, method, adapter, base_model)
     cross join lateral (select case
         when coalesce(e.job ->> 'prompt', '') !~ '\S' then 'the prompt is empty; give a question'
-        when e.job ->> 'kind' = 'choose' and j.choose is not true
-            then 'kind choose needs choices; give at least two'
+        when e.job ->> 'kind' = 'choose' and not j.choose then 'kind choose needs choices; give at least two'
         when e.job ->> 'kind' = 'generate' and j.choose then 'kind generate takes no choices; use kind choose'
         when j.method = 'own' and j.adapter is null then 'method own needs an adapter; name one'
         when j.method <> 'own' and j.adapter is not null then 'only method own takes an adapter; drop it or use own'
-        end) wrong(complaint)
-    where wrong.complaint is not null
+        end, case
+        when j.adapter is not null and not exists (
+            select from adapters a where a.name = j.adapter and a.base_model = j.base_model)
+            then format('no adapter %s for %s; see `loradex adapter list`', shown(j.adapter), j.base_model)
+        end) w(complaint, stranger)
+    where w.complaint is not null or w.stranger is not null
     order by e.ordinal limit 1;
     if found then
-        raise exception using errcode = 'LX001', message = complaint;
+        raise exception using errcode = wrong.code, message = wrong.message;
     end if;
-
-    select format('job %s: no adapter %L for %s; see `loradex adapter list`', e.ordinal, j.adapter, j.base_model)
-    into complaint
-    from jsonb_array_elements(check_jobs.jobs) with ordinality e(job, ordinal)
-    cross join lateral (select e.job ->> 'adapter', coalesce(e.job ->> 'base_model', defaults ->> 'base_model')
-        ) j(adapter, base_model)
-    where j.adapter is not null
-      and not exists (select from adapters a where a.name = j.adapter and a.base_model = j.base_model)
-    order by e.ordinal limit 1;
-    if found then
-        raise exception using errcode = 'LX002', message = complaint;
+    -- Defaults may name what is not there yet.
+    if not exists (select from base_models b where b.name = defaults ->> 'base_model')
+       or not exists (select from encoders e where e.name = defaults ->> 'encoder') then
+        perform check_settings(json_build_array(json_build_object(
+            'base_model', coalesce(e.job -> 'base_model', defaults::json -> 'base_model'),
+            'encoder', coalesce(e.job -> 'encoder', defaults::json -> 'encoder'))))
+        from json_array_elements(document) e(job);
     end if;
-    -- Defaults name what may not be there yet.
-    perform check_settings(jsonb_build_array(jsonb_build_object(
-        'base_model', defaults -> 'base_model', 'encoder', defaults -> 'encoder', 'method', defaults -> 'method')));
+exception
+    -- What is no JSON, or holds text that Postgres cannot store.
+    when data_exception then
+        raise exception using errcode = 'LX001', message = format('the call is not valid JSON: %s', sqlerrm);
 end
 $$;
-comment on function loradex.check_jobs(jsonb, jsonb) is
+comment on function loradex.check_jobs(text, jsonb) is
     'Raises LX001 or LX002 unless every job of an enqueue_jobs call is well formed and in range; internal.';
-revoke execute on function loradex.check_jobs(jsonb, jsonb) from public;
+revoke execute on function loradex.check_jobs(text, jsonb) from public;
+
+-- file: functions/check_lease.sql
+-- Refuses a lease that is none or longer than the setting max_lease_seconds, and another time than now from whoever may
+-- not act as the owner of the schema: a worker's clock decides nothing, tests may.
+-- Locks: none. Raises: LX001.
+create or replace function loradex.check_lease(lease interval, moment timestamptz) returns void
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    longest int := (select s.value from settings s where s.name = 'max_lease_seconds');
+begin
+    if lease is null or not isfinite(lease) or lease <= interval '0' or extract(epoch from lease) > longest then
+        raise exception using errcode = 'LX001', message = format(
+            'a lease is longer than 0 and at most %s s (setting max_lease_seconds)', longest);
+    end if;
+    if moment is distinct from now() and not pg_has_role(
+        session_user, (select n.nspowner from pg_namespace n where n.nspname = 'loradex'), 'member') then
+        raise exception using errcode = 'LX001', message = 'the time is the database''s to say; leave now out';
+    end if;
+end
+$$;
+comment on function loradex.check_lease(interval, timestamptz) is
+    'Raises LX001 for a lease that is too long, or a time that is not now; internal.';
+revoke execute on function loradex.check_lease(interval, timestamptz) from public;
+
+-- file: functions/check_names.sql
+-- Refuses a list of names that is longer than the setting of that name allows, or holds a name twice. That the names
+-- exist is the caller's to check.
+-- Locks: none. Raises: LX001.
+create or replace function loradex.check_names(setting text, names text[]) returns void
+language plpgsql stable parallel safe
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    if coalesce(cardinality(names), 0) < 2 then
+        return;
+    end if;
+    if cardinality(names) > (select s.maximum from settings s where s.name = setting) then
+        raise exception using errcode = 'LX001', message = format(
+            '%s has %s names; give at most %s', setting, cardinality(names),
+            (select s.maximum from settings s where s.name = setting));
+    end if;
+    if (select count(distinct n) from unnest(names) n) < cardinality(names) then
+        raise exception using errcode = 'LX001', message = format('%s names the same twice; give each once', setting);
+    end if;
+end
+$$;
+comment on function loradex.check_names(text, text[]) is
+    'Raises LX001 for a list of names that is too long or holds a name twice; internal.';
+revoke execute on function loradex.check_names(text, text[]) from public;
+grant execute on function loradex.check_names(text, text[]) to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/check_routing.sql
 -- Refuses routing settings outside their ranges. Null counts as outside.
@@ -1284,27 +1385,28 @@ begin
            or (s.name = 'temperature' and temperature <= s.above::float8))
     then
         -- The one who words it; nulls are no JSON numbers, as they should be.
-        perform check_settings(jsonb_build_array(jsonb_build_object(
-            'k', coalesce(to_jsonb(k), '""'), 'top_p', coalesce(to_jsonb(top_p), '""'),
-            'temperature', coalesce(to_jsonb(temperature), '""'))));
+        perform check_settings(json_build_array(json_build_object(
+            'k', coalesce(to_json(k), '""'), 'top_p', coalesce(to_json(top_p), '""'),
+            'temperature', coalesce(to_json(temperature), '""'))));
     end if;
     if exclude_tasks is null or exclude_adapters is null then
         raise exception using errcode = 'LX001', message =
             'exclude_tasks and exclude_adapters must be arrays; give ''{}'' to exclude nothing';
     end if;
+    perform check_names('exclude_tasks', exclude_tasks), check_names('exclude_adapters', exclude_adapters);
     if cardinality(exclude_tasks) > 0 then
         select given.name into stranger from unnest(exclude_tasks) given(name)
         where not exists (select from tasks t where t.name = given.name) limit 1;
         if found then
             raise exception using errcode = 'LX002', message = format(
                 'exclude_tasks names no task %s; known are those of loradex.tasks',
-                coalesce(quote_literal(stranger), 'null'));
+                shown(stranger));
         end if;
     end if;
     if base_model is not null
        and not exists (select from base_models b where b.name = check_routing.base_model) then
         raise exception using errcode = 'LX002', message = format(
-            'no base model %L; known are: %s', base_model,
+            'no base model %s; known are: %s', shown(base_model),
             coalesce((select string_agg(b.name, ', ' order by b.name) from base_models b), 'none'));
     end if;
     if cardinality(exclude_adapters) > 0 then
@@ -1313,7 +1415,7 @@ begin
         if found then
             raise exception using errcode = 'LX002', message = format(
                 'exclude_adapters names no adapter %s; known are those of loradex.adapters',
-                coalesce(quote_literal(stranger), 'null'));
+                shown(stranger));
         end if;
     end if;
 end
@@ -1330,60 +1432,67 @@ grant execute on function loradex.check_routing(int, float8, float8, text[], tex
 -- counts as left out. `what` is how the message calls the objects, which are counted then; null: there is one.
 -- Sizes are looked at before contents.
 -- Locks: none. Raises: LX001 bad value or unknown field; LX002 unknown name.
-create or replace function loradex.check_settings(given jsonb, what text default null) returns void
+create or replace function loradex.check_settings(given json, what text default null) returns void
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
     found_wrong record;
 begin
     select g.ordinal, f.field, wrong.complaint, unknown.complaint as stranger into found_wrong
-    from jsonb_array_elements(given) with ordinality g(fields, ordinal)
-    cross join lateral jsonb_each(g.fields) f(field, value)
+    from json_array_elements(given) with ordinality g(fields, ordinal)
+    cross join lateral json_each(g.fields) f(field, value)
     left join settings s on s.name = f.field and s.kind = 'job'
+    -- A text is read once, and not at all where it is longer than its characters could make it (12 bytes each).
+    cross join lateral (select case
+        when s.type = 'text' and json_typeof(f.value) = 'string'
+             and pg_column_size(f.value) <= 12 * coalesce(s.maximum, 1000) + 100 then f.value #>> '{}' end
+        offset 0) t(text)
     cross join lateral (select case
         when s.name is null then format('unknown field %s; known are: %s', left(to_json(f.field)::text, 100),
             (select string_agg(k.name, ', ' order by k.name) from settings k where k.kind = 'job'))
-        when jsonb_typeof(f.value) = 'null' then null
+        when json_typeof(f.value) = 'null' then null
         when s.type = 'text' then case
-            when jsonb_typeof(f.value) <> 'string' then format('%s must be text', s.name)
-            when length(f.value #>> '{}') < s.minimum then format('%s is empty; give a text', s.name)
-            when length(f.value #>> '{}') > s.maximum then format(
-                '%s has %s characters; give at most %s', s.name, length(f.value #>> '{}'), s.maximum)
-            when not (f.value #>> '{}' = any (s.options)) then format(
+            when json_typeof(f.value) <> 'string' then format('%s must be text', s.name)
+            when length(t.text) < s.minimum then format('%s is empty; give a text', s.name)
+            when t.text is null or length(t.text) > coalesce(s.maximum, 1000) then format(
+                '%s has %s; give at most %s', s.name, coalesce(length(t.text) || ' characters', 'too many characters'),
+                coalesce(s.maximum, 1000))
+            when not (t.text = any (s.options)) then format(
                 '%s must be one of %s', s.name, array_to_string(s.options, ', '))
             end
         when s.type = 'texts' then case
-            when jsonb_typeof(f.value) <> 'array' then format('%s must be an array of texts', s.name)
-            when jsonb_array_length(f.value) < s.minimum then format(
-                '%s has %s texts; give at least %s', s.name, jsonb_array_length(f.value), s.minimum)
-            when jsonb_array_length(f.value) > s.maximum then format(
-                '%s has %s texts; give at most %s', s.name, jsonb_array_length(f.value), s.maximum)
-            when exists (select from jsonb_array_elements(f.value) one where jsonb_typeof(one) <> 'string')
+            when json_typeof(f.value) <> 'array' then format('%s must be an array of texts', s.name)
+            when json_array_length(f.value) < s.minimum then format(
+                '%s has %s texts; give at least %s', s.name, json_array_length(f.value), s.minimum)
+            when json_array_length(f.value) > s.maximum then format(
+                '%s has %s texts; give at most %s', s.name, json_array_length(f.value), s.maximum)
+            when exists (select from json_array_elements(f.value) one where json_typeof(one) <> 'string')
                 then format('%s must be an array of texts', s.name)
-            when (select sum(length(one)) from jsonb_array_elements_text(f.value) one) > s.longest then format(
+            when (select sum(length(one)) from json_array_elements_text(f.value) one) > s.longest then format(
                 '%s have more than %s characters together; shorten them', s.name, s.longest)
-            when exists (select from jsonb_array_elements_text(f.value) one where one !~ '\S')
+            when exists (select from json_array_elements_text(f.value) one where one !~ '\S')
                 then format('a text of %s is empty; give each a text', s.name)
-            when (select count(distinct btrim(one)) from jsonb_array_elements_text(f.value) one)
-                 < jsonb_array_length(f.value) then format('two texts of %s are the same; give each once', s.name)
+            when (select count(distinct btrim(one)) from json_array_elements_text(f.value) one)
+                 < json_array_length(f.value) then format('two texts of %s are the same; give each once', s.name)
             end
-        -- Longer than any number that could be in range; it is not read.
-        when jsonb_typeof(f.value) <> 'number' or pg_column_size(f.value) > 64
-             or (s.type = 'integer' and f.value::numeric % 1 <> 0)
-            then format('%s must be a %s number', s.name, case s.type when 'integer' then 'whole' else 'finite' end)
-        when f.value::numeric < s.minimum or f.value::numeric > s.maximum or f.value::numeric <= s.above
-             or f.value::numeric not between -1e300 and 1e300 or (f.value <> '0' and abs(f.value::numeric) < 1e-300)
-            then format('%s is %s; give %s', s.name, left(f.value::text, 40), concat_ws(' ',
-                case when s.above is not null then format('a number above %s', s.above)
-                     when s.maximum is not null then format('%s to %s', s.minimum, s.maximum)
-                     else format('%s or more', s.minimum) end,
-                case when s.above is not null and s.maximum is not null then format('and at most %s', s.maximum) end))
+        -- Longer than any number that could be in range: it is not read.
+        when json_typeof(f.value) <> 'number' or octet_length(f.value::text) > 64
+             or (s.type = 'integer' and (f.value #>> '{}')::numeric % 1 <> 0)
+             or (f.value #>> '{}')::numeric not between -1e300 and 1e300 or ((f.value #>> '{}')::numeric <> 0 and abs((f.value #>> '{}')::numeric) < 1e-300)
+             or (f.value #>> '{}')::numeric < s.minimum or (f.value #>> '{}')::numeric > s.maximum or (f.value #>> '{}')::numeric <= s.above
+            then format('%s is %s; give a %s number %s', s.name,
+                case when json_typeof(f.value) = 'number' then left(f.value::text, 40) else 'not a number' end,
+                case s.type when 'integer' then 'whole' else 'finite' end,
+                case when s.above is not null then concat_ws(' and ', 'above ' || s.above, 'at most ' || s.maximum)
+                     when s.maximum is not null then format('from %s to %s', s.minimum, s.maximum)
+                     else format('of %s or more', s.minimum) end)
         end) wrong(complaint)
     cross join lateral (select case
-        when wrong.complaint is null and s.names is not null and jsonb_typeof(f.value) <> 'null' then (
-            select format('%s names no %s %L; known are: %s', s.name, rtrim(s.names, 's'), left(one, 100), coalesce((
+        when wrong.complaint is null and s.names is not null and json_typeof(f.value) <> 'null' then (
+            select format('%s names no %s %s; known are: %s', s.name, rtrim(s.names, 's'), shown(one), coalesce((
                 select string_agg(k.name, ', ' order by k.name) from (
                     select m.name from methods m where s.names = 'methods'
                     union select b.name from base_models b where s.names = 'base_models'
@@ -1391,8 +1500,8 @@ begin
                     union select t.name from tasks t where s.names = 'tasks'
                     union select a.name from adapters a where s.names = 'adapters'
                     order by name limit 50) k), 'none yet'))
-            from jsonb_array_elements_text(
-                case s.type when 'texts' then f.value else jsonb_build_array(f.value) end) one
+            from json_array_elements_text(
+                case s.type when 'texts' then f.value else json_build_array(f.value) end) one
             where not case s.names
                 when 'methods' then exists (select from methods m where m.name = one)
                 when 'base_models' then exists (select from base_models b where b.name = one)
@@ -1413,10 +1522,10 @@ begin
     end if;
 end
 $$;
-comment on function loradex.check_settings(jsonb, text) is
+comment on function loradex.check_settings(json, text) is
     'Raises LX001 or LX002 for the first value that is not what loradex.settings declares; internal.';
-revoke execute on function loradex.check_settings(jsonb, text) from public;
-grant execute on function loradex.check_settings(jsonb, text) to loradex_reader, loradex_worker, loradex_admin;
+revoke execute on function loradex.check_settings(json, text) from public;
+grant execute on function loradex.check_settings(json, text) to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/check_vector.sql
 -- The dimensions of an encoder, once the query is known to be one of its vectors.
@@ -1432,7 +1541,7 @@ begin
     if wanted is null then
         raise exception using errcode = 'LX002', message = format(
             'no encoder %s; known are: %s. Register it with loradex.register_encoder',
-            coalesce(quote_literal(encoder), 'null'),
+            shown(encoder),
             coalesce((select string_agg(e.name, ', ' order by e.name) from encoders e), 'none'));
     end if;
     if query is null or vector_dims(query) <> wanted then
@@ -1475,11 +1584,14 @@ declare
     lost uuid;
     committing text;
 begin
-    if coalesce(worker, '') = '' or coalesce(max_jobs, 0) < 1 or coalesce(max_attempts, 0) < 1
-       or lease is null or lease <= interval '0' or claim_jobs.now is null then
+    if coalesce(worker, '') = '' or length(worker) > 200 or coalesce(max_jobs, 0) not between 1 and 10000
+       or coalesce(max_attempts, 0) < 1 then
         raise exception using errcode = 'LX001', message =
-            'claim_jobs needs a worker name, max_jobs and max_attempts of 1 or more, and a lease above 0';
+            'claim_jobs needs a worker name of at most 200 characters, max_jobs from 1 to 10000, and max_attempts of 1 '
+            'or more';
     end if;
+
+    perform check_lease(lease, claim_jobs.now);
 
     -- Losing a claim in a crash only leaves the job waiting, and whatever is written for it later is committed after it.
     committing := set_config('synchronous_commit', 'off', true);
@@ -1555,35 +1667,53 @@ grant execute on function loradex.claim_jobs(text, int, interval, int, timestamp
 
 -- file: functions/complete_job.sql
 -- The row of loradex.jobs that a JSON object asks for: defaults filled in, whole numbers without a fraction, and what has
--- no column of its own gathered in `settings`.
+-- no column of its own gathered in `settings`. `columns` are those of loradex.jobs, `integers` the whole-number settings.
 -- Locks: none. Raises: nothing; check_jobs has read the object before.
 create or replace function loradex.complete_job(
-    job_id uuid, job jsonb, defaults jsonb, columns text[]
+    job_id uuid, owner bigint, job jsonb, defaults jsonb, columns text[], integers text[]
 ) returns loradex.jobs
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    complete jsonb := defaults || jsonb_strip_nulls(job)
-        || coalesce((select jsonb_object_agg(s.name, trim_scale((job ->> s.name)::numeric))
-                     from settings s where s.type = 'integer' and s.kind = 'job' and job -> s.name <> 'null'), '{}')
-        || jsonb_build_object('kind', case when job -> 'choices' <> 'null' then 'choose' else 'generate' end);
+    complete jsonb := defaults || jsonb_strip_nulls(job);
     made jobs;
 begin
+    if job ?| integers then
+        complete := complete || (
+            select coalesce(jsonb_object_agg(i.name, trim_scale((job ->> i.name)::numeric)), '{}')
+            from unnest(integers) i(name) where job ->> i.name is not null);
+    end if;
+    made := jsonb_populate_record(made, complete);
     made.id := job_id;
+    made.owner_id := complete_job.owner;
     made.owner := session_user;
+    made.kind := case when made.choices is null then 'generate' else 'choose' end;
+    made.settings := complete - columns;
     made.state := 'queued';
     made.attempt := 0;
     made.releases := 0;
     made.created_at := now();
-    made.settings := complete - columns;
-    return jsonb_populate_record(made, complete);
+    return made;
 end
 $$;
-comment on function loradex.complete_job(uuid, jsonb, jsonb, text[]) is
+comment on function loradex.complete_job(uuid, bigint, jsonb, jsonb, text[], text[]) is
     'The row of loradex.jobs a JSON object asks for, defaults filled in; internal.';
-revoke execute on function loradex.complete_job(uuid, jsonb, jsonb, text[]) from public;
+revoke execute on function loradex.complete_job(uuid, bigint, jsonb, jsonb, text[], text[]) from public;
+
+-- file: functions/current_owner.sql
+-- The owner that the login of this session is; null if it never asked. Row-level security compares with it.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.current_owner() returns bigint
+language sql stable security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select o.id from owners o where o.role = (select r.oid from pg_roles r where r.rolname = session_user)
+$$;
+comment on function loradex.current_owner() is 'The owner that the login of this session is; null if it never asked.';
+revoke execute on function loradex.current_owner() from public;
+grant execute on function loradex.current_owner() to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 
 -- file: functions/decide_routes.sql
 -- What routing decides for a batch of jobs: one document per job with its neighbours, task distribution, mixture, and how
@@ -1631,8 +1761,8 @@ begin
         end if;
         if batch.inactive is not null then
             raise exception using errcode = 'LX002', message = format(
-                'adapter %L is not active for this base model; activate it with `loradex adapter activate`, or name '
-                'another', batch.inactive);
+                'adapter %s is not active for this base model; activate it with `loradex adapter activate`, or name '
+                'another', shown(batch.inactive));
         end if;
         perform check_vector(r.query, batch.encoder) from unnest(batch.requests) r;
         neighbours := search_examples(batch.requests, batch.encoder);
@@ -1725,7 +1855,7 @@ as $$
 begin
     if not exists (select from encoders e where e.name = encoder) then
         raise exception using errcode = 'LX002', message = format(
-            'no encoder %L; register it with loradex.register_encoder', encoder);
+            'no encoder %s; register it with loradex.register_encoder', shown(encoder));
     end if;
     execute format('drop index if exists loradex.%I', encoder_index(encoder));
 end
@@ -1787,26 +1917,32 @@ grant execute on function loradex.encoder_index(text)
     to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/enqueue_jobs.sql
--- Accepts an array of jobs, all of them or none; what a job leaves out takes the defaults of loradex.settings. The only
--- door to the queue. An idempotency key that its owner used before gives the older job.
+-- Accepts a JSON array of jobs, all of them or none; what a job leaves out takes the defaults of loradex.settings. The
+-- only door to the queue. Its statements are planned once per session, since a plan made for the very document would
+-- copy it. The document comes as text, which is measured before it is read; the form for jsonb below is
+-- for callers that have one. An idempotency key that its owner used before gives the older job.
 -- Locks: an insert waits for another transaction that just used the same idempotency key. A lock on the queue until
 -- commit, waited for 5 s at most: shared, so that calls do not wait for each other, while half of the places are free
 -- and the call is so small that every connection could make one like it and fit into the other half; otherwise
 -- exclusive, so that none counts past another. Call it in a short READ COMMITTED transaction.
 -- Raises: LX001 bad value or shape, or another isolation; LX002 unknown method, task, adapter, encoder or base model;
 -- LX007 the key was used for a different job; LX008 the queue is full.
-create or replace function loradex.enqueue_jobs(jobs jsonb)
+create or replace function loradex.enqueue_jobs(jobs text)
 returns table (ordinal int, job_id uuid, created boolean)
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
+    max_bytes int := (select s.value from settings s where s.name = 'max_call_bytes');
     defaults jsonb := (
         select jsonb_object_agg(s.name, s.value) from settings s where s.kind = 'job' and s.value is not null);
     max_waiting int := (select s.value from settings s where s.name = 'max_waiting_jobs');
     columns text[] := array(
         select a.attname::text from pg_attribute a where a.attrelid = 'loradex.jobs'::regclass and a.attnum > 0);
+    integers text[] := array(select s.name from settings s where s.kind = 'job' and s.type = 'integer');
+    asking bigint := current_owner();
     wanted int;
     ids uuid[];
     waiting int;
@@ -1820,8 +1956,13 @@ begin
         raise exception using errcode = 'LX001', message =
             'enqueue_jobs counts the queue as it is now; call it in a READ COMMITTED transaction';
     end if;
+    if octet_length(enqueue_jobs.jobs) > max_bytes then
+        raise exception using errcode = 'LX001', message = format(
+            'the call has %s bytes of JSON and may have %s (setting max_call_bytes); split it',
+            octet_length(enqueue_jobs.jobs), max_bytes);
+    end if;
     perform check_jobs(enqueue_jobs.jobs, defaults);
-    wanted := jsonb_array_length(enqueue_jobs.jobs);
+    wanted := json_array_length(enqueue_jobs.jobs::json);
     if wanted = 0 then
         return;
     end if;
@@ -1829,6 +1970,11 @@ begin
     shared := wanted <= max_waiting / 2 / current_setting('max_connections')::int;
     begin
         perform set_config('lock_timeout', '5s', true);
+        if asking is null then
+            insert into owners (name, role) select r.rolname, r.oid from pg_roles r where r.rolname = session_user
+            on conflict do nothing;
+            asking := current_owner();
+        end if;
         if shared then
             begin
                 lock table loradex.queue_lock in share mode;
@@ -1863,9 +2009,9 @@ begin
     ids := array(select gen_random_uuid() from generate_series(1, wanted));
     insert into loradex.jobs overriding user value
     select r.*
-    from jsonb_array_elements(enqueue_jobs.jobs) with ordinality e(job, ordinal)
-    cross join lateral complete_job(ids[e.ordinal], e.job, defaults, columns) r
-    on conflict (owner, idempotency_key) where idempotency_key is not null do nothing;
+    from json_array_elements(enqueue_jobs.jobs::json) with ordinality e(job, ordinal)
+    cross join lateral complete_job(ids[e.ordinal], asking, e.job::jsonb, defaults, columns, integers) r
+    on conflict (owner_id, idempotency_key) where idempotency_key is not null do nothing;
     get diagnostics inserted = row_count;
     if inserted = wanted then
         return query select i.ordinal::int, i.id, true from unnest(ids) with ordinality i(id, ordinal);
@@ -1874,24 +2020,46 @@ begin
 
     -- What was not inserted has a key that was used before, perhaps earlier in this very call.
     select e.job ->> 'idempotency_key' into clash
-    from jsonb_array_elements(enqueue_jobs.jobs) with ordinality e(job, ordinal)
-    join loradex.jobs old on old.owner = session_user and old.idempotency_key = e.job ->> 'idempotency_key'
-    cross join lateral complete_job(ids[e.ordinal], e.job, defaults, columns) r
+    from json_array_elements(enqueue_jobs.jobs::json) with ordinality e(job, ordinal)
+    join loradex.jobs old on old.owner_id = asking and old.idempotency_key = e.job ->> 'idempotency_key'
+    cross join lateral complete_job(ids[e.ordinal], asking, e.job::jsonb, defaults, columns, integers) r
     where old.id <> ids[e.ordinal] and job_request(old) <> job_request(r)
     limit 1;
     if found then
         raise exception using errcode = 'LX007', message = format(
-            'idempotency key %L was used before for a different job; use a new key, or ask the same again', clash);
+            'idempotency key %s was used before for a different job; use a new key, or ask the same again', shown(clash));
     end if;
     return query
     select e.ordinal::int, coalesce(fresh.id, old.id), fresh.id is not null
-    from jsonb_array_elements(enqueue_jobs.jobs) with ordinality e(job, ordinal)
+    from json_array_elements(enqueue_jobs.jobs::json) with ordinality e(job, ordinal)
     left join loradex.jobs fresh on fresh.id = ids[e.ordinal]
-    left join loradex.jobs old on old.owner = session_user and old.idempotency_key = e.job ->> 'idempotency_key';
+    left join loradex.jobs old on old.owner_id = asking and old.idempotency_key = e.job ->> 'idempotency_key';
+end
+$$;
+comment on function loradex.enqueue_jobs(text) is
+    'Accepts jobs (a JSON array of objects with the fields of loradex.settings), all or none; returns their ids.';
+revoke execute on function loradex.enqueue_jobs(text) from public;
+grant execute on function loradex.enqueue_jobs(text) to loradex_client, loradex_admin;
+
+create or replace function loradex.enqueue_jobs(jobs jsonb)
+returns table (ordinal int, job_id uuid, created boolean)
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+begin
+    -- A value that a table keeps compressed is measured as text, by the other form.
+    if pg_column_size(enqueue_jobs.jobs) > (select s.value::int from settings s where s.name = 'max_call_bytes') then
+        raise exception using errcode = 'LX001', message = format(
+            'the call has %s bytes of JSON and may have %s (setting max_call_bytes); split it',
+            pg_column_size(enqueue_jobs.jobs), (select s.value from settings s where s.name = 'max_call_bytes'));
+    end if;
+    return query select * from enqueue_jobs(enqueue_jobs.jobs::text);
 end
 $$;
 comment on function loradex.enqueue_jobs(jsonb) is
-    'Accepts jobs (a JSON array of objects with the fields of loradex.settings), all or none; returns their ids.';
+    'enqueue_jobs for a document that is jsonb already.';
 revoke execute on function loradex.enqueue_jobs(jsonb) from public;
 grant execute on function loradex.enqueue_jobs(jsonb) to loradex_client, loradex_admin;
 
@@ -1958,7 +2126,7 @@ begin
     end if;
     if not exists (select from encoders e where e.name = example_neighbours.encoder) then
         raise exception using errcode = 'LX002', message = format(
-            'no encoder %s; known are those of loradex.encoders', coalesce(quote_literal(encoder), 'null'));
+            'no encoder %s; known are those of loradex.encoders', shown(encoder));
     end if;
     for ids, tasks, requests in
         select array_agg(c.example_id order by c.place), array_agg(c.task order by c.place),
@@ -2062,9 +2230,7 @@ as $$
 declare
     extended int;
 begin
-    if lease is null or lease <= interval '0' then
-        raise exception using errcode = 'LX001', message = 'the lease must be longer than 0; give an interval';
-    end if;
+    perform check_lease(lease, extend_lease.now);
     update jobs j set lease_until = extend_lease.now + lease
     where j.id = any (job_ids) and j.state = 'running' and j.worker = extend_lease.worker;
     get diagnostics extended = row_count;
@@ -2086,9 +2252,11 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 begin
-    if coalesce(code, '') = '' then
-        raise exception using errcode = 'LX001', message = 'a failed job needs an error code; name the reason';
+    if coalesce(code, '') !~ '^[a-z0-9_]{1,100}$' then
+        raise exception using errcode = 'LX001', message =
+            'a failed job needs an error code of small letters, digits and _; name the reason';
     end if;
+    perform check_lease(interval '1 second', fail_job.now);
     perform fence_job(job_id, attempt);
     update jobs j
     set state = 'failed', lease_until = null, finished_at = fail_job.now, error_code = code,
@@ -2164,7 +2332,7 @@ declare
 begin
     if dimensions is null then
         raise exception using errcode = 'LX002', message = format(
-            'no encoder %L; register it with loradex.register_encoder', encoder);
+            'no encoder %s; register it with loradex.register_encoder', shown(encoder));
     end if;
     lock table example_embeddings in share row exclusive mode;
     execute format(
@@ -2567,6 +2735,7 @@ begin
     fresh := jsonb_populate_record(null::answers, record_answer.answer);
     fresh.id := gen_random_uuid();
     fresh.job_id := job.id;
+    fresh.owner_id := job.owner_id;
     fresh.owner := job.owner;
     fresh.attempt := job.attempt;
     fresh.worker := job.worker;
@@ -2691,12 +2860,12 @@ declare
 begin
     if not exists (select from tasks t where t.name = register_adapter.task) then
         raise exception using errcode = 'LX002', message = format(
-            'no task %s; known are: %s', coalesce(quote_literal(task), 'null'),
+            'no task %s; known are: %s', shown(task),
             coalesce((select string_agg(t.name, ', ' order by t.name) from tasks t), 'none yet'));
     end if;
     if not exists (select from base_models b where b.name = register_adapter.base_model) then
         raise exception using errcode = 'LX002', message = format(
-            'no base model %s; known are: %s', coalesce(quote_literal(base_model), 'null'),
+            'no base model %s; known are: %s', shown(base_model),
             coalesce((select string_agg(b.name, ', ' order by b.name) from base_models b), 'none yet'));
     end if;
     if coalesce(name, '') !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$' then
@@ -2706,7 +2875,8 @@ begin
     if coalesce(sha256, '') !~ '^[0-9a-f]{64}$' then
         raise exception using errcode = 'LX001', message = 'sha256 must be 64 small hexadecimal digits';
     end if;
-    if coalesce(uri, '') = '' or coalesce(rank, 0) < 1 or coalesce(parameters, 0) < 1 or coalesce(dtype, '') = ''
+    if coalesce(uri, '') = '' or length(uri) > 4096 or length(dtype) > 20 or pg_column_size(card) > 10000000
+       or cardinality(target_modules) > 10000 or pg_column_size(target_modules) > 1000000 or coalesce(rank, 0) < 1 or coalesce(parameters, 0) < 1 or coalesce(dtype, '') = ''
        or coalesce(cardinality(target_modules), 0) = 0 or coalesce(jsonb_typeof(card), '') <> 'object'
        or coalesce(version, 1) < 1
        or (alpha > 0 and alpha < 'infinity' and update_norm >= 0 and update_norm < 'infinity') is not true then
@@ -2773,7 +2943,7 @@ begin
     end if;
     if not exists (select from tasks t where t.name = register_affinity.task) then
         raise exception using errcode = 'LX002', message = format(
-            'no task %s; known are those of loradex.tasks', coalesce(quote_literal(task), 'null'));
+            'no task %s; known are those of loradex.tasks', shown(task));
     end if;
     insert into task_affinities (task, adapter_id, score, n)
     select register_affinity.task, a.id, register_affinity.score, register_affinity.n
@@ -2784,7 +2954,7 @@ begin
     if not found then
         raise exception using errcode = 'LX002', message = format(
             'no adapter with content hash %s for base model %s; register it first',
-            coalesce(sha256, 'null'), coalesce(base_model, 'null'));
+            shown(sha256), shown(base_model));
     end if;
 end
 $$;
@@ -2805,10 +2975,12 @@ as $$
 declare
     known base_models;
 begin
-    if coalesce(name, '') = '' or coalesce(revision, '') = '' or coalesce(context_length, 0) < 1
+    if coalesce(name, '') !~ '^[^[:cntrl:]]{1,200}$' or coalesce(revision, '') = '' or length(revision) > 200
+       or coalesce(context_length, 0) < 1 or octet_length(frame) > 100000
        or coalesce(position('{prompt}' in frame), 0) = 0 then
         raise exception using errcode = 'LX001', message =
-            'a base model needs a name, a revision, a context length above 0 and a frame that holds {prompt}';
+            'a base model needs a name and a revision of at most 200 characters, a context length above 0 and a frame of '
+            'at most 100,000 bytes that holds {prompt}';
     end if;
     insert into base_models values (register_base_model.name, register_base_model.revision,
         register_base_model.context_length, register_base_model.frame)
@@ -2839,7 +3011,8 @@ as $$
 declare
     known encoders;
 begin
-    if coalesce(name, '') !~ '^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$' or coalesce(revision, '') = '' then
+    if coalesce(name, '') !~ '^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$' or coalesce(revision, '') = ''
+       or length(revision) > 200 then
         raise exception using errcode = 'LX001', message =
             'an encoder needs a name (letters, digits, . _ / -) and a revision';
     end if;
@@ -2872,11 +3045,11 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 begin
-    if coalesce(name, '') !~ '^[a-z0-9][a-z0-9_.-]{0,99}$' or coalesce(family, '') = ''
+    if coalesce(name, '') !~ '^[a-z0-9][a-z0-9_.-]{0,99}$' or coalesce(family, '') = '' or length(family) > 100
        or coalesce(metric, '') not in ('accuracy', 'exact_match')
-       or coalesce(jsonb_typeof(card), '') <> 'object' then
+       or coalesce(jsonb_typeof(card), '') <> 'object' or pg_column_size(card) > 1000000 then
         raise exception using errcode = 'LX001', message =
-            'a task needs a name (small letters, digits, _ . -), a family, metric accuracy or exact_match, and a card';
+            'a task needs a name (small letters, digits, _ . -), a family, metric accuracy or exact_match, and a card of at most 1 MB';
     end if;
     insert into tasks as t values (register_task.name, register_task.family, register_task.metric, register_task.card)
     on conflict on constraint tasks_pkey do update set card = excluded.card
@@ -2974,14 +3147,14 @@ begin
     perform check_routing(coalesce(k, 1), coalesce(top_p, 1), coalesce(temperature, 1));
     for encoder, ids, requests, measured in
         select c.encoder, array_agg(c.answer_id order by c.place), array_agg(c.request order by c.place),
-               array_agg(c.request) filter (where c.kind = 'affinity')
+               array_agg(c.request) filter (where c.selection = 'affinity')
         from (
             select p.*,
                    row(p.place, p.query, coalesce(reroute_all.k, p.k), coalesce(reroute_all.top_p, p.top_p),
                        coalesce(reroute_all.temperature, p.temperature), p.exclude_tasks, p.base_model,
                        p.exclude_adapters)::route_request as request
             from (
-                select r.*, a.base_model, h.adapters as kind,
+                select r.*, a.base_model, h.selection,
                        (row_number() over chain - 1) / 256 as chunk,
                        ((row_number() over chain - 1) % 256 + 1)::int as place
                 from retrievals r
@@ -3311,7 +3484,7 @@ begin
     limit 1;
     if not found then
         raise exception using errcode = 'LX002', message = format(
-            'no adapter %s%s; see `loradex adapter list`', coalesce(quote_literal(name), 'null'),
+            'no adapter %s%s; see `loradex adapter list`', shown(name),
             coalesce(' version ' || version, ''));
     end if;
     perform from tasks t where t.name = chosen.task for no key update;
@@ -3329,6 +3502,19 @@ comment on function loradex.set_adapter_state(text, int, text) is
     'Retires or activates an adapter (version null: the active or the newest one); returns its id.';
 revoke execute on function loradex.set_adapter_state(text, int, text) from public;
 grant execute on function loradex.set_adapter_state(text, int, text) to loradex_admin;
+
+-- file: functions/shown.sql
+-- A text as a message may show it: quoted, and cut where it is long.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.shown(value text) returns text
+language sql immutable parallel safe
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select coalesce(quote_literal(left(value, 100)) || case when length(value) > 100 then '...' else '' end, 'null')
+$$;
+comment on function loradex.shown(text) is 'A text as a message may show it: quoted, and cut where it is long.';
+revoke execute on function loradex.shown(text) from public;
+grant execute on function loradex.shown(text) to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 
 -- file: functions/similar_answers.sql
 -- Past questions near a query vector, nearest first, and the mixture they got. It looks at every stored query.
@@ -3387,23 +3573,23 @@ declare
 begin
     if not exists (select from adapters a where a.name = simulate_retire.adapter) then
         raise exception using errcode = 'LX002', message = format(
-            'no adapter %s; see `loradex adapter list`', coalesce(quote_literal(adapter), 'null'));
+            'no adapter %s; see `loradex adapter list`', shown(adapter));
     end if;
     for ids, requests, measured in
         select array_agg(c.answer_id order by c.place),
-               array_agg(c.request) filter (where c.kind = 'nucleus'),
-               array_agg(c.request) filter (where c.kind = 'affinity')
+               array_agg(c.request) filter (where c.selection = 'nucleus'),
+               array_agg(c.request) filter (where c.selection = 'affinity')
         from (
             select p.*, row(p.place, null, p.k, p.top_p, p.temperature, p.exclude_tasks, p.base_model,
                             p.exclude_adapters || simulate_retire.adapter)::route_request as request
             from (
-                select r.*, a.base_model, h.adapters as kind,
+                select r.*, a.base_model, h.selection,
                        (row_number() over chain - 1) / 256 as chunk,
                        ((row_number() over chain - 1) % 256 + 1)::int as place
                 from answers a
                 join retrievals r on r.answer_id = a.id
                 join merge_results m on m.answer_id = a.id
-                join methods h on h.name = m.method and h.adapters in ('nucleus', 'affinity')
+                join methods h on h.name = m.method and h.selection in ('nucleus', 'affinity')
                 where exists (select from merge_components c
                               where c.answer_id = a.id and c.adapter = simulate_retire.adapter)
                 window chain as (order by a.position)
@@ -3758,7 +3944,11 @@ select
     hour.done_last_hour,
     hour.failed_last_hour,
     hour.median_wait_seconds,
-    (select s.value::int from loradex.settings s where s.name = 'max_waiting_jobs') as max_waiting_jobs
+    (select s.value::int from loradex.settings s where s.name = 'max_waiting_jobs') as max_waiting_jobs,
+    (select count(distinct b.waiting_pid) from loradex.blocked_sessions() b) as blocked_sessions,
+    (select format('%s (%s, process %s, %s) holds %s for %s s', b.blocking_login, b.blocking_program, b.blocking_pid,
+                   b.blocking_state, b.waits_for, round(b.blocking_seconds))
+     from loradex.blocked_sessions() b order by b.waiting_seconds desc nulls last limit 1) as blocked_by
 from (
     select
         count(*) filter (where j.state = 'done') as done_last_hour,
@@ -3779,6 +3969,8 @@ comment on column loradex.queue_health.failed_last_hour is 'failures of the last
 comment on column loradex.queue_health.busy_workers is 'workers with a live lease';
 comment on column loradex.queue_health.median_wait_seconds is 'median time from arrival to claim, of jobs finished in the last hour';
 comment on column loradex.queue_health.max_waiting_jobs is 'how many may wait';
+comment on column loradex.queue_health.blocked_sessions is 'sessions that wait for a lock';
+comment on column loradex.queue_health.blocked_by is 'who holds the lock that is waited for longest; null if none';
 revoke all on loradex.queue_health from public;
 grant select on loradex.queue_health to loradex_reader, loradex_worker, loradex_admin;
 
@@ -3879,8 +4071,8 @@ alter table loradex.retrieved_tasks enable row level security;
 alter table loradex.merge_results enable row level security;
 alter table loradex.merge_components enable row level security;
 
-create policy own_jobs on loradex.jobs for select to loradex_client using (owner = session_user);
-create policy own_answers on loradex.answers for select to loradex_client using (owner = session_user);
+create policy own_jobs on loradex.jobs for select to loradex_client using (owner_id = (select loradex.current_owner()));
+create policy own_answers on loradex.answers for select to loradex_client using (owner_id = (select loradex.current_owner()));
 
 do $$
 declare
@@ -3890,7 +4082,7 @@ begin
         'retrievals', 'retrieved_examples', 'retrieved_tasks', 'merge_results', 'merge_components'] loop
         execute format(
             'create policy own_answers on loradex.%I for select to loradex_client using '
-            '(exists (select from loradex.answers where id = answer_id and owner = session_user))', evidence);
+            '(exists (select from loradex.answers where id = answer_id and owner_id = (select loradex.current_owner())))', evidence);
     end loop;
     foreach evidence in array array[
         'jobs', 'answers', 'retrievals', 'retrieved_examples', 'retrieved_tasks', 'merge_results',

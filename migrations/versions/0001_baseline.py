@@ -16,11 +16,9 @@ depends_on = None
 DROP = """
 do $$
 declare
-    made record;
-begin
-    for made in
-        select format('drop %s loradex.%I cascade', case c.relkind when 'v' then 'view' else 'table' end, c.relname)
-            as statement
+    -- All written before the first is run, since one may take others with it.
+    statements text[] := array(
+        select format('drop %s if exists loradex.%I cascade', case c.relkind when 'v' then 'view' else 'table' end, c.relname)
         from pg_class c
         where c.relnamespace = 'loradex'::regnamespace and c.relkind in ('r', 'v') and c.relname <> all (array['alembic_version', 'migration_lock'])
         union all
@@ -29,9 +27,11 @@ begin
         union all
         select format('drop type if exists loradex.%I cascade', t.typname)
         from pg_type t join pg_class c on c.oid = t.typrelid
-        where t.typnamespace = 'loradex'::regnamespace and c.relkind = 'c'
-    loop
-        execute made.statement;
+        where t.typnamespace = 'loradex'::regnamespace and c.relkind = 'c');
+    statement text;
+begin
+    foreach statement in array statements loop
+        execute statement;
     end loop;
 end
 $$

@@ -35,6 +35,9 @@ COMMANDS = {
     "ask": Entry("loradex.service.cli.ask:ask", "Ask a question."),
     "explain": Entry("loradex.service.cli.explain:explain", "Say how an answer came about."),
     "audit": Entry("loradex.service.cli.audit:app", "Check that no answer was changed afterwards."),
+    "settings": Entry(
+        "loradex.service.cli.settings:app", "Defaults and ranges of jobs, limits of the queue."
+    ),
     "demo": Entry("loradex.service.cli.demo:demo", "Three questions, from set-up to provenance."),
 }
 USAGE_ERROR = 2

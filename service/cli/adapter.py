@@ -33,7 +33,7 @@ def register(
     Example: loradex adapter register .loradex/train/rte --task rte
     """
     from loradex.addresses import database_address
-    from loradex.db.session import connect, translated
+    from loradex.db.session import connect, translate_errors
     from loradex.errors import UnknownNameError
     from loradex.library.adapter_factors import base_model_shapes
     from loradex.library.adapter_files import inspect
@@ -52,7 +52,7 @@ def register(
     # Where the base model's files are at hand, the factors must fit its weights too.
     model = settings.home / "cache" / "models" / settings.base_model
     facts = inspect(directory, settings.base_model, base_model_shapes(model) if model.is_dir() else None)
-    with translated(), connect(database_address(settings)) as connection, connection.transaction():
+    with translate_errors(), connect(database_address(settings)) as connection, connection.transaction():
         ExampleStore(connection).put_tasks([known[task]])
         store = AdapterStore(connection)
         store.require_base_model(settings.base_model)
@@ -199,9 +199,9 @@ def _set_state(name: str, version: int | None, state: str) -> None:
 @contextmanager
 def _store() -> "Iterator[AdapterStore]":
     from loradex.addresses import database_address
-    from loradex.db.session import connect, translated
+    from loradex.db.session import connect, translate_errors
     from loradex.library.adapter_store import AdapterStore
     from loradex.service.settings import ServiceSettings
 
-    with translated(), connect(database_address(ServiceSettings())) as connection:
+    with translate_errors(), connect(database_address(ServiceSettings())) as connection:
         yield AdapterStore(connection)

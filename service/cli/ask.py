@@ -1,45 +1,82 @@
 """`loradex ask`: one question, answered by the running stack."""
 
 import csv
-from typing import Annotated
+import inspect
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
 from loradex import terminal
 from loradex.errors import InvalidArgumentError
+from loradex.service.client.request import FIELDS, TEXTS, Request
 
-METHODS = (
-    "affinity_calibrated_cat (default), affinity, cat, linear, ties, magnitude_prune, calibrated_*, own, base"
-)
+ONE_BY_ONE = {"exclude_tasks": "exclude_task", "exclude_adapters": "exclude_adapter"}
+"""Lists whose texts are given by an option that is repeated; choices stand in one option, with commas."""
 
 
+def _plain(hint: Any) -> type:
+    """`int`, `float` or `str` of a field's annotation; whatever else it says is the request's to check."""
+    if get_origin(hint) is Annotated:
+        return _plain(get_args(hint)[0])
+    inner = [part for part in get_args(hint) if part is not type(None)]
+    if inner:
+        return _plain(inner[0]) if not isinstance(inner[0], str) else str
+    return hint if hint in {int, float} else str
+
+
+def _descriptions() -> dict[str, str]:
+    """What the docstring of `Request` says of each field, on one line."""
+    text = inspect.getdoc(Request) or ""
+    found = re.findall(r"^    (\w+): (.+(?:\n        .+)*)", text, re.MULTILINE)
+    return {name: " ".join(words.split()) for name, words in found}
+
+
+def options_of_request(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option per setting of a request, with the type and the words of `Request` itself."""
+    hints, words = get_type_hints(Request, include_extras=True), _descriptions()
+    added = []
+    for name in FIELDS[1:]:
+        option = ONE_BY_ONE.get(name, name)
+        flags = [f"--{option.replace('_', '-')}"]
+        kind: Any = list[str] if name in ONE_BY_ONE else str if name in TEXTS else _plain(hints[name])
+        more = (
+            "; separated by commas"
+            if name == "choices"
+            else "; may be given again"
+            if name in ONE_BY_ONE
+            else ""
+        )
+        annotation = Annotated[
+            kind | None, typer.Option(*flags, help=f"{words[name].removesuffix('.')}{more}.")
+        ]
+        added.append(
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        )
+
+    own = [one for one in inspect.signature(command).parameters.values() if one.kind is not one.VAR_KEYWORD]
+    parameters = [own[0], *added, *(one.replace(kind=one.KEYWORD_ONLY) for one in own[1:])]
+
+    def run(*arguments: Any, **values: Any) -> None:
+        command(*arguments, **values)
+
+    run.__doc__, run.__name__ = command.__doc__, command.__name__
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run
+
+
+@options_of_request
 def ask(
     prompt: Annotated[str, typer.Argument(help="The question.")],
-    choices: Annotated[str | None, typer.Option(help="Answers to rank, separated by commas.")] = None,
-    method: Annotated[str | None, typer.Option(help=f"How adapters are mixed: {METHODS}.")] = None,
-    adapter: Annotated[str | None, typer.Option(help="The adapter of method `own`.")] = None,
-    k: Annotated[int | None, typer.Option("--k", help="Neighbours that vote.")] = None,
-    top_p: Annotated[
-        float | None, typer.Option(help="Probability mass of the tasks that are mixed, (0, 1].")
-    ] = None,
-    temperature: Annotated[
-        float | None, typer.Option(help="Softness of the neighbours' votes, above 0.")
-    ] = None,
-    density: Annotated[
-        float | None, typer.Option(help="Share of entries a trimming method keeps, (0, 1].")
-    ] = None,
-    exclude_task: Annotated[list[str] | None, typer.Option(help="A task that must not take part.")] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="Tokens to write at most.")] = None,
-    sampling_temperature: Annotated[float | None, typer.Option(help="0 writes the likeliest text.")] = None,
-    sampling_top_p: Annotated[float | None, typer.Option(help="Mass of the tokens sampled from.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the sampling.")] = None,
-    idempotency_key: Annotated[
-        str | None, typer.Option(help="Asking again with it gives the same job.")
-    ] = None,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for the answer.")] = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    **settings: Any,
 ) -> None:
     """Ask a question and print the answer with what it was mixed from.
+
+    What is not said takes the default that `loradex settings` shows.
 
     Example: loradex ask "Premise: It rains. Hypothesis: The street is wet. Does the premise entail the
     hypothesis?" --choices yes,no,maybe
@@ -47,24 +84,10 @@ def ask(
     from loradex.service.cli.answer_view import print_answer
     from loradex.service.client import Client
 
-    wanted = {
-        "choices": split_choices(choices),
-        "method": method,
-        "adapter": adapter,
-        "k": k,
-        "top_p": top_p,
-        "temperature": temperature,
-        "density": density,
-        "exclude_tasks": exclude_task or None,
-        "max_new_tokens": max_new_tokens,
-        "sampling_temperature": sampling_temperature,
-        "sampling_top_p": sampling_top_p,
-        "seed": seed,
-        "idempotency_key": idempotency_key,
-    }
+    settings["choices"] = split_choices(settings["choices"])
+    wanted = {name: value for name, value in settings.items() if value is not None}
     with Client() as client:
-        job = client.enqueue(prompt, **{name: value for name, value in wanted.items() if value is not None})
-        answer = job.wait(timeout=timeout)
+        answer = client.enqueue(prompt, **wanted).wait(timeout=timeout)
     if as_json:
         terminal.as_json(answer.as_dict())
     else:

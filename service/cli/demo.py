@@ -56,7 +56,7 @@ def demo(
     from loradex.terminal import console, program
 
     out = console()
-    up()
+    up(empty=True)  # the library is loaded here, into whatever database there is
     load()
     if data is not None:
         hydrate(str(data))

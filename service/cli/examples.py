@@ -25,7 +25,7 @@ def hydrate(
     Example: loradex examples hydrate --from data
     """
     from loradex.addresses import database_address
-    from loradex.db.session import connect, translated
+    from loradex.db.session import connect, translate_errors
     from loradex.errors import UnknownNameError
     from loradex.library.cards import load_cards
     from loradex.library.example_store import ExampleStore
@@ -41,7 +41,7 @@ def hydrate(
         raise UnknownNameError(
             f"no task card for {', '.join(sorted(set(task or []) - known.keys()))} in {cards}"
         )
-    with translated(), connect(database_address(ServiceSettings())) as connection:
+    with translate_errors(), connect(database_address(ServiceSettings())) as connection:
         if source == HUB:
             with counting("tasks", len(chosen)) as advance:
                 reports = []
@@ -72,14 +72,14 @@ def count(
     Example: loradex examples count
     """
     from loradex.addresses import database_address
-    from loradex.db.session import connect, translated
+    from loradex.db.session import connect, translate_errors
     from loradex.library.example_store import ExampleStore
     from loradex.service.settings import ServiceSettings
     from loradex.terminal import as_json as print_json
     from loradex.terminal import table
 
     settings = ServiceSettings()
-    with translated(), connect(database_address(settings)) as connection:
+    with translate_errors(), connect(database_address(settings)) as connection:
         rows = ExampleStore(connection).counts(settings.encoder)
     columns = ("family", "task", "examples", "with_text", "with_vector")
     if as_json:

@@ -7,6 +7,8 @@ import typer
 from loradex import terminal
 
 NEIGHBOURS_SHOWN = 10
+ELSEWHERE = {"kind", "choices", "frame", "device", "dtype"}
+"""What is said of the generation in another place of the page, or not for people."""
 
 
 def explain(
@@ -84,22 +86,16 @@ def _print_answer(document: dict[str, Any]) -> None:
     told = document["generation"]
     if document["scores"] is not None:
         scored = sorted(zip(told["choices"], document["scores"], strict=True), key=lambda pair: -pair[1])
-        terminal.table(
-            ("choice", f"score ({told['normalization']})"), [(c, f"{score:.4f}") for c, score in scored]
-        )
-        sampling = None
-    else:
-        sampling = (
-            "greedy"
-            if told["sampling_temperature"] == 0
-            else f"temperature {told['sampling_temperature']:g}, top_p {told['sampling_top_p']:g}, "
-            f"seed {told['seed']}"
-        )
+        terminal.table(("choice", "score"), [(choice, f"{score:.4f}") for choice, score in scored])
     _facts(
         {
             "text": document["text"],
             "tokens": f"{document['prompt_tokens']} read, {document['output_tokens']} written",
-            "sampling": sampling,
+            "settings": ", ".join(
+                f"{name} {value}"
+                for name, value in told.items()
+                if name not in ELSEWHERE and value is not None
+            ),
             "model": f"{document['base_model']} at {document['base_model_revision'][:12]}, "
             f"{told['dtype']} on {told['device']}",
             "milliseconds": ", ".join(f"{stage} {spent:.1f}" for stage, spent in document["timings"].items()),

@@ -61,7 +61,8 @@ def load(name: str, entry: Entry) -> Any:
     found = getattr(import_module(module), attribute)
     if not isinstance(found, typer.Typer):
         return _command(found, name)
-    found.info.no_args_is_help = True
+    # A group that does something by itself says so with a callback.
+    found.info.no_args_is_help = found.registered_callback is None
     found.rich_markup_mode = None
     group: Any = get_group(found)
     for plugged, point in plugins(name).items():

@@ -27,7 +27,7 @@ def load(directory: Directory = None, cards: Cards = TASKS_DIRECTORY, as_json: A
     from dataclasses import asdict
 
     from loradex.addresses import database_address
-    from loradex.db.session import connect, translated
+    from loradex.db.session import connect, translate_errors
     from loradex.library.adapter_roots import AdapterRoots
     from loradex.library.cards import load_cards
     from loradex.library.installed import starter_library
@@ -41,7 +41,7 @@ def load(directory: Directory = None, cards: Cards = TASKS_DIRECTORY, as_json: A
     library = open_library(directory or starter_library(), known)
     roots = AdapterRoots.of(settings.adapter_roots, settings.home)
     with (
-        translated(),
+        translate_errors(),
         connect(database_address(settings)) as connection,
         counting("example vectors", len(library.examples)) as advance,
     ):

@@ -15,21 +15,33 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 
 def up(
     worker: Annotated[bool, typer.Option(help="Start a worker too.")] = True,
+    empty: Annotated[
+        bool,
+        typer.Option("--empty", help="Do not load the starter library into a database without adapters."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Start Postgres, Valkey and a worker, bring the schema up to date, and wait until each is healthy.
 
-    A server that LORADEX_DATABASE_URL or LORADEX_REDIS_URL names is used as it is. Starting
-    twice changes nothing.
+    The starter library, where it is installed, is loaded into an embedded database that has no adapters
+    yet. A server that LORADEX_DATABASE_URL or LORADEX_REDIS_URL names is used as it is. Starting twice
+    changes nothing; a running worker is replaced when its settings or its program have changed.
 
     Example: loradex up
     """
     from loradex.embedded.stack import Stack
+    from loradex.embedded.starter import StarterSettings, load_starter
 
     settings = ServiceSettings()
     stack = Stack(settings)
     with terminal.waiting("starting") as say:
-        stack.up(worker=worker, patience=settings.start_seconds, say=say)
+
+        def fill(url: str) -> str | None:
+            return None if empty else load_starter(url, StarterSettings(), say)
+
+        told = stack.up(worker=worker, patience=settings.start_seconds, say=say, fill=fill)
+    for sentence in told:
+        typer.echo(sentence, err=True)
     _show(stack.health(worker=worker), as_json=as_json)
 
 

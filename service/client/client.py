@@ -1,41 +1,37 @@
 """Hands jobs in, waits for answers, explains them: three statements of SQL and a bell."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, LiteralString, Self
 from uuid import UUID
 
-import psycopg
-from psycopg.rows import TupleRow, class_row
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from loradex.addresses import addresses
-from loradex.db.session import connect, translated
+from loradex.db.reconnect import Reconnecting, repeat_through_outage
 from loradex.errors import (
-    DatabaseUnavailableError,
     RedisUnavailableError,
     UnknownAnswerError,
     UnknownJobError,
 )
 from loradex.service.client.answer import Answer
-from loradex.service.client.doorbell import Doorbell
 from loradex.service.client.job import Job, Status
 from loradex.service.client.listener import Listener
 from loradex.service.client.request import Request
+from loradex.service.client.wakeup import Waker
 from loradex.settings import Settings
 
-LOOK: LiteralString = """
+JOB_OUTCOME: LiteralString = """
     select state as status, error_code, error_message, answer from loradex.job_outcome(%s)"""
 ENQUEUE: LiteralString = "select job_id, created from loradex.enqueue_jobs(%s) order by ordinal"
 REPEAT_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
-class Seen:
+class JobOutcome:
     """A job as Postgres has it at one moment; `answer` is the document of `loradex.answer_document`."""
 
     status: Status
@@ -62,9 +58,8 @@ class Client:
             found = addresses(settings or Settings())
             database_url = database_url or found.database_url
             redis_url = redis_url or found.redis_url
-        self._database_url = database_url
-        self._doorbell = Doorbell(redis_url)
-        self._connection: psycopg.Connection[TupleRow] | None = None
+        self._database = Reconnecting(database_url)
+        self._waker = Waker(redis_url)
         self._log = logging.getLogger("loradex.client")
         self.listener = Listener(database_url)
 
@@ -79,10 +74,8 @@ class Client:
     def close(self) -> None:
         """Give the connections back; jobs handed in go on without us."""
         self.listener.close()
-        self._doorbell.close()
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._waker.close()
+        self._database.close()
 
     def enqueue(self, prompt: str, **settings: Any) -> Job:
         """Hand one job in; its settings are the fields of `Request`.
@@ -104,23 +97,23 @@ class Client:
         requests = [Request.of(job) for job in jobs]
         if not requests:
             return []
-        rows = self._enqueued(requests)
-        error = self._rung([job_id for job_id, created in rows if created])
+        rows = self._enqueue_with_retry(requests)
+        error = self._wake_workers([job_id for job_id, created in rows if created])
         return [Job(self, job_id, created=created, doorbell_error=error) for job_id, created in rows]
 
     def job(self, job_id: UUID | str) -> Job:
         """The job of that id; `UnknownJobError` if there is none, or it is not this user's."""
         job = Job(self, _uuid(job_id, UnknownJobError))
-        self.look(job.id)
+        self.outcome(job.id)
         return job
 
-    def look(self, job_id: UUID) -> Seen:
+    def outcome(self, job_id: UUID) -> JobOutcome:
         """How far a job is, and its answer if it has one."""
-        with self._session() as connection, connection.cursor(row_factory=class_row(Seen)) as cursor:
-            seen = cursor.execute(LOOK, (job_id,)).fetchone()
-        if seen is None:
+        with self._database.session() as connection, connection.cursor(row_factory=class_row(JobOutcome)) as cursor:
+            outcome = cursor.execute(JOB_OUTCOME, (job_id,)).fetchone()
+        if outcome is None:
             raise UnknownJobError(f"no job {job_id}, or it is another user's")
-        return seen
+        return outcome
 
     def answer(self, answer_id: UUID | str) -> Answer:
         """An answer with the provenance that a program needs."""
@@ -129,57 +122,36 @@ class Client:
     def explain(self, answer_id: UUID | str) -> dict[str, Any]:
         """Everything that is known about an answer: the document `loradex.explain` returns."""
         identity = _uuid(answer_id, UnknownAnswerError)
-        with self._session() as connection:
+        with self._database.session() as connection:
             row = connection.execute("select loradex.explain(%s)", (identity,)).fetchone()
         if row is None or row[0] is None:
             raise UnknownAnswerError(f"no answer {answer_id}, or it is another user's")
         document: dict[str, Any] = row[0]
         return document
 
-    def _enqueued(self, requests: Sequence[Request]) -> list[tuple[UUID, bool]]:
-        document = Jsonb([request.columns() for request in requests])
-        try:
-            return self._accepted(document)
-        except DatabaseUnavailableError:
-            if any(request.idempotency_key is None for request in requests):
-                raise  # whether they were accepted is unknown, so asking again could double them
-            again = Retrying(
-                retry=retry_if_exception_type(DatabaseUnavailableError),
-                wait=wait_random_exponential(multiplier=0.1, max=2),
-                stop=stop_after_delay(REPEAT_SECONDS),
-                reraise=True,
-            )
-            return again(self._accepted, document)
+    def _enqueue_with_retry(self, requests: Sequence[Request]) -> list[tuple[UUID, bool]]:
+        document = Jsonb([request.document() for request in requests])
+        # Without a key it is unknown after an outage whether a job was accepted: repeating could double it.
+        keyed = all(request.idempotency_key is not None for request in requests)
+        return repeat_through_outage(REPEAT_SECONDS if keyed else 0, self._insert, document)
 
-    def _accepted(self, document: Jsonb) -> list[tuple[UUID, bool]]:
-        with self._session() as connection:
+    def _insert(self, document: Jsonb) -> list[tuple[UUID, bool]]:
+        with self._database.session() as connection:
             return connection.execute(ENQUEUE, (document,)).fetchall()
 
-    def _rung(self, jobs: Sequence[UUID]) -> RedisUnavailableError | None:
+    def _wake_workers(self, jobs: Sequence[UUID]) -> RedisUnavailableError | None:
         if not jobs:
             return None
         try:
-            self._doorbell.ring(jobs)
+            self._waker.wake(jobs)
         except RedisUnavailableError as error:
             self._log.warning("%s", error)
             return error
         return None
-
-    @contextmanager
-    def _session(self) -> Iterator[psycopg.Connection[TupleRow]]:
-        with translated():
-            if self._connection is None or self._connection.closed:
-                self._connection = connect(self._database_url)
-            connection = self._connection
-            try:
-                yield connection
-            except psycopg.OperationalError:
-                connection.close()
-                raise
 
 
 def _uuid(text: UUID | str, unknown: type[UnknownJobError] | type[UnknownAnswerError]) -> UUID:
     try:
         return text if isinstance(text, UUID) else UUID(text)
     except (ValueError, AttributeError, TypeError):
-        raise unknown(f"{text!r} is no id; ids look like 0198c5f2-6d3e-7c41-9a55-0c1d2e3f4a5b") from None
+        raise unknown(f"{text!r} is not an id; ids look like 0198c5f2-6d3e-7c41-9a55-0c1d2e3f4a5b") from None

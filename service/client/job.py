@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 Status = Literal["queued", "running", "done", "failed"]
 
-LOOK_AGAIN_SECONDS = 5.0
-"""A notification is enough; looking again now and then needs no proof that none is ever missed."""
+ASK_AGAIN_SECONDS = 5.0
+"""A notification is enough; asking again now and then needs no proof that none is ever missed."""
 
 
 class Job:
@@ -45,7 +45,7 @@ class Job:
     @property
     def status(self) -> Status:
         """The job's state as Postgres has it now."""
-        return self._client.look(self.id).status
+        return self._client.outcome(self.id).status
 
     def wait(self, timeout: float | None = 60.0) -> Answer:
         """The answer, as soon as it is committed.
@@ -64,15 +64,15 @@ class Job:
                 woken.clear()
                 outage = None
                 try:
-                    seen = self._client.look(self.id)
+                    outcome = self._client.outcome(self.id)
                 except DatabaseUnavailableError as error:
                     outage = error
                 else:
-                    if seen.answer is not None:
-                        return Answer.of(seen.answer)
-                    if seen.status == "failed":
+                    if outcome.answer is not None:
+                        return Answer.of(outcome.answer)
+                    if outcome.status == "failed":
                         raise JobFailedError(
-                            seen.error_code or "unknown", seen.error_message or "no reason recorded"
+                            outcome.error_code or "unknown", outcome.error_message or "no reason recorded"
                         )
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
@@ -82,4 +82,4 @@ class Job:
                         f"job {self.id} has no answer after {timeout:g} s; it goes on: wait again, "
                         "or see `loradex status`"
                     )
-                woken.wait(LOOK_AGAIN_SECONDS if left is None else min(left, LOOK_AGAIN_SECONDS))
+                woken.wait(ASK_AGAIN_SECONDS if left is None else min(left, ASK_AGAIN_SECONDS))

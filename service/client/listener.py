@@ -11,7 +11,6 @@ from uuid import UUID
 import psycopg
 
 from loradex.db.session import connect
-from loradex.errors import DatabaseUnavailableError
 
 CHANNEL = "loradex_jobs"
 LONGEST_SILENCE_SECONDS = 5.0
@@ -66,7 +65,7 @@ class Listener:
                     connection.execute(f"listen {CHANNEL}")
                     self._wake_all()
                     self._hear(connection)
-            except (psycopg.OperationalError, DatabaseUnavailableError) as error:
+            except Exception as error:  # noqa: BLE001 - without this thread every wait would take seconds longer
                 self._log.warning("listening again: %s", error)
                 self._stop.wait(RECONNECT_SECONDS)
 

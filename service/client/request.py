@@ -1,15 +1,26 @@
 """What a caller asks for. The shapes are checked here; the ranges are the database's to judge."""
 
+import dataclasses
+import difflib
 import math
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY
+from functools import wraps
+from inspect import signature
+from typing import Annotated, Any, Concatenate, Literal, ParamSpec, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
 
 from loradex.errors import InvalidArgumentError
 
 BIGGEST_BIGINT = (1 << 63) - 1
 BIGGEST_INT = (1 << 31) - 1
+
+P = ParamSpec("P")
+Owner = TypeVar("Owner")
+Result = TypeVar("Result")
 
 
 def _storable(text: str) -> str:
@@ -28,35 +39,66 @@ def _finite(number: float) -> float:
     return number
 
 
+def _whole(number: object) -> object:
+    """5.0 of a data frame and numpy's integers are whole numbers too."""
+    if isinstance(number, bool):
+        return number
+    if isinstance(number, float):
+        return int(number) if number.is_integer() else number
+    try:
+        return operator.index(number)  # type: ignore[call-overload]
+    except TypeError:
+        return number
+
+
+def _in_order(texts: object) -> object:
+    """Lists and other sequences keep their order; a set has none, so it is sorted."""
+    if isinstance(texts, set | frozenset):
+        return tuple(sorted(texts, key=str))
+    if isinstance(texts, Iterable) and not isinstance(texts, str | bytes | Mapping):
+        return tuple(texts)
+    return texts
+
+
 Text = Annotated[str, AfterValidator(_storable)]
+Texts = Annotated[Sequence[str] | set[str] | frozenset[str], BeforeValidator(_in_order)]
 Number = Annotated[float, AfterValidator(_finite)]
-Integer = Annotated[int, Field(ge=-BIGGEST_INT, le=BIGGEST_INT)]
+Integer = Annotated[int, BeforeValidator(_whole), Field(ge=-BIGGEST_INT, le=BIGGEST_INT)]
+Seed = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=BIGGEST_BIGINT)]
+Priority = Annotated[int, BeforeValidator(_whole), Field(ge=-32768, le=32767)]
+Normalization = Literal["none", "tokens", "bytes"]
 
 
-class Request(BaseModel):
-    """One question with its settings; what is None is left to the database's defaults.
+@dataclass(frozen=True, config=ConfigDict(strict=True, hide_input_in_errors=True))
+class Request:
+    """One question with its settings: the job fields of `loradex.settings`, whose defaults None stands for.
 
     Attributes:
         prompt: The question.
         choices: Answers to rank by log-likelihood; without them the model writes text.
-        method: How adapters are chosen and mixed; affinity_calibrated_cat unless told otherwise, others are
-            listed in `loradex.methods`.
+        method: How adapters are chosen and mixed; they are listed in `loradex.methods`.
         adapter: The adapter of method `own`.
+        base_model: Model that answers.
+        encoder: Encoder for retrieval.
         k: Neighbours that vote.
         top_p: Probability mass of the tasks that are mixed, in (0, 1].
         temperature: Softness of the neighbours' votes, above 0.
-        density: Share of entries a trimming method keeps, in (0, 1].
-        normalization: What a choice's log-likelihood is divided by.
+        exclude_tasks: Tasks whose examples are not looked at.
+        exclude_adapters: Adapters that may not take part.
+        density: Share of entries a trimming merge keeps, in (0, 1].
+        normalization: What a choice's log-likelihood is divided by: none, tokens or bytes.
+        max_new_tokens: Tokens to write at most.
         sampling_temperature: 0 writes the likeliest text; above 0 samples.
+        sampling_top_p: Mass of the tokens sampled from, in (0, 1].
+        seed: Seed of the sampling.
         expected_task: The true task where it is known, for the view `task_confusion`.
-        idempotency_key: Enqueuing again with the same key gives the same job.
+        idempotency_key: Enqueuing again with it gives the same job.
         priority: Higher goes first.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
-
     prompt: Text
-    choices: tuple[Text, ...] | None = None
+    _: KW_ONLY
+    choices: Texts | None = None
     method: Text | None = None
     adapter: Text | None = None
     base_model: Text | None = None
@@ -64,43 +106,81 @@ class Request(BaseModel):
     k: Integer | None = None
     top_p: Number | None = None
     temperature: Number | None = None
+    exclude_tasks: Texts | None = None
+    exclude_adapters: Texts | None = None
     density: Number | None = None
-    exclude_tasks: tuple[Text, ...] | None = None
-    exclude_adapters: tuple[Text, ...] | None = None
-    normalization: Literal["none", "tokens", "bytes"] | None = None
+    normalization: Normalization | None = None
     max_new_tokens: Integer | None = None
     sampling_temperature: Number | None = None
     sampling_top_p: Number | None = None
-    seed: Annotated[int, Field(ge=0, le=BIGGEST_BIGINT)] | None = None
+    seed: Seed | None = None
     expected_task: Text | None = None
     idempotency_key: Text | None = None
-    priority: Annotated[int, Field(ge=-32768, le=32767)] | None = None
+    priority: Priority | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _lists_are_tuples(cls, values: Any) -> Any:
-        if not isinstance(values, Mapping):
-            return values
-        return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    def __post_init__(self) -> None:
+        for name in TEXTS:
+            for text in getattr(self, name) or ():
+                _storable(text)
 
     @classmethod
     def of(cls, values: "Request | Mapping[str, Any]") -> "Request":
-        """The request in `values`; `InvalidArgumentError` names every field that has the wrong shape."""
+        """The request in a mapping of its fields.
+
+        Raises:
+            InvalidArgumentError: Every field that has the wrong shape is named; an unknown one with the likeliest
+                name that was meant.
+        """
         if isinstance(values, Request):
             return values
         if not isinstance(values, Mapping):
             raise InvalidArgumentError(
                 f"a job is a Request or a mapping of its settings, not {type(values).__name__}"
             )
+        unknown = [name for name in values if name not in FIELDS]
+        if unknown:
+            raise InvalidArgumentError("; ".join(map(_unknown, unknown)))
+        if "prompt" not in values:
+            raise InvalidArgumentError("prompt: a job needs one")
         try:
-            return cls.model_validate(dict(values))
+            return cls(**values)
         except ValidationError as error:
             raise InvalidArgumentError(_one_line(error)) from None
 
-    def columns(self) -> dict[str, Any]:
-        """The columns of `loradex.jobs` the caller has set."""
-        kind = "generate" if self.choices is None else "choose"
-        return {"kind": kind, **self.model_dump(mode="json", exclude_none=True)}
+    def document(self) -> dict[str, Any]:
+        """What `loradex.enqueue_jobs` takes: the fields that were set."""
+        told = {name: getattr(self, name) for name in FIELDS}
+        return {
+            name: list(value) if name in TEXTS else value for name, value in told.items() if value is not None
+        }
+
+
+FIELDS = tuple(field.name for field in dataclasses.fields(Request))  # type: ignore[arg-type]
+TEXTS = ("choices", "exclude_tasks", "exclude_adapters")
+
+
+def takes_request(
+    request: Callable[P, Request],  # noqa: ARG001 - its signature is what counts
+) -> Callable[[Callable[[Owner, Request], Result]], Callable[Concatenate[Owner, P], Result]]:
+    """A method written for a request takes the request's own arguments: `enqueue(prompt, k=3)`, fully typed."""
+
+    def decorate(method: Callable[[Owner, Request], Result]) -> Callable[Concatenate[Owner, P], Result]:
+        @wraps(method)
+        def call(self: Owner, *arguments: P.args, **settings: P.kwargs) -> Result:
+            given = dict(zip(FIELDS[:1], arguments, strict=False)) | settings
+            return method(self, Request.of(given))
+
+        call.__signature__ = signature(Request)  # type: ignore[attr-defined]
+        return call
+
+    return decorate
+
+
+def _unknown(name: object) -> str:
+    """A field nobody knows may have any name, so it is quoted."""
+    close = difflib.get_close_matches(str(name), FIELDS, n=1)
+    meant = f"did you mean {close[0]}?" if close else f"known are: {', '.join(FIELDS)}"
+    return f"{ascii(name)[:100]}: no such setting; {meant}"
 
 
 def _one_line(error: ValidationError) -> str:
@@ -111,6 +191,5 @@ def _one_line(error: ValidationError) -> str:
 
 
 def _place(path: tuple[int | str, ...]) -> str:
-    """Where in the request; a field nobody knows may have any name, so it is quoted."""
-    names = [str(part) if str(part).isidentifier() or isinstance(part, int) else ascii(part) for part in path]
-    return ".".join(names) or "job"
+    """Where in the request."""
+    return ".".join(str(part) for part in path if isinstance(part, int) or part in FIELDS) or "job"

@@ -11,10 +11,28 @@ from typing import Any
 from loradex.errors import StackError
 
 OWNER_ONLY = 0o600
+_SHAPES: dict[str, type] = {
+    "url": str,
+    "port": int,
+    "password": str,
+    "data": str,
+    "pid": int,
+    "born": str,
+    "given": dict,
+}
+"""What the parts keep under these names; any of them may be absent."""
+
+
+def private_directory(directory: Path) -> None:
+    """Make a directory for its owner alone; one that is there stays as it is.
+
+    Root lends the embedded Postgres another user's id, and that user must pass through to its data.
+    """
+    directory.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
 
 
 class StackFile:
-    """One JSON object a part, in one file; every write replaces the file whole."""
+    """One JSON object for each part, in one file; every write replaces the file whole."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -31,7 +49,7 @@ class StackFile:
     def write(self, name: str, part: dict[str, Any]) -> None:
         """Replace what is recorded about a part."""
         parts = self._parts() | {name: part}
-        self._directory.mkdir(parents=True, exist_ok=True)
+        private_directory(self._directory)
         draft = self.path.with_suffix(f".{os.getpid()}")
         draft.unlink(missing_ok=True)
         file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
@@ -43,9 +61,10 @@ class StackFile:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Wait until no other process starts or stops this stack, and keep others from it."""
-        self._directory.mkdir(parents=True, exist_ok=True)
+        private_directory(self._directory)
         try:
-            with (self._directory / "stack.lock").open("w") as lock:
+            lock_file = os.open(self._directory / "stack.lock", os.O_WRONLY | os.O_CREAT, OWNER_ONLY)
+            with os.fdopen(lock_file, "w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 yield
         except PermissionError as error:
@@ -53,14 +72,28 @@ class StackFile:
 
     def _parts(self) -> dict[str, Any]:
         try:
-            parts: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))
+            parts = json.loads(self.path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
         except PermissionError as error:
             raise StackError(_not_ours(self._directory)) from error
-        except ValueError as error:
-            raise StackError(f"{self.path} is damaged: delete it, then run `loradex up`") from error
-        return parts
+        except (ValueError, RecursionError) as error:
+            raise self._damaged() from error
+        if not _has_shape(parts):
+            raise self._damaged()
+        return dict(parts)
+
+    def _damaged(self) -> StackError:
+        return StackError(f"{self.path} is damaged: delete it, then run `loradex up`; the data stay")
+
+
+def _has_shape(parts: object) -> bool:
+    """Whether this is an object of objects, with values of the types that were written."""
+    return isinstance(parts, dict) and all(
+        isinstance(part, dict)
+        and all(type(value) is _SHAPES.get(name, type(value)) for name, value in part.items())
+        for part in parts.values()
+    )
 
 
 def _not_ours(directory: Path) -> str:

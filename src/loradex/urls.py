@@ -8,7 +8,7 @@ _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
 """A name, an IPv4 address or an IPv6 address in brackets, and perhaps a port."""
 
 
-def checked(url: str, setting: str) -> str:
+def require_unambiguous_url(url: str, setting: str) -> str:
     """The URL as it is, if its parts can be told apart; text that is no URL is left to who reads it.
 
     A password with a bare `@`, `/`, `?` or `#` moves the borders of host and port, and whoever then complains

@@ -1,16 +1,17 @@
 """A new user's first minutes, on the real base model, the real encoder and the starter library."""
 
 import json
-import os
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import LiteralString
 
 import psycopg
 import pytest
+from tests.acceptance.terminal import Terminal, chosen
 from tests.repository import ROOT
+
+from loradex.embedded import EmbeddedPostgres
 
 QUESTION = (
     "Premise: A man is playing a guitar on stage. Hypothesis: A man is performing music. "
@@ -22,50 +23,18 @@ LIMIT_BYTES = 48 << 20
 pytestmark = pytest.mark.timeout(600)
 
 
-class Terminal:
-    """Runs `loradex` as a user does, with a home of its own."""
-
-    def __init__(self, home: Path) -> None:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("LORADEX_")}
-        self._environment = kept | {
-            "LORADEX_HOME": str(home),
-            "LORADEX_DEVICE": "cpu",
-            "LORADEX_THREADS": "1",
-            "OMP_NUM_THREADS": "1",
-            "HF_HUB_OFFLINE": "1",
-        }
-
-    def loradex(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [Path(sys.executable).with_name("loradex"), *arguments],
-            cwd=ROOT,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=400,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-
 @pytest.fixture(scope="module")
 def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
-    made = Terminal(tmp_path_factory.mktemp("home"))
+    home = tmp_path_factory.mktemp("home")
+    made = Terminal(Path(sys.executable).parent, ROOT, {"LORADEX_HOME": str(home)})
     yield made
     made.loradex("down")
+    EmbeddedPostgres(home).destroy()
 
 
 @pytest.fixture(scope="module")
 def demo(terminal: Terminal) -> str:
     return terminal.loradex("demo")
-
-
-def chosen(printed: str) -> Sequence[str]:
-    """The answers a demo printed: each stands two lines below its question's choices."""
-    lines = printed.splitlines()
-    return [lines[place + 2] for place, line in enumerate(lines) if line.startswith("choices: ")]
 
 
 def test_the_demo_gives_three_right_answers_with_their_provenance(demo: str) -> None:

@@ -13,7 +13,7 @@ import redis
 from celery import Celery
 from tests.faults.site import LEASE_SECONDS, Member, Site
 
-from loradex.service.client.doorbell import QUEUE, TASK
+from loradex.wakeup import QUEUE, TASK
 
 RECORDING = "recipe_hash"
 """A word only `record_answer` is told; the function's name is not sent again once it is prepared."""

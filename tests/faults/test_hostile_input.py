@@ -25,13 +25,13 @@ from tests.fix_answering import Stack
 from tests.fix_db import Connection
 from tests.fix_hypothesis import KNOCKS
 
-from loradex.db.session import connect, translated, typed_error
+from loradex.db.session import connect, translate_errors, typed_error
 from loradex.errors import AdapterRefusedError, ExampleFileError, LoradexError
 from loradex.library.adapter_files import inspect
 from loradex.library.examples import load_examples
 from loradex.service.cli import run
 from loradex.service.client import Client
-from loradex.service.client.doorbell import QUEUE
+from loradex.wakeup import QUEUE
 
 Knock = Callable[[], None]
 
@@ -119,7 +119,7 @@ def test_the_queue_s_own_door(knock: Knock, quiet_connection: Connection, asked:
     knock()
     before, refusal, accepted = counted(quiet_connection, "jobs"), None, 0
     try:
-        with translated():
+        with translate_errors():
             document = json.dumps(asked)
             rows = quiet_connection.execute(
                 "select created from loradex.enqueue_jobs(%s::jsonb)", (document,)

@@ -90,7 +90,7 @@ def test_no_secret_is_printed_logged_or_on_a_command_line(
     kill(home, "valkey")
     with Client(url, redis_url) as client:
         job = client.enqueue("And now?", max_new_tokens=2)
-        said += [str(job.doorbell_error), repr(job), str(client.__dict__["_doorbell"])]
+        said += [str(job.doorbell_error), repr(job), str(client.__dict__["_waker"])]
         job.wait(60)
     kill(home, "postgres")
     for arguments in (["status"], ["status", "--json"], ["ask", "Anybody?"], ["db", "upgrade"]):

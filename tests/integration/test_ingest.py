@@ -14,7 +14,7 @@ from pgvector.psycopg import register_vector
 from tests.fix_db import RoleUrl
 from tests.fix_library import DIMENSIONS, ENCODER, CountingEncoder, rivers, tools, weather, write_lines
 
-from loradex.db.session import connect, translated
+from loradex.db.session import connect, translate_errors
 from loradex.errors import ExampleFileError, InvalidArgumentError, LoradexError, PermissionRefusedError
 from loradex.library import example_store
 from loradex.library.cards import TaskCard
@@ -52,7 +52,7 @@ def add(admin: Connection, cards: dict[str, TaskCard], cache: VectorCache, encod
 
     def call(*paths: Path, encoder: TextEncoder = encoder, facts: EncoderFacts = FACTS) -> list[FileReport]:
         files = check_files(paths, cards, None)
-        with translated():
+        with translate_errors():
             return list(Ingest(admin, cards, facts, lambda: encoder, cache).add_all(files, lambda _: None))
 
     return call
@@ -333,7 +333,7 @@ def test_only_the_administrator_may_add(
 ) -> None:
     files = check_files([data_directory / "tools.train.jsonl"], cards, None)
     for role in ("loradex_reader", "loradex_client"):
-        with connect(role_url(role)) as opened, pytest.raises(PermissionRefusedError), translated():
+        with connect(role_url(role)) as opened, pytest.raises(PermissionRefusedError), translate_errors():
             list(Ingest(opened, cards, FACTS, CountingEncoder, cache).add_all(files, lambda _: None))
     assert count(connection) == 0
 

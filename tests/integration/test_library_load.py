@@ -23,7 +23,7 @@ from tests.fix_library import (
     write_lines,
 )
 
-from loradex.db.session import connect, translated
+from loradex.db.session import connect, translate_errors
 from loradex.errors import (
     AdapterRefusedError,
     ExampleConflictError,
@@ -64,7 +64,7 @@ def roots(tmp_path: Path) -> AdapterRoots:
 
 
 def load(connection: Connection, library: SmallLibrary, cards: Cards, roots: AdapterRoots) -> LoadReport:
-    with translated():
+    with translate_errors():
         return load_library(connection, open_library(library.directory, cards), cards, roots, lambda _: None)
 
 
@@ -189,7 +189,7 @@ def test_a_library_outside_the_roots_is_refused(
 
 def ingest(connection: Connection, cards: Cards, path: Path, home: Path) -> None:
     facts = EncoderFacts(ENCODER.name, ENCODER.revision, ENCODER.dimensions)
-    with VectorCache.of(home, ENCODER.name, ENCODER.revision) as cache, translated():
+    with VectorCache.of(home, ENCODER.name, ENCODER.revision) as cache, translate_errors():
         files = {path: render_file(path, cards)}
         list(Ingest(connection, cards, facts, CountingEncoder, cache).add_all(files, lambda _: None))
 
@@ -389,11 +389,11 @@ def test_unknown_names_are_said(store: AdapterStore, make_adapter: MakeAdapter) 
     with pytest.raises(UnknownNameError, match="loradex up"):
         store.require_base_model("gpt-9")
     for wrong, task in ((facts, "cooking"), (replace(facts, base_model="gpt-9"), "tools")):
-        with pytest.raises(UnknownNameError), translated():
+        with pytest.raises(UnknownNameError), translate_errors():
             store.register(wrong, "x", task, "x")
-    with pytest.raises(LoradexError), translated():
+    with pytest.raises(LoradexError), translate_errors():
         store.set_state("nobody", 1, "active")
-    with pytest.raises(InvalidArgumentError), translated():
+    with pytest.raises(InvalidArgumentError), translate_errors():
         store.register(facts, "../x", "tools", "x")
 
 

@@ -1,7 +1,9 @@
 """`loradex up`, `status`, `down` and `db`, with every part real; the models are tiny."""
 
 import json
+import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,8 +16,10 @@ from tests.fix_db import RoleUrl
 from tests.tiny_library import TinyLibrary, build_tiny_library
 
 from loradex.db import migrate
+from loradex.db.session import connect
 from loradex.embedded import EmbeddedPostgres, EmbeddedValkey
 from loradex.embedded.stack import Stack
+from loradex.errors import LibraryMissingError
 from loradex.service import cli
 from loradex.settings import Settings
 from loradex.stack_file import StackFile
@@ -127,6 +131,58 @@ def test_killed_parts_are_named_with_their_cure_and_healed(home: Path, look: Loo
     assert look()[0] == 0
 
 
+def test_a_worker_is_replaced_when_it_would_be_started_otherwise_and_that_is_said(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.run(["up"])
+    first = StackFile(home).part("worker")["pid"]
+    monkeypatch.setenv("LORADEX_START_SECONDS", "500")
+    monkeypatch.setenv("LORADEX_CLIENT_PASSWORD", "between-others")
+    capsys.readouterr()
+
+    assert cli.run(["up"]) == 0
+    assert "started again" not in capsys.readouterr().err
+    assert StackFile(home).part("worker")["pid"] == first
+
+    monkeypatch.setenv("LORADEX_BATCH_ROWS", "13")
+    monkeypatch.setattr("loradex.embedded.worker.version", lambda _: "99")
+    assert cli.run(["up"]) == 0
+    said = capsys.readouterr().err
+    assert (
+        "the worker was started again, with other values of: LORADEX_BATCH_ROWS, the installed Loradex"
+        in said
+    )
+    second = StackFile(home).part("worker")["pid"]
+    assert second != first
+    assert not psutil.pid_exists(first)
+    assert "LORADEX_CLIENT_PASSWORD" not in psutil.Process(second).environ()
+
+    assert cli.run(["up"]) == 0
+    assert "started again" not in capsys.readouterr().err
+    assert StackFile(home).part("worker")["pid"] == second
+
+
+def test_what_a_worker_was_given_is_kept_as_hashes(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORADEX_FRAME", "{prompt} and nothing but the truth:")
+    cli.run(["up"])
+
+    given = StackFile(home).part("worker")["given"]
+    assert given.keys() >= {"LORADEX_FRAME", "the address of Postgres", "the Python interpreter"}
+    assert all(len(value) == 64 for value in given.values())
+    assert "nothing but the truth" not in StackFile(home).path.read_text()
+
+
+def test_home_and_logs_are_for_their_owner_alone(home: Path) -> None:
+    cli.run(["up"])
+    own = [path for path in home.rglob("*") if "pgdata" not in path.parts and not path.is_symlink()]
+
+    assert {path.name for path in own} >= {"logs", "worker.log", "stack.json", "stack.lock", "worker.ready"}
+    open_to_others = [path for path in own if stat.S_IMODE(path.stat().st_mode) & 0o077]
+    assert open_to_others == []
+    # Root's Postgres is another user, who passes through.
+    assert stat.S_IMODE(home.stat().st_mode) == (0o711 if os.geteuid() == 0 else 0o700)
+
+
 @bare
 def test_killed_at_once_they_are_healed(home: Path) -> None:
     cli.run(["up", "--no-worker"])
@@ -212,6 +268,47 @@ def test_two_up_at_once_start_one_stack(home: Path) -> None:
     data = str(EmbeddedPostgres(home).data)
     servers = [one for one in psutil.process_iter(["cmdline"]) if data in (one.info["cmdline"] or [])]
     assert len(servers) == 1
+
+
+@pytest.fixture
+def new_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home without a database, and the default models."""
+    made = tmp_path / "new home"
+    monkeypatch.setenv("LORADEX_HOME", str(made))
+    yield made
+    Stack(Settings(home=made)).down()
+    EmbeddedPostgres(made).destroy()
+
+
+def test_the_starter_library_goes_into_a_new_database_unless_it_shall_be_empty(
+    new_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def adapters() -> int:
+        with connect(EmbeddedPostgres(new_home).url) as connection:
+            return len(connection.execute("select from loradex.adapters").fetchall())
+
+    def up(*options: str) -> str:
+        assert cli.run(["up", "--no-worker", *options]) == 0
+        return capsys.readouterr().err
+
+    assert up("--empty") == ""
+    assert adapters() == 0
+
+    with monkeypatch.context() as without:
+        without.setattr("loradex.embedded.starter.starter_library", _not_installed)
+        assert "pip install loradex-starter" in up()
+    with monkeypatch.context() as other:
+        other.setenv("LORADEX_BASE_MODEL", "another-model")
+        assert "LORADEX_BASE_MODEL is another-model, which the starter library is not for" in up()
+    assert adapters() == 0
+
+    assert up() == "loaded the starter library into the new database: 22 adapters, 10651 examples\n"
+    assert adapters() == 22
+    assert up() == ""
+
+
+def _not_installed() -> Path:
+    raise LibraryMissingError("not installed")
 
 
 @pytest.fixture

@@ -8,15 +8,16 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psutil
 import psycopg
 import pytest
 
-from loradex.embedded import EmbeddedPostgres, account, cluster
+from loradex.embedded import EmbeddedPostgres, cluster, os_user
 from loradex.embedded.ports import LOOPBACK, free_port
+from loradex.embedded.processes import Identity, birth
 from loradex.errors import StackError
 from loradex.stack_file import StackFile
 
@@ -196,8 +197,9 @@ def test_the_password_is_asked_for_and_not_shown(server: EmbeddedPostgres, home:
     with pytest.raises(psycopg.OperationalError, match="password"):
         psycopg.connect(psycopg.conninfo.make_conninfo("", **parts | {"password": "guessed"}))
     postmaster = _postmaster(home)
-    shown = [word for process in (postmaster, *postmaster.children()) for word in process.cmdline()]
-    assert not any(password in word for word in shown)
+    for process in (postmaster, *postmaster.children()):
+        with suppress(psutil.NoSuchProcess):  # some children live for moments
+            assert not any(password in word for word in process.cmdline())
     assert password not in server.log.read_text()
     assert password not in str(postmaster.environ())
 
@@ -217,12 +219,18 @@ def test_below_a_directory_that_only_its_owner_may_enter_and_destroyed_without_a
     server.start()
     data = server.data
     assert data is not None
-    assert server.is_healthy()
+    _keep(server, "found")
+    server.stop()
+    (closed / "home" / "stack.json").unlink()
+    server.start()
+    assert server.data == data
+    assert _ask(server, "select word from kept") == "found"
 
     server.destroy()
 
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
     assert not data.exists()
+    assert not (closed / "home" / "pgdata").is_symlink()
     assert not list(data.parent.glob("pgdata*"))
     with pytest.raises(StackError, match="run `loradex up`"):
         _ = server.url
@@ -240,8 +248,16 @@ def test_a_start_that_fails_says_why(server: EmbeddedPostgres) -> None:
     aside.rename(control)
 
 
-def test_a_damaged_record_is_named(tmp_path: Path) -> None:
-    (tmp_path / "stack.json").write_text("{")
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{", "", "[]", '"postgres"', "null", '{"postgres": 3}', '{"postgres": ["url"]}', "[" * 100_000),
+        *('{"postgres": {"url": 5}}', '{"postgres": {"pid": "1", "born": ""}}', '{"worker": {"given": []}}'),
+        *('{"postgres": {"port": 1.5}}', '{"postgres": {"pid": true, "born": ""}}'),
+    ],
+)
+def test_a_damaged_record_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "stack.json").write_text(text)
 
     with pytest.raises(StackError, match=r"stack\.json is damaged"):
         EmbeddedPostgres(tmp_path).start()
@@ -291,9 +307,28 @@ def test_a_free_port_can_be_listened_on_and_a_taken_one_is_not_given() -> None:
 
 
 def test_a_borrowed_user_id_is_nobodys_and_stays_the_same() -> None:
-    one = account.unused_account(Path("/a/home"))
+    one = os_user.unused_account(Path("/a/home"))
 
-    assert one == account.unused_account(Path("/a/home"))
+    assert one == os_user.unused_account(Path("/a/home"))
     assert one.user not in {entry.pw_uid for entry in pwd.getpwall()}
-    assert one.user >= account.FIRST_ID
-    assert account.named_account().user in {entry.pw_uid for entry in pwd.getpwall()} - {0}
+    assert one.user >= os_user.FIRST_ID
+    assert os_user.named_account().user in {entry.pw_uid for entry in pwd.getpwall()} - {0}
+
+
+def test_a_process_is_known_by_a_clock_that_nobody_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What psutil calls the time of creation moves with the clock on the wall."""
+    own = Identity(os.getpid(), birth(os.getpid()))
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _: 86_400.0)
+
+    assert own.alive
+    assert not Identity(os.getpid(), birth(os.getppid())).alive
+
+
+def test_a_process_that_has_ended_is_dead_collected_or_not() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        identity = Identity(process.pid, birth(process.pid))
+        assert identity.alive
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert not identity.alive
+    assert not identity.alive

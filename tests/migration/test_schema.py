@@ -87,7 +87,7 @@ def test_live_files_can_be_run_again(connection: Any) -> None:
 def test_functions_and_views_are_the_live_files(connection: Any) -> None:
     """Orphans: nothing in the schema that no live file makes, and no file that makes nothing."""
     functions = connection.execute(
-        "select proname from pg_proc where pronamespace = 'loradex'::regnamespace order by 1"
+        "select distinct proname from pg_proc where pronamespace = 'loradex'::regnamespace order by 1"
     ).fetchall()
     views = connection.execute(
         "select relname from pg_class "
@@ -275,7 +275,8 @@ def test_everything_is_commented(connection: Any) -> None:
         from pg_class c left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
         where c.relnamespace = 'loradex'::regnamespace and c.relkind in ('r', 'v')
           and c.relname <> all (array['alembic_version', 'migration_lock'])
-          and (obj_description(c.oid, 'pg_class') is null or col_description(c.oid, a.attnum) is null)
+          and (obj_description(c.oid, 'pg_class') is null 
+               or (a.attnum is not null and col_description(c.oid, a.attnum) is null))
         """
     ).fetchall()
     assert bare == []

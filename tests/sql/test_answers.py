@@ -177,7 +177,7 @@ def test_an_answer_that_cannot_be_true_is_refused(
         {"dtype": "bfloat16"},
         {"update_norm": "much"},
         {"sign_conflict": "x"},
-        {"component_norms": [1.0]},
+        {"component_norms": [1.0] * 99},
         {"component_norms": "many"},
     ],
 )
@@ -325,7 +325,7 @@ def test_the_hash_does_not_depend_on_the_readers_settings(scratch: World) -> Non
 @pytest.fixture
 def forger(world: World) -> World:
     """Three answers, and a superuser whose triggers and foreign keys are off."""
-    world.answered({"top_p": 1.0}, {"top_p": 1.0}, {"top_p": 1.0})
+    world.answered(*[{"top_p": 1.0, "choices": ["yes", "no"]}] * 3)
     assert broken(world) == []
     world.connection.execute("set session_replication_role = replica")
     return world

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 from tests.world import DIMENSIONS, World, text_of
 
-from loradex.db.session import translated
+from loradex.db.session import translate_errors
 from loradex.errors import DimensionError
 
 MIXTURE = ("base_model", "k", "top_p", "temperature", "encoder", "exclude_tasks", "exclude_adapters")
@@ -26,7 +26,11 @@ BAD = {
         ("array[null]::vector[]", "LX005", "embed the query"),
         ("array['[1,2]']::vector[]", "LX005", "dimensions"),
     ],
-    "k": [("0", "LX001", "1 to 1000"), ("1001", "LX001", "1 to 1000"), ("null", "LX001", "1 to 1000")],
+    "k": [
+        ("0", "LX001", "from 1 to 1000"),
+        ("1001", "LX001", "from 1 to 1000"),
+        ("null", "LX001", "from 1 to 1000"),
+    ],
     "top_p": [(value, "LX001", "at most 1") for value in ("0", "-0.1", "1.0001", "'nan'", "'inf'", "null")],
     "temperature": [(value, "LX001", "above 0") for value in ("0", "-1", "'nan'", "'inf'", "null")],
     "encoder": [("'nobody'", "LX002", "register_encoder"), ("null", "LX002", "register_encoder")],
@@ -61,7 +65,7 @@ def test_a_router_refuses(
 @pytest.mark.parametrize("vector", ["[nan,1]", "[inf,1]", "[1e39,1]", "[a]", "{}"])
 def test_pgvector_itself_takes_no_such_vector(scratch: World, vector: str) -> None:
     """NaN and infinity never reach a function; db.session names them all the same error."""
-    with pytest.raises(DimensionError), translated():
+    with pytest.raises(DimensionError), translate_errors():
         scratch.rows("select * from loradex.nearest_examples(%s::vector)", vector)
 
 

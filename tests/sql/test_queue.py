@@ -146,7 +146,8 @@ def test_defaults(scratch: World) -> None:
     assert scratch.rows(
         """
         select kind, base_model, encoder, method, k, top_p, temperature, exclude_tasks, exclude_adapters,
-               settings ->> 'normalization', (settings ->> 'sampling_temperature')::float8, state, attempt, priority, owner = session_user
+               settings ->> 'normalization', (settings ->> 'sampling_temperature')::float8, state,
+               attempt, priority, owner = session_user
         from loradex.jobs where id = %s
         """,
         job,
@@ -204,6 +205,7 @@ def test_a_key_is_not_used_for_two_questions(scratch: World, change: dict[str, A
 
 
 def test_two_callers_with_one_key_get_one_job(world: World, database_url: str) -> None:
+    world.enqueue({})
     job = {"prompt": "once", "idempotency_key": "7"}
     call = "select job_id, created from loradex.enqueue_jobs(%s)"
     with connect(database_url) as other:
@@ -372,14 +374,15 @@ def test_only_the_asked_models_jobs(scratch: World) -> None:
 
 def test_claiming_uses_the_queue_index(scratch: World) -> None:
     scratch.rows(
+        "insert into loradex.owners (id, name, role) overriding system value values (1, 'x', 1) returning 1"
+    )
+    scratch.rows(
         """
         with many as (
-            insert into loradex.jobs (kind, prompt, base_model, encoder, method, k, top_p, temperature,
-                density, exclude_tasks, exclude_adapters, normalization, max_new_tokens, sampling_temperature,
-                sampling_top_p, state, finished_at)
-            select 'generate', 'p', 'smollm2-135m-instruct', 'all-MiniLM-L6-v2', 'cat', 1, 1, 1, 1,
-                   '{}', '{}',
-                   'none', 1, 0, 1, case when n <= 20000 then 'done' else 'queued' end, now()
+            insert into loradex.jobs (owner_id, owner, kind, prompt, base_model, encoder, method, k, top_p, temperature,
+                exclude_tasks, exclude_adapters, settings, state, finished_at)
+            select 1, 'x', 'generate', 'p', 'smollm2-135m-instruct', 'all-MiniLM-L6-v2', 'cat', 1, 1, 1,
+                   '{}', '{}', '{}', case when n <= 20000 then 'done' else 'queued' end, now()
             from generate_series(1, 20100) n returning 1
         ) select count(*) from many
         """

@@ -6,9 +6,10 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
-from tests.fix_db import ROLES, new_database, with_user
+from tests.fix_db import PASSWORD, ROLES, new_database, with_user
 from tests.world import World
 
+from loradex.db.logins import group_named, set_logins
 from loradex.db.session import connect
 from loradex.embedded import EmbeddedPostgres
 
@@ -58,10 +59,27 @@ REGISTRY = {
     ),
     *("register_base_model", "register_affinity", "register_encoder", "register_task", "set_adapter_state"),
 }
-OWN = {"recipe_hash", "answer_canonical", "answer_document", "answer_hash", "explain", "job_request"}
+OWN = {
+    "current_owner",
+    "recipe_hash",
+    "shown",
+    "answer_canonical",
+    "answer_document",
+    "answer_hash",
+    "explain",
+    "job_request",
+}
 ASKING = {"enqueue_jobs", "job_outcome"}
 INTERNAL = {
-    *("check_answer", "check_jobs", "complete_job", "fence_job", "notify_job", "refuse_change"),
+    *(
+        "check_answer",
+        "check_jobs",
+        "check_lease",
+        "complete_job",
+        "fence_job",
+        "notify_job",
+        "refuse_change",
+    ),
 }
 """Called inside other functions only, as their owner."""
 
@@ -265,3 +283,19 @@ def test_a_stranger_sees_nothing(world: World, role_url: RoleUrl, postgres: Any)
     url = role_url("pg_read_all_settings", member=True)
     with connect(url) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("select * from loradex.methods")
+
+
+def test_a_login_made_again_is_somebody_else(world: World, database_url: str) -> None:
+    """The name is the same, the owner is not."""
+    login = {"one_who_returns": (group_named("client"), PASSWORD)}
+    url = with_user(database_url, "one_who_returns")
+    asked = []
+    for _ in range(2):
+        set_logins(database_url, login)
+        try:
+            asked.append(ask(url, idempotency_key="1"))
+            with connect(url) as connection:
+                assert connection.execute("select id from loradex.jobs").fetchall() == [(asked[-1],)]
+        finally:
+            world.connection.execute("drop role one_who_returns")
+    assert len(set(asked)) == 2

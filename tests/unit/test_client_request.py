@@ -1,18 +1,20 @@
+import inspect
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loradex.errors import InvalidArgumentError
-from loradex.service.client.request import Request
+from loradex.service.client.request import FIELDS, Request, takes_request
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=6,
 )
-fields = sorted(Request.model_fields)
+fields = sorted(FIELDS)
 
 
 @given(st.dictionaries(st.sampled_from(fields) | st.text(max_size=8), anything, max_size=6))
@@ -23,7 +25,7 @@ def test_any_mapping_is_a_request_or_a_typed_refusal_on_one_line(values: dict[st
     except InvalidArgumentError as error:
         refusal = str(error)
     if refusal is None:
-        text = json.dumps(request.columns(), allow_nan=False)
+        text = json.dumps(request.document(), allow_nan=False)
         assert "\\u0000" not in text
     else:
         assert refusal.encode()
@@ -63,9 +65,8 @@ def test_the_refusal_names_what_is_wrong(values: dict[str, object], field: str) 
 
 
 def test_what_is_not_said_is_left_to_the_database() -> None:
-    assert Request.of({"prompt": "a"}).columns() == {"kind": "generate", "prompt": "a"}
-    assert Request.of({"prompt": "a", "choices": ["x", "y"]}).columns() == {
-        "kind": "choose",
+    assert Request.of({"prompt": "a"}).document() == {"prompt": "a"}
+    assert Request.of({"prompt": "a", "choices": ["x", "y"]}).document() == {
         "prompt": "a",
         "choices": ["x", "y"],
     }
@@ -75,3 +76,38 @@ def test_a_refusal_does_not_repeat_the_prompt() -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         Request.of({"prompt": "my secret\0"})
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "document"),
+    [
+        ({"k": 5.0}, {"k": 5}),
+        ({"k": np.int64(5), "seed": np.uint8(3)}, {"k": 5, "seed": 3}),
+        ({"choices": ("a", "b")}, {"choices": ["a", "b"]}),
+        ({"choices": {"b", "a"}}, {"choices": ["a", "b"]}),
+        ({"exclude_tasks": iter(["b", "a"])}, {"exclude_tasks": ["b", "a"]}),
+    ],
+)
+def test_what_means_the_same_is_taken(values: dict[str, object], document: dict[str, object]) -> None:
+    assert Request.of({"prompt": "a", **values}).document() == {"prompt": "a", **document}
+
+
+def test_a_wrong_name_is_answered_with_the_right_one() -> None:
+    with pytest.raises(InvalidArgumentError, match="did you mean temperature"):
+        Request.of({"prompt": "a", "temprature": 0.5})
+    with pytest.raises(InvalidArgumentError, match="known are"):
+        Request.of({"prompt": "a", "zzzz": 0.5})
+
+
+def test_a_method_takes_the_arguments_of_a_request() -> None:
+    class Asker:
+        @takes_request(Request)
+        def ask(self, request: Request) -> Request:
+            """Ask."""
+            return request
+
+    assert Asker().ask("why", k=3) == Request("why", k=3)
+    assert Asker().ask(prompt="why") == Request("why")
+    with pytest.raises(InvalidArgumentError, match="did you mean method"):
+        Asker().ask("why", metod="cat")  # type: ignore[call-arg]
+    assert "sampling_top_p" in str(inspect.signature(Asker.ask))

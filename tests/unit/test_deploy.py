@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from tests.repository import ROOT
 
-from loradex.db.roles import ROLES
+from loradex.db.logins import GROUPS
 from loradex.service.settings import ServiceSettings
 
 Document = dict[str, Any]
@@ -116,9 +116,9 @@ def test_each_service_connects_as_what_it_is(services: dict[str, Document]) -> N
 
     assert users == {
         "migrate": "loradex",
-        "client": "loradex_client",
-        "worker-cpu": "loradex_worker",
-        "worker-gpu": "loradex_worker",
+        "client": "loradex_client_login",
+        "worker-cpu": "loradex_worker_login",
+        "worker-gpu": "loradex_worker_login",
     }
     assert owned == {"postgres", "migrate"}
 
@@ -129,7 +129,7 @@ def test_every_role_s_password_reaches_the_service_that_sets_it(services: dict[s
         **{name.removeprefix("LORADEX_").lower(): value for name, value in told.items()}
     )
 
-    assert set(settings.role_passwords()) == set(ROLES)
+    assert set(settings.role_passwords()) == {group.name for group in GROUPS}
 
 
 def test_no_password_stands_in_a_command(services: dict[str, Document]) -> None:
@@ -145,6 +145,22 @@ def test_our_containers_can_write_next_to_nothing(services: dict[str, Document])
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_nobody_sees_more_of_the_disk_than_it_needs(services: dict[str, Document]) -> None:
+    mounts = {name: service.get("volumes", []) for name, service in services.items()}
+
+    assert mounts["client"] == []
+    assert mounts["migrate"] == ["adapters:/adapters:ro"]
+    for name in ("worker-cpu", "worker-gpu"):
+        assert mounts[name] == ["state:/var/lib/loradex", "adapters:/adapters:ro"]
+
+
+def test_no_container_can_fill_memory_or_disk(services: dict[str, Document]) -> None:
+    for service in services.values():
+        assert service["mem_limit"]
+        assert service["logging"]["options"] == {"max-size": "10m", "max-file": "5"}
+    assert services["worker-cpu"]["mem_limit"] == "${LORADEX_WORKER_MEMORY:-16g}"
 
 
 def test_the_image_is_built_in_stages_and_runs_as_nobody_special() -> None:
@@ -164,7 +180,7 @@ def test_the_image_is_made_of_directories_that_exist() -> None:
     ]
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
 
-    assert set(copied) == allowed
+    assert {name.removeprefix("./") for name in copied} == allowed
     assert [name for name in copied if not (ROOT / name).exists()] == []
 
 
@@ -189,7 +205,7 @@ def test_everything_the_project_needs_has_one_exact_version(project: Document, e
         *project["dependencies"],
         *(one for group in project["optional-dependencies"].values() for one in group),
     ]
-    requirements = [Requirement(one) for one in wanted]
+    requirements = [one for one in map(Requirement, wanted) if one.name != project["name"]]
 
     missing = [str(one) for one in requirements if canonicalize_name(one.name) not in exact]
     outside = [
@@ -205,8 +221,9 @@ def test_torch_is_pinned_without_saying_which_build(exact: dict[str, str]) -> No
 
 def test_what_is_tested_is_what_is_pinned(project: Document, exact: dict[str, str]) -> None:
     groups = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *groups["worker"], *groups["embedded"], *groups["dev"]]
-    names = [canonicalize_name(Requirement(one).name) for one in wanted]
+    tested = set(groups) - {"rivals"}
+    wanted = [*project["dependencies"], *(one for name in tested for one in groups[name])]
+    names = {canonicalize_name(Requirement(one).name) for one in wanted} - {project["name"]}
     installed = {name: importlib.metadata.version(name).split("+")[0] for name in names}
 
     assert installed == {name: exact[name] for name in names}

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from loradex.db.session import connect, engine
 from loradex.embedded import health
 from loradex.errors import InvalidArgumentError
-from loradex.service.client.doorbell import Doorbell
-from loradex.urls import checked
-from loradex.worker.doorbell import bell_app
+from loradex.service.client.wakeup import Waker
+from loradex.urls import require_unambiguous_url
+from loradex.worker.wakeup import celery_app
 
 RIGHT = (
     "postgresql://u:p@h:5432/d",
@@ -27,13 +27,13 @@ TROUBLE = ("@", "/", "?", "#", "@@", "/@", ":@", "?@", ":/")
 
 @pytest.mark.parametrize("url", RIGHT)
 def test_a_url_that_can_be_read_is_left_alone(url: str) -> None:
-    assert checked(url, "IT") == url
+    assert require_unambiguous_url(url, "IT") == url
 
 
 @given(trouble=st.sampled_from(TROUBLE), scheme=st.sampled_from(["postgresql", "redis", "rediss"]))
 def test_a_bare_sign_in_a_password_is_refused_with_advice(trouble: str, scheme: str) -> None:
     with pytest.raises(InvalidArgumentError, match=r"IT cannot be read.*%40") as refused:
-        checked(f"{scheme}://user:hid{trouble}den@localhost/0", "IT")
+        require_unambiguous_url(f"{scheme}://user:hid{trouble}den@localhost/0", "IT")
     assert "hid" not in str(refused.value)
 
 
@@ -45,8 +45,8 @@ def test_whoever_meets_such_a_url_keeps_it_to_himself(trouble: str) -> None:
     for meet in (
         lambda: connect(database),
         lambda: engine(database),
-        lambda: Doorbell(server),
-        lambda: bell_app(server),
+        lambda: Waker(server),
+        lambda: celery_app(server, lambda: None),
     ):
         with pytest.raises(InvalidArgumentError) as refused:
             meet()

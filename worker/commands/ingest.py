@@ -23,7 +23,7 @@ def add(
     """
     from loradex import terminal
     from loradex.addresses import database_address
-    from loradex.db.session import connect, translated
+    from loradex.db.session import connect, translate_errors
     from loradex.library.cards import load_cards
     from loradex.library.ingest import Ingest, check_files
     from loradex.library.vectors import VectorCache
@@ -37,7 +37,7 @@ def add(
 
     directory, facts = encoder_facts(settings)
     with (
-        translated(),
+        translate_errors(),
         connect(database_address(settings)) as connection,
         VectorCache.of(settings.home, facts.name, facts.revision) as vectors,
         terminal.counting("examples", sum(len(rows) for rows in checked.values())) as advance,

@@ -14,7 +14,7 @@ from loradex.worker.engine.factors import Adapter, read_adapter
 from loradex.worker.engine.layout import Layout, Shape
 from loradex.worker.engine.merging import trim
 
-ZERO = 0
+EMPTY_SLOT = 0
 """The slot that holds no adapter; it pads mixtures shorter than their batch's longest."""
 
 

@@ -17,7 +17,7 @@ LOGIT_TOKENS = 512
 """Choice tokens whose logits are held at once; a vocabulary of 50,000 makes that 100 MB in float32."""
 
 
-PART = 128
+LOGSUMEXP_TOKENS = 128
 """Tokens whose logits are summed up at a time."""
 
 
@@ -135,7 +135,7 @@ def _log_likelihoods(logits: Tensor, targets: Tensor) -> Tensor:
     costs more than the arithmetic.
     """
     flat, wanted = logits.flatten(0, 1), targets.flatten().unsqueeze(1)
-    parts = [slice(first, first + PART) for first in range(0, len(flat), PART)]
+    parts = [slice(first, first + LOGSUMEXP_TOKENS) for first in range(0, len(flat), LOGSUMEXP_TOKENS)]
     found = [flat[part].gather(1, wanted[part]).squeeze(1) - _logsumexp(flat[part]) for part in parts]
     return torch.cat(found).view(targets.shape)
 

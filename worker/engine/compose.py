@@ -85,7 +85,7 @@ class Composer:
         held = self._merge(mixtures)
         merged_norms = self._norms(held) if held else []
         norms = [
-            merged_norms[row] if mixture.merges else mixture_norm(mixture.weights, pairs[row])
+            merged_norms[row] if mixture.needs_merge else mixture_norm(mixture.weights, pairs[row])
             for row, mixture in enumerate(mixtures)
         ]
         factors = [
@@ -111,14 +111,14 @@ class Composer:
         if held:
             self._calibrate(held, factors)
             parts.append(RowFactors(self._bank.layout, held))
-        if any(mixture.shares for mixture in mixtures):
+        if any(mixture.uses_shared_factors for mixture in mixtures):
             parts.append(self._share(mixtures, factors))
         return parts[0] if len(parts) == 1 else UpdateSum(parts)
 
     def _share(self, mixtures: Sequence[Mixture], factors: Sequence[float]) -> SharedFactors:
         """The adapters of the rows that share them, once each; any other row names the empty slot alone."""
         bank = self._bank
-        rows = {row: one if one.shares else BARE for row, one in enumerate(mixtures)}
+        rows = {row: one if one.uses_shared_factors else BARE for row, one in enumerate(mixtures)}
         group = Group.of(SHARED, rows, bank.device)
         named = torch.tensor(
             sorted({slot for one in rows.values() for slot in one.slots}), device=bank.device

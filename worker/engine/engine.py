@@ -18,9 +18,10 @@ from loradex.worker.engine.load import load_model
 from loradex.worker.engine.modules import shapes_of
 from loradex.worker.engine.questions import Question
 from loradex.worker.engine.recipe import Recipe
-from loradex.worker.engine.rows import MergeReport, Row, RowFailure, RowResult
+from loradex.worker.engine.rows import MergeReport, Row, RowResult
 from loradex.worker.engine.text import Text
 from loradex.worker.engine.updates import Updates, UpdateSwitch, wrap
+from loradex.worker.isolation import Failure, run_isolated
 
 CHUNK_BYTES: Final = {"cpu": 1 << 20, "cuda": 1 << 28}
 HOST_BYTES: Final = {"cpu": 0, "cuda": 4 << 30}
@@ -28,7 +29,7 @@ FACTOR_BYTES: Final = {"cpu": 1 << 30, "cuda": 8 << 30}
 PREFILL_TOKENS: Final = 8192
 DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
-Answer = RowResult | RowFailure
+Answer = RowResult | Failure
 
 
 class Engine:
@@ -108,7 +109,7 @@ class Engine:
             try:
                 questions.append(self._question(place, row))
             except LoradexError as error:
-                answers[place] = failure_of(error)
+                answers[place] = Failure.of(error)
         for batch in self._batches(questions):
             for question, answer in zip(batch, self._isolated(batch), strict=True):
                 answers[question.place] = answer
@@ -184,21 +185,16 @@ class Engine:
 
         A row whose logits are not finite is asked alone too: a number that overflowed may be a batch mate's.
         """
-        try:
-            answers = self._answer(batch)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it ends as one row's recorded failure
-            if len(batch) == 1:
-                return [failure_of(error)]
-            return [self._isolated([question])[0] for question in batch]
+        answers = run_isolated(self._answer, batch)
         if len(batch) == 1:
             return answers
         return [
-            self._isolated([question])[0] if answer is _NOT_FINITE else answer
+            run_isolated(self._answer, [question])[0] if answer is _NOT_FINITE else answer
             for question, answer in zip(batch, answers, strict=True)
         ]
 
     @torch.inference_mode()
-    def _answer(self, batch: list[Question]) -> list[Answer]:
+    def _answer(self, batch: Sequence[Question]) -> list[Answer]:
         start = time.perf_counter()
         updates, reports = self._composer.compose([question.row.recipe for question in batch])
         merged = 1000 * (time.perf_counter() - start)
@@ -237,17 +233,7 @@ class Engine:
         ]
 
 
-def failure_of(error: BaseException) -> RowFailure:
-    """The failure an exception stands for; a `PromptTooLongError` has the code `prompt_too_long`."""
-    if not isinstance(error, LoradexError):
-        return RowFailure("internal", f"{type(error).__name__}: {error}")
-    name = type(error).__name__.removesuffix("Error")
-    return RowFailure(
-        "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)[1:], str(error)
-    )
-
-
-_NOT_FINITE: Final = RowFailure(
+_NOT_FINITE: Final = Failure(
     "not_finite",
     "the mixture made the model's logits NaN or infinite; lower its weights or retire the adapter at fault",
 )

@@ -14,7 +14,7 @@ from loradex.worker.engine.questions import Question, slices_by_length
 from loradex.worker.engine.sampling import Sampler
 from loradex.worker.engine.updates import Updates, UpdateSwitch
 
-CROWD = 0.75
+COMPACT_BELOW = 0.75
 """A batch is compacted once this share of its rows or less still writes; compacting copies what stays."""
 
 
@@ -67,7 +67,7 @@ class Generator:
         self._switch.current = updates
         tokens = self._draw(batch, logits, start)
         while any(batch.alive):
-            if sum(batch.alive) <= CROWD * len(batch.alive):
+            if sum(batch.alive) <= COMPACT_BELOW * len(batch.alive):
                 tokens = tokens[batch.compact()]
                 self._switch.current = batch.updates
             tokens = self._draw(batch, self._step(batch, tokens), start)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from loradex.worker.engine import merging
-from loradex.worker.engine.bank import ZERO
+from loradex.worker.engine.bank import EMPTY_SLOT
 
 SHARED = "cat"
 """The merge that is the sum of its adapters' updates, so rows can share adapters and merge nothing."""
@@ -22,11 +22,11 @@ class Mixture:
     weights: Sequence[float] = ()
 
     @property
-    def shares(self) -> bool:
+    def uses_shared_factors(self) -> bool:
         return bool(self.slots) and self.merge == SHARED
 
     @property
-    def merges(self) -> bool:
+    def needs_merge(self) -> bool:
         return bool(self.slots) and self.merge != SHARED
 
 
@@ -46,7 +46,7 @@ class Group:
     def of(cls, merge: str, mixtures: dict[int, Mixture], device: torch.device) -> "Group":
         """The group of these mixtures, by their places in the batch."""
         k = max(len(mixture.slots) for mixture in mixtures.values())
-        slots = [[*mixture.slots, *[ZERO] * (k - len(mixture.slots))] for mixture in mixtures.values()]
+        slots = [[*mixture.slots, *[EMPTY_SLOT] * (k - len(mixture.slots))] for mixture in mixtures.values()]
         weights = [[*mixture.weights, *[0.0] * (k - len(mixture.weights))] for mixture in mixtures.values()]
         return cls(
             merge,
@@ -70,9 +70,9 @@ def merging_groups(mixtures: Sequence[Mixture], device: torch.device) -> list[Gr
     """The groups that cover a batch; rows that merge nothing are mixtures of the empty slot in the first."""
     groups: dict[str, dict[int, Mixture]] = {}
     for row, mixture in enumerate(mixtures):
-        if mixture.merges:
+        if mixture.needs_merge:
             groups.setdefault(mixture.merge, {})[row] = mixture
     if groups:
-        others = {row: BARE for row, mixture in enumerate(mixtures) if not mixture.merges}
+        others = {row: BARE for row, mixture in enumerate(mixtures) if not mixture.needs_merge}
         next(iter(groups.values())).update(others)
     return [Group.of(merge, dict(sorted(rows.items())), device) for merge, rows in groups.items()]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from loradex.worker.engine.bank import AdapterBank, Key
 
-KEPT = 200_000
+MAX_CACHED_PAIRS = 200_000
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class PairTable:
 
     def of(self, mixtures: Sequence[Sequence[Key]], entries: Mapping[Key, int]) -> list[list[list[Pair]]]:
         """For each mixture its matrix of pairs; `entries` gives the slots, all of them resident now."""
-        if len(self._known) > KEPT:
+        if len(self._known) > MAX_CACHED_PAIRS:
             self._known.clear()
         new = [keys for keys in mixtures if any((i, j) not in self._known for i in keys for j in keys)]
         for size in sorted({len(keys) for keys in new}):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from loradex.worker.engine.rows import Row
-from loradex.worker.groups import by_length
+from loradex.worker.packing import pack_by_length
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Question:
 
 
 def slices_by_length(questions: Sequence[Question], tokens: int) -> Iterator[slice]:
-    """Neighbours of near length, for questions sorted by length; see `worker.groups.by_length`."""
+    """Neighbours of near length, for questions sorted by length; see `worker.packing.pack_by_length`."""
     lengths = [len(question.ids) for question in questions]
     first = 0
-    for group in by_length(lengths, rows=len(lengths), tokens=tokens):
+    for group in pack_by_length(lengths, rows=len(lengths), tokens=tokens):
         yield slice(first, first + len(group))
         first += len(group)

@@ -1,4 +1,4 @@
-"""One question of a batch, and the two ways it can end."""
+"""One question of a batch, and its answer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -95,11 +95,3 @@ class RowResult:
     output_tokens: int
     merge: MergeReport
     timings: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class RowFailure:
-    """Why one row has no answer: `code` for programs, `message` for people."""
-
-    code: str
-    message: str

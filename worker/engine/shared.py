@@ -9,7 +9,7 @@ from torch import Tensor
 from loradex.worker.engine.layout import Layout
 from loradex.worker.engine.updates import check_rows
 
-SPREAD = 12
+ADAPTER_COPY_COST_TOKENS = 12
 """Copying one adapter of a row takes the time of that many products of an adapter with one token."""
 
 
@@ -62,7 +62,7 @@ class SharedFactors:
         summed = torch.zeros(modules, self._rows, adapters, device=places.device)
         summed.scatter_add_(2, places.expand(modules, -1, -1), coefficients)
         met = summed.to(dtype).transpose(1, 2).reshape(modules, adapters, 1, self._rows, 1)
-        self._tokens = SPREAD * k / max(adapters - k, 1)
+        self._tokens = ADAPTER_COPY_COST_TOKENS * k / max(adapters - k, 1)
         self._modules: dict[str, tuple[_Readers, int, Tensor]] = {}
         for run in layout.readers:
             width, first = layout.places[run.start, "A"]

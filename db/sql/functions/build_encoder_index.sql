@@ -2,10 +2,10 @@
 -- before (drop_encoder_index) and built after. Where near duplicates are grouped (group_duplicates, in a transaction
 -- before this one) it holds one of each group.
 -- The index holds half precision: measured on 32,566 vectors of MiniLM it finds as much (recall@32 0.989 for both),
--- in 36 MB for 64 MB, and a seventh faster. Similarities are computed from the whole vectors all the same.
--- 24 links, for pgvector's 16, and candidates for each of them by the cube root of what is in it (128 for 10,000, 600
--- for a million), for pgvector's 64; search_examples widens its search by the same root (docs/decisions.md has recall
--- and building times).
+-- in 36 MB instead of 64 MB, and a seventh faster. Similarities are computed from the whole vectors all the same.
+-- 24 links instead of pgvector's 16, and candidates for each of them by the cube root of what is in it (128 at 10,000,
+-- 600 at a million) instead of pgvector's 64; search_examples widens its search by the same root (docs/lab-log.md has
+-- recall and building times).
 -- A graph that does not fit into maintenance_work_mem (1.7 kB a vector of 384 dimensions) is built more slowly: 512 MB
 -- are taken, or what the session has if that is more.
 -- Locks: example_embeddings against writes while it builds; encoders against a registration.
@@ -23,7 +23,7 @@ declare
 begin
     if dimensions is null then
         raise exception using errcode = 'LX002', message = format(
-            'no encoder %L; register it with loradex.register_encoder', encoder);
+            'no encoder %s; register it with loradex.register_encoder', shown(encoder));
     end if;
     if to_regclass(format('loradex.%I', encoder_index(encoder))) is not null then
         return;

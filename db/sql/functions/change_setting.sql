@@ -13,7 +13,7 @@ begin
     select s.* into setting from settings s where s.name = change_setting.name for update;
     if not found then
         raise exception using errcode = 'LX002', message = format(
-            'no setting %L; known are: %s', left(change_setting.name, 100),
+            'no setting %s; known are: %s', shown(change_setting.name),
             (select string_agg(s.name, ', ' order by s.name) from settings s));
     end if;
     if maximum is not null then
@@ -24,7 +24,7 @@ begin
         update settings s set maximum = change_setting.maximum where s.name = setting.name returning s.* into setting;
     end if;
     if value is not null and setting.kind = 'job' then
-        perform check_settings(jsonb_build_array(jsonb_build_object(setting.name, change_setting.value)));
+        perform check_settings(json_build_array(json_build_object(setting.name, change_setting.value)));
         if change_setting.value = 'null' and setting.value is not null then
             raise exception using errcode = 'LX001', message = format(
                 '%s needs a default; give a value', setting.name);

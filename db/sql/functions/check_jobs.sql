@@ -1,77 +1,76 @@
--- Refuses a call of enqueue_jobs that is too large, is not an array of objects, or holds a job that says something
--- loradex.settings does not allow or that does not go together. Sizes are looked at before contents.
+-- Refuses a call of enqueue_jobs that is not an array of objects, or holds a job that says something
+-- loradex.settings does not allow or that does not go together. Sizes are looked at before contents, and the document
+-- is read as text that stays text, so that a call needs little more memory than it is long.
 -- Locks: none. Raises: LX001 bad value or shape; LX002 unknown name.
-create or replace function loradex.check_jobs(jobs jsonb, defaults jsonb) returns void
+create or replace function loradex.check_jobs(jobs text, defaults jsonb) returns void
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
     max_jobs int := (select s.value from settings s where s.name = 'max_jobs_per_call');
-    max_bytes int := (select s.value from settings s where s.name = 'max_call_bytes');
-    -- A value that a table keeps compressed is as large as its text.
-    bytes int := case when pg_column_compression(check_jobs.jobs) is null then pg_column_size(check_jobs.jobs)
-                 else octet_length(check_jobs.jobs::text) end;
-    complaint text;
+    document json;
+    wrong record;
 begin
-    if bytes > max_bytes then
-        raise exception using errcode = 'LX001', message = format(
-            'the call has %s bytes of JSON and may have %s (setting max_call_bytes); split it', bytes, max_bytes);
-    end if;
-    if check_jobs.jobs is null or jsonb_typeof(check_jobs.jobs) <> 'array' then
+    document := check_jobs.jobs;
+    if document is null or json_typeof(document) <> 'array' then
         raise exception using errcode = 'LX001', message = 'jobs must be a JSON array of objects, one per job';
     end if;
-    if jsonb_array_length(check_jobs.jobs) > max_jobs then
+    if json_array_length(document) > max_jobs then
         raise exception using errcode = 'LX001', message = format(
-            '%s jobs in one call; give at most %s at a time', jsonb_array_length(check_jobs.jobs), max_jobs);
+            '%s jobs in one call; give at most %s at a time', json_array_length(document), max_jobs);
     end if;
 
-    select format('job %s is a JSON %s; give an object with at least a prompt', e.ordinal, jsonb_typeof(e.job))
-    into complaint
-    from jsonb_array_elements(check_jobs.jobs) with ordinality e(job, ordinal)
-    where jsonb_typeof(e.job) <> 'object'
+    select format('job %s is a JSON %s; give an object with at least a prompt', e.ordinal, json_typeof(e.job))
+        as complaint
+    into wrong
+    from json_array_elements(document) with ordinality e(job, ordinal)
+    where json_typeof(e.job) <> 'object'
     order by e.ordinal limit 1;
     if found then
-        raise exception using errcode = 'LX001', message = complaint;
+        raise exception using errcode = 'LX001', message = wrong.complaint;
     end if;
 
-    perform check_settings(check_jobs.jobs, 'job');
+    perform check_settings(document, 'job');
 
-    select format('job %s: %s', e.ordinal, wrong.complaint) into complaint
-    from jsonb_array_elements(check_jobs.jobs) with ordinality e(job, ordinal)
-    cross join lateral (select e.job -> 'choices' <> 'null', coalesce(e.job ->> 'method', defaults ->> 'method'),
+    select format('job %s: %s', e.ordinal, coalesce(w.complaint, w.stranger)) as message,
+           case when w.complaint is not null then 'LX001' else 'LX002' end as code
+    into wrong
+    from json_array_elements(document) with ordinality e(job, ordinal)
+    cross join lateral (select e.job ->> 'choices' is not null, coalesce(e.job ->> 'method', defaults ->> 'method'),
         e.job ->> 'adapter', coalesce(e.job ->> 'base_model', defaults ->> 'base_model')
         ) j(choose, method, adapter, base_model)
     cross join lateral (select case
         when coalesce(e.job ->> 'prompt', '') !~ '\S' then 'the prompt is empty; give a question'
-        when e.job ->> 'kind' = 'choose' and j.choose is not true
-            then 'kind choose needs choices; give at least two'
+        when e.job ->> 'kind' = 'choose' and not j.choose then 'kind choose needs choices; give at least two'
         when e.job ->> 'kind' = 'generate' and j.choose then 'kind generate takes no choices; use kind choose'
         when j.method = 'own' and j.adapter is null then 'method own needs an adapter; name one'
         when j.method <> 'own' and j.adapter is not null then 'only method own takes an adapter; drop it or use own'
-        end) wrong(complaint)
-    where wrong.complaint is not null
+        end, case
+        when j.adapter is not null and not exists (
+            select from adapters a where a.name = j.adapter and a.base_model = j.base_model)
+            then format('no adapter %s for %s; see `loradex adapter list`', shown(j.adapter), j.base_model)
+        end) w(complaint, stranger)
+    where w.complaint is not null or w.stranger is not null
     order by e.ordinal limit 1;
     if found then
-        raise exception using errcode = 'LX001', message = complaint;
+        raise exception using errcode = wrong.code, message = wrong.message;
     end if;
-
-    select format('job %s: no adapter %L for %s; see `loradex adapter list`', e.ordinal, j.adapter, j.base_model)
-    into complaint
-    from jsonb_array_elements(check_jobs.jobs) with ordinality e(job, ordinal)
-    cross join lateral (select e.job ->> 'adapter', coalesce(e.job ->> 'base_model', defaults ->> 'base_model')
-        ) j(adapter, base_model)
-    where j.adapter is not null
-      and not exists (select from adapters a where a.name = j.adapter and a.base_model = j.base_model)
-    order by e.ordinal limit 1;
-    if found then
-        raise exception using errcode = 'LX002', message = complaint;
+    -- Defaults may name what is not there yet.
+    if not exists (select from base_models b where b.name = defaults ->> 'base_model')
+       or not exists (select from encoders e where e.name = defaults ->> 'encoder') then
+        perform check_settings(json_build_array(json_build_object(
+            'base_model', coalesce(e.job -> 'base_model', defaults::json -> 'base_model'),
+            'encoder', coalesce(e.job -> 'encoder', defaults::json -> 'encoder'))))
+        from json_array_elements(document) e(job);
     end if;
-    -- Defaults name what may not be there yet.
-    perform check_settings(jsonb_build_array(jsonb_build_object(
-        'base_model', defaults -> 'base_model', 'encoder', defaults -> 'encoder', 'method', defaults -> 'method')));
+exception
+    -- What is no JSON, or holds text that Postgres cannot store.
+    when data_exception then
+        raise exception using errcode = 'LX001', message = format('the call is not valid JSON: %s', sqlerrm);
 end
 $$;
-comment on function loradex.check_jobs(jsonb, jsonb) is
+comment on function loradex.check_jobs(text, jsonb) is
     'Raises LX001 or LX002 unless every job of an enqueue_jobs call is well formed and in range; internal.';
-revoke execute on function loradex.check_jobs(jsonb, jsonb) from public;
+revoke execute on function loradex.check_jobs(text, jsonb) from public;

@@ -24,27 +24,28 @@ begin
            or (s.name = 'temperature' and temperature <= s.above::float8))
     then
         -- The one who words it; nulls are no JSON numbers, as they should be.
-        perform check_settings(jsonb_build_array(jsonb_build_object(
-            'k', coalesce(to_jsonb(k), '""'), 'top_p', coalesce(to_jsonb(top_p), '""'),
-            'temperature', coalesce(to_jsonb(temperature), '""'))));
+        perform check_settings(json_build_array(json_build_object(
+            'k', coalesce(to_json(k), '""'), 'top_p', coalesce(to_json(top_p), '""'),
+            'temperature', coalesce(to_json(temperature), '""'))));
     end if;
     if exclude_tasks is null or exclude_adapters is null then
         raise exception using errcode = 'LX001', message =
             'exclude_tasks and exclude_adapters must be arrays; give ''{}'' to exclude nothing';
     end if;
+    perform check_names('exclude_tasks', exclude_tasks), check_names('exclude_adapters', exclude_adapters);
     if cardinality(exclude_tasks) > 0 then
         select given.name into stranger from unnest(exclude_tasks) given(name)
         where not exists (select from tasks t where t.name = given.name) limit 1;
         if found then
             raise exception using errcode = 'LX002', message = format(
                 'exclude_tasks names no task %s; known are those of loradex.tasks',
-                coalesce(quote_literal(stranger), 'null'));
+                shown(stranger));
         end if;
     end if;
     if base_model is not null
        and not exists (select from base_models b where b.name = check_routing.base_model) then
         raise exception using errcode = 'LX002', message = format(
-            'no base model %L; known are: %s', base_model,
+            'no base model %s; known are: %s', shown(base_model),
             coalesce((select string_agg(b.name, ', ' order by b.name) from base_models b), 'none'));
     end if;
     if cardinality(exclude_adapters) > 0 then
@@ -53,7 +54,7 @@ begin
         if found then
             raise exception using errcode = 'LX002', message = format(
                 'exclude_adapters names no adapter %s; known are those of loradex.adapters',
-                coalesce(quote_literal(stranger), 'null'));
+                shown(stranger));
         end if;
     end if;
 end

@@ -3,60 +3,67 @@
 -- counts as left out. `what` is how the message calls the objects, which are counted then; null: there is one.
 -- Sizes are looked at before contents.
 -- Locks: none. Raises: LX001 bad value or unknown field; LX002 unknown name.
-create or replace function loradex.check_settings(given jsonb, what text default null) returns void
+create or replace function loradex.check_settings(given json, what text default null) returns void
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
     found_wrong record;
 begin
     select g.ordinal, f.field, wrong.complaint, unknown.complaint as stranger into found_wrong
-    from jsonb_array_elements(given) with ordinality g(fields, ordinal)
-    cross join lateral jsonb_each(g.fields) f(field, value)
+    from json_array_elements(given) with ordinality g(fields, ordinal)
+    cross join lateral json_each(g.fields) f(field, value)
     left join settings s on s.name = f.field and s.kind = 'job'
+    -- A text is read once, and not at all where it is longer than its characters could make it (12 bytes each).
+    cross join lateral (select case
+        when s.type = 'text' and json_typeof(f.value) = 'string'
+             and pg_column_size(f.value) <= 12 * coalesce(s.maximum, 1000) + 100 then f.value #>> '{}' end
+        offset 0) t(text)
     cross join lateral (select case
         when s.name is null then format('unknown field %s; known are: %s', left(to_json(f.field)::text, 100),
             (select string_agg(k.name, ', ' order by k.name) from settings k where k.kind = 'job'))
-        when jsonb_typeof(f.value) = 'null' then null
+        when json_typeof(f.value) = 'null' then null
         when s.type = 'text' then case
-            when jsonb_typeof(f.value) <> 'string' then format('%s must be text', s.name)
-            when length(f.value #>> '{}') < s.minimum then format('%s is empty; give a text', s.name)
-            when length(f.value #>> '{}') > s.maximum then format(
-                '%s has %s characters; give at most %s', s.name, length(f.value #>> '{}'), s.maximum)
-            when not (f.value #>> '{}' = any (s.options)) then format(
+            when json_typeof(f.value) <> 'string' then format('%s must be text', s.name)
+            when length(t.text) < s.minimum then format('%s is empty; give a text', s.name)
+            when t.text is null or length(t.text) > coalesce(s.maximum, 1000) then format(
+                '%s has %s; give at most %s', s.name, coalesce(length(t.text) || ' characters', 'too many characters'),
+                coalesce(s.maximum, 1000))
+            when not (t.text = any (s.options)) then format(
                 '%s must be one of %s', s.name, array_to_string(s.options, ', '))
             end
         when s.type = 'texts' then case
-            when jsonb_typeof(f.value) <> 'array' then format('%s must be an array of texts', s.name)
-            when jsonb_array_length(f.value) < s.minimum then format(
-                '%s has %s texts; give at least %s', s.name, jsonb_array_length(f.value), s.minimum)
-            when jsonb_array_length(f.value) > s.maximum then format(
-                '%s has %s texts; give at most %s', s.name, jsonb_array_length(f.value), s.maximum)
-            when exists (select from jsonb_array_elements(f.value) one where jsonb_typeof(one) <> 'string')
+            when json_typeof(f.value) <> 'array' then format('%s must be an array of texts', s.name)
+            when json_array_length(f.value) < s.minimum then format(
+                '%s has %s texts; give at least %s', s.name, json_array_length(f.value), s.minimum)
+            when json_array_length(f.value) > s.maximum then format(
+                '%s has %s texts; give at most %s', s.name, json_array_length(f.value), s.maximum)
+            when exists (select from json_array_elements(f.value) one where json_typeof(one) <> 'string')
                 then format('%s must be an array of texts', s.name)
-            when (select sum(length(one)) from jsonb_array_elements_text(f.value) one) > s.longest then format(
+            when (select sum(length(one)) from json_array_elements_text(f.value) one) > s.longest then format(
                 '%s have more than %s characters together; shorten them', s.name, s.longest)
-            when exists (select from jsonb_array_elements_text(f.value) one where one !~ '\S')
+            when exists (select from json_array_elements_text(f.value) one where one !~ '\S')
                 then format('a text of %s is empty; give each a text', s.name)
-            when (select count(distinct btrim(one)) from jsonb_array_elements_text(f.value) one)
-                 < jsonb_array_length(f.value) then format('two texts of %s are the same; give each once', s.name)
+            when (select count(distinct btrim(one)) from json_array_elements_text(f.value) one)
+                 < json_array_length(f.value) then format('two texts of %s are the same; give each once', s.name)
             end
-        -- Longer than any number that could be in range; it is not read.
-        when jsonb_typeof(f.value) <> 'number' or pg_column_size(f.value) > 64
-             or (s.type = 'integer' and f.value::numeric % 1 <> 0)
-            then format('%s must be a %s number', s.name, case s.type when 'integer' then 'whole' else 'finite' end)
-        when f.value::numeric < s.minimum or f.value::numeric > s.maximum or f.value::numeric <= s.above
-             or f.value::numeric not between -1e300 and 1e300 or (f.value <> '0' and abs(f.value::numeric) < 1e-300)
-            then format('%s is %s; give %s', s.name, left(f.value::text, 40), concat_ws(' ',
-                case when s.above is not null then format('a number above %s', s.above)
-                     when s.maximum is not null then format('%s to %s', s.minimum, s.maximum)
-                     else format('%s or more', s.minimum) end,
-                case when s.above is not null and s.maximum is not null then format('and at most %s', s.maximum) end))
+        -- Longer than any number that could be in range: it is not read.
+        when json_typeof(f.value) <> 'number' or octet_length(f.value::text) > 64
+             or (s.type = 'integer' and (f.value #>> '{}')::numeric % 1 <> 0)
+             or (f.value #>> '{}')::numeric not between -1e300 and 1e300 or ((f.value #>> '{}')::numeric <> 0 and abs((f.value #>> '{}')::numeric) < 1e-300)
+             or (f.value #>> '{}')::numeric < s.minimum or (f.value #>> '{}')::numeric > s.maximum or (f.value #>> '{}')::numeric <= s.above
+            then format('%s is %s; give a %s number %s', s.name,
+                case when json_typeof(f.value) = 'number' then left(f.value::text, 40) else 'not a number' end,
+                case s.type when 'integer' then 'whole' else 'finite' end,
+                case when s.above is not null then concat_ws(' and ', 'above ' || s.above, 'at most ' || s.maximum)
+                     when s.maximum is not null then format('from %s to %s', s.minimum, s.maximum)
+                     else format('of %s or more', s.minimum) end)
         end) wrong(complaint)
     cross join lateral (select case
-        when wrong.complaint is null and s.names is not null and jsonb_typeof(f.value) <> 'null' then (
-            select format('%s names no %s %L; known are: %s', s.name, rtrim(s.names, 's'), left(one, 100), coalesce((
+        when wrong.complaint is null and s.names is not null and json_typeof(f.value) <> 'null' then (
+            select format('%s names no %s %s; known are: %s', s.name, rtrim(s.names, 's'), shown(one), coalesce((
                 select string_agg(k.name, ', ' order by k.name) from (
                     select m.name from methods m where s.names = 'methods'
                     union select b.name from base_models b where s.names = 'base_models'
@@ -64,8 +71,8 @@ begin
                     union select t.name from tasks t where s.names = 'tasks'
                     union select a.name from adapters a where s.names = 'adapters'
                     order by name limit 50) k), 'none yet'))
-            from jsonb_array_elements_text(
-                case s.type when 'texts' then f.value else jsonb_build_array(f.value) end) one
+            from json_array_elements_text(
+                case s.type when 'texts' then f.value else json_build_array(f.value) end) one
             where not case s.names
                 when 'methods' then exists (select from methods m where m.name = one)
                 when 'base_models' then exists (select from base_models b where b.name = one)
@@ -86,7 +93,7 @@ begin
     end if;
 end
 $$;
-comment on function loradex.check_settings(jsonb, text) is
+comment on function loradex.check_settings(json, text) is
     'Raises LX001 or LX002 for the first value that is not what loradex.settings declares; internal.';
-revoke execute on function loradex.check_settings(jsonb, text) from public;
-grant execute on function loradex.check_settings(jsonb, text) to loradex_reader, loradex_worker, loradex_admin;
+revoke execute on function loradex.check_settings(json, text) from public;
+grant execute on function loradex.check_settings(json, text) to loradex_reader, loradex_worker, loradex_admin;

@@ -11,7 +11,7 @@ begin
     if wanted is null then
         raise exception using errcode = 'LX002', message = format(
             'no encoder %s; known are: %s. Register it with loradex.register_encoder',
-            coalesce(quote_literal(encoder), 'null'),
+            shown(encoder),
             coalesce((select string_agg(e.name, ', ' order by e.name) from encoders e), 'none'));
     end if;
     if query is null or vector_dims(query) <> wanted then

@@ -18,11 +18,14 @@ declare
     lost uuid;
     committing text;
 begin
-    if coalesce(worker, '') = '' or coalesce(max_jobs, 0) < 1 or coalesce(max_attempts, 0) < 1
-       or lease is null or lease <= interval '0' or claim_jobs.now is null then
+    if coalesce(worker, '') = '' or length(worker) > 200 or coalesce(max_jobs, 0) not between 1 and 10000
+       or coalesce(max_attempts, 0) < 1 then
         raise exception using errcode = 'LX001', message =
-            'claim_jobs needs a worker name, max_jobs and max_attempts of 1 or more, and a lease above 0';
+            'claim_jobs needs a worker name of at most 200 characters, max_jobs from 1 to 10000, and max_attempts of 1 '
+            'or more';
     end if;
+
+    perform check_lease(lease, claim_jobs.now);
 
     -- Losing a claim in a crash only leaves the job waiting, and whatever is written for it later is committed after it.
     committing := set_config('synchronous_commit', 'off', true);

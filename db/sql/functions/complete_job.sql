@@ -1,30 +1,35 @@
 -- The row of loradex.jobs that a JSON object asks for: defaults filled in, whole numbers without a fraction, and what has
--- no column of its own gathered in `settings`.
+-- no column of its own gathered in `settings`. `columns` are those of loradex.jobs, `integers` the whole-number settings.
 -- Locks: none. Raises: nothing; check_jobs has read the object before.
 create or replace function loradex.complete_job(
-    job_id uuid, job jsonb, defaults jsonb, columns text[]
+    job_id uuid, owner bigint, job jsonb, defaults jsonb, columns text[], integers text[]
 ) returns loradex.jobs
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    complete jsonb := defaults || jsonb_strip_nulls(job)
-        || coalesce((select jsonb_object_agg(s.name, trim_scale((job ->> s.name)::numeric))
-                     from settings s where s.type = 'integer' and s.kind = 'job' and job -> s.name <> 'null'), '{}')
-        || jsonb_build_object('kind', case when job -> 'choices' <> 'null' then 'choose' else 'generate' end);
+    complete jsonb := defaults || jsonb_strip_nulls(job);
     made jobs;
 begin
+    if job ?| integers then
+        complete := complete || (
+            select coalesce(jsonb_object_agg(i.name, trim_scale((job ->> i.name)::numeric)), '{}')
+            from unnest(integers) i(name) where job ->> i.name is not null);
+    end if;
+    made := jsonb_populate_record(made, complete);
     made.id := job_id;
+    made.owner_id := complete_job.owner;
     made.owner := session_user;
+    made.kind := case when made.choices is null then 'generate' else 'choose' end;
+    made.settings := complete - columns;
     made.state := 'queued';
     made.attempt := 0;
     made.releases := 0;
     made.created_at := now();
-    made.settings := complete - columns;
-    return jsonb_populate_record(made, complete);
+    return made;
 end
 $$;
-comment on function loradex.complete_job(uuid, jsonb, jsonb, text[]) is
+comment on function loradex.complete_job(uuid, bigint, jsonb, jsonb, text[], text[]) is
     'The row of loradex.jobs a JSON object asks for, defaults filled in; internal.';
-revoke execute on function loradex.complete_job(uuid, jsonb, jsonb, text[]) from public;
+revoke execute on function loradex.complete_job(uuid, bigint, jsonb, jsonb, text[], text[]) from public;

@@ -43,8 +43,8 @@ begin
         end if;
         if batch.inactive is not null then
             raise exception using errcode = 'LX002', message = format(
-                'adapter %L is not active for this base model; activate it with `loradex adapter activate`, or name '
-                'another', batch.inactive);
+                'adapter %s is not active for this base model; activate it with `loradex adapter activate`, or name '
+                'another', shown(batch.inactive));
         end if;
         perform check_vector(r.query, batch.encoder) from unnest(batch.requests) r;
         neighbours := search_examples(batch.requests, batch.encoder);

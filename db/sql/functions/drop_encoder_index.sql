@@ -8,7 +8,7 @@ as $$
 begin
     if not exists (select from encoders e where e.name = encoder) then
         raise exception using errcode = 'LX002', message = format(
-            'no encoder %L; register it with loradex.register_encoder', encoder);
+            'no encoder %s; register it with loradex.register_encoder', shown(encoder));
     end if;
     execute format('drop index if exists loradex.%I', encoder_index(encoder));
 end

@@ -1,23 +1,29 @@
--- Accepts an array of jobs, all of them or none; what a job leaves out takes the defaults of loradex.settings. The only
--- door to the queue. An idempotency key that its owner used before gives the older job.
+-- Accepts a JSON array of jobs, all of them or none; what a job leaves out takes the defaults of loradex.settings. The
+-- only door to the queue. Its statements are planned once per session, since a plan made for the very document would
+-- copy it. The document comes as text, which is measured before it is read; the form for jsonb below is
+-- for callers that have one. An idempotency key that its owner used before gives the older job.
 -- Locks: an insert waits for another transaction that just used the same idempotency key. A lock on the queue until
 -- commit, waited for 5 s at most: shared, so that calls do not wait for each other, while half of the places are free
 -- and the call is so small that every connection could make one like it and fit into the other half; otherwise
 -- exclusive, so that none counts past another. Call it in a short READ COMMITTED transaction.
 -- Raises: LX001 bad value or shape, or another isolation; LX002 unknown method, task, adapter, encoder or base model;
 -- LX007 the key was used for a different job; LX008 the queue is full.
-create or replace function loradex.enqueue_jobs(jobs jsonb)
+create or replace function loradex.enqueue_jobs(jobs text)
 returns table (ordinal int, job_id uuid, created boolean)
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
+    max_bytes int := (select s.value from settings s where s.name = 'max_call_bytes');
     defaults jsonb := (
         select jsonb_object_agg(s.name, s.value) from settings s where s.kind = 'job' and s.value is not null);
     max_waiting int := (select s.value from settings s where s.name = 'max_waiting_jobs');
     columns text[] := array(
         select a.attname::text from pg_attribute a where a.attrelid = 'loradex.jobs'::regclass and a.attnum > 0);
+    integers text[] := array(select s.name from settings s where s.kind = 'job' and s.type = 'integer');
+    asking bigint := current_owner();
     wanted int;
     ids uuid[];
     waiting int;
@@ -31,8 +37,13 @@ begin
         raise exception using errcode = 'LX001', message =
             'enqueue_jobs counts the queue as it is now; call it in a READ COMMITTED transaction';
     end if;
+    if octet_length(enqueue_jobs.jobs) > max_bytes then
+        raise exception using errcode = 'LX001', message = format(
+            'the call has %s bytes of JSON and may have %s (setting max_call_bytes); split it',
+            octet_length(enqueue_jobs.jobs), max_bytes);
+    end if;
     perform check_jobs(enqueue_jobs.jobs, defaults);
-    wanted := jsonb_array_length(enqueue_jobs.jobs);
+    wanted := json_array_length(enqueue_jobs.jobs::json);
     if wanted = 0 then
         return;
     end if;
@@ -40,6 +51,11 @@ begin
     shared := wanted <= max_waiting / 2 / current_setting('max_connections')::int;
     begin
         perform set_config('lock_timeout', '5s', true);
+        if asking is null then
+            insert into owners (name, role) select r.rolname, r.oid from pg_roles r where r.rolname = session_user
+            on conflict do nothing;
+            asking := current_owner();
+        end if;
         if shared then
             begin
                 lock table loradex.queue_lock in share mode;
@@ -74,9 +90,9 @@ begin
     ids := array(select gen_random_uuid() from generate_series(1, wanted));
     insert into loradex.jobs overriding user value
     select r.*
-    from jsonb_array_elements(enqueue_jobs.jobs) with ordinality e(job, ordinal)
-    cross join lateral complete_job(ids[e.ordinal], e.job, defaults, columns) r
-    on conflict (owner, idempotency_key) where idempotency_key is not null do nothing;
+    from json_array_elements(enqueue_jobs.jobs::json) with ordinality e(job, ordinal)
+    cross join lateral complete_job(ids[e.ordinal], asking, e.job::jsonb, defaults, columns, integers) r
+    on conflict (owner_id, idempotency_key) where idempotency_key is not null do nothing;
     get diagnostics inserted = row_count;
     if inserted = wanted then
         return query select i.ordinal::int, i.id, true from unnest(ids) with ordinality i(id, ordinal);
@@ -85,23 +101,45 @@ begin
 
     -- What was not inserted has a key that was used before, perhaps earlier in this very call.
     select e.job ->> 'idempotency_key' into clash
-    from jsonb_array_elements(enqueue_jobs.jobs) with ordinality e(job, ordinal)
-    join loradex.jobs old on old.owner = session_user and old.idempotency_key = e.job ->> 'idempotency_key'
-    cross join lateral complete_job(ids[e.ordinal], e.job, defaults, columns) r
+    from json_array_elements(enqueue_jobs.jobs::json) with ordinality e(job, ordinal)
+    join loradex.jobs old on old.owner_id = asking and old.idempotency_key = e.job ->> 'idempotency_key'
+    cross join lateral complete_job(ids[e.ordinal], asking, e.job::jsonb, defaults, columns, integers) r
     where old.id <> ids[e.ordinal] and job_request(old) <> job_request(r)
     limit 1;
     if found then
         raise exception using errcode = 'LX007', message = format(
-            'idempotency key %L was used before for a different job; use a new key, or ask the same again', clash);
+            'idempotency key %s was used before for a different job; use a new key, or ask the same again', shown(clash));
     end if;
     return query
     select e.ordinal::int, coalesce(fresh.id, old.id), fresh.id is not null
-    from jsonb_array_elements(enqueue_jobs.jobs) with ordinality e(job, ordinal)
+    from json_array_elements(enqueue_jobs.jobs::json) with ordinality e(job, ordinal)
     left join loradex.jobs fresh on fresh.id = ids[e.ordinal]
-    left join loradex.jobs old on old.owner = session_user and old.idempotency_key = e.job ->> 'idempotency_key';
+    left join loradex.jobs old on old.owner_id = asking and old.idempotency_key = e.job ->> 'idempotency_key';
+end
+$$;
+comment on function loradex.enqueue_jobs(text) is
+    'Accepts jobs (a JSON array of objects with the fields of loradex.settings), all or none; returns their ids.';
+revoke execute on function loradex.enqueue_jobs(text) from public;
+grant execute on function loradex.enqueue_jobs(text) to loradex_client, loradex_admin;
+
+create or replace function loradex.enqueue_jobs(jobs jsonb)
+returns table (ordinal int, job_id uuid, created boolean)
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+begin
+    -- A value that a table keeps compressed is measured as text, by the other form.
+    if pg_column_size(enqueue_jobs.jobs) > (select s.value::int from settings s where s.name = 'max_call_bytes') then
+        raise exception using errcode = 'LX001', message = format(
+            'the call has %s bytes of JSON and may have %s (setting max_call_bytes); split it',
+            pg_column_size(enqueue_jobs.jobs), (select s.value from settings s where s.name = 'max_call_bytes'));
+    end if;
+    return query select * from enqueue_jobs(enqueue_jobs.jobs::text);
 end
 $$;
 comment on function loradex.enqueue_jobs(jsonb) is
-    'Accepts jobs (a JSON array of objects with the fields of loradex.settings), all or none; returns their ids.';
+    'enqueue_jobs for a document that is jsonb already.';
 revoke execute on function loradex.enqueue_jobs(jsonb) from public;
 grant execute on function loradex.enqueue_jobs(jsonb) to loradex_client, loradex_admin;

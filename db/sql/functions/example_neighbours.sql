@@ -22,7 +22,7 @@ begin
     end if;
     if not exists (select from encoders e where e.name = example_neighbours.encoder) then
         raise exception using errcode = 'LX002', message = format(
-            'no encoder %s; known are those of loradex.encoders', coalesce(quote_literal(encoder), 'null'));
+            'no encoder %s; known are those of loradex.encoders', shown(encoder));
     end if;
     for ids, tasks, requests in
         select array_agg(c.example_id order by c.place), array_agg(c.task order by c.place),

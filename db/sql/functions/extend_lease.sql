@@ -10,9 +10,7 @@ as $$
 declare
     extended int;
 begin
-    if lease is null or lease <= interval '0' then
-        raise exception using errcode = 'LX001', message = 'the lease must be longer than 0; give an interval';
-    end if;
+    perform check_lease(lease, extend_lease.now);
     update jobs j set lease_until = extend_lease.now + lease
     where j.id = any (job_ids) and j.state = 'running' and j.worker = extend_lease.worker;
     get diagnostics extended = row_count;

@@ -7,9 +7,11 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 begin
-    if coalesce(code, '') = '' then
-        raise exception using errcode = 'LX001', message = 'a failed job needs an error code; name the reason';
+    if coalesce(code, '') !~ '^[a-z0-9_]{1,100}$' then
+        raise exception using errcode = 'LX001', message =
+            'a failed job needs an error code of small letters, digits and _; name the reason';
     end if;
+    perform check_lease(interval '1 second', fail_job.now);
     perform fence_job(job_id, attempt);
     update jobs j
     set state = 'failed', lease_until = null, finished_at = fail_job.now, error_code = code,

@@ -31,7 +31,7 @@ declare
 begin
     if dimensions is null then
         raise exception using errcode = 'LX002', message = format(
-            'no encoder %L; register it with loradex.register_encoder', encoder);
+            'no encoder %s; register it with loradex.register_encoder', shown(encoder));
     end if;
     lock table example_embeddings in share row exclusive mode;
     execute format(

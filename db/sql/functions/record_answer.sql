@@ -30,6 +30,7 @@ begin
     fresh := jsonb_populate_record(null::answers, record_answer.answer);
     fresh.id := gen_random_uuid();
     fresh.job_id := job.id;
+    fresh.owner_id := job.owner_id;
     fresh.owner := job.owner;
     fresh.attempt := job.attempt;
     fresh.worker := job.worker;

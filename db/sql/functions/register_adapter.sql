@@ -26,12 +26,12 @@ declare
 begin
     if not exists (select from tasks t where t.name = register_adapter.task) then
         raise exception using errcode = 'LX002', message = format(
-            'no task %s; known are: %s', coalesce(quote_literal(task), 'null'),
+            'no task %s; known are: %s', shown(task),
             coalesce((select string_agg(t.name, ', ' order by t.name) from tasks t), 'none yet'));
     end if;
     if not exists (select from base_models b where b.name = register_adapter.base_model) then
         raise exception using errcode = 'LX002', message = format(
-            'no base model %s; known are: %s', coalesce(quote_literal(base_model), 'null'),
+            'no base model %s; known are: %s', shown(base_model),
             coalesce((select string_agg(b.name, ', ' order by b.name) from base_models b), 'none yet'));
     end if;
     if coalesce(name, '') !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$' then
@@ -41,7 +41,8 @@ begin
     if coalesce(sha256, '') !~ '^[0-9a-f]{64}$' then
         raise exception using errcode = 'LX001', message = 'sha256 must be 64 small hexadecimal digits';
     end if;
-    if coalesce(uri, '') = '' or coalesce(rank, 0) < 1 or coalesce(parameters, 0) < 1 or coalesce(dtype, '') = ''
+    if coalesce(uri, '') = '' or length(uri) > 4096 or length(dtype) > 20 or pg_column_size(card) > 10000000
+       or cardinality(target_modules) > 10000 or pg_column_size(target_modules) > 1000000 or coalesce(rank, 0) < 1 or coalesce(parameters, 0) < 1 or coalesce(dtype, '') = ''
        or coalesce(cardinality(target_modules), 0) = 0 or coalesce(jsonb_typeof(card), '') <> 'object'
        or coalesce(version, 1) < 1
        or (alpha > 0 and alpha < 'infinity' and update_norm >= 0 and update_norm < 'infinity') is not true then

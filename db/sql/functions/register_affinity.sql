@@ -16,7 +16,7 @@ begin
     end if;
     if not exists (select from tasks t where t.name = register_affinity.task) then
         raise exception using errcode = 'LX002', message = format(
-            'no task %s; known are those of loradex.tasks', coalesce(quote_literal(task), 'null'));
+            'no task %s; known are those of loradex.tasks', shown(task));
     end if;
     insert into task_affinities (task, adapter_id, score, n)
     select register_affinity.task, a.id, register_affinity.score, register_affinity.n
@@ -27,7 +27,7 @@ begin
     if not found then
         raise exception using errcode = 'LX002', message = format(
             'no adapter with content hash %s for base model %s; register it first',
-            coalesce(sha256, 'null'), coalesce(base_model, 'null'));
+            shown(sha256), shown(base_model));
     end if;
 end
 $$;

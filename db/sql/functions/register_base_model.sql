@@ -9,10 +9,12 @@ as $$
 declare
     known base_models;
 begin
-    if coalesce(name, '') = '' or coalesce(revision, '') = '' or coalesce(context_length, 0) < 1
+    if coalesce(name, '') !~ '^[^[:cntrl:]]{1,200}$' or coalesce(revision, '') = '' or length(revision) > 200
+       or coalesce(context_length, 0) < 1 or octet_length(frame) > 100000
        or coalesce(position('{prompt}' in frame), 0) = 0 then
         raise exception using errcode = 'LX001', message =
-            'a base model needs a name, a revision, a context length above 0 and a frame that holds {prompt}';
+            'a base model needs a name and a revision of at most 200 characters, a context length above 0 and a frame of '
+            'at most 100,000 bytes that holds {prompt}';
     end if;
     insert into base_models values (register_base_model.name, register_base_model.revision,
         register_base_model.context_length, register_base_model.frame)

@@ -10,7 +10,8 @@ as $$
 declare
     known encoders;
 begin
-    if coalesce(name, '') !~ '^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$' or coalesce(revision, '') = '' then
+    if coalesce(name, '') !~ '^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$' or coalesce(revision, '') = ''
+       or length(revision) > 200 then
         raise exception using errcode = 'LX001', message =
             'an encoder needs a name (letters, digits, . _ / -) and a revision';
     end if;

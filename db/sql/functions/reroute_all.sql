@@ -24,14 +24,14 @@ begin
     perform check_routing(coalesce(k, 1), coalesce(top_p, 1), coalesce(temperature, 1));
     for encoder, ids, requests, measured in
         select c.encoder, array_agg(c.answer_id order by c.place), array_agg(c.request order by c.place),
-               array_agg(c.request) filter (where c.kind = 'affinity')
+               array_agg(c.request) filter (where c.selection = 'affinity')
         from (
             select p.*,
                    row(p.place, p.query, coalesce(reroute_all.k, p.k), coalesce(reroute_all.top_p, p.top_p),
                        coalesce(reroute_all.temperature, p.temperature), p.exclude_tasks, p.base_model,
                        p.exclude_adapters)::route_request as request
             from (
-                select r.*, a.base_model, h.adapters as kind,
+                select r.*, a.base_model, h.selection,
                        (row_number() over chain - 1) / 256 as chunk,
                        ((row_number() over chain - 1) % 256 + 1)::int as place
                 from retrievals r

@@ -18,7 +18,7 @@ begin
     limit 1;
     if not found then
         raise exception using errcode = 'LX002', message = format(
-            'no adapter %s%s; see `loradex adapter list`', coalesce(quote_literal(name), 'null'),
+            'no adapter %s%s; see `loradex adapter list`', shown(name),
             coalesce(' version ' || version, ''));
     end if;
     perform from tasks t where t.name = chosen.task for no key update;

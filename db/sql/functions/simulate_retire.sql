@@ -18,23 +18,23 @@ declare
 begin
     if not exists (select from adapters a where a.name = simulate_retire.adapter) then
         raise exception using errcode = 'LX002', message = format(
-            'no adapter %s; see `loradex adapter list`', coalesce(quote_literal(adapter), 'null'));
+            'no adapter %s; see `loradex adapter list`', shown(adapter));
     end if;
     for ids, requests, measured in
         select array_agg(c.answer_id order by c.place),
-               array_agg(c.request) filter (where c.kind = 'nucleus'),
-               array_agg(c.request) filter (where c.kind = 'affinity')
+               array_agg(c.request) filter (where c.selection = 'nucleus'),
+               array_agg(c.request) filter (where c.selection = 'affinity')
         from (
             select p.*, row(p.place, null, p.k, p.top_p, p.temperature, p.exclude_tasks, p.base_model,
                             p.exclude_adapters || simulate_retire.adapter)::route_request as request
             from (
-                select r.*, a.base_model, h.adapters as kind,
+                select r.*, a.base_model, h.selection,
                        (row_number() over chain - 1) / 256 as chunk,
                        ((row_number() over chain - 1) % 256 + 1)::int as place
                 from answers a
                 join retrievals r on r.answer_id = a.id
                 join merge_results m on m.answer_id = a.id
-                join methods h on h.name = m.method and h.adapters in ('nucleus', 'affinity')
+                join methods h on h.name = m.method and h.selection in ('nucleus', 'affinity')
                 where exists (select from merge_components c
                               where c.answer_id = a.id and c.adapter = simulate_retire.adapter)
                 window chain as (order by a.position)

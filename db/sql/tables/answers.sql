@@ -2,6 +2,7 @@
 create table loradex.answers (
     id uuid not null default gen_random_uuid(),
     job_id uuid not null,
+    owner_id bigint not null,
     owner text not null,
     attempt int not null,
     position bigint not null,
@@ -25,13 +26,15 @@ create table loradex.answers (
     constraint answers_job_id_key unique (job_id),
     constraint answers_pkey primary key (id),
     constraint answers_position_key unique ("position"),
+    constraint answers_owner_id_fkey foreign key (owner_id) references loradex.owners(id),
     constraint answers_job_id_fkey foreign key (job_id) references loradex.jobs(id)
 );
 comment on table loradex.answers is
     'Answers, append-only and hash-chained; with their child tables they are the evidence.';
 comment on column loradex.answers.id is 'the answer';
 comment on column loradex.answers.job_id is 'the job it answers; one answer a job';
-comment on column loradex.answers.owner is 'database user who asked';
+comment on column loradex.answers.owner_id is 'who asked';
+comment on column loradex.answers.owner is 'name of the login that asked';
 comment on column loradex.answers.attempt is 'which attempt at the job succeeded';
 comment on column loradex.answers.position is 'place in the chain, 1, 2, ... no gaps';
 comment on column loradex.answers.prompt is 'the question as it was asked';
@@ -51,4 +54,4 @@ comment on column loradex.answers.created_at is 'when it was recorded';
 comment on column loradex.answers.previous_hash is 'chain_hash of the answer before; zeros for the first';
 comment on column loradex.answers.chain_hash is 'SHA-256 of previous_hash and answer_canonical(id)';
 create index answers_created_at_index on loradex.answers (created_at);
-create index answers_owner_index on loradex.answers (owner);
+create index answers_owner_index on loradex.answers (owner_id);

@@ -1,7 +1,8 @@
 -- One question with its settings, from queued to done or failed. Written by the queue's functions only.
 create table loradex.jobs (
     id uuid not null default gen_random_uuid(),
-    owner text not null default session_user,
+    owner_id bigint not null,
+    owner text not null,
     kind text not null,
     prompt text not null,
     choices text[],
@@ -38,12 +39,14 @@ create table loradex.jobs (
     constraint jobs_base_model_fkey foreign key (base_model) references loradex.base_models(name),
     constraint jobs_encoder_fkey foreign key (encoder) references loradex.encoders(name),
     constraint jobs_expected_task_fkey foreign key (expected_task) references loradex.tasks(name),
+    constraint jobs_owner_id_fkey foreign key (owner_id) references loradex.owners(id),
     constraint jobs_method_fkey foreign key (method) references loradex.methods(name)
 );
 comment on table loradex.jobs is
     'Questions and how far they are; only the queue functions write here.';
 comment on column loradex.jobs.id is 'the job';
-comment on column loradex.jobs.owner is 'database user who asked';
+comment on column loradex.jobs.owner_id is 'who asked';
+comment on column loradex.jobs.owner is 'name of the login that asked';
 comment on column loradex.jobs.kind is 'generate (text) or choose (rank the choices)';
 comment on column loradex.jobs.prompt is 'the question, without the base model''s frame';
 comment on column loradex.jobs.choices is 'answers to rank, for choose';
@@ -75,4 +78,4 @@ create index jobs_created_at_index on loradex.jobs (created_at);
 create index jobs_finished_at_index on loradex.jobs (finished_at);
 create index jobs_queued_index on loradex.jobs (priority desc, queue_position) where (state = 'queued');
 create index jobs_running_index on loradex.jobs (lease_until) where (state = 'running');
-create unique index jobs_idempotency_index on loradex.jobs (owner, idempotency_key) where (idempotency_key is not null);
+create unique index jobs_idempotency_index on loradex.jobs (owner_id, idempotency_key) where (idempotency_key is not null);

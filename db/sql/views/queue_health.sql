@@ -12,7 +12,11 @@ select
     hour.done_last_hour,
     hour.failed_last_hour,
     hour.median_wait_seconds,
-    (select s.value::int from loradex.settings s where s.name = 'max_waiting_jobs') as max_waiting_jobs
+    (select s.value::int from loradex.settings s where s.name = 'max_waiting_jobs') as max_waiting_jobs,
+    (select count(distinct b.waiting_pid) from loradex.blocked_sessions() b) as blocked_sessions,
+    (select format('%s (%s, process %s, %s) holds %s for %s s', b.blocking_login, b.blocking_program, b.blocking_pid,
+                   b.blocking_state, b.waits_for, round(b.blocking_seconds))
+     from loradex.blocked_sessions() b order by b.waiting_seconds desc nulls last limit 1) as blocked_by
 from (
     select
         count(*) filter (where j.state = 'done') as done_last_hour,
@@ -33,5 +37,7 @@ comment on column loradex.queue_health.failed_last_hour is 'failures of the last
 comment on column loradex.queue_health.busy_workers is 'workers with a live lease';
 comment on column loradex.queue_health.median_wait_seconds is 'median time from arrival to claim, of jobs finished in the last hour';
 comment on column loradex.queue_health.max_waiting_jobs is 'how many may wait';
+comment on column loradex.queue_health.blocked_sessions is 'sessions that wait for a lock';
+comment on column loradex.queue_health.blocked_by is 'who holds the lock that is waited for longest; null if none';
 revoke all on loradex.queue_health from public;
 grant select on loradex.queue_health to loradex_reader, loradex_worker, loradex_admin;

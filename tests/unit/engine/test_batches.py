@@ -14,10 +14,11 @@ from tests.unit.engine.rows import BARE, mixed_rows, recipe
 from loradex.library.adapter_files import content_hash
 from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.recipe import Component, Recipe
-from loradex.worker.engine.rows import Row, RowFailure, RowResult
+from loradex.worker.engine.rows import Row, RowResult
+from loradex.worker.isolation import Failure
 
 
-def told(answer: RowResult | RowFailure) -> tuple[object, ...]:
+def told(answer: RowResult | Failure) -> tuple[object, ...]:
     assert isinstance(answer, RowResult), answer
     return answer.text, answer.token_ids, answer.choice, answer.prompt_tokens, answer.output_tokens
 
@@ -99,7 +100,7 @@ def test_rows_at_fault_fail_alone_and_say_why(zoo: Zoo, tmp_path: object) -> Non
     expected = engine.answer(good)
     answers = engine.answer([*good[:3], *bad.values(), *good[3:]])
     failures = answers[3:6]
-    assert [failure.code for failure in failures if isinstance(failure, RowFailure)] == list(bad)
+    assert [failure.code for failure in failures if isinstance(failure, Failure)] == list(bad)
     assert [told(answer) for answer in answers[:3] + answers[6:]] == [told(answer) for answer in expected]
 
 
@@ -107,8 +108,8 @@ def test_infinite_logits_fail_their_row_only(zoo: Zoo, engine: Engine) -> None:
     huge = Recipe("cat", 1.0, "float32", (Component(zoo.even[0].sha256, 3e38),))
     sane = mixed_rows(zoo, 4, seed=8)
     answers = engine.answer([Row("fox", huge), *sane, Row("fox", huge, "choose", ("a", "b"))])
-    assert isinstance(answers[0], RowFailure)
-    assert isinstance(answers[-1], RowFailure)
+    assert isinstance(answers[0], Failure)
+    assert isinstance(answers[-1], Failure)
     assert answers[0].code == answers[-1].code == "not_finite"
     assert [told(answer) for answer in answers[1:-1]] == [told(answer) for answer in engine.answer(sane)]
 
@@ -137,7 +138,7 @@ def test_an_adapter_that_overflows_fails_only_the_rows_that_name_it(zoo: Zoo, tm
     ]
     broken = Row("fox", Recipe("cat", 1.0, "float32", (Component(sha256, 1.0), parts[0])))
     first, *others = engine.answer([broken, *sane])
-    assert isinstance(first, RowFailure)
+    assert isinstance(first, Failure)
     assert first.code == "not_finite"
     assert [told(answer) for answer in others] == [told(answer) for answer in engine.answer(sane)]
 
@@ -155,7 +156,7 @@ def test_a_breaking_pass_is_repeated_row_by_row(zoo: Zoo, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(engine, "_answer", breaks)
     answers = engine.answer(rows)
-    assert answers[2] == RowFailure("internal", "RuntimeError: out of memory")
+    assert answers[2] == Failure("internal", "RuntimeError: out of memory")
     assert [told(one) for place, one in enumerate(answers) if place != 2] == expected[:2] + expected[3:]
 
 
@@ -178,7 +179,7 @@ def test_bfloat16_runs_the_same_code(zoo: Zoo) -> None:
 
 def test_a_recipe_for_another_dtype_is_refused(zoo: Zoo, engine: Engine) -> None:
     [answer] = engine.answer([Row("fox", recipe(zoo, random.Random(0), dtype="bfloat16"))])
-    assert isinstance(answer, RowFailure)
+    assert isinstance(answer, Failure)
     assert answer.code == "invalid_argument"
 
 

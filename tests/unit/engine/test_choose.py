@@ -9,7 +9,8 @@ from tests.unit.engine.rows import BARE, mixed_rows
 
 from loradex.worker.engine.choose import normalised
 from loradex.worker.engine.engine import Engine
-from loradex.worker.engine.rows import Row, RowFailure, RowResult
+from loradex.worker.engine.rows import Row, RowResult
+from loradex.worker.isolation import Failure
 
 
 @torch.inference_mode()
@@ -74,11 +75,11 @@ def test_normalizations() -> None:
 @pytest.mark.parametrize("choices", [(), ("yes", " ")])
 def test_choices_must_say_something(choices: tuple[str, ...], engine: Engine) -> None:
     [answer] = engine.answer([Row("fox", BARE, "choose", choices)])
-    assert isinstance(answer, RowFailure)
+    assert isinstance(answer, Failure)
     assert answer.code == "invalid_argument"
 
 
 def test_a_choice_that_does_not_fit_is_refused(engine: Engine) -> None:
     [answer] = engine.answer([Row("fox", BARE, "choose", ("x" * CONTEXT,))])
-    assert isinstance(answer, RowFailure)
+    assert isinstance(answer, Failure)
     assert answer.code == "prompt_too_long"

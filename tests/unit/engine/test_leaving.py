@@ -12,7 +12,7 @@ from tests.unit.engine.rows import mixed_rows, recipe, sentence
 from loradex.worker.engine.cache import StoreView
 from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.rows import Row, RowResult
-from loradex.worker.groups import PADDING
+from loradex.worker.packing import PADDING
 
 
 @pytest.fixture

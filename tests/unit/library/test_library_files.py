@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.fix_library import BASE, ENCODER, CountingEncoder, SmallLibrary
 
 from loradex.errors import LibraryCorruptError
-from loradex.library.build import Ingredients, build_library, choose_examples
+from loradex.library.build import LibrarySpec, build_library, choose_examples
 from loradex.library.cards import TaskCard
 from loradex.library.load import open_library
 from loradex.library.manifest import MANIFEST, card_hash, entry_of, read_manifest, write_manifest
@@ -55,7 +55,7 @@ def test_building_again_gives_the_same_bytes(
     encoder = CountingEncoder()
     vectors = {row.prompt: encoder.embed([row.prompt])[0] for row in small_library.rows}
     assert (
-        build_library(copy, Ingredients(BASE, ENCODER, cards), small_library.rows, vectors)
+        build_library(copy, LibrarySpec(BASE, ENCODER, cards), small_library.rows, vectors)
         == small_library.manifest
     )
 

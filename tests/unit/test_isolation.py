@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loradex.errors import AdapterChangedError, DatabaseUnavailableError
-from loradex.worker.alone import Failure, each
+from loradex.worker.isolation import Failure, run_isolated
 
 
 def doubled_unless_negative(numbers: Sequence[int]) -> list[int]:
@@ -17,7 +17,7 @@ def doubled_unless_negative(numbers: Sequence[int]) -> list[int]:
 
 @given(st.lists(st.integers(-3, 9), max_size=20))
 def test_only_the_item_at_fault_fails(numbers: list[int]) -> None:
-    results = each(doubled_unless_negative, numbers)
+    results = run_isolated(doubled_unless_negative, numbers)
 
     assert len(results) == len(numbers)
     for number, result in zip(numbers, results, strict=True):
@@ -31,7 +31,11 @@ def test_an_error_nobody_planned_is_an_internal_failure() -> None:
     def divide(numbers: Sequence[int]) -> list[float]:
         return [1 / number for number in numbers]
 
-    assert each(divide, [1, 0, 2]) == [1.0, Failure("internal", "ZeroDivisionError: division by zero"), 0.5]
+    assert run_isolated(divide, [1, 0, 2]) == [
+        1.0,
+        Failure("internal", "ZeroDivisionError: division by zero"),
+        0.5,
+    ]
 
 
 def test_an_outage_of_the_database_is_nobodys_fault() -> None:
@@ -39,4 +43,4 @@ def test_an_outage_of_the_database_is_nobodys_fault() -> None:
         raise DatabaseUnavailableError("gone")
 
     with pytest.raises(DatabaseUnavailableError):
-        each(away, [1, 2])
+        run_isolated(away, [1, 2])

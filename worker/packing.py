@@ -5,7 +5,9 @@ from collections.abc import Sequence
 PADDING = 0.25
 
 
-def by_length(lengths: Sequence[int], *, rows: int, tokens: int, padding: float = PADDING) -> list[list[int]]:
+def pack_by_length(
+    lengths: Sequence[int], *, rows: int, tokens: int, padding: float = PADDING
+) -> list[list[int]]:
     """Indices of `lengths` in groups, shortest first.
 
     A group has at most `rows` members, costs at most `tokens` (members x longest; a single longer member is

@@ -13,7 +13,8 @@ from tests.fix_answering import Stack
 
 from loradex.db.session import connect
 from loradex.service.client import Client
-from loradex.service.client.doorbell import QUEUE, RINGS, TASK
+from loradex.service.client.wakeup import MOST_MESSAGES
+from loradex.wakeup import QUEUE, TASK
 
 
 def answers(stack: Stack) -> int:
@@ -66,7 +67,7 @@ def test_many_jobs_ring_a_few_times_only(client: Client, answering: Stack) -> No
                 {"prompt": f"Ring {number}?", "max_new_tokens": 1} for number in range(100)
             )
             jobs.append(quiet.enqueue("And once more?", max_new_tokens=1))
-        assert nobody.llen(QUEUE) == RINGS
+        assert nobody.llen(QUEUE) == MOST_MESSAGES
         nobody.flushdb()
     for job in jobs:
         client.job(job.id).wait()

@@ -12,20 +12,20 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Failure:
-    """Why one job cannot be answered; `code` is for programs, `message` for people."""
+    """Why one item of a batch has no result; `code` is for programs, `message` for people."""
 
     code: str
     message: str
 
     @classmethod
     def of(cls, error: BaseException) -> "Failure":
-        """The failure an exception stands for: a `PromptTooLongError` has the code `prompt_too_long`."""
+        """The failure an exception stands for; `internal` is what nobody planned."""
         if isinstance(error, LoradexError):
-            return cls(_snake(type(error).__name__.removesuffix("Error")), str(error))
+            return cls(error.code, str(error))
         return cls("internal", f"{type(error).__name__}: {error}")
 
 
-def each(
+def run_isolated(
     step: Callable[[Sequence[Item]], Sequence[Result | Failure]], items: Sequence[Item]
 ) -> list[Result | Failure]:
     """The step for all items at once; if that raises, for each alone, so that the others do not suffer.
@@ -41,8 +41,4 @@ def each(
     except Exception as error:  # noqa: BLE001 - whatever it is, it must end as one recorded failure
         if len(items) == 1:
             return [Failure.of(error)]
-    return [result for item in items for result in each(step, [item])]
-
-
-def _snake(name: str) -> str:
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+    return [result for item in items for result in run_isolated(step, [item])]

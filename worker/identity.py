@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 
-from loradex.db.session import connect, translated
+from loradex.db.session import connect, translate_errors
 from loradex.errors import InvalidArgumentError
 
 RECORDED_VERSIONS = ("loradex", "torch", "transformers", "numpy", "celery")
 
 
 @dataclass(frozen=True)
-class Station:
+class WorkerIdentity:
     """One worker's fixed facts, as they stand in its answers."""
 
     worker: str
@@ -32,8 +32,8 @@ class Station:
         return self.frame.replace("{prompt}", prompt)
 
 
-def introduce(url: str, station: Station) -> Station:
-    """Make sure the database knows this base model and encoder; the station with the frame the database has.
+def register_models(url: str, identity: WorkerIdentity) -> WorkerIdentity:
+    """Make sure the database knows this base model and encoder; the identity with the frame the database has.
 
     Only what is absent is registered, so a worker that may not register can serve what an administrator did.
 
@@ -41,32 +41,32 @@ def introduce(url: str, station: Station) -> Station:
         InvalidArgumentError: The database has another revision under one of the names.
         PermissionRefusedError: Something is absent and this user may not register it.
     """
-    with translated(), connect(url) as connection:
+    with translate_errors(), connect(url) as connection:
         model = connection.execute(
-            "select revision, frame from loradex.base_models where name = %s", (station.base_model,)
+            "select revision, frame from loradex.base_models where name = %s", (identity.base_model,)
         ).fetchone()
         if model is None:
             connection.execute(
                 "select loradex.register_base_model(%s, %s, %s, %s)",
-                (station.base_model, station.base_model_revision, station.context_length, station.frame),
+                (identity.base_model, identity.base_model_revision, identity.context_length, identity.frame),
             )
         else:
-            _same(station.base_model, station.base_model_revision, str(model[0]))
-            station = replace(station, frame=str(model[1]))
+            require_same_revision(identity.base_model, identity.base_model_revision, str(model[0]))
+            identity = replace(identity, frame=str(model[1]))
         encoder = connection.execute(
-            "select revision from loradex.encoders where name = %s", (station.encoder,)
+            "select revision from loradex.encoders where name = %s", (identity.encoder,)
         ).fetchone()
         if encoder is None:
             connection.execute(
                 "select loradex.register_encoder(%s, %s, %s)",
-                (station.encoder, station.encoder_revision, station.dimensions),
+                (identity.encoder, identity.encoder_revision, identity.dimensions),
             )
         else:
-            _same(station.encoder, station.encoder_revision, str(encoder[0]))
-    return station
+            require_same_revision(identity.encoder, identity.encoder_revision, str(encoder[0]))
+    return identity
 
 
-def _same(name: str, loaded: str, known: str) -> None:
+def require_same_revision(name: str, loaded: str, known: str) -> None:
     if loaded != known:
         raise InvalidArgumentError(
             f"{name} was loaded at {loaded}, and the database knows {known} by that name; load that one, or "

@@ -10,7 +10,8 @@ from loradex.evaluation.questions import Question
 from loradex.library.affinities import Affinity
 from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.recipe import Component, Recipe
-from loradex.worker.engine.rows import Row, RowFailure
+from loradex.worker.engine.rows import Row
+from loradex.worker.isolation import Failure
 
 DIGITS = 4
 
@@ -38,13 +39,13 @@ def measure_affinity(engine: Engine, questions: Sequence[Question], frame: str, 
     answers = engine.answer([_row(question, frame, recipe) for question in questions])
     values = []
     for question, answer in zip(questions, answers, strict=True):
-        if isinstance(answer, RowFailure):
+        if isinstance(answer, Failure):
             raise JobFailedError(answer.code, f"{question.task}: {answer.message}")
-        values.append(worth(answer.scores or (), question))
+        values.append(answer_quality(answer.scores or (), question))
     return Affinity(score=round(fmean(values), DIGITS), n=len(values))
 
 
-def worth(scores: Sequence[float], question: Question) -> float:
+def answer_quality(scores: Sequence[float], question: Question) -> float:
     """How well one question was answered, from 0 to 1; `scores` are log-likelihoods, natural log."""
     if not question.choices:
         return min(1.0, exp(scores[0]))

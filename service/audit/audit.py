@@ -1,0 +1,91 @@
+"""The check of everything that makes answers evidence, which calls no function of the database it checks."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+from loradex.service.audit import evidence, head
+from loradex.service.audit.chain import Chain
+from loradex.service.audit.finding import Finding
+from loradex.service.audit.head import Head
+from loradex.service.audit.release import Release
+from loradex.service.audit.snapshot import Connection, snapshot
+
+
+@dataclass
+class Checked:
+    """How much has been looked at.
+
+    Attributes:
+        answers, rows: Answers, and rows that belong to them, whose hashes were computed.
+        tables: Tables of evidence.
+        functions, triggers: Those of the release, which the database's were compared with.
+    """
+
+    answers: int = 0
+    rows: int = 0
+    tables: int = 0
+    functions: int = 0
+    triggers: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        return asdict(self)
+
+
+class Audit:
+    """Checks the evidence in one snapshot; needs a login that may read all of it, such as `loradex_reader`'s.
+
+    Attributes:
+        checked: What `breaks` has looked at.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.checked = Checked()
+
+    @classmethod
+    @contextmanager
+    def at(cls, url: str) -> "Iterator[Audit]":
+        """An audit of the database at `url`, as it is now.
+
+        Raises:
+            DatabaseUnavailableError: Nothing answers at the address, or it refuses this user.
+            PermissionRefusedError: The login does not see all evidence.
+            SchemaOutdatedError: A table of evidence is missing, or made by another version.
+        """
+        with snapshot(url) as connection:
+            evidence.require_all_rows(connection)
+            yield cls(connection)
+
+    def head(self) -> Head | None:
+        """The newest link; None while there is no answer."""
+        return head.newest(self._connection)
+
+    def length(self) -> int:
+        """How many answers the chain has."""
+        row = self._connection.execute("select count(*) from loradex.answers").fetchone()
+        return int(row[0]) if row is not None else 0
+
+    def breaks(
+        self, heads: Sequence[str] = (), passed: Callable[[int], None] = lambda _: None
+    ) -> Iterator[Finding]:
+        """Everything that is wrong, as it is found: with tables, functions, triggers and grants, then the chain.
+
+        Args:
+            heads: Hashes that were kept elsewhere; each must be the hash of an answer.
+            passed: Told how many answers further the walk is.
+
+        Raises:
+            InvalidArgumentError: A head is not a hash.
+        """
+        kept = [head.hash_of(text) for text in heads]
+        names = (evidence.ANSWERS, *evidence.CHILDREN.values())
+        tables = {name: evidence.table(self._connection, name) for name in names}
+        release = Release.installed()
+        self.checked = Checked(0, 0, len(tables), len(release.functions), len(release.triggers))
+        for table in tables.values():
+            yield from evidence.doubts(self._connection, table)
+        yield from release.findings(self._connection)
+        chain = Chain(self._connection, tables)
+        yield from chain.findings(kept, passed)
+        self.checked.answers, self.checked.rows = chain.answers, chain.rows

@@ -1,0 +1,126 @@
+"""The tables that the chain covers: their columns, and whether they are what they seem."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from loradex.errors import PermissionRefusedError, SchemaOutdatedError
+from loradex.service.audit.canonical import ENCODERS, in_order
+from loradex.service.audit.finding import Finding
+from loradex.service.audit.snapshot import Connection
+
+ANSWERS = "answers"
+CHILDREN = {
+    "retrieval": "retrievals",
+    "examples": "retrieved_examples",
+    "tasks": "retrieved_tasks",
+    "merge": "merge_results",
+    "components": "merge_components",
+}
+"""Place in the canonical text → table whose rows stand there, by rank."""
+
+COLUMNS = """
+    select a.attname, format_type(a.atttypid, null), a.atttypid::bigint, a.attgenerated <> ''
+    from pg_attribute a
+    join pg_class c on c.oid = a.attrelid
+    join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'loradex' and c.relname = %s and a.attnum > 0 and not a.attisdropped"""
+
+# The table itself, and what is read with it: its partitions, and tables that inherit from it.
+RELATIONS = """
+    with recursive tree as (
+        select c.oid, c.relkind as root, true as top
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = 'loradex' and c.relname = %s
+        union all
+        select i.inhrelid, t.root, false from tree t join pg_inherits i on i.inhparent = t.oid
+    )
+    select c.oid::regclass::text,
+           c.relkind in ('r', 'p') and c.relpersistence = 'p' and (c.relkind = 'p' or h.amname = 'heap')
+               and (t.top or t.root = 'p') as ordinary,
+           c.relowner = n.nspowner as owned,
+           exists (select from pg_rewrite w where w.ev_class = c.oid) as ruled
+    from tree t
+    join pg_class c on c.oid = t.oid
+    join pg_namespace n on n.nspname = 'loradex'
+    left join pg_am h on h.oid = c.relam"""
+
+# Tables of which this login may not see every row.
+HIDDEN = """
+    select c.oid::regclass::text
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'loradex' and c.relname = any (%s) and row_security_active(c.oid)
+      and (exists (select from pg_policy p where p.polrelid = c.oid and not p.polpermissive)
+           or not exists (
+               select from pg_policy p
+               where p.polrelid = c.oid and p.polpermissive and p.polcmd in ('r', '*')
+                 and pg_get_expr(p.polqual, p.polrelid) = 'true'
+                 and exists (select from unnest(p.polroles) r
+                             where r = 0 or pg_has_role(current_user, r, 'usage'))))
+    order by 1"""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of evidence.
+
+    Attributes:
+        name: Such as `answers`.
+        columns: Name → type, as `format_type` names it, in the order of the canonical text.
+        types: Their ids.
+        computed: Columns that are not stored.
+    """
+
+    name: str
+    columns: Mapping[str, str]
+    types: frozenset[int]
+    computed: tuple[str, ...]
+
+
+def table(connection: Connection, name: str) -> Table:
+    """The table of that name, as the catalogue describes it.
+
+    Raises:
+        SchemaOutdatedError: It is missing, or has a column of a type that has no canonical text.
+    """
+    found = {row[0]: row[1:] for row in connection.execute(COLUMNS, (name,)).fetchall()}
+    if not found:
+        raise SchemaOutdatedError(f"there is no table loradex.{name}: run `loradex db upgrade`")
+    for column, (kind, *_) in found.items():
+        if kind not in ENCODERS:
+            raise SchemaOutdatedError(
+                f"loradex.{name}.{column} has the type {kind}, which this version of Loradex cannot verify: "
+                "install the version that the database was made by"
+            )
+    return Table(
+        name,
+        {column: found[column][0] for column in in_order(found)},
+        frozenset(oid for _, oid, _ in found.values()),
+        tuple(column for column, (_, _, computed) in found.items() if computed),
+    )
+
+
+def require_all_rows(connection: Connection) -> None:
+    """Refuse a login from which row-level security hides evidence.
+
+    Raises:
+        PermissionRefusedError: It does not see every row of every table.
+    """
+    hidden = connection.execute(HIDDEN, ([ANSWERS, *CHILDREN.values()],)).fetchall()
+    if hidden:
+        raise PermissionRefusedError(
+            f"row-level security hides rows of {', '.join(name for (name,) in hidden)} from this login: connect as "
+            "a login of loradex_reader (see SECURITY.md); if this is one, look at the policies of these tables"
+        )
+
+
+def doubts(connection: Connection, one: Table) -> Iterator[Finding]:
+    """Why a table is not what it seems: a view, somebody else's, rewritten by rules, or computed."""
+    for relation, ordinary, owned, ruled in connection.execute(RELATIONS, (one.name,)).fetchall():
+        if not ordinary:
+            yield Finding.of_database(f"{relation} is not an ordinary table")
+        if not owned:
+            yield Finding.of_database(f"{relation} does not belong to the owner of the schema loradex")
+        if ruled:
+            yield Finding.of_database(f"{relation} has rules")
+    for column in one.computed:
+        yield Finding.of_database(f"loradex.{one.name}.{column} is computed, not stored")
