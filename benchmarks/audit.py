@@ -54,13 +54,21 @@ CLAIM: LiteralString = """
     create temp table claimed as
     select id, attempt, row_number() over () as place
     from loradex.claim_jobs('benchmark', %s, interval '1 hour', 3)"""
+KEEP: LiteralString = """
+    insert into loradex.routings
+    select j.id, j.attempt, r.embedding, r.routing
+    from claimed j join routed r on r.number = 1 + j.place % (select count(*) from routed)
+    on conflict (job_id) do update set query = excluded.query, routing = excluded.routing"""
 RECORD: LiteralString = """
     select count(loradex.record_answer(
-        j.id, j.attempt, r.embedding, r.routing, %s::jsonb || jsonb_build_object(
-            'text', 'answer ' || j.place, 'merge', %s::jsonb || jsonb_build_object('components', (
-                select jsonb_agg(jsonb_build_object('adapter_id', m -> 'adapter_id', 'update_norm', 1.5))
-                from jsonb_array_elements(r.routing -> 'mixture') m)))))
-    from claimed j join routed r on r.number = 1 + j.place %% (select count(*) from routed)"""
+        j.id, j.attempt, %s::jsonb || jsonb_build_object(
+            'text', 'answer ' || j.place, 'base_model_revision', (select revision from loradex.base_models),
+            'merge', %s::jsonb || jsonb_build_object(
+                'recipe_hash', loradex.recipe_hash(r.routing ->> 'merge', (r.routing ->> 'calibrated')::boolean, 0.5,
+                                                   'float32', r.routing -> 'mixture'),
+                'component_norms', (select coalesce(jsonb_agg(1.5), '[]')
+                                    from jsonb_array_elements(r.routing -> 'mixture'))))))
+    from claimed j join loradex.routings r on r.job_id = j.id"""
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,7 @@ def main() -> None:
 
 def fill(connection: psycopg.Connection[Any], answers: int) -> None:
     """Write this many answers the way workers do: enqueue, claim, route, record."""
-    said = answer_document({"mixture": []})
+    said = answer_document(None, 0, "")
     merge = said.pop("merge")
     connection.execute(QUERIES, (ROUTED,))
     for first in range(0, answers, A_CALL):
@@ -128,6 +136,7 @@ def fill(connection: psycopg.Connection[Any], answers: int) -> None:
             connection.execute(CLAIM, (number,))
             if not first:
                 connection.execute(ROUTE, (ROUTED,))
+            connection.execute(KEEP)
             connection.execute(RECORD, (Jsonb(said), Jsonb(merge)))
             connection.execute("drop table claimed")
         print(f"\r{first + number} of {answers}", end="", file=sys.stderr, flush=True)

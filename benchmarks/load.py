@@ -114,7 +114,9 @@ def brim(site: Site, clients: int) -> Measure:
         member.worker.send(SIGSTOP)
     try:
         with connect(site.database_url) as connection:
-            connection.execute("update loradex.limits set max_waiting_jobs = %s", (DEPTH,))
+            connection.execute(
+                "select loradex.change_setting('max_waiting_jobs', to_jsonb(%s::int))", (DEPTH,)
+            )
         with ThreadPoolExecutor(clients) as pool:
             accepted = sum(pool.map(lambda number: _fill(site, number), range(clients)))
     finally:

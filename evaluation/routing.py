@@ -79,7 +79,7 @@ class Router:
         routings: list[Routing] = []
         for start in range(0, len(requests), CHUNK):
             documents = [
-                request.columns() | {"base_model": self._base_model, "encoder": self._encoder}
+                request.document() | {"base_model": self._base_model, "encoder": self._encoder}
                 for request in requests[start : start + CHUNK]
             ]
             queries = list(vectors[start : start + CHUNK])

@@ -15,6 +15,7 @@ from typing import Annotated, ClassVar
 import typer
 from typer.exceptions import Abort, TyperException
 
+from loradex import terminal
 from loradex.errors import LoradexError
 from loradex.service.cli.lazy import Entry, LazyGroup
 
@@ -120,7 +121,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _failed(message: str, code: int) -> int:
     # A group called without a command has its help for a message; everything else is one line.
     line = message if message.startswith("Usage:") else f"loradex: {' '.join(message.split())}"
-    typer.echo(line, err=True)
+    terminal.complain(line)
     return code
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from loradex import terminal
 from loradex.library.installed import TASKS_DIRECTORY
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ def register(
     from loradex.library.cards import load_cards
     from loradex.library.example_store import ExampleStore
     from loradex.service.settings import ServiceSettings
-    from loradex.terminal import as_json as print_json
 
     settings = ServiceSettings()
     known = load_cards(cards)
@@ -61,12 +61,12 @@ def register(
     if done.uri != uri:
         warnings.append(f"these files are registered at {done.uri}, and that is where workers look for them")
     for warning in warnings:
-        typer.echo(f"warning: {directory}: {warning}", err=True)
+        terminal.complain(f"warning: {directory}: {warning}")
     if as_json:
-        print_json({**asdict(done), "sha256": facts.sha256, "warnings": warnings})
+        terminal.as_json({**asdict(done), "sha256": facts.sha256, "warnings": warnings})
     else:
         what = "registered" if done.created else f"has these files already and is {done.state}"
-        typer.echo(
+        terminal.say(
             f"{done.name} version {done.version} {what} (content {facts.sha256[:12]}, rank {facts.rank})"
         )
 
@@ -80,15 +80,12 @@ def list_adapters(
 
     Example: loradex adapter list --all
     """
-    from loradex.terminal import as_json as print_json
-    from loradex.terminal import table
-
     with _store() as store:
         found = store.find(active_only=not all_versions)
     if as_json:
-        print_json([asdict(adapter) for adapter in found])
+        terminal.as_json([asdict(adapter) for adapter in found])
         return
-    table(
+    terminal.table(
         ("name", "version", "task", "base model", "rank", "dtype", "update norm", "state", "content hash"),
         [
             (
@@ -115,18 +112,15 @@ def show(name: Name, version: Version = None, as_json: AsJson = False) -> None:
     """
     import json
 
-    from loradex.terminal import as_json as print_json
-    from loradex.terminal import table
-
     with _store() as store:
         adapter = store.get(name, version)
     document = asdict(adapter)
     if as_json:
-        print_json(document)
+        terminal.as_json(document)
         return
     card = document.pop("card")
-    table(("", ""), list(document.items()))
-    typer.echo(json.dumps(card, indent=2, ensure_ascii=False))
+    terminal.table(("", ""), list(document.items()))
+    terminal.say(json.dumps(card, indent=2, ensure_ascii=False))
 
 
 @app.command()
@@ -141,7 +135,6 @@ def verify(
     from loradex.library.adapter_check import check_adapter
     from loradex.library.adapter_roots import AdapterRoots
     from loradex.service.settings import ServiceSettings
-    from loradex.terminal import as_json as print_json
 
     settings = ServiceSettings()
     roots = AdapterRoots.of(settings.adapter_roots, settings.home)
@@ -152,7 +145,7 @@ def verify(
     checked = [check_adapter(adapter, roots) for adapter in wanted]
     faults = [entry for entry in checked if entry.fault is not None]
     if as_json:
-        print_json(
+        terminal.as_json(
             [
                 {
                     "name": e.adapter.name,
@@ -165,8 +158,8 @@ def verify(
         )
     else:
         for entry in faults:
-            typer.echo(f"{entry.adapter.name} version {entry.adapter.version}: {entry.fault}")
-        typer.echo(f"{len(checked) - len(faults)} of {len(checked)} adapters are as they were registered")
+            terminal.say(f"{entry.adapter.name} version {entry.adapter.version}: {entry.fault}")
+        terminal.say(f"{len(checked) - len(faults)} of {len(checked)} adapters are as they were registered")
     if faults:
         raise typer.Exit(1)
 
@@ -193,7 +186,7 @@ def _set_state(name: str, version: int | None, state: str) -> None:
     with _store() as store:
         adapter = store.get(name, version)
         store.set_state(adapter.name, adapter.version, state)
-    typer.echo(f"{adapter.name} version {adapter.version} is {state}")
+    terminal.say(f"{adapter.name} version {adapter.version} is {state}")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from loradex import terminal
 from loradex.service.settings import ServiceSettings
 
 app = typer.Typer(add_completion=False)
@@ -19,7 +20,7 @@ def upgrade() -> None:
     from loradex.db.migrate import upgrade as run
 
     run(database_address(ServiceSettings()))
-    typer.echo("the schema is up to date")
+    terminal.say("the schema is up to date")
 
 
 @app.command()
@@ -45,7 +46,7 @@ def roles() -> None:
     given = {group.login: (group, passwords[group.name]) for group in GROUPS if group.name in passwords}
     set_logins(database_address(settings), given)
     kept = [group.login for group in GROUPS if group.login not in given]
-    typer.echo(f"login set: {', '.join(given)}" + (f"; as before: {', '.join(kept)}" if kept else ""))
+    terminal.say(f"login set: {', '.join(given)}" + (f"; as before: {', '.join(kept)}" if kept else ""))
 
 
 @app.command()
@@ -74,7 +75,7 @@ def login(
     if not password:
         raise InvalidArgumentError("the password is empty; set LORADEX_LOGIN_PASSWORD")
     set_logins(database_address(settings), {name: (group, password)})
-    typer.echo(f"{name} may log in as {group.name.removeprefix('loradex_')}")
+    terminal.say(f"{name} may log in as {group.name.removeprefix('loradex_')}")
 
 
 @app.command()
@@ -86,4 +87,4 @@ def url() -> None:
     from loradex.addresses import database_address
     from loradex.db.session import libpq_url
 
-    typer.echo(libpq_url(database_address(ServiceSettings())))
+    terminal.say(libpq_url(database_address(ServiceSettings())))

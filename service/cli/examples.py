@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from loradex import terminal
 from loradex.library.installed import TASKS_DIRECTORY
 
 app = typer.Typer(add_completion=False, help="Examples that decide which task a prompt is like.")
@@ -32,7 +33,6 @@ def hydrate(
     from loradex.library.hub import hydrate_from_hub
     from loradex.library.hydrate import example_files, hydrate_from_file
     from loradex.service.settings import ServiceSettings
-    from loradex.terminal import as_json as print_json
     from loradex.terminal import counting
 
     known = load_cards(cards)
@@ -58,9 +58,9 @@ def hydrate(
         waiting = len(ExampleStore(connection).textless(list(known)))
     filled = sum(report.filled for report in reports)
     if as_json:
-        print_json({"filled": filled, "waiting": waiting})
+        terminal.as_json({"filled": filled, "waiting": waiting})
     else:
-        typer.echo(f"{filled} texts filled in, {waiting} examples still without text")
+        terminal.say(f"{filled} texts filled in, {waiting} examples still without text")
 
 
 @app.command()
@@ -75,15 +75,13 @@ def count(
     from loradex.db.session import connect, translate_errors
     from loradex.library.example_store import ExampleStore
     from loradex.service.settings import ServiceSettings
-    from loradex.terminal import as_json as print_json
-    from loradex.terminal import table
 
     settings = ServiceSettings()
     with translate_errors(), connect(database_address(settings)) as connection:
         rows = ExampleStore(connection).counts(settings.encoder)
     columns = ("family", "task", "examples", "with_text", "with_vector")
     if as_json:
-        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+        terminal.as_json([dict(zip(columns, row, strict=True)) for row in rows])
         return
     sums = [sum(column) for column in zip(*(row[2:] for row in rows), strict=True)] or [0, 0, 0]
-    table([name.replace("_", " ") for name in columns], [*rows, ("", "all", *sums)])
+    terminal.table([name.replace("_", " ") for name in columns], [*rows, ("", "all", *sums)])

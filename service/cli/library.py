@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from loradex import terminal
 from loradex.library.installed import TASKS_DIRECTORY
 
 app = typer.Typer(add_completion=False, help="A library of tasks, adapters and example vectors.")
@@ -33,7 +34,6 @@ def load(directory: Directory = None, cards: Cards = TASKS_DIRECTORY, as_json: A
     from loradex.library.installed import starter_library
     from loradex.library.load import load_library, open_library
     from loradex.service.settings import ServiceSettings
-    from loradex.terminal import as_json as print_json
     from loradex.terminal import counting
 
     settings = ServiceSettings()
@@ -47,9 +47,9 @@ def load(directory: Directory = None, cards: Cards = TASKS_DIRECTORY, as_json: A
     ):
         report = load_library(connection, library, known, roots, advance)
     if as_json:
-        print_json(asdict(report))
+        terminal.as_json(asdict(report))
         return
-    typer.echo(
+    terminal.say(
         f"adapters: {report.adapters_added} added, {report.adapters_present} there already; "
         f"examples: {report.examples_added} added, {report.examples_present} there already"
     )
@@ -64,8 +64,6 @@ def verify(directory: Directory = None, cards: Cards = TASKS_DIRECTORY, as_json:
     from loradex.library.cards import load_cards
     from loradex.library.installed import starter_library
     from loradex.library.load import open_library
-    from loradex.terminal import as_json as print_json
-    from loradex.terminal import table
 
     library = open_library(directory or starter_library(), load_cards(cards))
     manifest = library.manifest
@@ -83,9 +81,9 @@ def verify(directory: Directory = None, cards: Cards = TASKS_DIRECTORY, as_json:
             }
             for task, facts in adapters.items()
         ]
-        print_json({"adapters": rows, "examples": len(library.examples), "bytes": manifest.total_bytes})
+        terminal.as_json({"adapters": rows, "examples": len(library.examples), "bytes": manifest.total_bytes})
         return
-    table(
+    terminal.table(
         ("task", "content hash", "rank", "dtype", "MiB", "update norm", "examples"),
         [
             (
@@ -100,7 +98,7 @@ def verify(directory: Directory = None, cards: Cards = TASKS_DIRECTORY, as_json:
             for task, facts in adapters.items()
         ],
     )
-    typer.echo(
+    terminal.say(
         f"{len(adapters)} adapters, {len(library.examples)} example vectors, {len(manifest.files)} files: "
         f"all hashes right; {manifest.total_bytes / MIB:.1f} MiB"
     )

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from loradex import terminal
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -20,7 +22,6 @@ def settings(context: typer.Context, as_json: AsJson = False) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    from loradex import terminal
 
     found = _rows("select * from loradex.settings order by kind, name")
     if as_json:
@@ -52,7 +53,6 @@ def set_value(
     """
     from psycopg.types.json import Jsonb
 
-    from loradex import terminal
     from loradex.errors import InvalidArgumentError
 
     if value is None and maximum is None:
@@ -62,7 +62,7 @@ def set_value(
     if as_json:
         terminal.as_json(changed)
     else:
-        typer.echo(f"{name} is {_shown(changed['value'])}, {_range(changed)}")
+        terminal.say(f"{name} is {_shown(changed['value'])}, {_range(changed)}")
 
 
 def _rows(statement: str, *values: object) -> list[dict[str, Any]]:

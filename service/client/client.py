@@ -109,7 +109,10 @@ class Client:
 
     def outcome(self, job_id: UUID) -> JobOutcome:
         """How far a job is, and its answer if it has one."""
-        with self._database.session() as connection, connection.cursor(row_factory=class_row(JobOutcome)) as cursor:
+        with (
+            self._database.session() as connection,
+            connection.cursor(row_factory=class_row(JobOutcome)) as cursor,
+        ):
             outcome = cursor.execute(JOB_OUTCOME, (job_id,)).fetchone()
         if outcome is None:
             raise UnknownJobError(f"no job {job_id}, or it is another user's")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY
 from functools import wraps
 from inspect import signature
-from typing import Annotated, Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import Annotated, Any, Concatenate, Literal, ParamSpec, SupportsIndex, TypeVar, cast
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
@@ -45,10 +45,7 @@ def _whole(number: object) -> object:
         return number
     if isinstance(number, float):
         return int(number) if number.is_integer() else number
-    try:
-        return operator.index(number)  # type: ignore[call-overload]
-    except TypeError:
-        return number
+    return operator.index(number) if isinstance(number, SupportsIndex) else number
 
 
 def _in_order(texts: object) -> object:
@@ -155,7 +152,7 @@ class Request:
         }
 
 
-FIELDS = tuple(field.name for field in dataclasses.fields(Request))  # type: ignore[arg-type]
+FIELDS = tuple(field.name for field in dataclasses.fields(Request))
 TEXTS = ("choices", "exclude_tasks", "exclude_adapters")
 
 
@@ -171,7 +168,7 @@ def takes_request(
             return method(self, Request.of(given))
 
         call.__signature__ = signature(Request)  # type: ignore[attr-defined]
-        return call
+        return cast("Callable[Concatenate[Owner, P], Result]", call)
 
     return decorate
 

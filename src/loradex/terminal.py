@@ -1,8 +1,13 @@
-"""What commands print: tables, bars, JSON and progress, on a terminal or into a file."""
+"""What commands print: sentences, tables, bars, JSON and progress, on a terminal or into a file.
+
+Whatever was asked, answered or registered may stand in it, so every text goes through `safe`: no escape sequence,
+control character or change of direction reaches the terminal.
+"""
 
 import json
 import shutil
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,6 +23,35 @@ BAR_WIDTH = 40
 BLOCKS = " ▏▎▍▌▋▊▉█"
 
 
+JOINERS = "\u200c\u200d"
+"""Invisible, and needed to write Persian, Indic scripts and emoji."""
+
+
+def safe(text: str) -> str:
+    """The text with whatever could drive a terminal written as its escape, as in a Python string.
+
+    That is every character that Unicode calls not printable (controls, formats, private use, changes of
+    direction), but line ends, tabs, spaces of any width and the two joiners.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if _harmless(one) else one.encode("unicode_escape").decode("ascii") for one in text)
+
+
+def _harmless(one: str) -> bool:
+    return one.isprintable() or one in "\n\t" or one in JOINERS or unicodedata.category(one) == "Zs"
+
+
+def say(text: str) -> None:
+    """Print a sentence."""
+    sys.stdout.write(safe(text) + "\n")
+
+
+def complain(text: str) -> None:
+    """Print a sentence on standard error."""
+    sys.stderr.write(safe(text) + "\n")
+
+
 def program() -> str:
     """`loradex` as it can be typed again: by name where that finds this program, otherwise by its path."""
     called = Path(sys.argv[0])
@@ -28,7 +62,8 @@ def program() -> str:
 
 def as_json(value: Any) -> None:
     """Print one JSON document on one line; ids, times and paths as text."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=_as_text) + "\n")
+    text = json.dumps(value, ensure_ascii=False, default=_as_text)
+    sys.stdout.write("".join(one if _harmless(one) else json.dumps(one)[1:-1] for one in text) + "\n")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
@@ -36,11 +71,17 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str |
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    shown = Table(
+        title=None if title is None else safe(title),
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+    )
     for column in columns:
         shown.add_column(column, overflow="fold")
     for row in rows:
-        shown.add_row(*(Text("" if value is None else str(value)) for value in row))
+        shown.add_row(*(Text("" if value is None else safe(str(value))) for value in row))
     console().print(shown)
 
 
@@ -109,8 +150,12 @@ def console(*, stderr: bool = False) -> "Console":
     """The terminal, or a file in which nothing is wrapped or coloured."""
     from rich.console import Console
 
+    class SafeConsole(Console):
+        def print(self, *objects: Any, **options: Any) -> None:
+            super().print(*(safe(one) if isinstance(one, str) else one for one in objects), **options)
+
     stream = sys.stderr if stderr else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else 10_000, soft_wrap=not stream.isatty())
+    return SafeConsole(file=stream, width=None if stream.isatty() else 10_000, soft_wrap=not stream.isatty())
 
 
 def _as_text(value: object) -> str:

@@ -275,7 +275,7 @@ def test_everything_is_commented(connection: Any) -> None:
         from pg_class c left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
         where c.relnamespace = 'loradex'::regnamespace and c.relkind in ('r', 'v')
           and c.relname <> all (array['alembic_version', 'migration_lock'])
-          and (obj_description(c.oid, 'pg_class') is null 
+          and (obj_description(c.oid, 'pg_class') is null
                or (a.attnum is not null and col_description(c.oid, a.attnum) is null))
         """
     ).fetchall()

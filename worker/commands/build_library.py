@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from loradex import terminal
 from loradex.library.installed import TASKS_DIRECTORY
 
 MIB = 1 << 20
@@ -25,7 +26,7 @@ def build(
     from loradex.worker.settings import WorkerSettings
 
     manifest = build_library(WorkerSettings(), directory, data, cards, per_task=per_task, seed=seed)
-    typer.echo(
+    terminal.say(
         f"{directory}: {len(manifest.adapters)} adapters, {sum(manifest.examples.values())} example vectors, "
         f"{manifest.total_bytes / MIB:.1f} MiB"
     )

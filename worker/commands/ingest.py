@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from loradex import terminal
 from loradex.library.installed import TASKS_DIRECTORY
 
 
@@ -21,7 +22,6 @@ def add(
 
     Example: loradex examples add data/rte.train.jsonl --task rte
     """
-    from loradex import terminal
     from loradex.addresses import database_address
     from loradex.db.session import connect, translate_errors
     from loradex.library.cards import load_cards
@@ -49,4 +49,4 @@ def add(
         return
     for report in reports:
         completed = f", {report.completed} completed" if report.completed else ""
-        typer.echo(f"{report.file.name}: {report.added} added, {report.present} there already{completed}")
+        terminal.say(f"{report.file.name}: {report.added} added, {report.present} there already{completed}")
