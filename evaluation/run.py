@@ -114,7 +114,8 @@ def _routed(card: TaskCard, routings: Sequence[Routing], families: Mapping[str, 
         for part in routing.distribution:
             tasks[part["task"]] += part["probability"] / len(routings)
     retrieved = [routing.distribution for routing in routings if routing.distribution]
-    own_family = sum(mass for task, mass in tasks.items() if families.get(task) == card.family)
+    family = families.get(card.name, card.family)
+    own_family = sum(mass for task, mass in tasks.items() if families.get(task) == family)
     return {
         "first": fmean(distribution[0]["task"] == card.name for distribution in retrieved)
         if retrieved

@@ -25,6 +25,7 @@ from loradex.evaluation.run import Asker, evaluate
 from loradex.evaluation.side_by_side import side_by_side
 from loradex.evaluation.store import (
     adapters_by_task,
+    families,
     library_hash,
     revision,
     rows_trained_on,
@@ -125,7 +126,7 @@ class Session:
                 plan,
                 self._subject,
                 lambda: self._asker,
-                families={card.name: card.family for card in self._plan.cards.values()},
+                families=families(self._connection),
                 record=self.record,
                 revision=revision(),
                 advance=advance,

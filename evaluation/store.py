@@ -33,6 +33,12 @@ def adapters_by_task(connection: psycopg.Connection[Any], base_model: str) -> di
     return dict(rows)
 
 
+def families(connection: psycopg.Connection[Any]) -> dict[str, str]:
+    """Task → family, of every task the database knows, whatever this process measures."""
+    with translate_errors():
+        return dict(connection.execute("select name, family from loradex.tasks").fetchall())
+
+
 def rows_trained_on(connection: psycopg.Connection[Any], base_model: str, task: str) -> set[str]:
     """`source_ref` of every row that an adapter of this task has seen, by its card."""
     with translate_errors():

@@ -154,6 +154,13 @@ def test_two_processes_measure_what_one_does_and_go_on_where_it_stopped(
         both = measure(exam_settings, plan, record, processes=2)
         assert by_case(figures(both)) == by_case(figures(alone))
         assert len(record.read_text().splitlines()) == len(alone) == len(both)
+    # A process that measures one task knows the families of all.
+    for cells in (alone, both):
+        assert any(
+            cell.family_mass > cell.own_mass + 0.01
+            for cell in cells
+            if cell.family_mass is not None and cell.own_mass is not None
+        )
 
 
 def test_a_killed_process_ends_the_run_and_loses_no_cell(
