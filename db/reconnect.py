@@ -9,7 +9,7 @@ import psycopg
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from loradex.db.session import connect, translate_errors
-from loradex.errors import DatabaseUnavailableError
+from loradex.errors import ClientClosedError, DatabaseUnavailableError
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -30,6 +30,7 @@ class Reconnecting:
         self._prepare = prepare
         self._lock = threading.Lock()
         self._connection: psycopg.Connection[Any] | None = None
+        self._closed = False
 
     @contextmanager
     def session(self) -> Iterator[psycopg.Connection[Any]]:
@@ -43,14 +44,17 @@ class Reconnecting:
                 raise
 
     def close(self) -> None:
-        """Give the connection back; the next session makes another."""
+        """Give the connection back, for good."""
         with self._lock:
+            self._closed = True
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
 
     def _connected(self) -> psycopg.Connection[Any]:
         with self._lock:
+            if self._closed:
+                raise ClientClosedError("this client was closed; make a new one")
             if self._connection is None or self._connection.closed:
                 self._connection = None
                 connection = connect(self._url)

@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 CONNECT_SECONDS = 5
+RELIED_ON = """
+    set default_transaction_isolation = 'read committed'; set default_transaction_read_only = off;
+    set default_transaction_deferrable = off; set synchronous_commit = on; set row_security = on;
+    set client_encoding = 'UTF8'; set standard_conforming_strings = on; set array_nulls = on;
+    set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres'; set extra_float_digits = 1; set bytea_output = 'hex';
+    set search_path = public; set transform_null_equals = off; set plan_cache_mode = auto; set client_min_messages = warning"""
+"""What every session sets for itself, whatever the server, the database or the login has for a default."""
 APPLICATION = "loradex"
 
 _MISSING = {"3F000", "42P01", "42883", "42703", "42704"}
@@ -45,13 +52,19 @@ def connect(url: str, *, application: str = APPLICATION) -> psycopg.Connection[t
     """
     with translate_errors():
         try:
-            return psycopg.connect(
+            connection = psycopg.connect(
                 libpq_url(url), autocommit=True, connect_timeout=CONNECT_SECONDS, application_name=application
             )
         except psycopg.ProgrammingError:
             raise InvalidArgumentError(
                 "the database URL cannot be read; write LORADEX_DATABASE_URL as postgresql://user:password@host:port/name"
             ) from None
+        try:
+            connection.execute(RELIED_ON)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
 
 def engine(url: str, *, application: str = APPLICATION) -> "Engine":
@@ -67,7 +80,9 @@ def engine(url: str, *, application: str = APPLICATION) -> "Engine":
 
 def libpq_url(url: str) -> str:
     """The URL as libpq reads it: without SQLAlchemy's driver name. Raises as `db.urls.checked` does."""
-    return require_unambiguous_url(url, "LORADEX_DATABASE_URL").replace("postgresql+psycopg://", "postgresql://", 1)
+    return require_unambiguous_url(url, "LORADEX_DATABASE_URL").replace(
+        "postgresql+psycopg://", "postgresql://", 1
+    )
 
 
 def sqlalchemy_url(url: str) -> str:

@@ -154,9 +154,12 @@ def clear_leftovers(data: Path) -> None:
     Postgres takes a lock file for valid when any process of its user has the id in it.
     """
     mine = [process for process in psutil.process_iter(["name", "cwd"]) if _works_in(process, data)]
+    with suppress(psutil.NoSuchProcess):
+        identities = [Identity(process.pid, birth(process.pid)) for process in mine]
     for process in mine:
         process.kill()
-    psutil.wait_procs(mine, KILL_SECONDS)
+    for identity in identities:
+        identity.ends_within(KILL_SECONDS)
     lock = data / "postmaster.pid"
     if lock.exists():
         holder = lock.read_text().partition("\n")[0]

@@ -106,19 +106,18 @@ class EmbeddedPostgres:
         """
         identity = Identity.recorded(self._record.part("postgres"))
         process = None if identity is None else identity.process()
-        if process is None:
+        if identity is None or process is None:
             return False
         try:
             process.send_signal(STOP_SIGNALS[mode])
-            process.wait(STOP_SECONDS)
         except psutil.NoSuchProcess:
             return False
         except psutil.AccessDenied as error:
             raise StackError(
                 f"Postgres (process {process.pid}) belongs to another user: ask that user"
             ) from error
-        except psutil.TimeoutExpired as error:
-            raise StackError(f"Postgres (process {process.pid}) does not stop; see {self.log}") from error
+        if not identity.ends_within(STOP_SECONDS):
+            raise StackError(f"Postgres (process {identity.pid}) does not stop; see {self.log}")
         return True
 
     def destroy(self) -> None:

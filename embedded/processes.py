@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from loradex.errors import StackError
 from loradex.stack_file import OWNER_ONLY
 
 KILL_AFTER_SECONDS = 10.0
+LOOK_EVERY_SECONDS = 0.02
 LONGEST_LOG = 10_000_000
 # A shell between us and the program: the program then has no parent to leave a corpse with.
 DETACH = '"$@" >&2 & echo $!'
@@ -50,6 +52,15 @@ class Identity(NamedTuple):
     @property
     def alive(self) -> bool:
         return self.process() is not None
+
+    def ends_within(self, seconds: float) -> bool:
+        """Wait for its end; whether it came. It need not be collected: many a container's first process never does."""
+        deadline = time.monotonic() + seconds
+        while self.alive:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(LOOK_EVERY_SECONDS)
+        return True
 
 
 def birth(pid: int) -> str:
@@ -117,14 +128,13 @@ def stop(identity: Identity | None, patience: float = KILL_AFTER_SECONDS) -> boo
         StackError: It belongs to another user.
     """
     process = None if identity is None else identity.process()
-    if process is None:
+    if identity is None or process is None:
         return False
     try:
         process.terminate()
-        process.wait(patience)
-    except psutil.TimeoutExpired:
-        process.kill()
-        process.wait(patience)
+        if not identity.ends_within(patience):
+            process.kill()
+            identity.ends_within(patience)
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied as error:

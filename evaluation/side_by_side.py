@@ -48,11 +48,11 @@ def side_by_side(
     os.environ["PYTHONSAFEPATH"] = "1"
     context = get_context("spawn")
     waiting: Queue[str | None] = context.Queue()
-    told: Queue[Message] = context.Queue()
+    messages: Queue[Message] = context.Queue()
     for name in (*tasks, *(None for _ in range(count))):
         waiting.put(name)
     processes = [
-        context.Process(target=_work, args=(measure, waiting, told, os.getpid()), daemon=True)
+        context.Process(target=_work, args=(measure, waiting, messages, os.getpid()), daemon=True)
         for _ in range(count)
     ]
     for process in processes:
@@ -61,7 +61,7 @@ def side_by_side(
         working = count
         while working:
             try:
-                said = told.get(timeout=1 / LOOKS_PER_SECOND)
+                message = messages.get(timeout=1 / LOOKS_PER_SECOND)
             except Empty:
                 if any(process.exitcode for process in processes):
                     raise EvaluationFailedError(
@@ -69,12 +69,12 @@ def side_by_side(
                         "Try fewer --processes: the same command goes on where it stopped"
                     ) from None
                 continue
-            if isinstance(said, Step):
-                advance(said.name, said.done)
-            elif isinstance(said, Cell):
-                yield said
-            elif isinstance(said, ProcessFailed):
-                raise EvaluationFailedError(said.text)
+            if isinstance(message, Step):
+                advance(message.name, message.done)
+            elif isinstance(message, Cell):
+                yield message
+            elif isinstance(message, ProcessFailed):
+                raise EvaluationFailedError(message.text)
             else:
                 working -= 1
     finally:
@@ -83,7 +83,7 @@ def side_by_side(
             process.join()
 
 
-def _work(measure: Measure, waiting: "Queue[str | None]", told: "Queue[Message]", parent: int) -> None:
+def _work(measure: Measure, waiting: "Queue[str | None]", messages: "Queue[Message]", parent: int) -> None:
     """One process: until there is no task left, or no parent to hear of it."""
     keep_freed_pages()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told to stop, and stops its processes
@@ -91,11 +91,11 @@ def _work(measure: Measure, waiting: "Queue[str | None]", told: "Queue[Message]"
     def tell(name: str, done: float) -> None:
         if os.getppid() != parent:
             raise SystemExit
-        told.put(Step(name, done))
+        messages.put(Step(name, done))
 
     try:
         for cell in measure(iter(waiting.get, None), tell):
-            told.put(cell)
-        told.put(None)
+            messages.put(cell)
+        messages.put(None)
     except LoradexError as error:
-        told.put(ProcessFailed(str(error)))
+        messages.put(ProcessFailed(str(error)))

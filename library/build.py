@@ -51,7 +51,7 @@ def choose_examples(rows: Sequence[RenderedExample], per_task: int, seed: int) -
 
 def build_library(
     directory: Path,
-    ingredients: LibrarySpec,
+    spec: LibrarySpec,
     rows: Sequence[RenderedExample],
     vectors: Mapping[str, Vectors],
 ) -> Manifest:
@@ -74,9 +74,9 @@ def build_library(
     )
     adapters = {}
     for place in sorted(path for path in (directory / ADAPTERS).iterdir() if path.is_dir()):
-        if place.name not in ingredients.cards:
+        if place.name not in spec.cards:
             raise LibraryCorruptError(f"{place}: there is no task card {place.name}")
-        facts = inspect(place, ingredients.base_model.name)
+        facts = inspect(place, spec.base_model.name)
         adapters[place.name] = AdapterEntry(
             name=place.name, directory=place.relative_to(directory).as_posix(), sha256=facts.sha256
         )
@@ -85,9 +85,9 @@ def build_library(
         counts[row.task] = counts.get(row.task, 0) + 1
     manifest = Manifest(
         format=1,
-        base_model=ingredients.base_model,
-        encoder=ingredients.encoder,
-        tasks={task: card_hash(ingredients.cards[task]) for task in sorted(adapters.keys() | counts.keys())},
+        base_model=spec.base_model,
+        encoder=spec.encoder,
+        tasks={task: card_hash(spec.cards[task]) for task in sorted(adapters.keys() | counts.keys())},
         adapters=adapters,
         examples=counts,
         files=list_files(directory),

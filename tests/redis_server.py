@@ -12,6 +12,7 @@ import redis
 
 from loradex.embedded import valkey
 from loradex.embedded.ports import free_port
+from loradex.wakeup import QUEUE
 
 PASSWORD = "for-tests-only"
 START_SECONDS = 20.0
@@ -85,12 +86,12 @@ class RedisServer:
         self._process.send_signal(number)
 
     def says(self, word: str) -> bool:
-        """Whether it answers with this word when it is asked for a key, or just asked."""
+        """Whether this word is in its error when it is asked for a key, or is PONG and there is no error."""
         try:
-            self.admin.execute_command("GET", "loradex")
-            return word == "PONG"
+            self.admin.execute_command("GET", QUEUE)
         except redis.RedisError as error:
             return word in f"{type(error).__name__} {error}".upper()
+        return word == "PONG"
 
     def cut(self) -> None:
         """Hang up on everybody but the administrator."""

@@ -2,7 +2,7 @@
 
 import contextlib
 import signal
-import subprocess
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -66,9 +66,11 @@ def replica(server: RedisServer) -> Iterator[None]:
 @contextmanager
 def replica_without_data(server: RedisServer) -> Iterator[None]:
     server.admin.config_set("replica-serve-stale-data", "no")
-    with replica(server):
-        yield
-    server.admin.config_set("replica-serve-stale-data", "yes")
+    try:
+        with replica(server):
+            yield
+    finally:
+        server.admin.config_set("replica-serve-stale-data", "yes")
 
 
 @contextmanager
@@ -197,26 +199,23 @@ def cut_again_and_again(server: RedisServer) -> Iterator[None]:
 def stranger(server: RedisServer) -> Iterator[None]:
     """Another program listens at the address and speaks another language."""
     server.stop()
-    program = (
-        "import socket\n"
-        f"door = socket.create_server(('127.0.0.1', {server.port}))\n"
-        "while True:\n"
-        "    guest, _ = door.accept()\n"
-        "    guest.sendall(b'SSH-2.0-OpenSSH_9.9\\r\\n')\n"
-        "    guest.close()\n"
-    )
-    with subprocess.Popen([sys_executable(), "-c", program]) as process:
-        try:
-            yield
-        finally:
-            process.kill()
-    server.start()
+    over = threading.Event()
 
+    def run() -> None:
+        with socket.create_server(("127.0.0.1", server.port)) as door:
+            door.settimeout(0.05)
+            while not over.is_set():
+                with contextlib.suppress(OSError), door.accept()[0] as guest:
+                    guest.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
 
-def sys_executable() -> str:
-    import sys
-
-    return sys.executable
+    greeting = threading.Thread(target=run)
+    greeting.start()
+    try:
+        yield
+    finally:
+        over.set()
+        greeting.join()
+        server.start()
 
 
 STATES: dict[str, State] = {

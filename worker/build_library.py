@@ -30,12 +30,12 @@ def build_library(
         counting("examples", len(chosen)) as advance,
     ):
         embedded = embed([row.prompt for row in chosen], encoder, vectors, advance)
-    ingredients = LibrarySpec(
+    spec = LibrarySpec(
         base_model_entry(settings),
         EncoderEntry(name=facts.name, revision=facts.revision, dimensions=facts.dimensions),
         known,
     )
-    return build(directory, ingredients, chosen, embedded)
+    return build(directory, spec, chosen, embedded)
 
 
 def base_model_entry(settings: WorkerSettings) -> BaseModelEntry:

@@ -14,17 +14,21 @@ from redis.exceptions import RedisError
 
 from loradex.wakeup import QUEUE, TASK, advice_on, broker_settings, reason_of
 
-SOCKET_SECONDS = 5.0
+SOCKET_SECONDS = 2.0
 LOOK_EVERY_SECONDS = 0.5
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 3.0
-STEADY_SECONDS = 4.0
+STEADY_SECONDS = 2.0
 """A consumer that waits for messages as long as this without an error is well."""
 
-REASONS = 8
+MOST_REASONS = 8
 """So many different ones are logged before the bell is heard again: a server may invent one for every try."""
 
-OUTAGE = (RedisError, OperationalError, OSError)
+REDIS_ERRORS = (RedisError, OperationalError, OSError)
 """What Redis or the way to it is to blame for; anything else comes from what was in a message."""
+
+STRANGE_MESSAGE = (
+    "it was thrown away with the rest of the queue, and no job is lost; find out who writes there"
+)
 
 
 def celery_app(redis_url: str, wake: Callable[[], object]) -> Celery:
@@ -76,49 +80,49 @@ def listen(app: Celery, stop: threading.Event) -> None:
     Redis may be away, answer with any error, or hand out what is not a message: that is logged once, and a
     new consumer listens after a pause. Bells may be lost meanwhile, jobs not: the sweeps find them.
     """
-    spell = _Spell()
+    tries = _Tries()
     while not stop.is_set():
-        error = _consume(app, stop, spell.over)
+        error = _consume(app, stop, tries.succeeded)
         if stop.is_set():
             return
-        if not isinstance(error, OUTAGE):
+        if not isinstance(error, REDIS_ERRORS):
             # More like it may wait: each forged message would end a consumer.
             _empty(app)
-        stop.wait(spell.goes_on(error))
+        stop.wait(tries.failed(error))
 
 
-class _Spell:
-    """A spell in which no bell is heard: each reason is logged once, not at every try."""
+class _Tries:
+    """Tries to listen in a row: each reason why they fail is logged once, and pauses between them grow."""
 
     def __init__(self) -> None:
         self._log = structlog.get_logger("wakeup")
         self._reasons: set[str] = set()
-        self._tries = 0
+        self._failures = 0
 
-    def goes_on(self, error: BaseException) -> float:
-        """One more try failed; the seconds to wait before the next."""
+    def failed(self, error: BaseException) -> float:
+        """One more failed; the seconds to wait before the next."""
         reason = f"{type(error).__name__}: {reason_of(error)}"
-        if reason not in self._reasons and len(self._reasons) < REASONS:
+        if reason not in self._reasons and len(self._reasons) < MOST_REASONS:
             self._reasons.add(reason)
-            if isinstance(error, OUTAGE):
+            if isinstance(error, REDIS_ERRORS):
                 self._log.warning("wakeup.not_heard", reason=reason, cure=advice_on(error))
             else:
-                self._log.warning("wakeup.message_refused", reason=reason)
-        self._tries += 1
-        return float(min(SHORTEST_PAUSE * 2 ** min(self._tries - 1, 10), LONGEST_PAUSE))
+                self._log.warning("wakeup.message_refused", reason=reason, cure=STRANGE_MESSAGE)
+        pause = SHORTEST_PAUSE * 2.0 ** min(self._failures, 10)
+        self._failures += 1
+        return min(pause, LONGEST_PAUSE)
 
-    def over(self) -> None:
+    def succeeded(self) -> None:
         """The bell is heard."""
-        if self._reasons:
-            self._log.info("wakeup.heard_again", tries=self._tries)
-        self._reasons, self._tries = set(), 0
+        if self._failures:
+            self._log.info("wakeup.heard_again", tries=self._failures)
+        self._reasons, self._failures = set(), 0
 
 
 def _consume(app: Celery, stop: threading.Event, well: Callable[[], None]) -> BaseException:
     """Run a consumer to its end; what ended it. `well` is called once it has waited for messages in peace."""
     steady = threading.Timer(STEADY_SECONDS, well)
     steady.daemon = True
-
     worker = None
     try:
         worker = app.Worker(

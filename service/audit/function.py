@@ -88,7 +88,7 @@ def differences(connection: Connection, expected: Mapping[str, Function]) -> Ite
         ]
         if unlike:
             yield Finding.of_database(
-                f"function {signature} is not the one of this release: unlike in {', '.join(unlike)}"
+                f"function {name} is not the one of this release: unlike in {', '.join(unlike)}"
             )
     for signature in sorted(missing):
         yield Finding.of_database(f"function {signature} of this release is missing")

@@ -70,7 +70,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"loradex {version('loradex')}")
+        terminal.say(f"loradex {version('loradex')}")
         raise typer.Exit
 
 
@@ -86,7 +86,7 @@ def loradex(
     Example: loradex up
     """
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help(), err=True)
+        terminal.complain(context.get_help())
         raise typer.Exit(USAGE_ERROR)
 
 

@@ -27,12 +27,12 @@ def head(as_json: AsJson = False) -> None:
     with Audit.at(database_address(ServiceSettings())) as audit:
         newest = audit.head()
     if newest is None:
-        typer.echo("loradex: there are no answers yet, and so there is no head to keep", err=True)
+        terminal.complain("loradex: there are no answers yet, and so there is no head to keep")
         raise typer.Exit(1)
     if as_json:
         terminal.as_json(newest.as_dict())
     else:
-        typer.echo(newest.chain_hash)
+        terminal.say(newest.chain_hash)
 
 
 @app.command()
@@ -70,8 +70,8 @@ def verify(
             rows = [(one.position, one.answer_id, one.reason) for one in broken]
             terminal.table(("position", "answer", "what is wrong"), rows)
         else:
-            typer.echo(f"intact: {checked.answers} answers")
-        typer.echo(_account(checked, len(heads)))
+            terminal.say(f"intact: {checked.answers} answers")
+        terminal.say(_account(checked, len(heads)))
     if broken:
         raise typer.Exit(1)
 

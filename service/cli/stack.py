@@ -41,7 +41,7 @@ def up(
 
         told = stack.up(worker=worker, patience=settings.start_seconds, say=say, fill=fill)
     for sentence in told:
-        typer.echo(sentence, err=True)
+        terminal.complain(sentence)
     _show(stack.health(worker=worker), as_json=as_json)
 
 
@@ -54,7 +54,7 @@ def down() -> None:
 
     with terminal.waiting("stopping"):
         stopped = Stack(ServiceSettings()).down()
-    typer.echo(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
+    terminal.say(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
 
 
 def status(as_json: AsJson = False) -> None:

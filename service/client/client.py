@@ -1,5 +1,6 @@
 """Hands jobs in, waits for answers, explains them: three statements of SQL and a bell."""
 
+import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,11 +9,11 @@ from typing import Any, LiteralString, Self
 from uuid import UUID
 
 from psycopg.rows import class_row
-from psycopg.types.json import Jsonb
 
 from loradex.addresses import addresses
 from loradex.db.reconnect import Reconnecting, repeat_through_outage
 from loradex.errors import (
+    InvalidArgumentError,
     RedisUnavailableError,
     UnknownAnswerError,
     UnknownJobError,
@@ -20,7 +21,7 @@ from loradex.errors import (
 from loradex.service.client.answer import Answer
 from loradex.service.client.job import Job, Status
 from loradex.service.client.listener import Listener
-from loradex.service.client.request import Request
+from loradex.service.client.request import Request, takes_request
 from loradex.service.client.wakeup import Waker
 from loradex.settings import Settings
 
@@ -28,6 +29,8 @@ JOB_OUTCOME: LiteralString = """
     select state as status, error_code, error_message, answer from loradex.job_outcome(%s)"""
 ENQUEUE: LiteralString = "select job_id, created from loradex.enqueue_jobs(%s) order by ordinal"
 REPEAT_SECONDS = 15.0
+LARGE_CALL = 1 << 20
+"""Characters of a document from which on its size is compared with the limit before it is sent."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,9 @@ class Client:
         self._waker.close()
         self._database.close()
 
-    def enqueue(self, prompt: str, **settings: Any) -> Job:
-        """Hand one job in; its settings are the fields of `Request`.
+    @takes_request(Request)
+    def enqueue(self, request: Request) -> Job:
+        """Hand one job in: a prompt and the other fields of `Request`.
 
         Returns when the job is committed. If Redis is down then, the job is accepted all the same: a warning
         is logged, `job.doorbell_error` says why, and a worker's sweep finds the job.
@@ -90,7 +94,7 @@ class Client:
             DatabaseUnavailableError: Without an `idempotency_key` it may be unknown whether the job was
                 accepted.
         """
-        return self.enqueue_many([{"prompt": prompt, **settings}])[0]
+        return self.enqueue_many([request])[0]
 
     def enqueue_many(self, jobs: Iterable[Request | Mapping[str, Any]]) -> list[Job]:
         """Hand many jobs in, in one round trip: all of them or none. Raises as `enqueue` does."""
@@ -133,14 +137,27 @@ class Client:
         return document
 
     def _enqueue_with_retry(self, requests: Sequence[Request]) -> list[tuple[UUID, bool]]:
-        document = Jsonb([request.document() for request in requests])
+        document = json.dumps([request.document() for request in requests], ensure_ascii=False)
+        if len(document) > LARGE_CALL:
+            self._require_room(len(document.encode()))
         # Without a key it is unknown after an outage whether a job was accepted: repeating could double it.
         keyed = all(request.idempotency_key is not None for request in requests)
         return repeat_through_outage(REPEAT_SECONDS if keyed else 0, self._insert, document)
 
-    def _insert(self, document: Jsonb) -> list[tuple[UUID, bool]]:
+    def _insert(self, document: str) -> list[tuple[UUID, bool]]:
         with self._database.session() as connection:
             return connection.execute(ENQUEUE, (document,)).fetchall()
+
+    def _require_room(self, size: int) -> None:
+        """Refuse a document here that Postgres would have to receive whole before it could refuse it."""
+        with self._database.session() as connection:
+            row = connection.execute(
+                "select value::bigint from loradex.settings where name = 'max_call_bytes'"
+            ).fetchone()
+        if row is not None and size > row[0]:
+            raise InvalidArgumentError(
+                f"the call has {size} bytes of JSON and may have {row[0]} (setting max_call_bytes); split it"
+            )
 
     def _wake_workers(self, jobs: Sequence[UUID]) -> RedisUnavailableError | None:
         if not jobs:

@@ -42,10 +42,10 @@ class Waker:
         Raises:
             RedisUnavailableError: Redis does not take them, whatever it or a library below says.
         """
-        if self._app is not None and self._sent(jobs) is None:
+        if self._app is not None and self._try_to_send(jobs) is None:
             return
         # The connection may have been dropped since it was used: once more over a new one.
-        error = self._sent(jobs)
+        error = self._try_to_send(jobs)
         if error is not None:
             raise RedisUnavailableError(
                 f"Redis does not answer at {self._address} as it should ({reason_of(error)}); the job is queued "
@@ -59,8 +59,8 @@ class Waker:
             with suppress(Exception):  # what is broken need not be closed well
                 app.close()
 
-    def _sent(self, jobs: Sequence[UUID]) -> Exception | None:
-        """Send them; what kept them from being sent."""
+    def _try_to_send(self, jobs: Sequence[UUID]) -> Exception | None:
+        """Send them; the error if that fails."""
         try:
             self._send(jobs)
         except Exception as error:  # noqa: BLE001 - the job is accepted, whatever becomes of its message

@@ -103,6 +103,12 @@ class RedisUnavailableError(LoradexError):
     code = "redis_unavailable"
 
 
+class ClientClosedError(LoradexError):
+    """The client was closed; make a new one."""
+
+    code = "client_closed"
+
+
 class StackError(LoradexError):
     """A part of the embedded stack did not start, stop or become healthy."""
 

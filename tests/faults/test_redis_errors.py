@@ -1,77 +1,173 @@
 """Whatever Redis answers or does, a worker lives, its sweeps answer, and it hears again once Redis is well."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
 from tests.fix_answering import Stack
 from tests.fix_db import new_database
-from tests.redis_server import RedisServer
+from tests.redis_server import PASSWORD, RedisServer
 from tests.redis_states import STATES
 from tests.stocked import stock
 from tests.tiny_library import TinyLibrary
+from tests.worker_process import WorkerProcess
 
 from loradex.embedded import EmbeddedPostgres
-from loradex.service.client.wakeup import QUEUE
+from loradex.errors import RedisUnavailableError
+from loradex.wakeup import QUEUE
+from loradex.worker.wakeup import LONGEST_PAUSE, MOST_REASONS
 
-HEALED_SECONDS = 15.0
+HEALED_SECONDS = 20.0
+ASKED = {"max_new_tokens": 1}
+CURES = {
+    "wrong type": "delete the key",
+    "replica": "name the primary",
+    "replica without data": "name the primary",
+    "too few replicas": "min-replicas-to-write",
+    "snapshots fail": "write to its disk",
+    "a command is forbidden": "allow its user",
+    "all commands are forbidden": "allow its user",
+    "other keys only": "allow its user",
+    "the user is off": "the password",
+    "password changed": "the password",
+    "loading": "reads its data",
+    "one of a cluster": "one of a cluster",
+    "busy": "SCRIPT KILL",
+    "dead": "loradex up",
+    "cut again and again": "loradex up",
+    "a stranger": "LORADEX_REDIS_URL",
+}
+"""What the worker's log advises; in the other states a worker that listens already goes on listening."""
 
 
 @pytest.fixture(scope="module")
-def kept(
-    postgres: EmbeddedPostgres,
-    template: str,
-    tiny_library: TinyLibrary,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[Stack, RedisServer]]:
-    home = tmp_path_factory.mktemp("errors")
-    with new_database(postgres, template) as url, RedisServer(home / "redis") as server:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("errors")
+
+
+@pytest.fixture(scope="module")
+def server(home: Path) -> Iterator[RedisServer]:
+    with RedisServer(home / "redis") as made:
+        made.start()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def site(
+    postgres: EmbeddedPostgres, template: str, tiny_library: TinyLibrary, server: RedisServer, home: Path
+) -> Iterator[Stack]:
+    with new_database(postgres, template) as url:
         stock(url, tiny_library)
-        server.start()
         stack = Stack(url, server.url, tiny_library, home)
-        stack.worker().start()
-        yield stack, server
+        yield stack
         for worker in stack.workers:
             worker.kill()
+
+
+@pytest.fixture(scope="module")
+def worker(site: Stack) -> WorkerProcess:
+    """One worker that lives through everything."""
+    return site.worker().start()
 
 
 def until(true: Callable[[], bool], seconds: float = HEALED_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.02)
+
+
+def hears(server: RedisServer) -> bool:
+    """Whether somebody takes what lies in the queue; a sweep would not."""
+    with suppress(redis.RedisError):
+        return server.admin.llen(QUEUE) == 0
+    return False
+
+
+def lines(worker: WorkerProcess, start: int = 0) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in worker.log.read_text()[start:].splitlines() if line.startswith("{")]
+
+
+def is_well(worker: WorkerProcess) -> bool:
+    """Whether the last thing it said about Redis is good, so that it says anew what is not."""
+    said = [line["event"] for line in lines(worker) if line["event"].startswith("wakeup.")]
+    return said[-1:] in ([], ["wakeup.heard_again"])
 
 
 @pytest.mark.parametrize("name", STATES)
-def test_a_worker_outlives_it(kept: tuple[Stack, RedisServer], name: str) -> None:
-    stack, server = kept
-    (worker,) = stack.workers
-    if not worker.alive:
-        if server.port and not server.says("PONG"):
-            server.stop(); server.start()
-        server.admin.execute_command("FLUSHALL")
-        worker.start()
-    with stack.client() as client:
+def test_a_worker_outlives_it_and_hears_again(
+    site: Stack, server: RedisServer, worker: WorkerProcess, name: str
+) -> None:
+    until(lambda: is_well(worker))
+    start = len(worker.log.read_text())
+    with site.client() as client:
         with STATES[name](server):
-            a = time.monotonic()
-            try:
-                job = client.enqueue("Is it ill?", max_new_tokens=1)
-                print("RING", job.doorbell_error)
-            except Exception as e:
-                print("RING RAISED", repr(e))
-                raise
-            print("ring took", time.monotonic() - a)
-            job.wait(8)
-            time.sleep(2)
-            again = client.enqueue("Is it still ill?", max_new_tokens=1)
-            again.wait(8)
-            print("ALIVE", worker.alive)
+            jobs = [client.enqueue("Is it ill?", **ASKED)]
+            jobs[0].wait()
+            time.sleep(LONGEST_PAUSE / 2)  # long enough for several tries
+            jobs.append(client.enqueue("Is it still ill?", **ASKED))
+            jobs[1].wait()
             assert worker.alive
-        b = time.monotonic()
+        told = lines(worker, start)
+
         until(lambda: server.says("PONG"))
-        job = client.enqueue("Is it well?", max_new_tokens=1)
-        assert job.doorbell_error is None
-        until(lambda: server.admin.llen(QUEUE) == 0)
-        print("healed after", time.monotonic() - b)
-        job.wait(8)
+        well = client.enqueue("Is it well?", **ASKED)
+        assert well.doorbell_error is None
+        until(lambda: hears(server))
+        well.wait()
+
     assert worker.alive
+    assert all(isinstance(job.doorbell_error, RedisUnavailableError | None) for job in jobs)
+    troubles = [line for line in told if line["level"] != "info"]
+    assert {line["event"] for line in troubles} <= {"wakeup.not_heard"}
+    assert len({line["reason"] for line in troubles}) == len(troubles) <= MOST_REASONS
+    assert any(CURES[name] in line["cure"] for line in troubles) if name in CURES else not troubles
+
+
+@pytest.mark.parametrize("name", ["wrong type", "out of memory", "all commands are forbidden", "frozen"])
+def test_a_worker_starts_under_it_and_hears_afterwards(site: Stack, server: RedisServer, name: str) -> None:
+    with site.client() as client, STATES[name](server):
+        late = site.worker().start()
+        client.enqueue("Is anybody up?", **ASKED).wait()
+        until(lambda: "wakeup.not_heard" in late.tail(200_000))
+        assert late.alive
+    for other in site.workers[:-1]:
+        other.kill()
+    server.admin.lpush(QUEUE, "a message of nobody")
+
+    until(lambda: hears(server))
+    assert late.alive
+    assert late.stop() == 0
+
+
+@pytest.mark.parametrize("name", ["wrong type", "dead", "frozen"])
+def test_a_worker_that_hears_nothing_stops_when_it_is_told_to(
+    site: Stack, server: RedisServer, name: str
+) -> None:
+    deaf = site.worker().start()
+    with STATES[name](server):
+        until(lambda: name == "frozen" or "wakeup.not_heard" in deaf.tail(200_000))
+
+        assert deaf.stop(15) == 0
+    assert not deaf.ready_file.exists()
+
+
+def test_the_rights_that_are_advised_are_enough(site: Stack, server: RedisServer) -> None:
+    server.admin.execute_command(
+        *("ACL", "SETUSER", "bell", "on", f">{PASSWORD}", "+@all", "-@dangerous", "-@pubsub"),
+        *(f"~{keys}" for keys in ("loradex*", "_kombu*", "unacked*")),
+    )
+    url = server.url.replace("redis://:", "redis://bell:")
+    member = site.worker(REDIS_URL=url).start()
+    with Stack(site.database_url, url, site.library, site.home).client() as client:
+        job = client.enqueue("May I?", **ASKED)
+        assert job.doorbell_error is None
+        job.wait()
+    until(lambda: hears(server))
+    assert member.stop() == 0
+    assert "wakeup.not_heard" not in member.tail(200_000)

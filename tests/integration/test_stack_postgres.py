@@ -321,7 +321,7 @@ def test_a_process_is_known_by_a_clock_that_nobody_sets(monkeypatch: pytest.Monk
     monkeypatch.setattr(psutil.Process, "create_time", lambda _: 86_400.0)
 
     assert own.alive
-    assert not Identity(os.getpid(), birth(os.getppid())).alive
+    assert not Identity(os.getpid(), f"{own.born}0").alive
 
 
 def test_a_process_that_has_ended_is_dead_collected_or_not() -> None:
