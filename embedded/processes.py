@@ -36,6 +36,15 @@ class Identity(NamedTuple):
     born: str
 
     @classmethod
+    def of(cls, pid: int) -> "Identity":
+        """The process that has this id now.
+
+        Raises:
+            psutil.NoSuchProcess: None has.
+        """
+        return cls(pid, _birth(pid))
+
+    @classmethod
     def recorded(cls, part: Mapping[str, Any]) -> "Identity | None":
         """The process a part of the record names."""
         return cls(part["pid"], part["born"]) if {"pid", "born"} <= part.keys() else None
@@ -44,7 +53,7 @@ class Identity(NamedTuple):
         """The process if it lives; a dead one that nobody has collected yet does not."""
         try:
             process = psutil.Process(self.pid)
-            same = birth(self.pid) == self.born
+            same = _birth(self.pid) == self.born
             return process if same and process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.Error:
             return None
@@ -61,22 +70,6 @@ class Identity(NamedTuple):
                 return False
             time.sleep(LOOK_EVERY_SECONDS)
         return True
-
-
-def birth(pid: int) -> str:
-    """When a process started; no later process with its id has the same birth.
-
-    Raises:
-        psutil.NoSuchProcess: There is none.
-    """
-    if not (PROC / "self" / "stat").exists():
-        return str(psutil.Process(pid).create_time())  # systems without /proc keep this in the kernel
-    try:
-        fields = (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        raise psutil.NoSuchProcess(pid) from None
-    boot = BOOT.read_text(encoding="ascii").strip() if BOOT.exists() else "boot"
-    return f"{boot} {int(fields[START_FIELD])}"
 
 
 def start(
@@ -109,7 +102,7 @@ def start(
         )
     pid = int(started.stdout)
     try:
-        return Identity(pid, birth(pid))
+        return Identity.of(pid)
     except psutil.NoSuchProcess:
         return Identity(pid, "")
 
@@ -154,3 +147,15 @@ def last_lines(log: Path, count: int = 3) -> str:
         return "(no log)"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return " | ".join(line.strip() for line in lines[-count:])
+
+
+def _birth(pid: int) -> str:
+    """When a process started; no later process with its id has the same birth."""
+    if not (PROC / "self" / "stat").exists():
+        return str(psutil.Process(pid).create_time())  # systems without /proc keep this in the kernel
+    try:
+        fields = (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        raise psutil.NoSuchProcess(pid) from None
+    boot = BOOT.read_text(encoding="ascii").strip() if BOOT.exists() else "boot"
+    return f"{boot} {int(fields[START_FIELD])}"

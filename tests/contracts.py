@@ -158,6 +158,7 @@ CONTRACTS = {
         Refusal("select loradex.example_neighbours(0)", "LX001"),
         Reads("select loradex.example_neighbours(1, examples_a_task => 2)", EXAMPLES + 10 * SEARCH),
     ),
+    "examples_hash": Contract(EVERYBODY, "ids of nothing have a hash too", ARGUMENTS),
     "explain": Contract(
         EVERYBODY,
         Refusal("select loradex.explain(null)", "LX004"),

@@ -494,6 +494,7 @@ create table loradex.retrievals (
     exclude_tasks text[] not null,
     exclude_adapters text[] not null,
     milliseconds float8 not null,
+    examples_hash bytea not null,
     constraint retrievals_pkey primary key (answer_id),
     constraint retrievals_answer_id_fkey foreign key (answer_id) references loradex.answers(id) deferrable initially deferred
 );
@@ -509,6 +510,7 @@ comment on column loradex.retrievals.temperature is 'softness of the votes';
 comment on column loradex.retrievals.exclude_tasks is 'tasks that were not looked at';
 comment on column loradex.retrievals.exclude_adapters is 'adapters that might not take part';
 comment on column loradex.retrievals.milliseconds is 'time of this job''s share of the routing batch';
+comment on column loradex.retrievals.examples_hash is 'SHA-256 of its neighbours'' content hashes, by rank, one per line: what their texts were';
 
 -- file: tables/retrieved_examples.sql
 -- The neighbours each answer was routed by.
@@ -1813,7 +1815,8 @@ begin
         ), nearby as (
             select n.ordinal, jsonb_agg(jsonb_build_object(
                 'rank', n.rank, 'example_id', n.example_id, 'source_ref', x.source_ref, 'task', n.task,
-                'similarity', n.similarity) order by n.rank) as neighbours
+                'similarity', n.similarity) order by n.rank) as neighbours,
+                sha256(convert_to(string_agg(x.sha256 || E'\n', '' order by n.rank), 'UTF8')) as examples_hash
             from unnest(neighbours) n
             join examples x on x.id = n.example_id
             group by n.ordinal
@@ -1825,6 +1828,7 @@ begin
             'k', r.k, 'top_p', r.top_p, 'temperature', r.temperature,
             'exclude_tasks', to_jsonb(r.exclude_tasks), 'exclude_adapters', to_jsonb(r.exclude_adapters),
             'neighbours', coalesce(y.neighbours, '[]'),
+            'examples_hash', coalesce(y.examples_hash, sha256(''))::text,
             'distribution', coalesce(d.distribution, '[]'),
             'mixture', coalesce(x.mixture, '[]'),
             'milliseconds', share)
@@ -2161,9 +2165,27 @@ comment on function loradex.example_neighbours(int, text, int) is
 revoke execute on function loradex.example_neighbours(int, text, int) from public;
 grant execute on function loradex.example_neighbours(int, text, int) to loradex_reader, loradex_worker, loradex_admin;
 
+-- file: functions/examples_hash.sql
+-- What the texts of examples are, in 32 bytes: SHA-256 over their content hashes in the order of the ids, one per line. An
+-- example that is gone counts as an empty line.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.examples_hash(example_ids bigint[]) returns bytea
+language sql stable parallel safe
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select sha256(convert_to(coalesce(string_agg(coalesce(x.sha256, '') || E'\n', '' order by i.place), ''), 'UTF8'))
+    from unnest(example_ids) with ordinality i(id, place)
+    left join examples x on x.id = i.id
+$$;
+comment on function loradex.examples_hash(bigint[]) is
+    'SHA-256 over the content hashes of examples, in order: what their texts are.';
+revoke execute on function loradex.examples_hash(bigint[]) from public;
+grant execute on function loradex.examples_hash(bigint[])
+    to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
 -- file: functions/explain.sql
 -- Everything that is known about an answer, as one JSON document: answer_document, how the answer came about, and the
--- texts of its neighbours where the library holds them.
+-- texts of its neighbours where the library still holds what it held then.
 -- Locks: none. Raises: LX004 unknown answer, or another user's.
 create or replace function loradex.explain(answer_id uuid) returns jsonb
 language plpgsql stable
@@ -2175,6 +2197,7 @@ declare
     answer answers;
     job jobs;
     told jsonb;
+    same_texts boolean;
 begin
     select a.* into answer from answers a where a.id = explain.answer_id;
     if not found then
@@ -2183,6 +2206,10 @@ begin
     end if;
     select j.* into job from jobs j where j.id = answer.job_id;
     told := answer_document(answer);
+    -- Texts lie in the library, which changes; they are shown as evidence only while they are what they were.
+    select r.examples_hash = examples_hash(array(
+        select e.example_id from retrieved_examples e where e.answer_id = answer.id order by e.rank))
+    into same_texts from retrievals r where r.answer_id = answer.id;
     return told || jsonb_build_object(
         'owner', answer.owner,
         'attempt', answer.attempt,
@@ -2197,8 +2224,12 @@ begin
         'base_model', answer.base_model,
         'base_model_revision', answer.base_model_revision,
         'expected_task', job.expected_task,
+        'neighbours_texts', case when same_texts then 'as they were'
+                                 else 'withheld: the library holds other texts than when this was answered' end,
         'neighbours', coalesce((
-            select jsonb_agg(n.neighbour || jsonb_build_object('prompt', x.prompt, 'target', x.target) order by n.place)
+            select jsonb_agg(n.neighbour || jsonb_build_object(
+                'prompt', case when same_texts then x.prompt end, 'target', case when same_texts then x.target end)
+                order by n.place)
             from jsonb_array_elements(told -> 'neighbours') with ordinality n(neighbour, place)
             -- The limit keeps it a lookup by id for each; joined freely, all examples would be read.
             left join lateral (
@@ -2747,7 +2778,7 @@ begin
 
     insert into retrievals
     select fresh.id, decided.query, r.encoder, r.encoder_revision, r.k, r.top_p, r.temperature, r.exclude_tasks,
-           r.exclude_adapters, r.milliseconds
+           r.exclude_adapters, r.milliseconds, r.examples_hash
     from jsonb_populate_record(null::retrievals, decided.routing) r;
 
     insert into retrieved_examples

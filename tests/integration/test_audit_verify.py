@@ -84,11 +84,15 @@ def test_an_owner_who_replaces_the_verifier_is_found(chain: World, verify: Verif
     """The database says what it likes about itself; nobody asks it."""
     chain.rows("update loradex.answers set text = 'forged' where position = 2 returning 1")
     for replaced in (
-        "function loradex.answer_hash(answer loradex.answers) returns bytea "
-        "language sql stable as 'select answer.chain_hash'",
-        "function loradex.verify_audit_chain(from_answer uuid default null, to_answer uuid default null) "
-        'returns table ("position" bigint, answer_id uuid, reason text) language sql stable as '
-        "'select null::bigint, null::uuid, null::text where false'",
+        (
+            "function loradex.answer_hash(answer loradex.answers) returns bytea "
+            "language sql stable as 'select answer.chain_hash'"
+        ),
+        (
+            "function loradex.verify_audit_chain(from_answer uuid default null, to_answer uuid default null) "
+            'returns table ("position" bigint, answer_id uuid, reason text) language sql stable as '
+            "'select null::bigint, null::uuid, null::text where false'"
+        ),
     ):
         chain.connection.execute(f"create or replace {replaced}".encode())
     assert chain.rows("select * from loradex.verify_audit_chain()") == []
@@ -123,7 +127,10 @@ def test_a_changed_value_in_any_column_is_found(chain: World, verify: Verify) ->
             missed.append((table, column))
         new = f"id = '{before}' or job_id in (select job_id from loradex.kept)"
         if table != ANSWERS:
-            new = "answer_id in (select answer_id from loradex.kept) or answer_id not in (select id from loradex.answers)"
+            new = (
+                "answer_id in (select answer_id from loradex.kept) "
+                "or answer_id not in (select id from loradex.answers)"
+            )
         chain.rows(f"delete from loradex.{table} where {new} returning 1")
         chain.rows(f"insert into loradex.{table} select * from loradex.kept returning 1")
         chain.connection.execute("drop table loradex.kept")
@@ -297,14 +304,22 @@ def test_rows_that_are_hidden_from_the_verifier_are_noticed(
         "alter table loradex.{} disable trigger append_only",
         "alter table loradex.{} enable replica trigger append_only",
         "drop trigger append_only on loradex.{}",
-        "create or replace trigger append_only before update or delete or truncate on loradex.{} "
-        "for each statement when (false) execute function loradex.refuse_change()",
-        "create or replace trigger append_only before insert on loradex.{} "
-        "for each statement execute function loradex.refuse_change()",
-        "create or replace trigger append_only after update or delete or truncate on loradex.{} "
-        "for each statement execute function loradex.refuse_change()",
-        "create or replace trigger another before insert on loradex.{} "
-        "for each row execute function loradex.refuse_change()",
+        (
+            "create or replace trigger append_only before update or delete or truncate on loradex.{} "
+            "for each statement when (false) execute function loradex.refuse_change()"
+        ),
+        (
+            "create or replace trigger append_only before insert on loradex.{} "
+            "for each statement execute function loradex.refuse_change()"
+        ),
+        (
+            "create or replace trigger append_only after update or delete or truncate on loradex.{} "
+            "for each statement execute function loradex.refuse_change()"
+        ),
+        (
+            "create or replace trigger another before insert on loradex.{} "
+            "for each row execute function loradex.refuse_change()"
+        ),
     ],
 )
 def test_a_trigger_that_was_tampered_with_is_found(chain: World, statement: str, table: str) -> None:
@@ -350,9 +365,11 @@ SIGNATURE = "loradex.answer_hash(loradex.answers)"
             "function loradex.search_vectors() does not belong to this release",
         ),
         (
-            'create or replace function loradex.audit_head() returns table ("position" bigint, answer_id uuid, '
-            "chain_hash text, created_at timestamptz) language sql stable set search_path = pg_catalog, loradex, "
-            "public, pg_temp begin atomic select null::bigint, null::uuid, null::text, null::timestamptz; end",
+            (
+                'create or replace function loradex.audit_head() returns table ("position" bigint, answer_id uuid, '
+                "chain_hash text, created_at timestamptz) language sql stable set search_path = pg_catalog, loradex, "
+                "public, pg_temp begin atomic select null::bigint, null::uuid, null::text, null::timestamptz; end"
+            ),
             "function loradex.audit_head() is not the one of this release: unlike in body",
         ),
     ],

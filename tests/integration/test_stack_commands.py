@@ -18,6 +18,7 @@ from tests.tiny_library import TinyLibrary, build_tiny_library
 from loradex.db import migrate
 from loradex.db.session import connect
 from loradex.embedded import EmbeddedPostgres, EmbeddedValkey
+from loradex.embedded.processes import Identity
 from loradex.embedded.stack import Stack
 from loradex.errors import LibraryMissingError
 from loradex.service import cli
@@ -135,14 +136,15 @@ def test_a_worker_is_replaced_when_it_would_be_started_otherwise_and_that_is_sai
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cli.run(["up"])
-    first = StackFile(home).part("worker")["pid"]
+    first = Identity.recorded(StackFile(home).part("worker"))
+    assert first is not None
     monkeypatch.setenv("LORADEX_START_SECONDS", "500")
     monkeypatch.setenv("LORADEX_CLIENT_PASSWORD", "between-others")
     capsys.readouterr()
 
     assert cli.run(["up"]) == 0
     assert "started again" not in capsys.readouterr().err
-    assert StackFile(home).part("worker")["pid"] == first
+    assert StackFile(home).part("worker")["pid"] == first.pid
 
     monkeypatch.setenv("LORADEX_BATCH_ROWS", "13")
     monkeypatch.setattr("loradex.embedded.worker.version", lambda _: "99")
@@ -153,8 +155,8 @@ def test_a_worker_is_replaced_when_it_would_be_started_otherwise_and_that_is_sai
         in said
     )
     second = StackFile(home).part("worker")["pid"]
-    assert second != first
-    assert not psutil.pid_exists(first)
+    assert second != first.pid
+    assert not first.alive
     assert "LORADEX_CLIENT_PASSWORD" not in psutil.Process(second).environ()
 
     assert cli.run(["up"]) == 0
@@ -195,12 +197,12 @@ def test_down_stops_all_and_leaves_the_data(
     home: Path, look: Look, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cli.run(["up"])
-    pids = [StackFile(home).part(part)["pid"] for part in ("worker", "valkey", "postgres")]
+    processes = [Identity.recorded(StackFile(home).part(part)) for part in ("worker", "valkey", "postgres")]
     capsys.readouterr()
 
     assert cli.run(["down"]) == 0
     assert capsys.readouterr().out == "stopped worker, valkey, postgres\n"
-    assert [pid for pid in pids if psutil.pid_exists(pid)] == []
+    assert [one for one in processes if one is None or one.alive] == []
     assert cli.run(["down"]) == 0
     assert capsys.readouterr().out == "nothing was running\n"
 

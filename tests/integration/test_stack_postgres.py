@@ -17,7 +17,7 @@ import pytest
 
 from loradex.embedded import EmbeddedPostgres, cluster, os_user
 from loradex.embedded.ports import LOOPBACK, free_port
-from loradex.embedded.processes import Identity, birth
+from loradex.embedded.processes import Identity
 from loradex.errors import StackError
 from loradex.stack_file import StackFile
 
@@ -317,7 +317,7 @@ def test_a_borrowed_user_id_is_nobodys_and_stays_the_same() -> None:
 
 def test_a_process_is_known_by_a_clock_that_nobody_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     """What psutil calls the time of creation moves with the clock on the wall."""
-    own = Identity(os.getpid(), birth(os.getpid()))
+    own = Identity.of(os.getpid())
     monkeypatch.setattr(psutil.Process, "create_time", lambda _: 86_400.0)
 
     assert own.alive
@@ -326,7 +326,7 @@ def test_a_process_is_known_by_a_clock_that_nobody_sets(monkeypatch: pytest.Monk
 
 def test_a_process_that_has_ended_is_dead_collected_or_not() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        identity = Identity(process.pid, birth(process.pid))
+        identity = Identity.of(process.pid)
         assert identity.alive
         process.kill()
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)

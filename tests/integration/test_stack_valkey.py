@@ -75,6 +75,7 @@ def test_stopped_that_hangs_is_replaced(server: EmbeddedValkey, home: Path) -> N
     assert not server.is_healthy()
     server.start()
     assert server.is_healthy()
+    process.wait(10)  # for whoever collects it
     assert not process.is_running()
 
 

@@ -50,6 +50,7 @@ def test_an_answer_holds_all_that_led_to_it(scratch: World) -> None:
         "exclude_adapters",
     ):
         assert told["retrieval"][name] == routing[name]
+    assert told["retrieval"]["examples_hash"] == routing["examples_hash"]
     assert told["distribution"] == routing["distribution"]
     assert [{name: one[name] for name in routing["neighbours"][0]} for one in told["neighbours"]] == routing[
         "neighbours"
@@ -83,6 +84,25 @@ def test_an_answer_holds_all_that_led_to_it(scratch: World) -> None:
     again = scratch.rows("select task, probability from loradex.reroute(%s)", answer)
     assert dict(again) == pytest.approx({one["task"]: one["probability"] for one in told["distribution"]})
     assert len(scratch.rows("select * from loradex.reroute(%s, 1)", answer)) == 1
+
+
+def test_a_text_that_was_exchanged_is_not_shown_as_evidence(scratch: World) -> None:
+    """Who fills the library may delete an example and put another text under its id."""
+    (answer,) = scratch.answered({}, near="boats")
+    told = scratch.value("select loradex.explain(%s)", answer)
+    assert told["neighbours_texts"] == "as they were"
+    example = told["neighbours"][0]["example_id"]
+    scratch.rows("delete from loradex.examples where id = %s returning 1", example)
+    scratch.rows(
+        "insert into loradex.examples (id, task, source_ref, prompt, target, sha256) overriding system value "
+        "select %s, 'boats', 'forged', 'Forged?', 'yes', encode(sha256(convert_to('Forged?' || chr(31) || 'yes', "
+        "'UTF8')), 'hex') returning 1",
+        example,
+    )
+    told = scratch.value("select loradex.explain(%s)", answer)
+    assert told["neighbours_texts"].startswith("withheld")
+    assert {one["prompt"] for one in told["neighbours"]} == {None}
+    assert broken(scratch) == []
 
 
 def test_a_waiting_client_is_told(world: World, database_url: str) -> None:

@@ -95,7 +95,8 @@ begin
         ), nearby as (
             select n.ordinal, jsonb_agg(jsonb_build_object(
                 'rank', n.rank, 'example_id', n.example_id, 'source_ref', x.source_ref, 'task', n.task,
-                'similarity', n.similarity) order by n.rank) as neighbours
+                'similarity', n.similarity) order by n.rank) as neighbours,
+                sha256(convert_to(string_agg(x.sha256 || E'\n', '' order by n.rank), 'UTF8')) as examples_hash
             from unnest(neighbours) n
             join examples x on x.id = n.example_id
             group by n.ordinal
@@ -107,6 +108,7 @@ begin
             'k', r.k, 'top_p', r.top_p, 'temperature', r.temperature,
             'exclude_tasks', to_jsonb(r.exclude_tasks), 'exclude_adapters', to_jsonb(r.exclude_adapters),
             'neighbours', coalesce(y.neighbours, '[]'),
+            'examples_hash', coalesce(y.examples_hash, sha256(''))::text,
             'distribution', coalesce(d.distribution, '[]'),
             'mixture', coalesce(x.mixture, '[]'),
             'milliseconds', share)

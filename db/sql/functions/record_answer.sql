@@ -42,7 +42,7 @@ begin
 
     insert into retrievals
     select fresh.id, decided.query, r.encoder, r.encoder_revision, r.k, r.top_p, r.temperature, r.exclude_tasks,
-           r.exclude_adapters, r.milliseconds
+           r.exclude_adapters, r.milliseconds, r.examples_hash
     from jsonb_populate_record(null::retrievals, decided.routing) r;
 
     insert into retrieved_examples

@@ -10,6 +10,7 @@ create table loradex.retrievals (
     exclude_tasks text[] not null,
     exclude_adapters text[] not null,
     milliseconds float8 not null,
+    examples_hash bytea not null,
     constraint retrievals_pkey primary key (answer_id),
     constraint retrievals_answer_id_fkey foreign key (answer_id) references loradex.answers(id) deferrable initially deferred
 );
@@ -25,3 +26,4 @@ comment on column loradex.retrievals.temperature is 'softness of the votes';
 comment on column loradex.retrievals.exclude_tasks is 'tasks that were not looked at';
 comment on column loradex.retrievals.exclude_adapters is 'adapters that might not take part';
 comment on column loradex.retrievals.milliseconds is 'time of this job''s share of the routing batch';
+comment on column loradex.retrievals.examples_hash is 'SHA-256 of its neighbours'' content hashes, by rank, one per line: what their texts were';
