@@ -26,7 +26,8 @@ RELIED_ON = """
     set default_transaction_deferrable = off; set synchronous_commit = on; set row_security = on;
     set client_encoding = 'UTF8'; set standard_conforming_strings = on; set array_nulls = on;
     set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres'; set extra_float_digits = 1; set bytea_output = 'hex';
-    set search_path = public; set transform_null_equals = off; set plan_cache_mode = auto; set client_min_messages = warning"""
+    set search_path = public; set transform_null_equals = off; set plan_cache_mode = auto;
+    set client_min_messages = warning"""
 """What every session sets for itself, whatever the server, the database or the login has for a default."""
 APPLICATION = "loradex"
 

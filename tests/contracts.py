@@ -111,9 +111,13 @@ CONTRACTS = {
     "check_jobs": Contract(
         OWNER, Refusal("""select loradex.check_jobs('[{{"k": 5}}]', '{{}}')""", "LX001"), ARGUMENTS
     ),
-    "check_lease": Contract(OWNER, Refusal("select loradex.check_lease('0s', now())", "LX001"), "it reads a setting"),
+    "check_lease": Contract(
+        OWNER, Refusal("select loradex.check_lease('0s', now())", "LX001"), "it reads a setting"
+    ),
     "check_names": Contract(
-        READERS, Refusal("select loradex.check_names('exclude_tasks', array['a', 'a'])", "LX001"), "it reads a setting"
+        READERS,
+        Refusal("select loradex.check_names('exclude_tasks', array['a', 'a'])", "LX001"),
+        "it reads a setting",
     ),
     "check_routing": Contract(READERS, Refusal("select loradex.check_routing(0, 1, 1)", "LX001"), ARGUMENTS),
     "check_settings": Contract(

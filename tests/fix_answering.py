@@ -106,7 +106,7 @@ def client(answering: Stack) -> Iterator[Client]:
 
 
 @pytest.fixture
-def bells(answering: Stack) -> Iterator[redis.Redis]:
+def wakeups(answering: Stack) -> Iterator[redis.Redis]:
     """The Redis of the running stack."""
     with redis.Redis.from_url(answering.redis_url) as opened:
         yield opened

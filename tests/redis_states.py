@@ -228,7 +228,6 @@ STATES: dict[str, State] = {
     "a command is forbidden": _rights("-brpop", "-lpush"),
     "all commands are forbidden": _rights("-@all"),
     "other keys only": _rights("resetkeys", "~elsewhere:*"),
-    "the user is off": _rights("off"),
     "password changed": password_changed,
     "loading": loading,
     "one of a cluster": cluster,

@@ -20,7 +20,8 @@ Document = Mapping[str, Any]
 CLAIM: LiteralString = """
     select id, kind, prompt, choices, settings, attempt,
            attempt - releases - 1 as lost_attempts,
-           extract(epoch from started_at - created_at)::float8 * 1000 as waited_ms
+           -- A clock may be set back, and a claim begins before the commit of what it finds.
+           greatest(extract(epoch from started_at - created_at)::float8 * 1000, 0) as waited_ms
     from loradex.claim_jobs(%s, %s, %s, %s, only_base_model => %s, only_encoder => %s)"""
 
 

@@ -1,6 +1,5 @@
 """Breaks everything, many times, and counts: `python -m tests.faults.campaign --jobs 1000 --json`."""
 
-import json
 import random
 import time
 from collections import Counter
@@ -14,6 +13,7 @@ import typer
 from tests.faults import kinds
 from tests.faults.site import Site, opened
 
+from loradex import terminal
 from loradex.db.session import connect
 from loradex.errors import DatabaseUnavailableError
 from loradex.service.client import Client
@@ -198,10 +198,10 @@ def main(
     """Break workers, Valkey, Postgres and connections while jobs run; exit code 1 if a promise broke."""
     report = run_campaign(jobs, seed, SHORT if short else FULL)
     if as_json:
-        typer.echo(json.dumps(asdict(report)))
+        terminal.as_json(asdict(report))
     else:
         for name, value in asdict(report).items():
-            typer.echo(f"{name}: {value}")
+            terminal.say(f"{name}: {value}")
     raise typer.Exit(0 if report.kept else 1)
 
 

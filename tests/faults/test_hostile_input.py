@@ -19,11 +19,11 @@ import pytest
 import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.bells import body, message
 from tests.fix_adapters import CONFIG, safetensors_bytes, tensors
 from tests.fix_answering import Stack
 from tests.fix_db import Connection
 from tests.fix_hypothesis import KNOCKS
+from tests.wakeup_messages import body, message
 
 from loradex.db.session import connect, translate_errors, typed_error
 from loradex.errors import AdapterRefusedError, ExampleFileError, LoradexError
@@ -293,12 +293,12 @@ messages = st.one_of(
 
 @settings(max_examples=settings.default.max_examples // 2)
 @given(said=messages)
-def test_the_bell(knock: Knock, answering: Stack, bells: redis.Redis, said: bytes) -> None:
+def test_the_bell(knock: Knock, answering: Stack, wakeups: redis.Redis, said: bytes) -> None:
     """Slower than the others: what ends Celery's consumer costs half a second until it hears again."""
     knock()
-    bells.lpush(QUEUE, said)
+    wakeups.lpush(QUEUE, said)
     deadline = time.monotonic() + BELL_SECONDS
-    while bells.llen(QUEUE):
+    while wakeups.llen(QUEUE):
         assert time.monotonic() < deadline
         time.sleep(0.002)
 

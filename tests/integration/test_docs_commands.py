@@ -28,7 +28,9 @@ PAGES = sorted(
         *(ROOT / folder / "README.md" for folder in ("library", "starter", "benchmarks/results")),
     ]
 )
-WRAPPED = [page for page in PAGES if page.parent.name not in {"starter", "results"} and page.stem != "audit-format"]
+WRAPPED = [
+    page for page in PAGES if page.parent.name not in {"starter", "results"} and page.stem != "audit-format"
+]
 RUN = re.compile(r"^```console run\n(?P<block>.*?)^```", re.MULTILINE | re.DOTALL)
 FENCE = re.compile(r"^ *```(?P<kind>[^\n]*)\n(?P<body>.*?)^ *```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\((?P<target>[^)\s]+)\)")
@@ -134,8 +136,10 @@ def shell_lines() -> list[Any]:
         inline = re.findall(r"`(loradex [^`\n]+)`", FENCE.sub("", text))
         indented = re.findall(r"^ {4,}(loradex .+)$", FENCE.sub("", text), re.MULTILINE)
         for place, part in enumerate((*blocks, *inline, *indented)):
-            for call in CALL.finditer(part):
-                found.append(pytest.param(call["rest"].split(), id=f"{page.name}:{place}:{call[0].strip()}"))
+            found += [
+                pytest.param(call["rest"].split(), id=f"{page.name}:{place}:{call[0].strip()}")
+                for call in CALL.finditer(part)
+            ]
     return found
 
 
@@ -151,7 +155,9 @@ def test_a_command_a_page_names_exists_with_its_options(words: list[str]) -> Non
     if hasattr(known[path], "commands") and rest and not rest[0].startswith("-"):
         # `audit verify|head`: several at once, in prose.
         assert all(f"{path} {part}" in known for part in rest[0].split("|")), words
-    options = {flag for parameter in known[path].params for flag in (*parameter.opts, *parameter.secondary_opts)}
+    options = {
+        flag for parameter in known[path].params for flag in (*parameter.opts, *parameter.secondary_opts)
+    }
     for word in rest:
         if word.startswith("--"):
             assert word.partition("=")[0].rstrip(".,") in options | {"--help"}, words

@@ -25,7 +25,7 @@ BLOCKS = [pytest.param(block, id=f"{page.name}:{block.line}") for page in PAGES 
 # Granted to readers because what an analyst calls is made of them, or because a program may call them.
 PARTS = {
     *("answer_canonical", "answer_document", "answer_hash", "check_names", "check_routing", "check_settings"),
-    *("check_vector", "current_owner", "decide_routes", "encoder_index", "job_request"),
+    *("check_vector", "current_owner", "decide_routes", "encoder_index", "examples_hash", "job_request"),
     *("mix_affinities", "mix_neighbours", "recipe_hash", "search_examples", "search_exactly"),
     *("search_in_parts", "search_groups", "search_vectors", "shown"),
 }
@@ -74,9 +74,7 @@ def test_a_job_goes_all_the_way_in_plain_sql(undone: World) -> None:
     for block, output in blocks_with_output(CONTRACT.read_text(encoding="utf-8")):
         actor = ACTOR.match(block)
         assert actor is not None, block
-        undone.rows(
-            "select set_config('role', %s, true)", group_named(actor["role"]).login
-        )
+        undone.rows("select set_config('role', %s, true)", group_named(actor["role"]).login)
         if output.startswith("ERROR:"):
             with pytest.raises(psycopg.Error) as error, undone.connection.transaction():
                 undone.rows(block)
@@ -141,7 +139,11 @@ def assert_prints(world: World, sql: str, output: str) -> None:
     for expected, found in zip(rows, fetched, strict=True):
         for wanted, got in zip(expected, found, strict=True):
             if NUMBER.fullmatch(wanted):
-                assert float(got) == pytest.approx(float(wanted), rel=CLOSE, abs=0.001), (sql, expected, found)
+                assert float(got) == pytest.approx(float(wanted), rel=CLOSE, abs=0.001), (
+                    sql,
+                    expected,
+                    found,
+                )
             else:
                 assert got == wanted, (sql, expected, found)
 

