@@ -92,9 +92,9 @@ def rows(file: Path) -> Iterator[Row]:
 
 
 def value(field: str) -> str | None:
-    if field == r"\N":
-        return None
-    return re.sub(r"\\(.)", lambda found: ESCAPES.get(found[1], found[1]), field)
+    if "\\" not in field:
+        return field
+    return None if field == r"\N" else re.sub(r"\\(.)", lambda found: ESCAPES.get(found[1], found[1]), field)
 
 
 class Children:

@@ -68,6 +68,14 @@ class WorkerProcess:
                 raise AssertionError(f"the worker is not ready: {self.tail()}")
             time.sleep(0.02)
 
+    def wait_for(self, word: str, seconds: float = 20.0) -> None:
+        """Until the log says `word`."""
+        deadline = time.monotonic() + seconds
+        while word not in self.tail(1_000_000):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the worker did not say {word}: {self.tail()}")
+            time.sleep(0.02)
+
     @property
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None

@@ -131,14 +131,17 @@ class World:
 
     def said(self, job: UUID, routing: Mapping[str, Any]) -> dict[str, Any]:
         """What a worker says about its answer to a job."""
-        ((choices, density),) = self.rows(
-            "select choices, (settings ->> 'density')::float8 from loradex.jobs where id = %s", job
+        ((choices, density, revision),) = self.rows(
+            "select j.choices, (j.settings ->> 'density')::float8, b.revision from loradex.jobs j "
+            "join loradex.base_models b on b.name = j.base_model where j.id = %s",
+            job,
         )
         recipe_hash = self.value(
             "select loradex.recipe_hash(%s, %s, %s, 'float32', %s)",
             *(routing["merge"], routing["calibrated"], density, Jsonb(routing["mixture"])),
         )
-        return answer_document(choices, len(routing["mixture"]), recipe_hash)
+        document = answer_document(choices, len(routing["mixture"]), recipe_hash)
+        return document | {"base_model_revision": revision}
 
     def answered(self, *jobs: Mapping[str, Any], near: str | None = None) -> list[UUID]:
         """Ids of the answers to these jobs, taken all the way; queries lie near one task, or each in turn."""

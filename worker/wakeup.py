@@ -64,6 +64,7 @@ def celery_app(redis_url: str, wake: Callable[[], object]) -> Celery:
             "socket_connect_timeout": SOCKET_SECONDS,
             "socket_timeout": SOCKET_SECONDS,
             "socket_keepalive": True,
+            "max_retries": 0,
         },
     )
 

@@ -89,7 +89,7 @@ create table loradex.owners (
     role oid not null,
     created_at timestamptz not null default now(),
     constraint owners_pkey primary key (id),
-    constraint owners_role_key unique (role)
+    constraint owners_role_key unique (role, name)
 );
 comment on table loradex.owners is
     'Who asks: one row per login, never used for another one.';
@@ -1705,13 +1705,15 @@ comment on function loradex.complete_job(uuid, bigint, jsonb, jsonb, text[], tex
 revoke execute on function loradex.complete_job(uuid, bigint, jsonb, jsonb, text[], text[]) from public;
 
 -- file: functions/current_owner.sql
--- The owner that the login of this session is; null if it never asked. Row-level security compares with it.
+-- The owner that the login of this session is; null if it never asked. Oid and name must both fit, since in a restored
+-- database the oids are another server's. Row-level security compares with it.
 -- Locks: none. Raises: nothing.
 create or replace function loradex.current_owner() returns bigint
 language sql stable security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
-    select o.id from owners o where o.role = (select r.oid from pg_roles r where r.rolname = session_user)
+    select o.id from owners o
+    where o.name = session_user and o.role = (select r.oid from pg_roles r where r.rolname = session_user)
 $$;
 comment on function loradex.current_owner() is 'The owner that the login of this session is; null if it never asked.';
 revoke execute on function loradex.current_owner() from public;

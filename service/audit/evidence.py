@@ -18,6 +18,10 @@ CHILDREN = {
 }
 """Place in the canonical text → table whose rows stand there, by rank."""
 
+LINK = {"id": "uuid", "position": "bigint", "previous_hash": "bytea", "chain_hash": "bytea"}
+OWNER = {"answer_id": "uuid"}
+"""Columns that make the chain and tie child rows to it, with their types; all others may differ by version."""
+
 COLUMNS = """
     select a.attname, format_type(a.atttypid, null), a.atttypid::bigint, a.attgenerated <> ''
     from pg_attribute a
@@ -80,20 +84,22 @@ def table(connection: Connection, name: str) -> Table:
     """The table of that name, as the catalogue describes it.
 
     Raises:
-        SchemaOutdatedError: It is missing, or has a column of a type that has no canonical text.
+        SchemaOutdatedError: It is missing, or has not the columns and types that this version knows.
     """
     found = {row[0]: row[1:] for row in connection.execute(COLUMNS, (name,)).fetchall()}
     if not found:
         raise SchemaOutdatedError(f"there is no table loradex.{name}: run `loradex db upgrade`")
-    for column, (kind, *_) in found.items():
-        if kind not in ENCODERS:
+    needed = LINK if name == ANSWERS else OWNER
+    kinds = {column: kind for column, (kind, *_) in found.items()}
+    for column, kind in (dict.fromkeys(needed, "missing") | kinds).items():
+        if kind != needed.get(column, kind) or kind not in ENCODERS:
             raise SchemaOutdatedError(
-                f"loradex.{name}.{column} has the type {kind}, which this version of Loradex cannot verify: "
+                f"loradex.{name}.{column}, which is {kind}, cannot be verified by this version of Loradex: "
                 "install the version that the database was made by"
             )
     return Table(
         name,
-        {column: found[column][0] for column in in_order(found)},
+        {column: kinds[column] for column in in_order(kinds)},
         frozenset(oid for _, oid, _ in found.values()),
         tuple(column for column, (_, _, computed) in found.items() if computed),
     )

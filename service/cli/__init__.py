@@ -43,6 +43,8 @@ COMMANDS = {
 }
 USAGE_ERROR = 2
 EXTRAS = {
+    "alembic": "migrations",
+    "sqlalchemy": "migrations",
     "numpy": "library",
     "pgvector": "library",
     "pyarrow": "library",

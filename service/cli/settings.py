@@ -58,7 +58,7 @@ def set_value(
     if value is None and maximum is None:
         raise InvalidArgumentError("give a value, or --maximum")
     given = None if value is None else Jsonb(_parsed(value))
-    (changed,) = _rows("select * from loradex.change_setting(%s, %s, %s)", name, given, maximum)
+    (changed,) = _rows("select * from loradex.change_setting(%s, %s, %s::numeric)", name, given, maximum)
     if as_json:
         terminal.as_json(changed)
     else:

@@ -27,6 +27,10 @@ _ADVICE = (
     ("MISCONF", "it cannot write to its disk: its log says why"),
     ("BUSYLOADING", "it reads its data and will answer afterwards"),
     ("BUSY", "a script keeps it from everything else: SCRIPT KILL ends it"),
+    (
+        "SSLCERTVERIFICATION",
+        f"its certificate does not verify: name who signed it with ?ssl_ca_certs= in {SETTING}",
+    ),
     ("MOVED ASK CLUSTERDOWN CROSSSLOT", f"it is one of a cluster: name a server of its own in {SETTING}"),
 )
 """By the code of Redis's error, or by the name that redis-py gives it, without `Error`."""

@@ -134,8 +134,8 @@ def test_a_worker_starts_under_it_and_hears_afterwards(site: Stack, server: Redi
         late = site.worker().start()
         with site.client() as client:
             client.enqueue("Is anybody up?", **ASKED).wait()
-        until(lambda: "raise its maxmemory" in late.tail(200_000))
-    until(lambda: "wakeup.heard_again" in late.tail(200_000))
+        late.wait_for("raise its maxmemory")
+    late.wait_for("wakeup.heard_again")
     assert late.stop() == 0
 
 
@@ -143,7 +143,7 @@ def test_a_worker_starts_under_it_and_hears_afterwards(site: Stack, server: Redi
 def test_a_worker_starts_under_it_and_stops_under_it(site: Stack, server: RedisServer, name: str) -> None:
     with STATES[name](server):
         deaf = site.worker().start()
-        until(lambda: "wakeup.not_heard" in deaf.tail(200_000))
+        deaf.wait_for("wakeup.not_heard")
 
         assert deaf.stop(15) == 0
     assert not deaf.ready_file.exists()

@@ -192,8 +192,9 @@ def test_audit_prints_a_head_and_notices_what_was_done_to_the_chain(
 
 def test_the_commands_start_without_torch() -> None:
     program = (
-        "import sys, service.client, service.cli.ask, service.cli.explain, service.cli.replay;"
-        "import service.cli.audit; print(sorted({'torch', 'transformers', 'celery'} & set(sys.modules)))"
+        "import sys, loradex.service.client, loradex.service.cli.ask, loradex.service.cli.explain;"
+        "import loradex.worker.commands.replay, loradex.service.cli.audit;"
+        "print(sorted({'torch', 'transformers', 'celery'} & set(sys.modules)))"
     )
 
     done = subprocess.run(

@@ -75,11 +75,11 @@ def test_an_unknown_certificate_is_not_trusted(stack: Stack, secured: Secured, p
     worker = stack.worker(REDIS_URL=secured.url + parameters).start()
     with Client(stack.database_url, secured.url + parameters) as client:
         job = client.enqueue("Who is there?", max_new_tokens=2)
-        assert job.doorbell_error is not None
+        assert "?ssl_ca_certs=" in str(job.doorbell_error)
         # The sweep needs no Redis.
         assert job.wait(60).text is not None
     assert secured.proxy.connections == 0
-    assert "certificate verify failed" in worker.tail(200_000)
+    worker.wait_for("certificate verify failed")
     assert not health.redis_server(secured.url + parameters, "").healthy
 
 
@@ -96,7 +96,7 @@ def test_a_wrong_password_rings_no_bell_and_loses_no_job(stack: Stack, redis_url
     worker = stack.worker(REDIS_URL=wrong).start()
     with Client(stack.database_url, wrong) as client:
         job = client.enqueue("Is it locked?", max_new_tokens=2)
-        assert "Redis does not answer" in str(job.doorbell_error)
+        assert "correct the user and the password" in str(job.doorbell_error)
         assert job.wait(60).text is not None
     assert worker.alive
     assert "hidden-4711" not in worker.tail(200_000) + str(job.doorbell_error)

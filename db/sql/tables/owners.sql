@@ -6,7 +6,7 @@ create table loradex.owners (
     role oid not null,
     created_at timestamptz not null default now(),
     constraint owners_pkey primary key (id),
-    constraint owners_role_key unique (role)
+    constraint owners_role_key unique (role, name)
 );
 comment on table loradex.owners is
     'Who asks: one row per login, never used for another one.';
