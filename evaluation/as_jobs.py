@@ -34,7 +34,7 @@ class AsJobs:
             WaitTimeoutError: No answer came.
         """
         if case.method in RIVALS:
-            raise InvalidArgumentError(f"{case.method} is no method of a job; leave --as-jobs out")
+            raise InvalidArgumentError(f"{case.method} is not a method of jobs; leave --as-jobs out")
         routings, outcomes = [], []
         for job in self._client.enqueue_many(subject.requests(case, written=written)):
             answer = job.wait(PATIENCE_SECONDS)

@@ -90,10 +90,10 @@ class WorkerProcess:
             self.process.kill()
             self.process.wait()
 
-    def stop(self, seconds: float = 30.0) -> int:
-        """Ask it to end with SIGTERM; returns its exit code."""
+    def stop(self, seconds: float = 30.0, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to end; returns its exit code."""
         assert self.process is not None
-        self.process.terminate()
+        self.process.send_signal(number)
         return self.process.wait(seconds)
 
     def tail(self, count: int = 2000) -> str:

@@ -30,7 +30,7 @@ def run_isolated(
 ) -> list[Result | Failure]:
     """The step for all items at once; if that raises, for each alone, so that the others do not suffer.
 
-    An outage of Postgres is no item's fault and is raised.
+    An outage of Postgres is not the fault of any item and is raised.
     """
     if not items:
         return []

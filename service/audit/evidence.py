@@ -19,7 +19,7 @@ CHILDREN = {
 """Place in the canonical text → table whose rows stand there, by rank."""
 
 LINK = {"id": "uuid", "position": "bigint", "previous_hash": "bytea", "chain_hash": "bytea"}
-OWNER = {"answer_id": "uuid"}
+TIE = {"answer_id": "uuid"}
 """Columns that make the chain and tie child rows to it, with their types; all others may differ by version."""
 
 COLUMNS = """
@@ -89,7 +89,7 @@ def table(connection: Connection, name: str) -> Table:
     found = {row[0]: row[1:] for row in connection.execute(COLUMNS, (name,)).fetchall()}
     if not found:
         raise SchemaOutdatedError(f"there is no table loradex.{name}: run `loradex db upgrade`")
-    needed = LINK if name == ANSWERS else OWNER
+    needed = LINK if name == ANSWERS else TIE
     kinds = {column: kind for column, (kind, *_) in found.items()}
     for column, kind in (dict.fromkeys(needed, "missing") | kinds).items():
         if kind != needed.get(column, kind) or kind not in ENCODERS:

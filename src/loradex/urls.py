@@ -9,7 +9,7 @@ _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
 
 
 def require_unambiguous_url(url: str, setting: str) -> str:
-    """The URL as it is, if its parts can be told apart; text that is no URL is left to who reads it.
+    """The URL as it is, if its parts can be told apart; text that is not a URL is left to whoever reads it.
 
     A password with a bare `@`, `/`, `?` or `#` moves the borders of host and port, and whoever then complains
     about that host or port prints a piece of the password.

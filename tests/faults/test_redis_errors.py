@@ -1,6 +1,7 @@
 """Whatever Redis answers or does, a worker lives, its sweeps answer, and it hears again once Redis is well."""
 
 import json
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -139,13 +140,15 @@ def test_a_worker_starts_under_it_and_hears_afterwards(site: Stack, server: Redi
     assert late.stop() == 0
 
 
-@pytest.mark.parametrize("name", ["wrong type", "frozen"])
-def test_a_worker_starts_under_it_and_stops_under_it(site: Stack, server: RedisServer, name: str) -> None:
+@pytest.mark.parametrize(("name", "told"), [("wrong type", signal.SIGINT), ("frozen", signal.SIGTERM)])
+def test_a_worker_starts_under_it_and_stops_under_it(
+    site: Stack, server: RedisServer, name: str, told: signal.Signals
+) -> None:
     with STATES[name](server):
         deaf = site.worker().start()
         deaf.wait_for("wakeup.not_heard")
 
-        assert deaf.stop(15) == 0
+        assert deaf.stop(15, told) == 0
     assert not deaf.ready_file.exists()
 
 

@@ -1,6 +1,7 @@
 """docs/audit-format.md is enough to verify a chain: its export, and a program that knows nothing of Loradex."""
 
 import ast
+import hashlib
 import importlib.util
 import re
 import subprocess
@@ -90,6 +91,11 @@ def test_the_program_is_short_and_needs_nothing() -> None:
         if isinstance(node, ast.Import | ast.ImportFrom)
     }
     assert {name.partition(".")[0] for name in imported} <= sys.stdlib_module_names
+
+
+def test_the_example_has_the_hash_that_the_page_says() -> None:
+    (said,) = re.findall(r"Its `chain_hash` is `(\w{64})`", PAGE.read_text())
+    assert hashlib.sha256(bytes(32) + block("json").rstrip("\n").encode()).hexdigest() == said
 
 
 def test_it_finds_an_intact_chain_intact(chain: World, exported: Exported) -> None:

@@ -463,7 +463,10 @@ def test_a_missing_table_is_sent_to_the_upgrade(chain: World, verify: Verify) ->
         ("loradex.answers drop previous_hash", "loradex.answers.previous_hash, which is missing"),
         ("loradex.answers alter position type text", "loradex.answers.position, which is text"),
         ("loradex.answers rename id to ident", "loradex.answers.id, which is missing"),
-        ("loradex.merge_results drop answer_id", "loradex.merge_results.answer_id, which is missing"),
+        (
+            "loradex.merge_results rename answer_id to ident",
+            "loradex.merge_results.answer_id, which is missing",
+        ),
         ("loradex.retrievals add price money", "loradex.retrievals.price, which is money"),
     ],
 )

@@ -112,6 +112,7 @@ HUGE = {
     "json": "json_build_object('x', repeat('x', 5000000))",
     "integer": "2147483647",
     "bigint": "9223372036854775807",
+    "bigint[]": "array_fill(1::bigint, array[300000])",
     "numeric": "('9e+9999')::numeric",
     "double precision": "'NaN'::float8",
     "interval": "interval '170000000 years'",

@@ -206,7 +206,7 @@ class AdapterBank:
             shape = self._shapes.get(name)
             if shape is None:
                 raise AdapterRefusedError(
-                    f"{directory} changes {name}, which is no linear module of this base model"
+                    f"{directory} changes {name}, which is not a linear module of this base model"
                 )
             if (factor.a.shape[1], factor.b.shape[0]) != (shape.d_in, shape.d_out):
                 raise AdapterRefusedError(

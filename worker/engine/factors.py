@@ -103,7 +103,7 @@ def _factors(
 def _module_of(directory: Path, key: str) -> tuple[str, str]:
     match = re.fullmatch(re.escape(PREFIX) + r"(.+)\.lora_([AB])\.weight", key)
     if match is None:
-        raise AdapterRefusedError(f"{directory}: {key} is no factor of a linear module")
+        raise AdapterRefusedError(f"{directory}: {key} is not a factor of a linear module")
     return match[1], match[2]
 
 

@@ -60,7 +60,7 @@ def load(directory: Path, fingerprint: str) -> Progress:
     """The run's last checkpoint, or a fresh start.
 
     Raises:
-        TrainingDataError: The checkpoint belongs to other settings or data, or is no checkpoint.
+        TrainingDataError: The checkpoint belongs to other settings or data, or is not a checkpoint.
     """
     path = directory / NAME
     if not path.exists():
