@@ -1471,7 +1471,7 @@ begin
         when s.type = 'texts' then case
             when json_typeof(f.value) <> 'array' then format('%s must be an array of texts', s.name)
             when json_array_length(f.value) < s.minimum then format(
-                '%s has %s texts; give at least %s', s.name, json_array_length(f.value), s.minimum)
+                '%s has too few texts (%s); give at least %s', s.name, json_array_length(f.value), s.minimum)
             when json_array_length(f.value) > s.maximum then format(
                 '%s has %s texts; give at most %s', s.name, json_array_length(f.value), s.maximum)
             when exists (select from json_array_elements(f.value) one where json_typeof(one) <> 'string')

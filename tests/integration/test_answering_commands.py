@@ -72,7 +72,7 @@ def test_markup_in_a_prompt_is_text(command: Command, capsys: pytest.CaptureFixt
     ("words", "code", "hint"),
     [
         (["ask", ""], 2, "prompt"),
-        (["ask", PROMPT, "--choices", "yes"], 2, "two"),
+        (["ask", PROMPT, "--choices", "yes"], 2, "at least 2"),
         (["ask", PROMPT, "--choices", "yes,yes"], 2, "same"),
         (["ask", PROMPT, "--choices", '"yes'], 2, "--choices"),
         (["ask", PROMPT, "--k", "0"], 2, "k"),
