@@ -48,6 +48,7 @@ EXTRAS = {
     "numpy": "library",
     "pgvector": "library",
     "pyarrow": "library",
+    "celery": "worker",
     "torch": "worker",
     "transformers": "worker",
     "peft": "worker",
@@ -57,6 +58,8 @@ EXTRAS = {
     "psutil": "embedded",
     "matplotlib": "evaluation",
     "pandas": "evaluation",
+    "chromadb": "rivals",
+    "datasets": "hub",
 }
 """Package that may be missing → the extra of Loradex that brings it."""
 

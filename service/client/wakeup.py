@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -11,7 +10,7 @@ from loradex.errors import RedisUnavailableError
 from loradex.wakeup import QUEUE, TASK, advice_on, broker_settings, reason_of
 
 if TYPE_CHECKING:
-    from celery import Celery
+    from kombu.pools import ProducerPool
 
 MOST_MESSAGES = 32
 """In Redis at most, but for clients that send together: enough to wake as many workers, each of which answers
@@ -19,12 +18,13 @@ until nothing waits."""
 
 SECONDS = 2.0
 
-_IMPORTING = Lock()
-"""Celery swaps its module while it is imported, so two threads must not import it at once (5.7)."""
+MOST_CONNECTIONS = 4
 
 
 class Waker:
-    """Wakes workers through one Redis; Celery is imported at the first message, so a client starts quickly.
+    """Wakes workers through one Redis, with Celery's message and without Celery, which is large.
+
+    kombu, its transport, is imported at the first message, so a client starts quickly.
 
     Raises:
         InvalidArgumentError: The URL is not one of a Redis.
@@ -34,7 +34,7 @@ class Waker:
         self._settings = broker_settings(url)
         parts = urlsplit(url)
         self._address = f"{parts.hostname or parts.path}:{parts.port or 6379}"
-        self._app: Celery | None = None
+        self._producers: ProducerPool | None = None
 
     def wake(self, jobs: Sequence[UUID]) -> None:
         """Send the ids of waiting jobs.
@@ -42,7 +42,7 @@ class Waker:
         Raises:
             RedisUnavailableError: Redis does not take them, whatever it or a library below says.
         """
-        if self._app is not None and self._try_to_send(jobs) is None:
+        if self._producers is not None and self._try_to_send(jobs) is None:
             return
         # The connection may have been dropped since it was used: once more over a new one.
         error = self._try_to_send(jobs)
@@ -54,10 +54,11 @@ class Waker:
 
     def close(self) -> None:
         """Give the connections back; the next message makes others."""
-        app, self._app = self._app, None
-        if app is not None:
+        producers, self._producers = self._producers, None
+        if producers is not None:
             with suppress(Exception):  # what is broken need not be closed well
-                app.close()
+                producers.force_close_all()
+                producers.connections.force_close_all()
 
     def _try_to_send(self, jobs: Sequence[UUID]) -> Exception | None:
         """Send them; the error if that fails."""
@@ -69,26 +70,34 @@ class Waker:
         return None
 
     def _send(self, jobs: Sequence[UUID]) -> None:
-        app = self._app = self._app or self._celery()
-        with app.producer_or_acquire() as producer:
+        producers = self._producers = self._producers or self._connect()
+        with producers.acquire(block=True) as producer:
             for job in jobs[:MOST_MESSAGES]:
-                app.send_task(TASK, args=[str(job)], producer=producer, retry=False)
+                # Version 2 of Celery's protocol: arguments, named arguments, what happens afterwards.
+                producer.publish(
+                    [[str(job)], {}, {}],
+                    headers={"lang": "py", "task": TASK, "id": str(job)},
+                    correlation_id=str(job),
+                    routing_key=QUEUE,
+                    serializer="json",
+                    retry=False,
+                )
             # The newest are enough: who hears one looks into Postgres afterwards. Trimmed after sending instead
             # of counted before: the worker is already on its way.
             producer.channel.client.ltrim(QUEUE, 0, MOST_MESSAGES - 1)
 
-    def _celery(self) -> "Celery":
-        with _IMPORTING:
-            from celery import Celery  # noqa: PLC0415
+    def _connect(self) -> "ProducerPool":
+        from kombu import Connection  # noqa: PLC0415
+        from kombu.pools import ProducerPool  # noqa: PLC0415
 
-        app = Celery("loradex.client", set_as_current=False)
-        app.conf.update(
-            **self._settings,
-            broker_connection_timeout=SECONDS,
-            broker_transport_options={
+        connection = Connection(
+            self._settings["broker_url"],
+            ssl=self._settings.get("broker_use_ssl"),
+            connect_timeout=SECONDS,
+            transport_options={
                 "socket_connect_timeout": SECONDS,
                 "socket_timeout": SECONDS,
                 "max_retries": 0,
             },
         )
-        return app
+        return ProducerPool(connection.Pool(MOST_CONNECTIONS), limit=MOST_CONNECTIONS)
