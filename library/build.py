@@ -73,7 +73,9 @@ def build_library(
         ),
     )
     adapters = {}
-    for place in sorted(path for path in (directory / ADAPTERS).iterdir() if path.is_dir()):
+    for place in sorted(
+        path for path in (directory / ADAPTERS).iterdir() if path.is_dir() and path.name != "checkpoints"
+    ):
         if place.name not in spec.cards:
             raise LibraryCorruptError(f"{place}: there is no task card {place.name}")
         facts = inspect(place, spec.base_model.name)

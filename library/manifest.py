@@ -13,6 +13,8 @@ from loradex.library.adapter_files import read_regular
 from loradex.library.cards import TaskCard
 
 MANIFEST = "manifest.json"
+CHECKPOINTS = "adapters/checkpoints/"
+"""What `loradex train --out LIBRARY/adapters` leaves beside the adapters; it is not part of the library."""
 EXAMPLES = "examples.parquet"
 MAX_FILE_BYTES = 1 << 30
 MAX_MANIFEST_BYTES = 4 << 20
@@ -107,13 +109,13 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
 
 
 def list_files(directory: Path) -> dict[str, FileEntry]:
-    """Size and hash of every file of a library but its manifest, by path."""
+    """Size and hash of every file of a library but its manifest and checkpoints of training, by path."""
     found = {}
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory).as_posix()
         if path.is_symlink():
             raise LibraryCorruptError(f"{path}: a symbolic link has no place in a library")
-        if path.is_file() and name != MANIFEST:
+        if path.is_file() and name != MANIFEST and not name.startswith(CHECKPOINTS):
             found[name] = entry_of(path.read_bytes())
     return found
 

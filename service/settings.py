@@ -15,8 +15,8 @@ class ServiceSettings(Settings):
     Attributes:
         base_model: Name of the base model that adapters are registered for.
         encoder: Name of the encoder whose vectors are counted.
-        adapter_roots: Directories below which adapter files may lie, separated as in PATH; none means the
-            repository's library and what `loradex train` wrote.
+        adapter_roots: Directories below which adapter files may lie, separated as in PATH; they add to the
+            installed libraries and what `loradex train` wrote.
         start_seconds: How long `loradex up` waits for the worker. Its first start converts the base model.
         admin_password, worker_password, client_password, reader_password: What `loradex db roles` sets; an
             empty one counts as none.

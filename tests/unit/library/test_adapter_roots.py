@@ -4,6 +4,7 @@ import pytest
 
 from loradex.errors import AdapterChangedError, AdapterRefusedError
 from loradex.library.adapter_roots import AdapterRoots
+from loradex.library.installed import starter_library
 
 
 @pytest.fixture
@@ -85,4 +86,4 @@ def test_a_directory_that_is_gone_is_said(places: tuple[AdapterRoots, Path, Path
 def test_without_configuration_the_library_and_the_trained_adapters_are_found(tmp_path: Path) -> None:
     roots = AdapterRoots.of([], tmp_path)
     assert (tmp_path / "train").resolve() in roots.roots
-    assert (Path(__file__).resolve().parents[3] / "library") in roots.roots
+    assert starter_library().parent.resolve() in roots.roots
