@@ -17,13 +17,23 @@ from safetensors.torch import load_file
 from tests.fix_models import tiny_model
 from tests.fix_training import CARD, card_of
 
+from loradex.errors import LoradexError
 from loradex.library.adapter_files import content_hash, inspect
 from loradex.worker.engine.training.checkpoint import alone
 from loradex.worker.settings import WorkerSettings
 from loradex.worker.train import TrainRequest, settings_for
-from loradex.worker.train import train as run
+from loradex.worker.train import train as train_tasks
 
 PROGRAM = [sys.executable, "-c", "from loradex.service.cli import main; main()", "train"]
+
+
+def run(settings: WorkerSettings, request: TrainRequest, *, as_json: bool) -> int:
+    """As the command line does: an error is one line on standard error, and its exit code."""
+    try:
+        return train_tasks(settings, request, as_json=as_json)
+    except LoradexError as error:
+        sys.stderr.write(f"loradex: {error}\n")
+        return error.exit_code
 
 
 def environment(base: Path, home: Path) -> dict[str, str]:
