@@ -79,7 +79,7 @@ def freeze(message: str, *, amend: bool, live: Path = LIVE, frozen: Path = FROZE
     done = Frozen(revision, changed)
     place = frozen.parent / "versions" / f"{revision}.py"
     if not place.exists():
-        notes = "".join(f"    # TODO: change what {file.path} declares\n" for file in done.by_hand)
+        notes = "".join(f"    # By hand: change what {file.path} declares\n" for file in done.by_hand)
         place.write_text(
             REVISION.format(
                 message=message, revision=revision, before=revisions[-1] if revisions else "", by_hand=notes

@@ -70,7 +70,7 @@ def library_hash(connection: psycopg.Connection[Any], base_model: str, encoder: 
 def revision() -> str:
     """The code's git revision, with `+` where files were changed since; `unknown` outside a checkout."""
     try:
-        head, changed = (
+        _, head, changed = (
             subprocess.run(
                 ["git", *arguments],
                 cwd=str(files("loradex.evaluation")),
@@ -78,7 +78,12 @@ def revision() -> str:
                 text=True,
                 check=True,
             ).stdout.strip()
-            for arguments in (("rev-parse", "--short=12", "HEAD"), ("status", "--porcelain", "-uno"))
+            for arguments in (
+                # A package that merely lies inside somebody's checkout is not tracked there.
+                ("ls-files", "--error-unmatch", "store.py"),
+                ("rev-parse", "--short=12", "HEAD"),
+                ("status", "--porcelain", "-uno"),
+            )
         )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

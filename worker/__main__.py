@@ -2,6 +2,7 @@
 
 import sys
 
+from loradex import terminal
 from loradex.errors import LoradexError
 
 
@@ -13,7 +14,7 @@ def main() -> int:
     try:
         serve(WorkerSettings())
     except LoradexError as error:
-        sys.stderr.write(f"loradex: {error}\n")
+        terminal.complain(f"loradex: {error}")
         return error.exit_code
     return 0
 
