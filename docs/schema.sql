@@ -1233,6 +1233,26 @@ comment on function loradex.check_answer(loradex.jobs, jsonb, jsonb) is
     'Raises LX001 where what a worker says about an answer cannot be true of the job; internal.';
 revoke execute on function loradex.check_answer(loradex.jobs, jsonb, jsonb) from public;
 
+-- file: functions/check_call_size.sql
+-- Refuses a document that is larger than the setting max_call_bytes, before it is read.
+-- Locks: none. Raises: LX001.
+create or replace function loradex.check_call_size(bytes bigint) returns void
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    most bigint := (select s.value from settings s where s.name = 'max_call_bytes');
+begin
+    if bytes > most then
+        raise exception using errcode = 'LX001', message = format(
+            'the call has %s bytes of JSON and may have %s (setting max_call_bytes); split it', bytes, most);
+    end if;
+end
+$$;
+comment on function loradex.check_call_size(bigint) is
+    'Raises LX001 for a document larger than max_call_bytes; internal.';
+revoke execute on function loradex.check_call_size(bigint) from public;
+
 -- file: functions/check_jobs.sql
 -- Refuses a call of enqueue_jobs that is not an array of objects, or holds a job that says something
 -- loradex.settings does not allow or that does not go together. Sizes are looked at before contents, and the document
@@ -1631,6 +1651,7 @@ begin
             for update skip locked)
         returning j.id
     loop
+        delete from routings r where r.job_id = lost;
         perform notify_job(lost);
     end loop;
 
@@ -1944,7 +1965,6 @@ set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
-    max_bytes int := (select s.value from settings s where s.name = 'max_call_bytes');
     defaults jsonb := (
         select jsonb_object_agg(s.name, s.value) from settings s where s.kind = 'job' and s.value is not null);
     max_waiting int := (select s.value from settings s where s.name = 'max_waiting_jobs');
@@ -1965,11 +1985,7 @@ begin
         raise exception using errcode = 'LX001', message =
             'enqueue_jobs counts the queue as it is now; call it in a READ COMMITTED transaction';
     end if;
-    if octet_length(enqueue_jobs.jobs) > max_bytes then
-        raise exception using errcode = 'LX001', message = format(
-            'the call has %s bytes of JSON and may have %s (setting max_call_bytes); split it',
-            octet_length(enqueue_jobs.jobs), max_bytes);
-    end if;
+    perform check_call_size(octet_length(enqueue_jobs.jobs));
     perform check_jobs(enqueue_jobs.jobs, defaults);
     wanted := json_array_length(enqueue_jobs.jobs::json);
     if wanted = 0 then
@@ -2059,11 +2075,7 @@ as $$
 #variable_conflict use_column
 begin
     -- A value that a table keeps compressed is measured as text, by the other form.
-    if pg_column_size(enqueue_jobs.jobs) > (select s.value::int from settings s where s.name = 'max_call_bytes') then
-        raise exception using errcode = 'LX001', message = format(
-            'the call has %s bytes of JSON and may have %s (setting max_call_bytes); split it',
-            pg_column_size(enqueue_jobs.jobs), (select s.value from settings s where s.name = 'max_call_bytes'));
-    end if;
+    perform check_call_size(pg_column_size(enqueue_jobs.jobs));
     return query select * from enqueue_jobs(enqueue_jobs.jobs::text);
 end
 $$;
@@ -2761,6 +2773,7 @@ begin
         raise exception using errcode = 'LX001', message =
             'record_answer reads the newest link of the chain; call it in a READ COMMITTED transaction';
     end if;
+    perform check_call_size(pg_column_size(record_answer.answer));
     delete from routings r where r.job_id = job.id and r.attempt = job.attempt returning r.* into decided;
     if not found then
         raise exception using errcode = 'LX010', message = format(

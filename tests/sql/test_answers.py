@@ -242,6 +242,28 @@ def test_a_job_without_its_routing_is_to_be_released(scratch: World) -> None:
     assert scratch.value("select count(*) from loradex.routings") == 0
 
 
+def test_no_end_of_a_job_leaves_its_routing_behind(scratch: World) -> None:
+    answered, failed, lost = scratch.enqueue({}, {}, {})
+    attempts = scratch.claim(attempts=1)
+    routings = scratch.route([answered, failed, lost], [scratch.near("boats")] * 3)
+    assert scratch.value("select count(*) from loradex.routings") == 3
+    scratch.record(answered, attempts[answered], routings[answered])
+    scratch.rows("select loradex.fail_job(%s, 1, 'no_reason', 'none')", failed)
+    scratch.rows("select loradex.claim_jobs('w2', 1, '10s', 1, now() + interval '1 hour')")
+    assert scratch.value("select error_code from loradex.jobs where id = %s", lost) == "too_many_attempts"
+    assert scratch.value("select count(*) from loradex.routings") == 0
+
+
+def test_an_answer_is_not_larger_than_a_call(scratch: World) -> None:
+    (job,) = scratch.enqueue({})
+    attempt = scratch.claim()[job]
+    routing = scratch.route([job], [scratch.near("boats")])[job]
+    scratch.rows("select loradex.change_setting('max_call_bytes', '10000')")
+    with pytest.raises(psycopg.Error, match="max_call_bytes") as error:
+        scratch.record(job, attempt, routing, text="x" * 10_001)
+    assert error.value.sqlstate == "LX001"
+
+
 def test_the_recipe_can_be_computed_from_stored_rows(scratch: World) -> None:
     scratch.answered({"top_p": 1.0}, {"method": "ties", "density": 0.25}, {"method": "base"}, near="boats")
     assert (

@@ -74,6 +74,7 @@ ASKING = {"enqueue_jobs", "job_outcome"}
 INTERNAL = {
     *(
         "check_answer",
+        "check_call_size",
         "check_jobs",
         "check_lease",
         "complete_job",

@@ -60,6 +60,7 @@ begin
             for update skip locked)
         returning j.id
     loop
+        delete from routings r where r.job_id = lost;
         perform notify_job(lost);
     end loop;
 

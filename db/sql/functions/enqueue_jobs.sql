@@ -16,7 +16,6 @@ set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
-    max_bytes int := (select s.value from settings s where s.name = 'max_call_bytes');
     defaults jsonb := (
         select jsonb_object_agg(s.name, s.value) from settings s where s.kind = 'job' and s.value is not null);
     max_waiting int := (select s.value from settings s where s.name = 'max_waiting_jobs');
@@ -37,11 +36,7 @@ begin
         raise exception using errcode = 'LX001', message =
             'enqueue_jobs counts the queue as it is now; call it in a READ COMMITTED transaction';
     end if;
-    if octet_length(enqueue_jobs.jobs) > max_bytes then
-        raise exception using errcode = 'LX001', message = format(
-            'the call has %s bytes of JSON and may have %s (setting max_call_bytes); split it',
-            octet_length(enqueue_jobs.jobs), max_bytes);
-    end if;
+    perform check_call_size(octet_length(enqueue_jobs.jobs));
     perform check_jobs(enqueue_jobs.jobs, defaults);
     wanted := json_array_length(enqueue_jobs.jobs::json);
     if wanted = 0 then
@@ -131,11 +126,7 @@ as $$
 #variable_conflict use_column
 begin
     -- A value that a table keeps compressed is measured as text, by the other form.
-    if pg_column_size(enqueue_jobs.jobs) > (select s.value::int from settings s where s.name = 'max_call_bytes') then
-        raise exception using errcode = 'LX001', message = format(
-            'the call has %s bytes of JSON and may have %s (setting max_call_bytes); split it',
-            pg_column_size(enqueue_jobs.jobs), (select s.value from settings s where s.name = 'max_call_bytes'));
-    end if;
+    perform check_call_size(pg_column_size(enqueue_jobs.jobs));
     return query select * from enqueue_jobs(enqueue_jobs.jobs::text);
 end
 $$;

@@ -20,6 +20,7 @@ begin
         raise exception using errcode = 'LX001', message =
             'record_answer reads the newest link of the chain; call it in a READ COMMITTED transaction';
     end if;
+    perform check_call_size(pg_column_size(record_answer.answer));
     delete from routings r where r.job_id = job.id and r.attempt = job.attempt returning r.* into decided;
     if not found then
         raise exception using errcode = 'LX010', message = format(
