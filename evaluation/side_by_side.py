@@ -44,8 +44,6 @@ def side_by_side(
     Raises:
         EvaluationFailedError: A process died or met an error; the others are stopped.
     """
-    # A process that is spawned would look for Python's own modules in the current folder first.
-    os.environ["PYTHONSAFEPATH"] = "1"
     context = get_context("spawn")
     waiting: Queue[str | None] = context.Queue()
     messages: Queue[Message] = context.Queue()

@@ -34,7 +34,7 @@ EXACT: Mapping[str, tuple[tuple[object, ...], str]] = {
     "alora_invocation_tokens": ((None,), "aLoRA switches on in the middle of a prompt"),
     "alpha_pattern": ((None, {}), "one alpha must hold for all modules"),
     "arrow_config": ((None,), "Arrow routes inside the layer"),
-    "bias": (("none",), "trained biases are no low-rank update"),
+    "bias": (("none",), "trained biases are not a low-rank update"),
     "corda_config": ((None,), "CorDA changes the base weights"),
     "ensure_weight_tying": ((False, None), "tied weights would be updated twice"),
     "eva_config": ((None,), "EVA spreads different ranks over the modules"),
@@ -46,7 +46,7 @@ EXACT: Mapping[str, tuple[tuple[object, ...], str]] = {
     "kasa_config": ((None,), "KaSA changes the base weights"),
     "layer_replication": ((None,), "replicated layers are another base model"),
     "loftq_config": ((None, {}), "LoftQ changes the base weights"),
-    "lora_bias": ((False, None), "a bias in lora_B is no low-rank update"),
+    "lora_bias": ((False, None), "a bias in lora_B is not a low-rank update"),
     "lora_ga_config": ((None,), "LoRA-GA changes the base weights"),
     "megatron_config": ((None,), "Megatron layers are not composed"),
     "modules_to_save": ((None, []), "whole trained modules cannot be mixed by weights"),
@@ -54,7 +54,7 @@ EXACT: Mapping[str, tuple[tuple[object, ...], str]] = {
     "rank_pattern": ((None, {}), "one rank must hold for all modules"),
     "target_parameters": ((None, []), "only linear modules are composed, not bare parameters"),
     "task_type": ((None, "CAUSAL_LM"), "the base model is a causal language model"),
-    "trainable_token_indices": ((None,), "trained token embeddings are no low-rank update"),
+    "trainable_token_indices": ((None,), "trained token embeddings are not a low-rank update"),
     "use_bdlora": ((None, False), "block-diagonal factors have another shape"),
     "use_dora": ((False, None), "DoRA's magnitudes do not add up"),
     "use_qalora": ((False, None), "QA-LoRA pools its input"),
@@ -126,14 +126,16 @@ def _base_model(value: object) -> str:
 
 def _rank(value: object) -> int:
     if type(value) is not int or not 1 <= value <= MAX_RANK:
-        raise AdapterRefusedError(f"adapter_config.json: r = {_shown(value)} is no rank from 1 to {MAX_RANK}")
+        raise AdapterRefusedError(
+            f"adapter_config.json: r = {_shown(value)} is not a rank from 1 to {MAX_RANK}"
+        )
     return value
 
 
 def _alpha(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_ALPHA:
         raise AdapterRefusedError(
-            f"adapter_config.json: lora_alpha = {_shown(value)} is no number above 0 and up to {MAX_ALPHA}"
+            f"adapter_config.json: lora_alpha = {_shown(value)} is not a number above 0 and up to {MAX_ALPHA}"
         )
     return float(value)
 

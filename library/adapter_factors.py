@@ -43,7 +43,7 @@ def paired(entries: Mapping[str, TensorEntry]) -> dict[str, tuple[TensorEntry, T
     for name, entry in entries.items():
         match = FACTOR.fullmatch(name)
         if match is None:
-            raise SafetensorsError(f"tensor {name!r} is no lora_A or lora_B of a linear module")
+            raise SafetensorsError(f"tensor {name!r} is not a lora_A or lora_B of a linear module")
         sides.setdefault(match["module"], {})[match["side"]] = entry
     for module, found in sides.items():
         if len(found) == 1:

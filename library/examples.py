@@ -22,7 +22,7 @@ def _clean(text: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise ValueError("half a surrogate pair, which is no character") from None
+        raise ValueError("half a surrogate pair, which is not a character") from None
     return text
 
 

@@ -23,7 +23,7 @@ MAX_MANIFEST_BYTES = 4 << 20
 def _inside(path: str) -> str:
     parts = PurePosixPath(path)
     if parts.is_absolute() or ".." in parts.parts or "\\" in path or "\0" in path or parts.as_posix() != path:
-        raise ValueError(f"{path!r} is no plain path inside the library")
+        raise ValueError(f"{path!r} is not a plain path inside the library")
     return path
 
 

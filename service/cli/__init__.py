@@ -8,6 +8,7 @@ points of the group `loradex.commands` (pyproject.toml). Raise a `LoradexError` 
 `main` prints it on one line and exits with its code.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, ClassVar
@@ -97,6 +98,8 @@ def loradex(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 1 failed, 2 called wrongly; an error is one line on standard error."""
+    # No program that is started from here on looks for its modules in the current folder.
+    os.environ["PYTHONSAFEPATH"] = "1"
     sys.exit(run(arguments))
 
 

@@ -143,12 +143,12 @@ def test_how_a_task_is_trained_does_not_change_what_its_card_says(cards: dict[st
     ("change", "reason"),
     [
         ({"format": 2}, "format"),
-        ({"files": {"../outside": {"sha256": "0" * 64, "bytes": 1}}}, "no plain path"),
-        ({"files": {"/etc/passwd": {"sha256": "0" * 64, "bytes": 1}}}, "no plain path"),
+        ({"files": {"../outside": {"sha256": "0" * 64, "bytes": 1}}}, "not a plain path"),
+        ({"files": {"/etc/passwd": {"sha256": "0" * 64, "bytes": 1}}}, "not a plain path"),
         ({"files": {"a": {"sha256": "xyz", "bytes": 1}}}, "sha256"),
         (
             {"adapters": {"tools": {"name": "tools", "directory": "a/../..", "sha256": "0" * 64}}},
-            "no plain path",
+            "not a plain path",
         ),
         ({"tasks": {}}, "no card hash"),
         ({"surprise": 1}, "surprise"),
