@@ -1,36 +1,17 @@
 """The starter library in a new embedded database, so that the first question finds adapters."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 from loradex.db.session import connect, translate_errors
 from loradex.errors import LibraryMissingError
-from loradex.library.adapter_roots import AdapterRoots, RootList
+from loradex.library.adapter_roots import AdapterRoots
 from loradex.library.installed import starter_library
-from loradex.settings import Settings
+from loradex.library.settings import LibrarySettings
 
 MANUAL = "`loradex library load DIRECTORY` loads one"
 
 
-class StarterSettings(Settings):
-    """What decides whether the starter library fits the worker, and where other adapters lie.
-
-    Attributes:
-        base_model: Name of the worker's base model; None means the default, which the library is for.
-        base_model_path: Directory of another model.
-        encoder: Name of the worker's encoder; None means the default, whose vectors the library has.
-        encoder_path: Directory of another encoder.
-        adapter_roots: Directories below which adapter files may lie.
-    """
-
-    base_model: str | None = None
-    base_model_path: Path | None = None
-    encoder: str | None = None
-    encoder_path: Path | None = None
-    adapter_roots: RootList = ()
-
-
-def load_starter(url: str, settings: StarterSettings, say: Callable[[str], None]) -> str | None:
+def load_starter(url: str, settings: LibrarySettings, say: Callable[[str], None]) -> str | None:
     """Load the starter library if the database has no adapter and no example.
 
     Returns:
@@ -69,14 +50,14 @@ def _is_empty(url: str) -> bool:
     return row is not None and bool(row[0])
 
 
-def _made_for_others(settings: StarterSettings, base_model: str, encoder: str) -> str | None:
+def _made_for_others(settings: LibrarySettings, base_model: str, encoder: str) -> str | None:
     """The setting that gives the worker another model or encoder than the library was made for."""
     if settings.base_model_path is not None:
         return "LORADEX_BASE_MODEL_PATH names a base model"
-    if settings.base_model not in {None, base_model}:
+    if settings.base_model != base_model:
         return f"LORADEX_BASE_MODEL is {settings.base_model}"
     if settings.encoder_path is not None:
         return "LORADEX_ENCODER_PATH names an encoder"
-    if settings.encoder not in {None, encoder}:
+    if settings.encoder != encoder:
         return f"LORADEX_ENCODER is {settings.encoder}"
     return None

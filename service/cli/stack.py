@@ -30,14 +30,14 @@ def up(
     Example: loradex up
     """
     from loradex.embedded.stack import Stack
-    from loradex.embedded.starter import StarterSettings, load_starter
+    from loradex.embedded.starter import load_starter
 
     settings = ServiceSettings()
     stack = Stack(settings)
     with terminal.waiting("starting") as say:
 
         def fill(url: str) -> str | None:
-            return None if empty else load_starter(url, StarterSettings(), say)
+            return None if empty else load_starter(url, settings, say)
 
         told = stack.up(worker=worker, patience=settings.start_seconds, say=say, fill=fill)
     for sentence in told:

@@ -111,7 +111,10 @@ def with_value(value: float) -> dict[str, np.ndarray]:
         (safetensors_bytes(tensors(rank=3)), "do not fit rank 2"),
         (safetensors_bytes(without("down_proj")), "'down_proj' has no tensors"),
         (safetensors_bytes(without("lora_B")), "lora_A alone"),
-        (safetensors_bytes({**tensors(), "base_model.model.lm_head.weight": np.ones((2, 2))}), "not a lora_A"),
+        (
+            safetensors_bytes({**tensors(), "base_model.model.lm_head.weight": np.ones((2, 2))}),
+            "not a lora_A",
+        ),
         (
             safetensors_bytes({**tensors(), "base_model.model.x.lora_magnitude_vector.weight": np.ones(2)}),
             "not a lora_A",
