@@ -1,15 +1,15 @@
-"""`loradex db roles`: passwords come from the environment, and are nowhere to be read afterwards."""
+"""`loradex db roles` and `db login`: passwords come from the environment, and are nowhere to be read afterwards."""
 
 from collections.abc import Iterator
 
 import pytest
-from loradex.db.roles import ROLES, set_passwords
 from tests.fix_db import Connection, with_user
 
 from loradex.db import migrate
+from loradex.db.logins import GROUPS, group_named, set_logins
 from loradex.db.session import connect
 from loradex.embedded import EmbeddedPostgres
-from loradex.errors import DatabaseUnavailableError, UnknownNameError
+from loradex.errors import DatabaseUnavailableError, InvalidArgumentError, UnknownNameError
 from loradex.service import cli
 
 SECRET = "hidden-4711"
@@ -32,21 +32,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgre
 
 @pytest.fixture
 def owner(server: EmbeddedPostgres, monkeypatch: Shell) -> Iterator[Connection]:
-    """The owner's connection; no role has a password."""
+    """The owner's connection; there is no login of Loradex."""
     monkeypatch.setenv("LORADEX_DATABASE_URL", server.url)
     with connect(server.url) as connection:
-        for role in ROLES:
-            connection.execute(f"alter role {role} password null")
+        for login in (*(group.login for group in GROUPS), "alice"):
+            connection.execute(f"drop role if exists {login}".encode())
         yield connection
 
 
-def user_of(url: str, role: str, password: str) -> str:
-    with connect(with_user(url, role).replace("for-tests-only", password)) as connection:
+def user_of(url: str, login: str, password: str) -> str:
+    with connect(with_user(url, login).replace("for-tests-only", password)) as connection:
         row = connection.execute("select session_user").fetchone()
     return str(row[0]) if row is not None else ""
 
 
-def test_a_role_logs_in_with_the_password_it_was_given(
+def test_a_role_s_login_has_the_password_it_was_given(
     server: EmbeddedPostgres, owner: Connection, monkeypatch: Shell, capsys: Said
 ) -> None:
     monkeypatch.setenv("LORADEX_WORKER_PASSWORD", SECRET)
@@ -57,14 +57,33 @@ def test_a_role_logs_in_with_the_password_it_was_given(
 
     said = capsys.readouterr()
     assert said.out == (
-        "password set: loradex_worker, loradex_client; as before: loradex_admin, loradex_reader\n"
+        "login set: loradex_worker_login, loradex_client_login; "
+        "as before: loradex_admin_login, loradex_reader_login\n"
     )
-    assert user_of(server.url, "loradex_worker", SECRET) == "loradex_worker"
-    assert user_of(server.url, "loradex_client", SECRET + "b") == "loradex_client"
-    for role, wrong in (("loradex_client", SECRET), ("loradex_reader", ""), ("loradex_admin", SECRET)):
+    assert user_of(server.url, "loradex_worker_login", SECRET) == "loradex_worker_login"
+    assert user_of(server.url, "loradex_client_login", SECRET + "b") == "loradex_client_login"
+    for login, wrong in (
+        ("loradex_client_login", SECRET),
+        ("loradex_reader_login", ""),
+        ("loradex_admin_login", SECRET),
+    ):
         with pytest.raises(DatabaseUnavailableError) as refused:
-            user_of(server.url, role, wrong)
+            user_of(server.url, login, wrong)
         assert SECRET not in str(refused.value)
+
+
+def test_a_login_of_one_s_own_gets_another_password(
+    server: EmbeddedPostgres, owner: Connection, monkeypatch: Shell, capsys: Said
+) -> None:
+    for password in (SECRET, SECRET + "b"):
+        monkeypatch.setenv("LORADEX_LOGIN_PASSWORD", password)
+        assert cli.run(["db", "login", "alice", "--role", "client"]) == 0
+        assert capsys.readouterr().out == "alice may log in as client\n"
+        assert user_of(server.url, "alice", password) == "alice"
+    with pytest.raises(DatabaseUnavailableError):
+        user_of(server.url, "alice", SECRET)
+    assert cli.run(["db", "login", "alice", "--role", "reader"]) == 2
+    assert "not a login of loradex_reader" in capsys.readouterr().err
 
 
 def test_the_password_is_neither_sent_nor_logged_nor_stored(
@@ -74,7 +93,9 @@ def test_the_password_is_neither_sent_nor_logged_nor_stored(
     assert cli.run(["db", "roles"]) == 0
 
     said = capsys.readouterr()
-    stored = owner.execute("select rolpassword from pg_authid where rolname = 'loradex_worker'").fetchone()
+    stored = owner.execute(
+        "select rolpassword from pg_authid where rolname = 'loradex_worker_login'"
+    ).fetchone()
     log = server.log.read_text()
     assert "alter role" in log
     assert SECRET not in log + said.out + said.err + str(stored)
@@ -90,8 +111,9 @@ def test_without_a_password_it_says_which_variables_there_are(owner: Connection,
 def test_a_role_may_not_do_it(
     server: EmbeddedPostgres, owner: Connection, monkeypatch: Shell, capsys: Said
 ) -> None:
-    set_passwords(server.url, {"loradex_admin": "for-tests-only"})
-    monkeypatch.setenv("LORADEX_DATABASE_URL", with_user(server.url, "loradex_admin"))
+    admin = group_named("admin")
+    set_logins(server.url, {admin.login: (admin, "for-tests-only")})
+    monkeypatch.setenv("LORADEX_DATABASE_URL", with_user(server.url, admin.login))
     monkeypatch.setenv("LORADEX_WORKER_PASSWORD", SECRET)
 
     assert cli.run(["db", "roles"]) == 1
@@ -101,8 +123,20 @@ def test_a_role_may_not_do_it(
     assert SECRET not in said
 
 
-def test_only_loradex_s_own_roles_are_touched(server: EmbeddedPostgres, owner: Connection) -> None:
-    with pytest.raises(UnknownNameError, match="postgres"):
-        set_passwords(server.url, {"loradex_worker": SECRET, "postgres": SECRET})
-    found = owner.execute("select rolpassword from pg_authid where rolname = 'loradex_worker'").fetchone()
-    assert found == (None,)
+@pytest.mark.parametrize("name", ["loradex", "loradex_client", "pg_monitor"])
+def test_only_logins_of_the_role_are_touched(server: EmbeddedPostgres, owner: Connection, name: str) -> None:
+    """The owner of the database, a group, a role of Postgres's own: all or nothing."""
+    worker, client = group_named("worker"), group_named("client")
+    before = owner.execute("select rolpassword from pg_authid where rolname = %s", (name,)).fetchone()
+    with pytest.raises(InvalidArgumentError, match=name):
+        set_logins(server.url, {worker.login: (worker, SECRET), name: (client, SECRET)})
+    after = owner.execute("select rolpassword from pg_authid where rolname = %s", (name,)).fetchone()
+    assert after == before
+    assert owner.execute("select from pg_roles where rolname = %s", (worker.login,)).fetchone() is None
+
+
+def test_a_role_nobody_knows_is_named(owner: Connection, capsys: Said) -> None:
+    with pytest.raises(UnknownNameError, match="admin, worker, client, reader"):
+        group_named("operator")
+    assert cli.run(["db", "login", "alice", "--role", "operator"]) == 2
+    assert "no role operator" in capsys.readouterr().err
