@@ -1,7 +1,6 @@
 """A machine that lacks a program skips what needs it; continuous integration does not."""
 
 import pytest
-
 from tests.needs import program, system_library
 
 MISSING = "no-such-thing-anywhere"
