@@ -118,8 +118,15 @@ def test_status_names_what_no_worker_takes_and_who_is_silent(world: World, datab
 )
 def test_a_bad_announcement_is_refused(scratch: World, wrong: dict[str, Any]) -> None:
     given = {
-        **{"worker": "w", "base_model": "b", "encoder": "e", "device": "cpu", "dtype": "float32"},
-        **{"adapter_roots": [], "batch_rows": 1, "versions": "{}", "token": TOKEN},
+        "worker": "w",
+        "base_model": "b",
+        "encoder": "e",
+        "device": "cpu",
+        "dtype": "float32",
+        "adapter_roots": [],
+        "batch_rows": 1,
+        "versions": "{}",
+        "token": TOKEN,
     } | wrong
     call = ", ".join(
         f"{name} => %s" + ("::jsonb" if name == "versions" else "::text[]" if name == "adapter_roots" else "")
