@@ -17,8 +17,8 @@ from loradex.library.adapter_roots import AdapterRoots
 from loradex.worker.batch import Answering, Limits
 from loradex.worker.engine.embed import Encoder
 from loradex.worker.engine.engine import Engine
-from loradex.worker.engine.load import model_revision, shipped_model
-from loradex.worker.identity import WorkerIdentity, library_versions, register_models
+from loradex.worker.engine.load import shipped_model
+from loradex.worker.identity import WorkerIdentity, register_models, versions
 from loradex.worker.jobs import Abilities, Jobs
 from loradex.worker.leases import Leases
 from loradex.worker.logs import log_as_json
@@ -58,7 +58,7 @@ def serve(settings: WorkerSettings) -> None:
         WorkerIdentity(
             worker=worker,
             base_model=settings.base_model,
-            base_model_revision=model_revision(model),
+            base_model_revision=engine.files.revision,
             encoder=settings.encoder,
             encoder_revision=encoder.revision,
             dimensions=encoder.dimensions,
@@ -66,7 +66,7 @@ def serve(settings: WorkerSettings) -> None:
             frame=settings.frame,
             device=engine.device.type,
             dtype=engine.dtype,
-            versions=library_versions(),
+            versions=versions(engine.files),
         ),
     )
     stop = threading.Event()
