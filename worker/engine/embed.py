@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from loradex.errors import InvalidArgumentError, LibraryCorruptError
 from loradex.library.encoder_files import EncoderFiles, read_encoder
-from loradex.worker.engine.load import weights_revision
+from loradex.library.model_files import read_whole
 from loradex.worker.engine.sentence_model import SentenceModel, sentence_model
 from loradex.worker.engine.token_reader import Tokens
 
@@ -57,7 +58,7 @@ class Encoder:
     Args:
         files: What the directory says.
         model: What it loads as.
-        revision: Which one it is.
+        revision: SHA-256 over its files, in hex.
     """
 
     def __init__(self, files: EncoderFiles, model: SentenceModel, revision: str) -> None:
@@ -74,8 +75,8 @@ class Encoder:
             ModelRefusedError: What lies there is not an encoder that can be followed.
         """
         directory = Path(path) if path is not None else shipped_encoder()
-        files = read_encoder(directory)
-        return cls(files, sentence_model(files, device), weights_revision(directory))
+        (files, model), found = read_whole(directory, partial(_loaded, device))
+        return cls(files, model, found.revision)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of examples, `[texts, dimensions]` of length 1, float32, in order.
@@ -117,3 +118,8 @@ class Encoder:
             made = self._model.vectors([read[place].ids for place in places], prompt)
             vectors[places] = made.float().cpu().numpy()
         return vectors
+
+
+def _loaded(device: str, directory: Path) -> tuple[EncoderFiles, SentenceModel]:
+    files = read_encoder(directory)
+    return files, sentence_model(files, device)
