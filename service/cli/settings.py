@@ -16,8 +16,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.callback(invoke_without_command=True)
 def settings(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show every setting of a job with its default and range, then the limits and what routing weighs
-    by; `set` changes one.
+    """Show every setting of a job with its default and range, then the limits and routing's own; `set` changes one.
 
     Example: loradex settings
     """
