@@ -17,7 +17,7 @@ FUNCTION = re.compile(
     r".*?^comment on function (?P<signature>loradex\.\w+\([^)]*\)) is",
     re.DOTALL | re.MULTILINE,
 )
-GRANT = re.compile(r"^grant execute on function (loradex\.\w+\([^)]*\))\s+to ([\w,\s]+);", re.MULTILINE)
+GRANT = re.compile(r"^grant execute on function\s+(loradex\.\w+\([^)]*\))\s+to ([\w,\s]+);", re.MULTILINE)
 SETTING = re.compile(r"^set (\S+) = (.*)$", re.MULTILINE)
 VOLATILITY = {"i": "immutable", "s": "stable", "v": "volatile"}
 
