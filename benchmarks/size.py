@@ -16,9 +16,8 @@ BAR_WAL_BYTES = 9000
 A_BATCH = 16
 SETTINGS = Options(json=True, rounds=1, threads=1, device="cpu", dtype="float32")
 PARTS = """
-    select coalesce(sum(pg_relation_size(p.relid)), 0)::bigint,
-           coalesce(sum(pg_total_relation_size(p.relid) - pg_relation_size(p.relid) - pg_indexes_size(p.relid)), 0)::bigint,
-           coalesce(sum(pg_indexes_size(p.relid)), 0)::bigint
+    select sum(pg_relation_size(p.relid)), sum(pg_table_size(p.relid) - pg_relation_size(p.relid)),
+           sum(pg_indexes_size(p.relid))
     from pg_partition_tree('loradex.answers') p where p.isleaf"""
 
 
@@ -64,7 +63,7 @@ def main() -> None:
     ]
     notes = [
         f"{answered} answers with 32 neighbours and vectors of 384 numbers, after {ROUTED} that are not counted",
-        f"{A_BATCH} jobs are enqueued, claimed and routed at a time, each answer is recorded in a transaction of its own",
+        f"{A_BATCH} jobs are enqueued, claimed and routed at a time; each answer is recorded in its own transaction",
         "WAL with full page images, from a checkpoint to the last answer; what autovacuum writes is in it",
     ]
     finish("size", Options(**{**SETTINGS.__dict__, "json": asked.json}), measures, None, notes)

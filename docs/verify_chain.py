@@ -14,7 +14,7 @@ from pathlib import Path
 
 Row = dict[str, str | None]
 
-ERASABLE = "prompt choices text choice token_ids query".split()
+ERASABLE = ["prompt", "choices", "text", "choice", "token_ids", "query"]
 """Columns that stand in the canonical text by a commitment."""
 
 ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}

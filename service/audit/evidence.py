@@ -13,8 +13,16 @@ ERASABLE = ("prompt", "choices", "text", "choice", "token_ids", "query")
 """Columns of an answer that stand in its canonical text by a commitment."""
 
 LINK = {
-    **{"id": "uuid", "position": "bigint", "salt": "bytea", "previous_hash": "bytea", "chain_hash": "bytea"},
-    **{"prompt": "text", "choices": "text[]", "text": "text", "choice": "text", "token_ids": "integer[]"},
+    "id": "uuid",
+    "position": "bigint",
+    "salt": "bytea",
+    "previous_hash": "bytea",
+    "chain_hash": "bytea",
+    "prompt": "text",
+    "choices": "text[]",
+    "text": "text",
+    "choice": "text",
+    "token_ids": "integer[]",
     "query": "public.vector",
 }
 """Columns that make the chain, and those that can be erased, with their types; all others may differ by version."""
