@@ -73,6 +73,7 @@ OWN = {
 ASKING = {"enqueue_jobs", "job_outcome"}
 INTERNAL = {
     *(
+        "activate_adapter",
         "check_answer",
         "check_call_size",
         "claim_hash",

@@ -41,9 +41,11 @@ begin
     fresh.prompt := job.prompt;
     fresh.choices := job.choices;
     fresh.base_model := job.base_model;
-    fresh.generation := (record_answer.answer -> 'generation') || job.settings
+    fresh.generation := (record_answer.answer -> 'generation') - 'draws' || job.settings
         || jsonb_build_object('kind', job.kind,
-                              'seed', coalesce(job.settings -> 'seed', record_answer.answer #> '{generation,seed}'));
+                              'seed', coalesce(job.settings -> 'seed', record_answer.answer #> '{generation,seed}'))
+        || case when decided.routing -> 'draws' <> '[]' then jsonb_build_object('draws', decided.routing -> 'draws')
+                else '{}' end;
 
     fresh.query := decided.query;
     select r.encoder, r.encoder_revision, r.k, r.top_p, r.temperature, r.exclude_tasks, r.exclude_adapters,
