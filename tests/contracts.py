@@ -268,6 +268,10 @@ CONTRACTS = {
         "jobs that are not the worker's are left alone",
         Reads("select loradex.release_jobs('w', array[{running}])", JOB),
     ),
+    "retire_base_model": Contract(
+        ADMIN, Refusal("select loradex.retire_base_model('smollm2-135m-instruct')", "LX001"), CATALOGUE
+    ),
+    "retire_encoder": Contract(ADMIN, Refusal("select loradex.retire_encoder('nobody')", "LX002"), CATALOGUE),
     "reroute": Contract(
         READERS,
         Refusal("select loradex.reroute(gen_random_uuid())", "LX004"),

@@ -108,6 +108,7 @@ create table loradex.base_models (
     context_length int not null,
     frame text not null,
     created_at timestamptz not null default now(),
+    retired_at timestamptz,
     constraint base_models_pkey primary key (name),
     constraint base_models_context_length_check check (context_length > 0),
     constraint base_models_frame_check check (position('{prompt}' in frame) > 0)
@@ -119,6 +120,7 @@ comment on column loradex.base_models.revision is 'content hash or hub revision 
 comment on column loradex.base_models.context_length is 'tokens of prompt and answer together';
 comment on column loradex.base_models.frame is 'text the model reads, with {prompt} in place of the prompt';
 comment on column loradex.base_models.created_at is 'when the row was written';
+comment on column loradex.base_models.retired_at is 'since when no job may name it; null: jobs may';
 
 -- file: tables/encoders.sql
 -- Sentence encoders; `register_encoder` also makes their index.
@@ -127,6 +129,7 @@ create table loradex.encoders (
     revision text not null,
     dimensions int not null,
     created_at timestamptz not null default now(),
+    retired_at timestamptz,
     constraint encoders_pkey primary key (name),
     constraint encoders_dimensions_check check (dimensions between 1 and 4000)
 );
@@ -136,6 +139,7 @@ comment on column loradex.encoders.name is 'what jobs and vectors call it';
 comment on column loradex.encoders.revision is 'content hash or hub revision of the weights';
 comment on column loradex.encoders.dimensions is 'length of its vectors';
 comment on column loradex.encoders.created_at is 'when the row was written';
+comment on column loradex.encoders.retired_at is 'since when no job may name it; null: jobs may';
 
 -- file: tables/tasks.sql
 -- Data sets with their cards: prompt template, choices, metric, source.
@@ -1663,8 +1667,8 @@ begin
             select format('%s names no %s %s; known are: %s', s.name, rtrim(s.names, 's'), shown(one), coalesce((
                 select string_agg(k.name, ', ' order by k.name) from (
                     select m.name from methods m where s.names = 'methods'
-                    union select b.name from base_models b where s.names = 'base_models'
-                    union select e.name from encoders e where s.names = 'encoders'
+                    union select b.name from base_models b where s.names = 'base_models' and b.retired_at is null
+                    union select e.name from encoders e where s.names = 'encoders' and e.retired_at is null
                     union select t.name from tasks t where s.names = 'tasks'
                     union select a.name from adapters a where s.names = 'adapters'
                     order by name limit 50) k), 'none yet'))
@@ -1672,8 +1676,8 @@ begin
                 case s.type when 'texts' then f.value else json_build_array(f.value) end) one
             where not case s.names
                 when 'methods' then exists (select from methods m where m.name = one)
-                when 'base_models' then exists (select from base_models b where b.name = one)
-                when 'encoders' then exists (select from encoders e where e.name = one)
+                when 'base_models' then exists (select from base_models b where b.name = one and b.retired_at is null)
+                when 'encoders' then exists (select from encoders e where e.name = one and e.retired_at is null)
                 when 'tasks' then exists (select from tasks t where t.name = one)
                 when 'adapters' then exists (select from adapters a where a.name = one)
                 end
@@ -3376,7 +3380,7 @@ revoke execute on function loradex.register_affinity(text, text, text, float8, i
 grant execute on function loradex.register_affinity(text, text, text, float8, int) to loradex_admin;
 
 -- file: functions/register_base_model.sql
--- Makes a base model known. Registering it again changes nothing.
+-- Makes a base model known. Registering it again changes nothing, but that a retired one is back in service.
 -- Locks: none. Raises: LX001 bad value, or known with other facts.
 create or replace function loradex.register_base_model(
     name text, revision text, context_length int, frame text default E'{prompt}\nAnswer:'
@@ -3403,16 +3407,17 @@ begin
             'base model %s is known at revision %s, context length %s, frame %s; give another revision another name',
             name, known.revision, known.context_length, to_json(known.frame));
     end if;
+    update base_models m set retired_at = null where m.name = register_base_model.name and m.retired_at is not null;
 end
 $$;
 comment on function loradex.register_base_model(text, text, int, text) is
-    'Makes a base model known; registering it again changes nothing.';
+    'Makes a base model known; registering it again changes nothing, or brings a retired one back.';
 revoke execute on function loradex.register_base_model(text, text, int, text) from public;
 grant execute on function loradex.register_base_model(text, text, int, text) to loradex_admin;
 
 -- file: functions/register_encoder.sql
 -- Makes an encoder known, with its index: HNSW over cosine distance, partial (its vectors only), over an expression
--- (its dimensions). Registering it again changes nothing.
+-- (its dimensions). Registering it again changes nothing, but that a retired one is back in service.
 -- Locks: the first time, encoders against other registrations, and example_embeddings against writes while the index
 -- is built. Raises: LX001 bad name or
 -- dimensions, or known with others; LX005 vectors of other dimensions are stored.
@@ -3440,11 +3445,12 @@ begin
             'encoder %s is known at revision %s with %s dimensions; give another revision another name',
             name, known.revision, known.dimensions);
     end if;
+    update encoders m set retired_at = null where m.name = register_encoder.name and m.retired_at is not null;
     perform build_encoder_index(name);
 end
 $$;
 comment on function loradex.register_encoder(text, text, int) is
-    'Makes an encoder and its HNSW index known; registering it again changes nothing.';
+    'Makes an encoder and its HNSW index known; registering it again changes nothing, or brings a retired one back.';
 revoke execute on function loradex.register_encoder(text, text, int) from public;
 grant execute on function loradex.register_encoder(text, text, int) to loradex_admin;
 
@@ -3615,6 +3621,76 @@ comment on function loradex.reroute_all(int, float8, float8, timestamptz) is
     'For every stored answer since a time: total variation of its task weights under other settings, tasks in and out.';
 revoke execute on function loradex.reroute_all(int, float8, float8, timestamptz) from public;
 grant execute on function loradex.reroute_all(int, float8, float8, timestamptz) to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/retire_base_model.sql
+-- Takes a base model out of service: jobs that name it are refused from now on. What it answered stays explained, and
+-- registering it again brings it back. Retiring it twice changes nothing.
+-- Locks: its row. Raises: LX001 it is the default, or jobs wait for it; LX002 unknown.
+create or replace function loradex.retire_base_model(name text) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    waiting bigint;
+begin
+    if not exists (select from base_models m where m.name = retire_base_model.name for update) then
+        raise exception using errcode = 'LX002', message = format(
+            'no base model %s; known are: %s', shown(retire_base_model.name),
+            coalesce((select string_agg(m.name, ', ' order by m.name) from base_models m), 'none yet'));
+    end if;
+    if to_jsonb(retire_base_model.name) = (select s.value from settings s where s.name = 'base_model') then
+        raise exception using errcode = 'LX001', message = format(
+            '%s is the base model of jobs that name none; make another one the default first: '
+            'loradex settings set base_model NAME', shown(retire_base_model.name));
+    end if;
+    select count(*) into waiting from jobs j
+    where j.base_model = retire_base_model.name and j.state in ('queued', 'running');
+    if waiting > 0 then
+        raise exception using errcode = 'LX001', message = format(
+            '%s jobs wait for base model %s; let them be answered or end them first', waiting, shown(retire_base_model.name));
+    end if;
+    update base_models m set retired_at = now() where m.name = retire_base_model.name and m.retired_at is null;
+end
+$$;
+comment on function loradex.retire_base_model(text) is
+    'Takes a base model out of service: jobs that name it are refused from now on.';
+revoke execute on function loradex.retire_base_model(text) from public;
+grant execute on function loradex.retire_base_model(text) to loradex_admin;
+
+-- file: functions/retire_encoder.sql
+-- Takes an encoder out of service: jobs that name it are refused from now on. What it answered stays explained, and
+-- registering it again brings it back. Retiring it twice changes nothing.
+-- Locks: its row. Raises: LX001 it is the default, or jobs wait for it; LX002 unknown.
+create or replace function loradex.retire_encoder(name text) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    waiting bigint;
+begin
+    if not exists (select from encoders m where m.name = retire_encoder.name for update) then
+        raise exception using errcode = 'LX002', message = format(
+            'no encoder %s; known are: %s', shown(retire_encoder.name),
+            coalesce((select string_agg(m.name, ', ' order by m.name) from encoders m), 'none yet'));
+    end if;
+    if to_jsonb(retire_encoder.name) = (select s.value from settings s where s.name = 'encoder') then
+        raise exception using errcode = 'LX001', message = format(
+            '%s is the encoder of jobs that name none; make another one the default first: '
+            'loradex settings set encoder NAME', shown(retire_encoder.name));
+    end if;
+    select count(*) into waiting from jobs j
+    where j.encoder = retire_encoder.name and j.state in ('queued', 'running');
+    if waiting > 0 then
+        raise exception using errcode = 'LX001', message = format(
+            '%s jobs wait for encoder %s; let them be answered or end them first', waiting, shown(retire_encoder.name));
+    end if;
+    update encoders m set retired_at = now() where m.name = retire_encoder.name and m.retired_at is null;
+end
+$$;
+comment on function loradex.retire_encoder(text) is
+    'Takes an encoder out of service: jobs that name it are refused from now on.';
+revoke execute on function loradex.retire_encoder(text) from public;
+grant execute on function loradex.retire_encoder(text) to loradex_admin;
 
 -- file: functions/route_jobs.sql
 -- Routes a batch of jobs and keeps what was decided, with the query vectors, until record_answer makes it evidence: a

@@ -54,6 +54,7 @@ REGISTRY = {
         "register_adapter",
     ),
     *("register_base_model", "register_affinity", "register_encoder", "register_task", "set_adapter_state"),
+    *("retire_base_model", "retire_encoder"),
 }
 OWN = {
     "current_owner",
