@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loradex import terminal
-from loradex.library.installed import TASKS_DIRECTORY
+from loradex.library.card_option import OUR_CARDS, Cards
 
 if TYPE_CHECKING:
     from loradex.library.adapter_store import AdapterStore
@@ -26,7 +26,7 @@ def register(
     directory: Annotated[Path, typer.Argument(help="PEFT directory of one LoRA.")],
     task: Annotated[str, typer.Option(help="Task it was trained on.")],
     name: Annotated[str | None, typer.Option(help="What to call it; the task if not given.")] = None,
-    cards: Annotated[Path, typer.Option(help="Directory of task cards.")] = TASKS_DIRECTORY,
+    cards: Cards = OUR_CARDS,
     as_json: AsJson = False,
 ) -> None:
     """Inspect and hash an adapter, then make it its task's active one.
