@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 CHUNK = 1 << 16
-Moment = Literal["before", "after"]
+Moment = Literal["before", "after", "during"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Proxy:
 
     `cut` hangs up every open connection. `cut_at(word, "before")` does so for the next connection whose
     client says `word`, before the server hears it; `"after"` lets the server hear it and keeps its reply
-    from the client. What is given as `then` is done at that moment.
+    from the client; `"during"` cuts nothing. What is given as `then` is done at that moment, before the word goes on.
     """
 
     target: tuple[str, int]

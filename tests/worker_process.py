@@ -18,12 +18,13 @@ START_SECONDS = 90.0
 class WorkerProcess:
     """Starts `python -m loradex.worker serve` in `home` and knows when it is ready.
 
-    `settings` are environment variables without their prefix `LORADEX_`.
+    `settings` are environment variables without their prefix `LORADEX_`, `environment` are others as they are.
     """
 
     home: Path
     settings: Mapping[str, str]
     name: str = "worker"
+    environment: Mapping[str, str] = field(default_factory=dict)
     process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
 
     @property
@@ -50,7 +51,13 @@ class WorkerProcess:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "loradex.worker"],
                 cwd=ROOT,
-                env=environment | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONFAULTHANDLER": "1"},
+                env={
+                    **environment,
+                    "OMP_NUM_THREADS": "1",
+                    "HF_HUB_OFFLINE": "1",
+                    "PYTHONFAULTHANDLER": "1",
+                    **self.environment,
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
