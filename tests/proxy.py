@@ -23,7 +23,7 @@ class Trap:
 
 @dataclass
 class Proxy:
-    """Forwards connections on a free local port to `target`.
+    """Forwards connections on a free port of an address of this machine to `target`.
 
     `cut` hangs up every open connection. `cut_at(word, "before")` does so for the next connection whose
     client says `word`, before the server hears it; `"after"` lets the server hear it and keeps its reply
@@ -31,10 +31,11 @@ class Proxy:
     """
 
     target: tuple[str, int]
+    listen_at: str = "127.0.0.1"
     cuts: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server = socket.create_server((self.listen_at, 0))
         self.port: int = self._server.getsockname()[1]
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()

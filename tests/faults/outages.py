@@ -44,6 +44,7 @@ class Outcome:
     Attributes:
         lost: Jobs without an answer, failed ones included.
         doubled: Answers beyond one a job.
+        attempts: Most that a job took; one that was given back does not count.
         seconds: From the end of the outage to the last answer.
         said: What the worker logged, as its operator reads it; each reason once.
     """
@@ -52,6 +53,7 @@ class Outcome:
     moment: Moment
     lost: int
     doubled: int
+    attempts: int
     seconds: float
     said: tuple[str, ...]
 
@@ -148,6 +150,7 @@ def outcome(site: OutageSite, name: str, outage: Outage, moment: Moment) -> Outc
         moment,
         lost=len(jobs) - answered,
         doubled=sum(answers) - answered,
+        attempts=_most_attempts(site, jobs),
         seconds=round(time.monotonic() - ended, 1),
         said=tuple(dict.fromkeys(_as_read(line) for line in site.said(start))),
     )
@@ -198,6 +201,11 @@ def _answers(site: OutageSite, jobs: Sequence[UUID], deadline: float) -> list[in
     counts = site.postgres.run("select job_id, count(*) from loradex.answers group by job_id")
     known = {row[0]: int(row[1]) for row in counts}
     return [known.get(job, 0) for job in jobs]
+
+
+def _most_attempts(site: OutageSite, jobs: Sequence[UUID]) -> int:
+    rows = site.postgres.run("select id, attempt - releases from loradex.jobs")
+    return max(int(attempts) for job, attempts in rows if job in jobs)
 
 
 def _as_read(line: Mapping[str, Any]) -> str:
