@@ -13,7 +13,7 @@ export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup demo test bench faults lint format
+.PHONY: help setup demo test bench faults lint format pin
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,3 +52,6 @@ bench: setup ## measure what is promised about speed
 faults: setup ## break the parts while they work, and knock at every door with anything
 	$(RUN) pytest -q tests/faults/test_hostile_input.py --hypothesis-profile=hostile
 	$(RUN) tests.faults.campaign --jobs 1000 --json
+
+pin: ## write the digests of today's images behind their tags; needs Docker and the registry
+	deploy/pin-images.sh

@@ -39,8 +39,8 @@ class Reconnecting:
             connection = self._connected()
             try:
                 yield connection
-            except (psycopg.OperationalError, psycopg.InterfaceError):
-                connection.close()
+            except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.NotSupportedError):
+                connection.close()  # also where a plan is of the schema before an upgrade
                 raise
 
     def close(self) -> None:

@@ -36,7 +36,9 @@ _MISSING = {"3F000", "42P01", "42883", "42703", "42704"}
 _MALFORMED = {"22P02", "2201W", "22P05", "22021", "22003", "22023", "22007", "22008"}
 """A value Postgres cannot read as the argument's type: text for a number, a NUL, a number out of range."""
 _ADVICE = {
+    "0A000": "; the database was upgraded meanwhile, and the next try finds it as it is now",
     "53100": "; free space on the disk of Postgres",
+    "55P03": "; another session holds what this needs: `loradex status` names it",
     "53300": "; raise max_connections, or run fewer clients and workers",
 }
 """Where starting Postgres again is not the cure."""
@@ -126,10 +128,13 @@ def _kind(error: psycopg.Error, state: str, text: str) -> tuple[type[LoradexErro
     if state == "42501":
         return PermissionRefusedError, "; connect as a role that may do this (see SECURITY.md)"
     if state in _MISSING:
-        return SchemaOutdatedError, ": run `loradex db upgrade`"
+        return (
+            SchemaOutdatedError,
+            ": run `loradex db upgrade`, or start a program of another version if that is done",
+        )
     if state in _MALFORMED or (not state and isinstance(error, psycopg.DataError)):
         return InvalidArgumentError, ""
-    if isinstance(error, psycopg.OperationalError):
+    if isinstance(error, psycopg.OperationalError) or (state == "0A000" and "cached plan" in text):
         advice = ". Start Postgres with `loradex up`, or check LORADEX_DATABASE_URL"
         return DatabaseUnavailableError, _ADVICE.get(state, advice)
     return None, ""
