@@ -34,7 +34,8 @@ demo: setup ## three questions, from an empty machine to answers and their prove
 	$(BIN)/loradex demo
 
 test: setup lint ## everything that is checked: style, types, layers, all tests
-	$(RUN) pytest -n logical --maxprocesses 4 --dist loadfile
+	@# One process more than cores: tests wait for servers, too.
+	$(RUN) pytest -n $(shell $(BIN)/python -c 'import os; print(min(os.cpu_count() + 1, 6))') --dist loadfile --no-loadscope-reorder
 
 lint: setup ## style, types and layers
 	$(RUN) ruff check .

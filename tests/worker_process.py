@@ -2,13 +2,12 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.forked import ForkedWorker
 from tests.repository import ROOT
 
 START_SECONDS = 90.0
@@ -16,7 +15,7 @@ START_SECONDS = 90.0
 
 @dataclass
 class WorkerProcess:
-    """Starts `python -m loradex.worker serve` in `home` and knows when it is ready.
+    """Starts what `python -m loradex.worker` runs, in `home`, and knows when it is ready.
 
     `settings` are environment variables without their prefix `LORADEX_`.
     """
@@ -24,7 +23,7 @@ class WorkerProcess:
     home: Path
     settings: Mapping[str, str]
     name: str = "worker"
-    process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
+    process: ForkedWorker | None = field(default=None, init=False)
 
     @property
     def log(self) -> Path:
@@ -46,15 +45,7 @@ class WorkerProcess:
             **self.settings,
         }
         environment = kept | {f"LORADEX_{name}": value for name, value in wanted.items()}
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "loradex.worker"],
-                cwd=ROOT,
-                env=environment | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONFAULTHANDLER": "1"},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        self.process = ForkedWorker(environment, ROOT, self.log)
         if wait:
             self.wait_ready()
         return self
