@@ -27,14 +27,10 @@ TABLES = (
     "example_embeddings",
     "jobs",
     "answers",
-    "retrievals",
-    "retrieved_examples",
-    "retrieved_tasks",
-    "merge_results",
-    "merge_components",
     "evaluations",
     "routings",
     "locks",
+    "workers",
 )
 """In the order in which they can be made: a table comes after those it refers to."""
 

@@ -13,8 +13,8 @@ OWNER: frozenset[str] = frozenset()
 EXAMPLES, ANSWERS, WAITING = 12200, 3000, 300
 # Rows a search of 16 to 32 neighbours may read: it looks at about 100 candidates.
 SEARCH = 200
-# Rows of one answer and its evidence: 32 neighbours, a few tasks and adapters, read no more than twice.
-ANSWER = 160
+# Rows of one answer: it, its job, and its 32 neighbours in the library, read no more than twice.
+ANSWER = 80
 # Rows of the queue: the job, and what it refers to. (enqueue_jobs also counts those that wait, twice.)
 JOB = 12
 
@@ -53,7 +53,7 @@ PLACES = {
         "(select example_id from loradex.retrieved_examples group by 1 order by count(*), 1 limit 1)"
     ),
     "request": (
-        "(select array[row(1, query, 16, 0.9, 0.1, '{}', 'smollm2-135m-instruct', '{}')"
+        "(select array[row(1, query, 16, 0.9, 0.1, '{}', 'smollm2-135m-instruct', '{}', null)"
         "::loradex.route_request] from loradex.retrievals order by answer_id limit 1)"
     ),
 }
@@ -66,6 +66,8 @@ ARGUMENTS = "it looks at its arguments and at the catalogue"
 HYGIENE = "it reads example_neighbours and each example once, to look at all of them"
 
 CONTRACTS = {
+    "activate_adapter": Contract(OWNER, Refusal("select loradex.activate_adapter(1, 2)", "LX001"), CATALOGUE),
+    "adapter_draw": Contract(READERS, "any job may draw", "it reads no table"),
     "adapter_mixture": Contract(
         READERS,
         Refusal("select loradex.adapter_mixture('[1]', 'gpt')", "LX002"),
@@ -82,6 +84,13 @@ CONTRACTS = {
         READERS,
         Refusal("select loradex.affinity_mixture('[1]', 'gpt')", "LX002"),
         Reads("select loradex.affinity_mixture({query}, 'smollm2-135m-instruct')", SEARCH),
+    ),
+    "answer_commitments": Contract(EVERYBODY, ROW, "it reads no table"),
+    "answer_erasable": Contract(EVERYBODY, ROW, "it reads no table"),
+    "announce_worker": Contract(
+        WORKER,
+        Refusal("select loradex.announce_worker('w', 'b', 'e', 'cpu', '', '{{}}', 1, '{{}}')", "LX001"),
+        "it reads the announced workers",
     ),
     "answer_canonical": Contract(
         EVERYBODY,
@@ -129,6 +138,9 @@ CONTRACTS = {
     "check_vector": Contract(
         READERS, Refusal("select loradex.check_vector('[1]', 'all-MiniLM-L6-v2')", "LX005"), ARGUMENTS
     ),
+    "claim_hash": Contract(
+        OWNER, Refusal("select loradex.claim_hash('short')", "LX001"), "it reads no table"
+    ),
     "claim_jobs": Contract(
         WORKER,
         Refusal("select loradex.claim_jobs('w', 0, '1s', 1)", "LX001"),
@@ -158,7 +170,7 @@ CONTRACTS = {
     "example_influence": Contract(
         READERS,
         Refusal("select loradex.example_influence(-1)", "LX002"),
-        Reads("select loradex.example_influence({example})", 10 * ANSWER),
+        Reads("select loradex.example_influence({example})", 2 * ANSWERS),
     ),
     "example_neighbours": Contract(
         READERS,
@@ -186,6 +198,7 @@ CONTRACTS = {
         Refusal("select loradex.fence_job(gen_random_uuid(), 1)", "LX003"),
         Reads("select loradex.fence_job({running}, 1)", JOB),
     ),
+    "first_id": Contract(EVERYBODY, "any moment has a first id", "it reads no table"),
     "group_duplicates": Contract(
         ADMIN, Refusal("select loradex.group_duplicates('nobody')", "LX002"), "it looks at every vector"
     ),
@@ -194,6 +207,8 @@ CONTRACTS = {
         Refusal("select loradex.in_domain_similarity(percentile => 2)", "LX001"),
         Reads("select loradex.in_domain_similarity(examples_a_task => 2)", EXAMPLES + 10 * SEARCH),
     ),
+    "is_drawn": Contract(READERS, ROW, CATALOGUE),
+    "is_served": Contract(EVERYBODY, "any text is a name", "it reads the announced workers"),
     "job_outcome": Contract(
         ASKERS,
         "a job nobody knows has no outcome: no row",
@@ -203,6 +218,8 @@ CONTRACTS = {
         ),
     ),
     "job_request": Contract(EVERYBODY, ROW, "it reads no table"),
+    "make_partition": Contract(OWNER, GIVEN, "it reads no table"),
+    "living_workers": Contract(READERS, "it takes nothing", "it reads the announced workers"),
     "mislabelled_candidates": Contract(
         READERS, Refusal("select loradex.mislabelled_candidates(5, 0.5)", "LX001"), HYGIENE
     ),
@@ -251,6 +268,10 @@ CONTRACTS = {
         "jobs that are not the worker's are left alone",
         Reads("select loradex.release_jobs('w', array[{running}])", JOB),
     ),
+    "retire_base_model": Contract(
+        ADMIN, Refusal("select loradex.retire_base_model('smollm2-135m-instruct')", "LX001"), CATALOGUE
+    ),
+    "retire_encoder": Contract(ADMIN, Refusal("select loradex.retire_encoder('nobody')", "LX002"), CATALOGUE),
     "reroute": Contract(
         READERS,
         Refusal("select loradex.reroute(gen_random_uuid())", "LX004"),
@@ -310,5 +331,8 @@ CONTRACTS = {
         READERS,
         Refusal("select loradex.waiting_jobs('1s', -1)", "2201W"),
         Reads("select loradex.waiting_jobs('-1s', 5)", JOB),
+    ),
+    "withdraw_worker": Contract(
+        WORKER, Refusal("select loradex.withdraw_worker('w', 'short')", "LX001"), "it reads its own row"
     ),
 }

@@ -57,7 +57,8 @@ $$;
 
 -- file: types.sql
 -- One request for routing. Functions that search and mix take arrays of them, so that one statement serves one
--- query or a thousand. `base_model` null means that every task takes part, with or without an adapter.
+-- query or a thousand. `base_model` null means that every task takes part, with or without an adapter. `job_id` draws among
+-- adapters that share a task; null takes the one with the largest share.
 create type loradex.route_request as (
     ordinal int,
     query public.vector,
@@ -66,7 +67,8 @@ create type loradex.route_request as (
     temperature float8,
     exclude_tasks text[],
     base_model text,
-    exclude_adapters text[]
+    exclude_adapters text[],
+    job_id uuid
 );
 comment on type loradex.route_request is 'One query with its routing settings; ordinal tells requests of a batch apart.';
 
@@ -106,6 +108,7 @@ create table loradex.base_models (
     context_length int not null,
     frame text not null,
     created_at timestamptz not null default now(),
+    retired_at timestamptz,
     constraint base_models_pkey primary key (name),
     constraint base_models_context_length_check check (context_length > 0),
     constraint base_models_frame_check check (position('{prompt}' in frame) > 0)
@@ -117,6 +120,7 @@ comment on column loradex.base_models.revision is 'content hash or hub revision 
 comment on column loradex.base_models.context_length is 'tokens of prompt and answer together';
 comment on column loradex.base_models.frame is 'text the model reads, with {prompt} in place of the prompt';
 comment on column loradex.base_models.created_at is 'when the row was written';
+comment on column loradex.base_models.retired_at is 'since when no job may name it; null: jobs may';
 
 -- file: tables/encoders.sql
 -- Sentence encoders; `register_encoder` also makes their index.
@@ -125,6 +129,7 @@ create table loradex.encoders (
     revision text not null,
     dimensions int not null,
     created_at timestamptz not null default now(),
+    retired_at timestamptz,
     constraint encoders_pkey primary key (name),
     constraint encoders_dimensions_check check (dimensions between 1 and 4000)
 );
@@ -134,6 +139,7 @@ comment on column loradex.encoders.name is 'what jobs and vectors call it';
 comment on column loradex.encoders.revision is 'content hash or hub revision of the weights';
 comment on column loradex.encoders.dimensions is 'length of its vectors';
 comment on column loradex.encoders.created_at is 'when the row was written';
+comment on column loradex.encoders.retired_at is 'since when no job may name it; null: jobs may';
 
 -- file: tables/tasks.sql
 -- Data sets with their cards: prompt template, choices, metric, source.
@@ -175,7 +181,7 @@ comment on column loradex.methods.calibrated is 'whether the result is rescaled 
 comment on column loradex.methods.description is 'what it does, in a few words';
 
 -- file: tables/settings.sql
--- What a job may say and how much the queue takes: every setting's type, range, default and meaning, declared once.
+-- What a job may say, how much the queue takes and how routing weighs: every setting's type, range, default and meaning, declared once.
 -- rows/settings.sql fills it; change_setting changes `value` and `maximum`.
 create table loradex.settings (
     name text not null,
@@ -192,17 +198,17 @@ create table loradex.settings (
     changed_at timestamptz,
     changed_by text,
     constraint settings_pkey primary key (name),
-    constraint settings_kind_check check (kind in ('job', 'limit')),
+    constraint settings_kind_check check (kind in ('job', 'limit', 'routing')),
     constraint settings_type_check check (type in ('text', 'texts', 'number', 'integer')),
     constraint settings_limit_check check (kind = 'job' or (type = 'integer' and value is not null)),
     constraint settings_names_check check (names in ('methods', 'base_models', 'encoders', 'tasks', 'adapters'))
 );
 comment on table loradex.settings is
-    'What a job may say, with ranges and defaults, and how much the queue takes: the only declaration of both.';
+    'What a job may say, with ranges and defaults, how much the queue takes and how routing weighs: declared once.';
 comment on column loradex.settings.name is 'such as k; for a job it is the field of the JSON document';
-comment on column loradex.settings.kind is 'job: what a job may say, value is its default; limit: value is the limit';
+comment on column loradex.settings.kind is 'job: what a job may say, value is its default; limit: value is the limit; routing: of all jobs alike';
 comment on column loradex.settings.type is 'text, texts (a list), number or integer';
-comment on column loradex.settings.value is 'the default, or the limit; null: no default';
+comment on column loradex.settings.value is 'the default, or the value; null: no default';
 comment on column loradex.settings.minimum is 'least number, characters of a text, or texts of a list';
 comment on column loradex.settings.above is 'the number must be greater than this';
 comment on column loradex.settings.maximum is 'greatest number, characters of a text, or texts of a list';
@@ -229,7 +235,9 @@ create table loradex.adapters (
     dtype text not null,
     parameters bigint not null,
     update_norm float8 not null,
-    state text not null default 'active',
+    trained_on text[] not null default '{}',
+    state text not null default 'staged',
+    share float8 not null default 0,
     card jsonb not null default '{}',
     registered_at timestamptz not null default now(),
     retired_at timestamptz,
@@ -239,16 +247,17 @@ create table loradex.adapters (
     constraint adapters_positive_check check (version > 0 and rank > 0 and parameters > 0),
     constraint adapters_retired_at_check check ((state = 'retired') = (retired_at is not null)),
     constraint adapters_sha256_check check (sha256 ~ '^[0-9a-f]{64}$'),
-    constraint adapters_state_check check (state in ('active', 'retired')),
+    constraint adapters_share_check check (share between 0 and 1 and (state = 'active') = (share > 0)),
+    constraint adapters_state_check check (state in ('active', 'staged', 'retired')),
     constraint adapters_base_model_fkey foreign key (base_model) references loradex.base_models(name),
     constraint adapters_task_fkey foreign key (task) references loradex.tasks(name)
 );
 comment on table loradex.adapters is
-    'LoRA adapters; only state and retired_at ever change, and at most one a task is active.';
+    'LoRA adapters; only state, share and retired_at ever change. The active ones of a task share its questions.';
 comment on column loradex.adapters.id is 'internal id';
 comment on column loradex.adapters.name is 'what people call it, the same for all versions';
 comment on column loradex.adapters.version is '1, 2, ... within the name';
-comment on column loradex.adapters.task is 'task it was trained on';
+comment on column loradex.adapters.task is 'task it answers: the one it was trained on';
 comment on column loradex.adapters.base_model is 'model it was trained for';
 comment on column loradex.adapters.sha256 is 'content hash of its two files, hex';
 comment on column loradex.adapters.uri is 'where a worker finds the directory';
@@ -258,11 +267,14 @@ comment on column loradex.adapters.target_modules is 'names of the layers it upd
 comment on column loradex.adapters.dtype is 'dtype of its tensors on disk';
 comment on column loradex.adapters.parameters is 'numbers in its tensors';
 comment on column loradex.adapters.update_norm is 'Frobenius norm of its whole update';
-comment on column loradex.adapters.state is 'active or retired';
+comment on column loradex.adapters.trained_on is 'tasks it was trained on beside its own, as declared';
+comment on column loradex.adapters.state is 'active: it answers; staged: it waits to be activated; retired: it answers no more';
+comment on column loradex.adapters.share is
+    'part of its task''s questions that are its; those of a task''s active adapters sum to 1; 0 unless active';
 comment on column loradex.adapters.card is 'how it was trained';
 comment on column loradex.adapters.registered_at is 'when it was registered';
-comment on column loradex.adapters.retired_at is 'when it was retired; null while active';
-create unique index adapters_one_active_index on loradex.adapters (base_model, task) where (state = 'active');
+comment on column loradex.adapters.retired_at is 'when it was retired; null unless retired';
+create index adapters_active_index on loradex.adapters (base_model, task) where (state = 'active');
 
 -- file: tables/task_affinities.sql
 -- How well an adapter answers a task's questions, as measured.
@@ -342,7 +354,7 @@ create index example_embeddings_encoder_task_index on loradex.example_embeddings
 -- file: tables/jobs.sql
 -- One question with its settings, from queued to done or failed. Written by the queue's functions only.
 create table loradex.jobs (
-    id uuid not null default gen_random_uuid(),
+    id uuid not null default uuidv7(),
     owner_id bigint not null,
     owner text not null,
     kind text not null,
@@ -372,6 +384,7 @@ create table loradex.jobs (
     created_at timestamptz not null default now(),
     started_at timestamptz,
     finished_at timestamptz,
+    answer_id uuid,
     constraint jobs_pkey primary key (id),
     constraint jobs_choices_check check ((kind = 'choose') = (choices is not null)),
     constraint jobs_error_check check ((state = 'failed') = (error_code is not null)),
@@ -416,6 +429,7 @@ comment on column loradex.jobs.error_message is 'why it failed, for people';
 comment on column loradex.jobs.created_at is 'when it was accepted';
 comment on column loradex.jobs.started_at is 'when it was claimed last';
 comment on column loradex.jobs.finished_at is 'when it was done or failed';
+comment on column loradex.jobs.answer_id is 'its answer, once it is done';
 create index jobs_created_at_index on loradex.jobs (created_at);
 create index jobs_finished_at_index on loradex.jobs (finished_at);
 create index jobs_queued_index on loradex.jobs (priority desc, queue_position) where (state = 'queued');
@@ -423,9 +437,12 @@ create index jobs_running_index on loradex.jobs (lease_until) where (state = 'ru
 create unique index jobs_idempotency_index on loradex.jobs (owner_id, idempotency_key) where (idempotency_key is not null);
 
 -- file: tables/answers.sql
--- Answers: append-only, chained by hashes. Written by record_answer only.
+-- Answers with everything that led to them, one row each: append-only, chained by hashes, written by record_answer only.
+-- What was a list is an array, in the order of ranks; the views retrievals, retrieved_examples, retrieved_tasks,
+-- merge_results and merge_components show it as rows. Answers refer to nothing, so that evidence outlives what it names,
+-- and lie in one partition per month of their ids, which are made as they are needed (make_partition).
 create table loradex.answers (
-    id uuid not null default gen_random_uuid(),
+    id uuid not null,
     job_id uuid not null,
     owner_id bigint not null,
     owner text not null,
@@ -434,6 +451,7 @@ create table loradex.answers (
     prompt text not null,
     text text not null,
     choice text,
+    choices text[],
     scores float8[],
     token_ids int[] not null,
     prompt_tokens int not null,
@@ -444,19 +462,52 @@ create table loradex.answers (
     timings jsonb not null,
     versions jsonb not null,
     worker text not null,
-    created_at timestamptz not null default now(),
+    created_at timestamptz not null,
+    query public.vector not null,
+    encoder text not null,
+    encoder_revision text not null,
+    k int not null,
+    top_p float8 not null,
+    temperature float8 not null,
+    exclude_tasks text[] not null,
+    exclude_adapters text[] not null,
+    routing_milliseconds float8 not null,
+    examples_hash bytea not null,
+    example_ids bigint[] not null,
+    example_refs text[] not null,
+    example_tasks text[] not null,
+    similarities float8[] not null,
+    tasks text[] not null,
+    task_neighbours int[] not null,
+    task_similarities float8[] not null,
+    probabilities float8[] not null,
+    task_weights float8[] not null,
+    in_nucleus boolean[] not null,
+    recipe_hash bytea not null,
+    method text not null,
+    merge text not null,
+    calibrated boolean not null,
+    density float8 not null,
+    merge_dtype text not null,
+    update_norm float8 not null,
+    sign_conflict float8,
+    merge_milliseconds float8 not null,
+    adapter_ids bigint[] not null,
+    adapters text[] not null,
+    adapter_versions int[] not null,
+    adapter_tasks text[] not null,
+    adapter_hashes bytea[] not null,
+    adapter_uris text[] not null,
+    weights float8[] not null,
+    adapter_norms float8[] not null,
+    salt bytea not null,
     previous_hash bytea not null,
     chain_hash bytea not null,
-    constraint answers_chain_hash_key unique (chain_hash),
-    constraint answers_job_id_key unique (job_id),
-    constraint answers_pkey primary key (id),
-    constraint answers_position_key unique ("position"),
-    constraint answers_owner_id_fkey foreign key (owner_id) references loradex.owners(id),
-    constraint answers_job_id_fkey foreign key (job_id) references loradex.jobs(id)
-);
+    constraint answers_pkey primary key (id)
+) partition by range (id);
 comment on table loradex.answers is
-    'Answers, append-only and hash-chained; with their child tables they are the evidence.';
-comment on column loradex.answers.id is 'the answer';
+    'Answers and all that led to them, one row each, append-only and hash-chained; partitioned by month.';
+comment on column loradex.answers.id is 'the answer; its first 48 bits are the time, so that ids grow';
 comment on column loradex.answers.job_id is 'the job it answers; one answer a job';
 comment on column loradex.answers.owner_id is 'who asked';
 comment on column loradex.answers.owner is 'name of the login that asked';
@@ -465,6 +516,7 @@ comment on column loradex.answers.position is 'place in the chain, 1, 2, ... no 
 comment on column loradex.answers.prompt is 'the question as it was asked';
 comment on column loradex.answers.text is 'the answer''s text';
 comment on column loradex.answers.choice is 'the choice that won, for choose';
+comment on column loradex.answers.choices is 'the choices there were, for choose';
 comment on column loradex.answers.scores is 'score of each choice, in the job''s order';
 comment on column loradex.answers.token_ids is 'tokens of the answer';
 comment on column loradex.answers.prompt_tokens is 'tokens of the framed prompt';
@@ -476,149 +528,49 @@ comment on column loradex.answers.timings is 'milliseconds of every stage';
 comment on column loradex.answers.versions is 'versions of the programs that took part';
 comment on column loradex.answers.worker is 'who answered';
 comment on column loradex.answers.created_at is 'when it was recorded';
-comment on column loradex.answers.previous_hash is 'chain_hash of the answer before; zeros for the first';
-comment on column loradex.answers.chain_hash is 'SHA-256 of previous_hash and answer_canonical(id)';
-create index answers_created_at_index on loradex.answers (created_at);
+comment on column loradex.answers.query is 'vector of the prompt';
+comment on column loradex.answers.encoder is 'what made the vector';
+comment on column loradex.answers.encoder_revision is 'its revision at that time';
+comment on column loradex.answers.k is 'neighbours that were asked for';
+comment on column loradex.answers.top_p is 'probability mass of the nucleus';
+comment on column loradex.answers.temperature is 'softness of the votes';
+comment on column loradex.answers.exclude_tasks is 'tasks that were not looked at';
+comment on column loradex.answers.exclude_adapters is 'adapters that might not take part';
+comment on column loradex.answers.routing_milliseconds is 'time of this job''s share of the routing batch';
+comment on column loradex.answers.examples_hash is 'SHA-256 of its neighbours'' content hashes, by rank, one per line: what their texts were';
+comment on column loradex.answers.example_ids is 'the neighbours, nearest first';
+comment on column loradex.answers.example_refs is 'their ids in the data set';
+comment on column loradex.answers.example_tasks is 'their tasks';
+comment on column loradex.answers.similarities is 'cosine of each and the query';
+comment on column loradex.answers.tasks is 'tasks of the neighbours, likeliest first';
+comment on column loradex.answers.task_neighbours is 'how many neighbours are of each';
+comment on column loradex.answers.task_similarities is 'cosine of each one''s nearest';
+comment on column loradex.answers.probabilities is 'share of the votes of each; sums to 1';
+comment on column loradex.answers.task_weights is 'share after the cut; sums to 1, 0 outside the nucleus';
+comment on column loradex.answers.in_nucleus is 'whether each survived the cut';
+comment on column loradex.answers.recipe_hash is 'recipe_hash of merge, calibrated, density, dtype and components';
+comment on column loradex.answers.method is 'the job''s method';
+comment on column loradex.answers.merge is 'how the factors became one update';
+comment on column loradex.answers.calibrated is 'whether it was rescaled to the weighted mean norm of its adapters';
+comment on column loradex.answers.density is 'share of entries that trimming kept';
+comment on column loradex.answers.merge_dtype is 'dtype the factors were merged in';
+comment on column loradex.answers.update_norm is 'Frobenius norm of the merged update';
+comment on column loradex.answers.sign_conflict is 'share of entries whose signs disagree; null where the method does not look';
+comment on column loradex.answers.merge_milliseconds is 'time of the merge';
+comment on column loradex.answers.adapter_ids is 'adapters of the mixture, heaviest first';
+comment on column loradex.answers.adapters is 'their names';
+comment on column loradex.answers.adapter_versions is 'their versions';
+comment on column loradex.answers.adapter_tasks is 'their tasks';
+comment on column loradex.answers.adapter_hashes is 'their content hashes';
+comment on column loradex.answers.adapter_uris is 'where they were found';
+comment on column loradex.answers.weights is 'their weights; sum to 1';
+comment on column loradex.answers.adapter_norms is 'Frobenius norm of each one''s own update';
+comment on column loradex.answers.salt is 'random; keeps what is erased from being guessed from its commitments';
+comment on column loradex.answers.previous_hash is 'chain_hash of the link before; zeros for the first';
+comment on column loradex.answers.chain_hash is 'SHA-256 of previous_hash and answer_canonical(answer)';
+create index answers_job_id_index on loradex.answers (job_id);
 create index answers_owner_index on loradex.answers (owner_id);
-
--- file: tables/retrievals.sql
--- The query vector and the settings of each answer's retrieval.
-create table loradex.retrievals (
-    answer_id uuid not null,
-    query public.vector not null,
-    encoder text not null,
-    encoder_revision text not null,
-    k int not null,
-    top_p float8 not null,
-    temperature float8 not null,
-    exclude_tasks text[] not null,
-    exclude_adapters text[] not null,
-    milliseconds float8 not null,
-    examples_hash bytea not null,
-    constraint retrievals_pkey primary key (answer_id),
-    constraint retrievals_answer_id_fkey foreign key (answer_id) references loradex.answers(id) deferrable initially deferred
-);
-comment on table loradex.retrievals is
-    'Query vector and settings of each answer; append-only.';
-comment on column loradex.retrievals.answer_id is 'the answer';
-comment on column loradex.retrievals.query is 'vector of the prompt';
-comment on column loradex.retrievals.encoder is 'what made the vector';
-comment on column loradex.retrievals.encoder_revision is 'its revision at that time';
-comment on column loradex.retrievals.k is 'neighbours that were asked for';
-comment on column loradex.retrievals.top_p is 'probability mass of the nucleus';
-comment on column loradex.retrievals.temperature is 'softness of the votes';
-comment on column loradex.retrievals.exclude_tasks is 'tasks that were not looked at';
-comment on column loradex.retrievals.exclude_adapters is 'adapters that might not take part';
-comment on column loradex.retrievals.milliseconds is 'time of this job''s share of the routing batch';
-comment on column loradex.retrievals.examples_hash is 'SHA-256 of its neighbours'' content hashes, by rank, one per line: what their texts were';
-
--- file: tables/retrieved_examples.sql
--- The neighbours each answer was routed by.
-create table loradex.retrieved_examples (
-    answer_id uuid not null,
-    rank int not null,
-    example_id bigint not null,
-    source_ref text not null,
-    task text not null,
-    similarity float8 not null,
-    constraint retrieved_examples_pkey primary key (answer_id, rank),
-    constraint retrieved_examples_answer_id_fkey foreign key (answer_id) references loradex.answers(id) deferrable initially deferred
-);
-comment on table loradex.retrieved_examples is
-    'Neighbours of each answer''s query, nearest first; append-only.';
-comment on column loradex.retrieved_examples.answer_id is 'the answer';
-comment on column loradex.retrieved_examples.rank is '1 is the nearest';
-comment on column loradex.retrieved_examples.example_id is 'the example';
-comment on column loradex.retrieved_examples.source_ref is 'its id in the data set';
-comment on column loradex.retrieved_examples.task is 'its task';
-comment on column loradex.retrieved_examples.similarity is 'cosine of example and query';
-create index retrieved_examples_example_id_index on loradex.retrieved_examples (example_id);
-
--- file: tables/retrieved_tasks.sql
--- The task distribution each answer was routed by.
-create table loradex.retrieved_tasks (
-    answer_id uuid not null,
-    rank int not null,
-    task text not null,
-    neighbours int not null,
-    best_similarity float8 not null,
-    probability float8 not null,
-    weight float8 not null,
-    in_nucleus boolean not null,
-    constraint retrieved_tasks_pkey primary key (answer_id, rank),
-    constraint retrieved_tasks_answer_id_fkey foreign key (answer_id) references loradex.answers(id) deferrable initially deferred
-);
-comment on table loradex.retrieved_tasks is
-    'Task distribution of each answer, before and after truncation; append-only.';
-comment on column loradex.retrieved_tasks.answer_id is 'the answer';
-comment on column loradex.retrieved_tasks.rank is '1 is the likeliest';
-comment on column loradex.retrieved_tasks.task is 'the task';
-comment on column loradex.retrieved_tasks.neighbours is 'how many neighbours are of this task';
-comment on column loradex.retrieved_tasks.best_similarity is 'cosine of its nearest';
-comment on column loradex.retrieved_tasks.probability is 'share of the votes; sums to 1';
-comment on column loradex.retrieved_tasks.weight is 'share after the cut; sums to 1, 0 outside the nucleus';
-comment on column loradex.retrieved_tasks.in_nucleus is 'whether it survived the cut';
-create index retrieved_tasks_task_index on loradex.retrieved_tasks (task);
-
--- file: tables/merge_results.sql
--- Recipe and outcome of each answer's merge.
-create table loradex.merge_results (
-    answer_id uuid not null,
-    recipe_hash character(64) not null,
-    method text not null,
-    merge text not null,
-    calibrated boolean not null,
-    density float8 not null,
-    dtype text not null,
-    update_norm float8 not null,
-    sign_conflict float8,
-    milliseconds float8 not null,
-    constraint merge_results_pkey primary key (answer_id),
-    constraint merge_results_answer_id_fkey foreign key (answer_id) references loradex.answers(id) deferrable initially deferred
-);
-comment on table loradex.merge_results is
-    'Recipe and outcome of each answer''s merge; append-only.';
-comment on column loradex.merge_results.answer_id is 'the answer';
-comment on column loradex.merge_results.recipe_hash is 'recipe_hash of merge, calibrated, density, dtype and components, hex';
-comment on column loradex.merge_results.method is 'the job''s method';
-comment on column loradex.merge_results.merge is 'how the factors became one update';
-comment on column loradex.merge_results.calibrated is 'whether it was rescaled to the weighted mean norm of its adapters';
-comment on column loradex.merge_results.density is 'share of entries that trimming kept';
-comment on column loradex.merge_results.dtype is 'dtype the factors were merged in';
-comment on column loradex.merge_results.update_norm is 'Frobenius norm of the merged update';
-comment on column loradex.merge_results.sign_conflict is 'share of entries whose signs disagree; null where the method does not look';
-comment on column loradex.merge_results.milliseconds is 'time of the merge';
-create index merge_results_method_index on loradex.merge_results (method);
-
--- file: tables/merge_components.sql
--- The adapters of each answer's mixture, with their weights.
-create table loradex.merge_components (
-    answer_id uuid not null,
-    rank int not null,
-    adapter_id bigint not null,
-    adapter text not null,
-    version int not null,
-    task text not null,
-    sha256 character(64) not null,
-    uri text not null,
-    weight float8 not null,
-    update_norm float8,
-    constraint merge_components_pkey primary key (answer_id, rank),
-    constraint merge_components_answer_id_fkey foreign key (answer_id) references loradex.answers(id) deferrable initially deferred
-);
-comment on table loradex.merge_components is
-    'Adapters of each answer''s recipe with their weights; append-only.';
-comment on column loradex.merge_components.answer_id is 'the answer';
-comment on column loradex.merge_components.rank is '1 is the heaviest';
-comment on column loradex.merge_components.adapter_id is 'the adapter';
-comment on column loradex.merge_components.adapter is 'its name';
-comment on column loradex.merge_components.version is 'its version';
-comment on column loradex.merge_components.task is 'its task';
-comment on column loradex.merge_components.sha256 is 'its content hash';
-comment on column loradex.merge_components.uri is 'where it was found';
-comment on column loradex.merge_components.weight is 'its weight in the recipe';
-comment on column loradex.merge_components.update_norm is 'Frobenius norm of its own update';
-create index merge_components_adapter_id_index on loradex.merge_components (adapter_id);
+create index answers_position_index on loradex.answers ("position");
 
 -- file: tables/evaluations.sql
 -- What `loradex eval` measured.
@@ -688,9 +640,101 @@ comment on table loradex.queue_lock is
 -- Made before the first revision runs, by migrations/env.py.
 create table if not exists loradex.migration_lock ();
 
+-- file: tables/workers.sql
+-- Workers that have announced themselves, each with its last sign of life. Written by announce_worker and withdraw_worker
+-- only; a worker that was killed leaves its row behind, silent.
+create table loradex.workers (
+    name text not null,
+    login text not null,
+    claim_hash bytea not null,
+    base_model text not null,
+    encoder text not null,
+    device text not null,
+    dtype text not null,
+    adapter_roots text[] not null,
+    batch_rows int not null,
+    versions jsonb not null,
+    started_at timestamptz not null default now(),
+    seen_at timestamptz not null default now(),
+    constraint workers_pkey primary key (name)
+) with (fillfactor = 50);
+comment on table loradex.workers is
+    'Workers that have announced themselves; worker_health says which of them live.';
+comment on column loradex.workers.name is 'host, process and a few random letters';
+comment on column loradex.workers.login is 'who it is for Postgres';
+comment on column loradex.workers.claim_hash is 'hash of its login and its token (claim_hash)';
+comment on column loradex.workers.base_model is 'the model it answers with; it takes jobs of this one alone';
+comment on column loradex.workers.encoder is 'the encoder it has; it takes jobs of this one alone';
+comment on column loradex.workers.device is 'where it computes, such as cpu or cuda';
+comment on column loradex.workers.dtype is 'what numbers it computes in';
+comment on column loradex.workers.adapter_roots is 'directories below which it finds adapters';
+comment on column loradex.workers.batch_rows is 'jobs it answers at once';
+comment on column loradex.workers.versions is 'its programs and their versions';
+comment on column loradex.workers.started_at is 'when it announced itself first';
+comment on column loradex.workers.seen_at is 'its last sign of life';
+
+-- file: functions/activate_adapter.sql
+-- Makes an adapter active with its share of its task. A share of 1 retires the others; a smaller one leaves them the
+-- rest, each in proportion to what it had. Where there are no others, all of the task is its.
+-- Locks: the rows of the task's active adapters; its callers lock the task. Raises: LX001 bad share.
+create or replace function loradex.activate_adapter(adapter_id bigint, share float8) returns void
+language plpgsql volatile
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    chosen adapters := (select a from adapters a where a.id = activate_adapter.adapter_id);
+    -- What the others have together; null if there are none.
+    held float8;
+begin
+    if (share = 1 or share between 0.0001 and 0.9999) is not true then
+        raise exception using errcode = 'LX001', message =
+            'a share is a number from 0.0001 to 0.9999, or 1: all of the task, which retires its other adapters';
+    end if;
+    if share = 1 then
+        update adapters a set state = 'retired', share = 0, retired_at = now()
+        where a.base_model = chosen.base_model and a.task = chosen.task and a.state = 'active' and a.id <> chosen.id;
+    else
+        select sum(a.share) into held from adapters a
+        where a.base_model = chosen.base_model and a.task = chosen.task and a.state = 'active' and a.id <> chosen.id;
+        update adapters a set share = greatest(a.share / held * (1 - activate_adapter.share), 1e-9)
+        where a.base_model = chosen.base_model and a.task = chosen.task and a.state = 'active' and a.id <> chosen.id;
+    end if;
+    update adapters a
+    set state = 'active', retired_at = null, share = case when held is null then 1 else activate_adapter.share end
+    where a.id = chosen.id;
+end
+$$;
+comment on function loradex.activate_adapter(bigint, float8) is
+    'Makes an adapter active with its share of its task, and retires the others or leaves them the rest; internal.';
+revoke execute on function loradex.activate_adapter(bigint, float8) from public;
+
+-- file: functions/adapter_draw.sql
+-- When an adapter comes in, in the race for a job among the active adapters that share a task: the smallest number wins.
+-- It is -ln(u) / share, where u is a hash of job and adapter, so each wins as often as its share says, and one job is
+-- always won by the same one. The number depends on no other adapter: if one comes or goes, only its own jobs change
+-- hands. Without a job it is the mean, 1 / share, which the largest share wins.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.adapter_draw(job_id uuid, sha256 text, share float8) returns float8
+language sql immutable parallel safe
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select case
+        when adapter_draw.share > 0 is not true then null
+        when job_id is null then 1 / share
+        -- The first 52 bits as a number between 0 and 1, never either.
+        else -ln(((('x' || left(encode(sha256(convert_to(job_id || ' ' || adapter_draw.sha256, 'UTF8')), 'hex'), 13))
+                   ::bit(52)::bigint + 0.5) / 2 ^ 52)::float8) / share
+        end
+$$;
+comment on function loradex.adapter_draw(uuid, text, float8) is
+    'The number an adapter (by its content hash) draws for a job with its share; of a task''s adapters the smallest wins.';
+revoke execute on function loradex.adapter_draw(uuid, text, float8) from public;
+grant execute on function loradex.adapter_draw(uuid, text, float8) to loradex_reader, loradex_worker, loradex_admin;
+
 -- file: functions/adapter_mixture.sql
 -- The adapters that answer a query, with their weights (which sum to 1), heaviest first; no rows if there is nothing
--- to mix. Tasks without an active, allowed adapter give their mass to the others before the nucleus is cut.
+-- to mix. Tasks without an active, allowed adapter give their mass to the others before the nucleus is cut. Of adapters
+-- that share a task, the one that `job_id` draws is taken; without a job, the one with the largest share.
 -- Locks: none. Raises: LX001 bad setting; LX002 unknown encoder, base model, task or adapter; LX005 bad vector.
 create or replace function loradex.adapter_mixture(
     query public.vector,
@@ -700,13 +744,15 @@ create or replace function loradex.adapter_mixture(
     temperature float8 default 0.1,
     encoder text default 'all-MiniLM-L6-v2',
     exclude_tasks text[] default '{}',
-    exclude_adapters text[] default '{}'
+    exclude_adapters text[] default '{}',
+    job_id uuid default null
 ) returns table (rank int, adapter_id bigint, adapter text, task text, sha256 text, weight float8)
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 declare
-    request route_request := row(1, query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters);
+    request route_request := row(1, query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters,
+                                  job_id);
     neighbours neighbour[];
 begin
     if base_model is null then
@@ -722,16 +768,17 @@ begin
     order by m.rank;
 end
 $$;
-comment on function loradex.adapter_mixture(public.vector, text, int, float8, float8, text, text[], text[]) is
+comment on function loradex.adapter_mixture(public.vector, text, int, float8, float8, text, text[], text[], uuid) is
     'Adapters that answer the query, with weights that sum to 1, heaviest first.';
 revoke execute on function
-    loradex.adapter_mixture(public.vector, text, int, float8, float8, text, text[], text[]) from public;
-grant execute on function loradex.adapter_mixture(public.vector, text, int, float8, float8, text, text[], text[])
+    loradex.adapter_mixture(public.vector, text, int, float8, float8, text, text[], text[], uuid) from public;
+grant execute on function loradex.adapter_mixture(public.vector, text, int, float8, float8, text, text[], text[], uuid)
     to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/adapter_mixtures.sql
 -- What adapter_mixture says, for many queries in one statement: `ordinal` is the place of the query, from 1. From 32
--- queries on several processes search, so 64 take less than half the time of 64 calls.
+-- queries on several processes search, so 64 take less than half the time of 64 calls. Of adapters that share a task it
+-- takes the one with the largest share.
 -- Locks: none. Raises: LX001 bad setting, or null for the queries; LX002 unknown encoder, base model, task or adapter;
 -- LX005 bad vector.
 create or replace function loradex.adapter_mixtures(
@@ -759,8 +806,8 @@ begin
     end if;
     perform check_routing(k, top_p, temperature, exclude_tasks, base_model, exclude_adapters);
     perform check_vector(q.query, encoder) from unnest(queries) q(query);
-    select array_agg(row(q.place, q.query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters)
-                     ::route_request order by q.place)
+    select array_agg(row(q.place, q.query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters,
+                         null)::route_request order by q.place)
     into requests
     from unnest(queries) with ordinality q(query, place);
     if requests is null then
@@ -785,7 +832,8 @@ grant execute on function loradex.adapter_mixtures(public.vector[], text, int, f
 -- file: functions/affinity_mixture.sql
 -- The adapters the affinity methods take for a query: those measured to answer best where its neighbours come from,
 -- with their share before the nucleus is cut (mass) and weights that sum to 1, heaviest first; no rows if nothing is
--- near or allowed.
+-- near or allowed. Of adapters that share a task, the one that `job_id` draws is taken; without a job, the one with the
+-- largest share.
 -- Locks: none. Raises: LX001 bad setting; LX002 unknown encoder, base model, task or adapter; LX005 bad vector.
 create or replace function loradex.affinity_mixture(
     query public.vector,
@@ -795,7 +843,8 @@ create or replace function loradex.affinity_mixture(
     temperature float8 default 0.1,
     encoder text default 'all-MiniLM-L6-v2',
     exclude_tasks text[] default '{}',
-    exclude_adapters text[] default '{}'
+    exclude_adapters text[] default '{}',
+    job_id uuid default null
 ) returns table (
     rank int, adapter_id bigint, adapter text, task text, sha256 text, mass float8, weight float8
 )
@@ -803,7 +852,8 @@ language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 declare
-    request route_request := row(1, query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters);
+    request route_request := row(1, query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters,
+                                  job_id);
     neighbours neighbour[];
 begin
     if base_model is null then
@@ -818,16 +868,84 @@ begin
     order by m.rank;
 end
 $$;
-comment on function loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[]) is
+comment on function loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[], uuid) is
     'Adapters measured to answer best where the query''s neighbours come from, with weights that sum to 1.';
 revoke execute on function
-    loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[]) from public;
-grant execute on function loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[])
+    loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[], uuid) from public;
+grant execute on function loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[], uuid)
     to loradex_reader, loradex_worker, loradex_admin;
 
+-- file: functions/announce_worker.sql
+-- Says that a worker lives, and what it can do. A worker calls it at its start and every few seconds; a worker that is
+-- silent for longer than the setting worker_silence_seconds counts as gone. Rows of workers that were silent for a day
+-- are removed on the way.
+-- Locks: the worker's row. Raises: LX001 a bad value, a name that is another worker's, too many workers of one login.
+create or replace function loradex.announce_worker(
+    worker text, base_model text, encoder text, device text, dtype text, adapter_roots text[], batch_rows int,
+    versions jsonb, token text default null
+) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    mine bytea := claim_hash(token);
+    most int := (select s.value from settings s where s.name = 'max_workers');
+    complaint text := case
+        when exists (
+            select from unnest(array[worker, announce_worker.base_model, announce_worker.encoder,
+                                     announce_worker.device, announce_worker.dtype]) t(said)
+            where coalesce(length(t.said), 0) not between 1 and 200)
+            then 'worker, base_model, encoder, device and dtype are texts of 1 to 200 characters'
+        when announce_worker.adapter_roots is null or cardinality(announce_worker.adapter_roots) > 100 or exists (
+            select from unnest(announce_worker.adapter_roots) r(root)
+            where coalesce(length(r.root), 0) not between 1 and 4096)
+            then 'adapter_roots are at most 100 texts of 1 to 4096 characters'
+        when coalesce(announce_worker.batch_rows, 0) < 1 then 'batch_rows is 1 or more'
+        when jsonb_typeof(announce_worker.versions) is distinct from 'object'
+             or pg_column_size(announce_worker.versions) > 10000
+             or exists (select from jsonb_each(announce_worker.versions) v where jsonb_typeof(v.value) <> 'string')
+            then 'versions is an object of texts, of at most 10000 bytes'
+        end;
+begin
+    if complaint is not null then
+        raise exception using errcode = 'LX001', message = format('a worker cannot be announced so: %s', complaint);
+    end if;
+
+    update workers w
+    set base_model = announce_worker.base_model, encoder = announce_worker.encoder, device = announce_worker.device,
+        dtype = announce_worker.dtype, adapter_roots = announce_worker.adapter_roots,
+        batch_rows = announce_worker.batch_rows, versions = announce_worker.versions, seen_at = now()
+    where w.name = worker and w.claim_hash = mine;
+    if found then
+        return;
+    end if;
+
+    delete from workers w where w.seen_at < now() - interval '1 day';
+    if (select count(*) from workers w where w.login = session_user) >= most then
+        raise exception using errcode = 'LX001', message = format(
+            '%s workers of %s are announced, and no more may be (setting max_workers)', most, session_user);
+    end if;
+    insert into workers (name, login, claim_hash, base_model, encoder, device, dtype, adapter_roots, batch_rows, versions)
+    values (worker, session_user, mine, announce_worker.base_model, announce_worker.encoder, announce_worker.device,
+            announce_worker.dtype, announce_worker.adapter_roots, announce_worker.batch_rows, announce_worker.versions);
+exception
+    when unique_violation then
+        raise exception using errcode = 'LX001', message = format(
+            'another worker is announced as %s; give each a name of its own', shown(worker));
+end
+$$;
+comment on function loradex.announce_worker(text, text, text, text, text, text[], int, jsonb, text) is
+    'Says that a worker lives, with what it can do; called every few seconds.';
+revoke execute on function
+    loradex.announce_worker(text, text, text, text, text, text[], int, jsonb, text) from public;
+grant execute on function
+    loradex.announce_worker(text, text, text, text, text, text[], int, jsonb, text) to loradex_worker;
+
 -- file: functions/answer_canonical.sql
--- The text that an answer's hash covers: every column of the answer (but the hash itself) and of all its children, as
--- JSON with sorted keys. It takes the row, not the id, because record_answer needs the text before the row exists.
+-- The text that an answer's hash covers: every column of the answer but the hash itself, as JSON with sorted keys. What
+-- can be erased stands there by its commitment, and the salt, which goes with it, does not stand there. It takes the row,
+-- not the id, because record_answer needs the text before the row exists.
 -- All settings that shape the text of a value are pinned. A column added later must be left out here while it is
 -- null, or the chain of older answers breaks.
 -- The cost says how slow it is beside an operator, so that Postgres shares the work out.
@@ -840,25 +958,32 @@ set datestyle = 'ISO, YMD'
 set bytea_output = 'hex'
 set extra_float_digits = 1
 as $$
-#variable_conflict use_column
 begin
-    return jsonb_build_object(
-        'answer', to_jsonb(answer) - 'chain_hash',
-        'retrieval', (select jsonb_agg(to_jsonb(r)) from retrievals r where r.answer_id = answer.id),
-        'examples', (select jsonb_agg(to_jsonb(e) order by e.rank) from retrieved_examples e
-                     where e.answer_id = answer.id),
-        'tasks', (select jsonb_agg(to_jsonb(t) order by t.rank) from retrieved_tasks t
-                  where t.answer_id = answer.id),
-        'merge', (select jsonb_agg(to_jsonb(m)) from merge_results m where m.answer_id = answer.id),
-        'components', (select jsonb_agg(to_jsonb(c) order by c.rank) from merge_components c
-                       where c.answer_id = answer.id)
-    )::text;
+    return ((to_jsonb(answer) - array['salt', 'chain_hash']) || answer_commitments(answer))::text;
 end
 $$;
 comment on function loradex.answer_canonical(loradex.answers) is
-    'The text the chain hash of an answer covers: every column of it and its children but the hash itself.';
+    'The text the chain hash of an answer covers: every column but the hash itself, erasable ones by commitment.';
 revoke execute on function loradex.answer_canonical(loradex.answers) from public;
 grant execute on function loradex.answer_canonical(loradex.answers)
+    to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
+-- file: functions/answer_commitments.sql
+-- The commitments to what can be erased of an answer, column to hash: SHA-256 over the answer's salt and the JSON text of
+-- an object of the column alone. Who does not know the salt cannot try values against them.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.answer_commitments(answer loradex.answers) returns jsonb
+language sql stable parallel safe
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select jsonb_object_agg(e.key, encode(
+        sha256(answer.salt || convert_to(jsonb_build_object(e.key, e.value)::text, 'UTF8')), 'hex'))
+    from jsonb_each(answer_erasable(answer)) e
+$$;
+comment on function loradex.answer_commitments(loradex.answers) is
+    'Salted commitments to what can be erased of an answer, column to SHA-256 in hex; internal.';
+revoke execute on function loradex.answer_commitments(loradex.answers) from public;
+grant execute on function loradex.answer_commitments(loradex.answers)
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 
 -- file: functions/answer_document.sql
@@ -876,20 +1001,27 @@ begin
         'text', answer.text,
         'choice', answer.choice,
         'scores', to_jsonb(answer.scores),
-        'method', (select m.method from merge_results m where m.answer_id = answer.id),
+        'method', answer.method,
         'neighbours', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'rank', e.rank, 'example_id', e.example_id, 'source_ref', e.source_ref, 'task', e.task,
-                'similarity', e.similarity) order by e.rank)
-            from retrieved_examples e
-            where e.answer_id = answer.id), '[]'),
+                'rank', n.rank, 'example_id', n.example_id, 'source_ref', n.source_ref, 'task', n.task,
+                'similarity', n.similarity) order by n.rank)
+            from unnest(answer.example_ids, answer.example_refs, answer.example_tasks, answer.similarities)
+                with ordinality n(example_id, source_ref, task, similarity, rank)), '[]'),
         'distribution', coalesce((
-            select jsonb_agg(to_jsonb(t) - 'answer_id' order by t.rank)
-            from retrieved_tasks t where t.answer_id = answer.id), '[]'),
+            select jsonb_agg(to_jsonb(t) order by t.rank)
+            from unnest(answer.tasks, answer.task_neighbours, answer.task_similarities, answer.probabilities,
+                        answer.task_weights, answer.in_nucleus)
+                with ordinality t(task, neighbours, best_similarity, probability, weight, in_nucleus, rank)), '[]'),
         'mixture', coalesce((
-            select jsonb_agg(to_jsonb(c) - 'answer_id' order by c.rank)
-            from merge_components c where c.answer_id = answer.id), '[]'),
-        'generation', answer.generation,
+            select jsonb_agg(jsonb_build_object(
+                'rank', c.rank, 'adapter_id', c.adapter_id, 'adapter', c.adapter, 'version', c.version, 'task', c.task,
+                'sha256', encode(c.sha256, 'hex'), 'uri', c.uri, 'weight', c.weight, 'update_norm', c.update_norm)
+                order by c.rank)
+            from unnest(answer.adapter_ids, answer.adapters, answer.adapter_versions, answer.adapter_tasks,
+                        answer.adapter_hashes, answer.adapter_uris, answer.weights, answer.adapter_norms)
+                with ordinality c(adapter_id, adapter, version, task, sha256, uri, weight, update_norm, rank)), '[]'),
+        'generation', answer.generation || jsonb_build_object('choices', answer.choices),
         'timings', answer.timings,
         'chain', jsonb_build_object(
             'position', answer.position,
@@ -901,6 +1033,24 @@ comment on function loradex.answer_document(loradex.answers) is
     'An answer with its neighbours, distribution, mixture and link in the chain, as one JSON document; internal.';
 revoke execute on function loradex.answer_document(loradex.answers) from public;
 grant execute on function loradex.answer_document(loradex.answers)
+    to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
+-- file: functions/answer_erasable.sql
+-- What of an answer tells about whoever asked and can be erased: its texts, and what texts can be guessed from. The chain
+-- covers a commitment to each (answer_commitments) instead of the value, so that it holds without them.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.answer_erasable(answer loradex.answers) returns jsonb
+language sql immutable parallel safe
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select jsonb_build_object(
+        'prompt', answer.prompt, 'choices', answer.choices, 'text', answer.text, 'choice', answer.choice,
+        'token_ids', answer.token_ids, 'query', answer.query)
+$$;
+comment on function loradex.answer_erasable(loradex.answers) is
+    'What of an answer can be erased, column to value; internal.';
+revoke execute on function loradex.answer_erasable(loradex.answers) from public;
+grant execute on function loradex.answer_erasable(loradex.answers)
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 
 -- file: functions/answer_hash.sql
@@ -1517,8 +1667,8 @@ begin
             select format('%s names no %s %s; known are: %s', s.name, rtrim(s.names, 's'), shown(one), coalesce((
                 select string_agg(k.name, ', ' order by k.name) from (
                     select m.name from methods m where s.names = 'methods'
-                    union select b.name from base_models b where s.names = 'base_models'
-                    union select e.name from encoders e where s.names = 'encoders'
+                    union select b.name from base_models b where s.names = 'base_models' and b.retired_at is null
+                    union select e.name from encoders e where s.names = 'encoders' and e.retired_at is null
                     union select t.name from tasks t where s.names = 'tasks'
                     union select a.name from adapters a where s.names = 'adapters'
                     order by name limit 50) k), 'none yet'))
@@ -1526,8 +1676,8 @@ begin
                 case s.type when 'texts' then f.value else json_build_array(f.value) end) one
             where not case s.names
                 when 'methods' then exists (select from methods m where m.name = one)
-                when 'base_models' then exists (select from base_models b where b.name = one)
-                when 'encoders' then exists (select from encoders e where e.name = one)
+                when 'base_models' then exists (select from base_models b where b.name = one and b.retired_at is null)
+                when 'encoders' then exists (select from encoders e where e.name = one and e.retired_at is null)
                 when 'tasks' then exists (select from tasks t where t.name = one)
                 when 'adapters' then exists (select from adapters a where a.name = one)
                 end
@@ -1584,6 +1734,26 @@ comment on function loradex.check_vector(public.vector, text) is
 revoke execute on function loradex.check_vector(public.vector, text) from public;
 grant execute on function loradex.check_vector(public.vector, text)
     to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/claim_hash.sql
+-- The hash that binds a claim, or an announcement, to whoever made it: the login of this session, and the worker's secret
+-- token where it has one. Only the hash is kept, so who can read it cannot use it.
+-- Locks: none. Raises: LX001 a token that is too short or too long.
+create or replace function loradex.claim_hash(token text) returns bytea
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    if length(token) not between 32 and 200 then
+        raise exception using errcode = 'LX001', message =
+            'a worker''s token has 32 to 200 characters; make a random one at each start';
+    end if;
+    return sha256(convert_to(format('%s:%s', session_user, token), 'UTF8'));
+end
+$$;
+comment on function loradex.claim_hash(text) is
+    'Hash of this session''s login and a worker''s token; internal.';
+revoke execute on function loradex.claim_hash(text) from public;
 
 -- file: functions/claim_jobs.sql
 -- Hands up to max_jobs waiting jobs to a worker: running, under a lease, with the next attempt number. A running job
@@ -1741,8 +1911,8 @@ revoke execute on function loradex.current_owner() from public;
 grant execute on function loradex.current_owner() to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 
 -- file: functions/decide_routes.sql
--- What routing decides for a batch of jobs: one document per job with its neighbours, task distribution, mixture, and how
--- the mixture is merged. Jobs may differ in every setting; each encoder among them costs one search.
+-- What routing decides for a batch of jobs: one document per job with its neighbours, task distribution, mixture, how the
+-- mixture is merged, and what was drawn among adapters that share a task. Jobs may differ in every setting; each encoder among them costs one search.
 -- Its statements are planned once per session (force_generic_plan): custom plans look cheaper because the arrays' lengths
 -- are known, but planning them takes a third of the call.
 -- Locks: none. Raises: LX001 arrays of unlike length; LX002 the named adapter is not active; LX003 unknown job;
@@ -1768,7 +1938,7 @@ begin
     for batch in
         select j.encoder, e.revision,
                array_agg(row(g.ordinal, g.query, j.k, j.top_p, j.temperature, j.exclude_tasks, j.base_model,
-                             j.exclude_adapters)::route_request) as requests,
+                             j.exclude_adapters, j.id)::route_request) as requests,
                array_agg(m.selection) as selections, array_agg(j.adapter) as named,
                min(coalesce(g.id::text, 'null')) filter (where j.id is null) as unknown,
                min(j.adapter) filter (where m.selection = 'named' and not exists (
@@ -1796,7 +1966,8 @@ begin
         return query
         with asked as materialized (
             select * from unnest(batch.requests, batch.selections, batch.named) as a (
-                ordinal, query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters, selection, named)
+                ordinal, query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters, job_id,
+                selection, named)
         ), mixed as materialized (
             select * from mix_neighbours(batch.requests, neighbours)
         ), chosen as (
@@ -1814,8 +1985,15 @@ begin
             from asked a
             join adapters d on d.base_model = a.base_model and d.state = 'active'
             where batch.selections && array['named', 'all']
-              and ((a.selection = 'named' and d.name = a.named)
-                or (a.selection = 'all' and d.name <> all (a.exclude_adapters) and d.task <> all (a.exclude_tasks)))
+              and ((a.selection = 'named' and d.name = a.named and not exists (
+                        -- Of its versions that are active, the one that the job draws.
+                        select from adapters b
+                        where b.name = d.name and b.state = 'active'
+                          and adapter_draw(a.job_id, b.sha256::text, b.share)
+                              < adapter_draw(a.job_id, d.sha256::text, d.share)))
+                or (a.selection = 'all' and d.name <> all (a.exclude_adapters) and d.task <> all (a.exclude_tasks)
+                    and not d.trained_on && a.exclude_tasks
+                    and (d.share = 1 or is_drawn(d, a.job_id, a.exclude_adapters))))
             union all
             select m.ordinal, m.rank, m.adapter_id, m.adapter, m.version, m.task, m.sha256, m.uri, m.weight
             from (select array_agg(r) as requests from unnest(batch.requests) r
@@ -1827,6 +2005,21 @@ begin
                 'rank', c.rank, 'adapter_id', c.adapter_id, 'adapter', c.adapter, 'version', c.version,
                 'task', c.task, 'sha256', c.sha256, 'uri', c.uri, 'weight', c.weight) order by c.rank) as mixture
             from (select c.*, row_number() over (partition by c.ordinal order by c.place) as rank from chosen c) c
+            group by c.ordinal
+        ), draws as (
+            -- Which of the adapters were drawn, and against how many that might have answered in their place.
+            select c.ordinal, jsonb_agg(jsonb_build_object(
+                'task', c.task, 'adapter', c.adapter, 'version', c.version, 'share', d.share,
+                'draw', adapter_draw(a.job_id, c.sha256, d.share), 'among', r.adapters) order by c.place) as draws
+            from chosen c
+            join adapters d on d.id = c.adapter_id and d.share < 1
+            join asked a on a.ordinal = c.ordinal
+            cross join lateral (
+                select count(*) as adapters from adapters b
+                where b.base_model = d.base_model and b.task = d.task and b.state = 'active'
+                  and case when a.selection = 'named' then b.name = a.named
+                           else b.name <> all (a.exclude_adapters) end) r
+            where r.adapters > 1
             group by c.ordinal
         ), distributions as (
             select m.ordinal, jsonb_agg(jsonb_build_object(
@@ -1854,6 +2047,7 @@ begin
             'examples_hash', coalesce(y.examples_hash, sha256(''))::text,
             'distribution', coalesce(d.distribution, '[]'),
             'mixture', coalesce(x.mixture, '[]'),
+            'draws', coalesce(w.draws, '[]'),
             'milliseconds', share)
         from asked r
         join jobs j on j.id = job_ids[r.ordinal]
@@ -1861,6 +2055,7 @@ begin
         left join nearby y on y.ordinal = r.ordinal
         left join distributions d on d.ordinal = r.ordinal
         left join mixtures x on x.ordinal = r.ordinal
+        left join draws w on w.ordinal = r.ordinal
         order by r.ordinal;
     end loop;
 end
@@ -2028,7 +2223,7 @@ begin
             'max_waiting_jobs', waiting, max_waiting);
     end if;
 
-    ids := array(select gen_random_uuid() from generate_series(1, wanted));
+    ids := array(select uuidv7() from generate_series(1, wanted));
     insert into loradex.jobs overriding user value
     select r.*
     from json_array_elements(enqueue_jobs.jobs::json) with ordinality e(job, ordinal)
@@ -2082,7 +2277,7 @@ revoke execute on function loradex.enqueue_jobs(jsonb) from public;
 grant execute on function loradex.enqueue_jobs(jsonb) to loradex_client, loradex_admin;
 
 -- file: functions/example_influence.sql
--- The answers that an example helped to decide, where it weighed most first.
+-- The answers that an example helped to decide, where it weighed most first. It looks at the neighbours of every answer.
 -- Locks: none. Raises: LX002 unknown example.
 create or replace function loradex.example_influence(example bigint) returns table (
     answer_id uuid, created_at timestamptz, rank int, similarity float8, vote float8, task_weight float8, prompt text
@@ -2093,24 +2288,28 @@ as $$
 #variable_conflict use_column
 begin
     if not exists (select from examples e where e.id = example)
-       and not exists (select from retrieved_examples r where r.example_id = example) then
+       and not exists (select from answers a where a.example_ids @> array[example]) then
         raise exception using errcode = 'LX002', message = format(
             'no example %s; find its id in loradex.examples', coalesce(example::text, 'null'));
     end if;
     return query
-    select a.id, a.created_at, r.rank, r.similarity, v.vote, t.weight, a.prompt
-    from retrieved_examples r
-    join answers a on a.id = r.answer_id
-    join retrievals q on q.answer_id = r.answer_id
-    join retrieved_tasks t on t.answer_id = r.answer_id and t.task = r.task
+    select a.id, a.created_at, r.rank, r.similarity, v.vote, a.task_weights[r.place], a.prompt
+    from answers a
+    cross join lateral (
+        select n.rank, a.similarities[n.rank] as similarity, a.example_tasks[n.rank] as task,
+               array_position(a.tasks, a.example_tasks[n.rank]) as place
+        from (select array_position(a.example_ids, example) as rank) n
+    ) r
     cross join lateral (
         -- Its share of its task's votes times the task's probability.
-        select t.probability * exp(greatest((r.similarity - t.best_similarity) / greatest(q.temperature, 1e-9), -700))
-               / sum(exp(greatest((o.similarity - t.best_similarity) / greatest(q.temperature, 1e-9), -700))) as vote
-        from retrieved_examples o
-        where o.answer_id = r.answer_id and o.task = r.task
+        select a.probabilities[r.place]
+               * exp(greatest((r.similarity - a.task_similarities[r.place]) / greatest(a.temperature, 1e-9), -700))
+               / sum(exp(greatest((o.similarity - a.task_similarities[r.place]) / greatest(a.temperature, 1e-9), -700)))
+               as vote
+        from unnest(a.example_tasks, a.similarities) o(task, similarity)
+        where o.task = r.task
     ) v
-    where r.example_id = example
+    where a.example_ids @> array[example] and r.place is not null
     order by v.vote desc, a.position;
 end
 $$;
@@ -2148,7 +2347,7 @@ begin
     end if;
     for ids, tasks, requests in
         select array_agg(c.example_id order by c.place), array_agg(c.task order by c.place),
-               array_agg(row(c.place, c.embedding, k + 1, 1, 1, '{}', null, '{}')::route_request order by c.place)
+               array_agg(row(c.place, c.embedding, k + 1, 1, 1, '{}', null, '{}', null)::route_request order by c.place)
         from (
             select o.*, ((o.n - 1) / 256) as chunk, ((o.n - 1) % 256 + 1)::int as place
             from (
@@ -2199,7 +2398,8 @@ grant execute on function loradex.examples_hash(bigint[])
 
 -- file: functions/explain.sql
 -- Everything that is known about an answer, as one JSON document: answer_document, how the answer came about, and the
--- texts of its neighbours where the library still holds what it held then.
+-- texts of its neighbours where the library still holds what it held then. The chain covers all of it but the keys that
+-- `unchained` names.
 -- Locks: none. Raises: LX004 unknown answer, or another user's.
 create or replace function loradex.explain(answer_id uuid) returns jsonb
 language plpgsql stable
@@ -2221,23 +2421,22 @@ begin
     select j.* into job from jobs j where j.id = answer.job_id;
     told := answer_document(answer);
     -- Texts lie in the library, which changes; they are shown as evidence only while they are what they were.
-    select r.examples_hash = examples_hash(array(
-        select e.example_id from retrieved_examples e where e.answer_id = answer.id order by e.rank))
-    into same_texts from retrievals r where r.answer_id = answer.id;
+    same_texts := answer.examples_hash = examples_hash(answer.example_ids);
     return told || jsonb_build_object(
         'owner', answer.owner,
         'attempt', answer.attempt,
         'worker', answer.worker,
         'created_at', answer.created_at,
-        'kind', job.kind,
+        'kind', answer.generation -> 'kind',
         'prompt', answer.prompt,
-        'choices', to_jsonb(job.choices),
+        'choices', to_jsonb(answer.choices),
         'token_ids', to_jsonb(answer.token_ids),
         'prompt_tokens', answer.prompt_tokens,
         'output_tokens', answer.output_tokens,
         'base_model', answer.base_model,
         'base_model_revision', answer.base_model_revision,
         'expected_task', job.expected_task,
+        'unchained', '["expected_task"]'::jsonb,
         'neighbours_texts', case when same_texts then 'as they were'
                                  else 'withheld: the library holds other texts than when this was answered' end,
         'neighbours', coalesce((
@@ -2249,10 +2448,16 @@ begin
             left join lateral (
                 select e.prompt, e.target from examples e
                 where e.id = (n.neighbour ->> 'example_id')::bigint limit 1) x on true), '[]'),
-        'retrieval', (
-            select to_jsonb(r) - 'answer_id' || jsonb_build_object('query', r.query::text::jsonb)
-            from retrievals r where r.answer_id = answer.id),
-        'merge', (select to_jsonb(m) - 'answer_id' from merge_results m where m.answer_id = answer.id),
+        'retrieval', jsonb_build_object(
+            'query', answer.query::text::jsonb, 'encoder', answer.encoder, 'encoder_revision', answer.encoder_revision,
+            'k', answer.k, 'top_p', answer.top_p, 'temperature', answer.temperature,
+            'exclude_tasks', answer.exclude_tasks, 'exclude_adapters', answer.exclude_adapters,
+            'milliseconds', answer.routing_milliseconds, 'examples_hash', answer.examples_hash::text),
+        'merge', jsonb_build_object(
+            'recipe_hash', encode(answer.recipe_hash, 'hex'), 'method', answer.method, 'merge', answer.merge,
+            'calibrated', answer.calibrated, 'density', answer.density, 'dtype', answer.merge_dtype,
+            'update_norm', answer.update_norm, 'sign_conflict', answer.sign_conflict,
+            'milliseconds', answer.merge_milliseconds),
         'versions', answer.versions);
 end
 $$;
@@ -2342,6 +2547,24 @@ $$;
 comment on function loradex.fence_job(uuid, int) is
     'Locks and returns a running job if the attempt is still its own, else raises LX006; internal.';
 revoke execute on function loradex.fence_job(uuid, int) from public;
+
+-- file: functions/first_id.sql
+-- The least id that an answer of a moment can have: ids begin with their time in milliseconds. With it, answers of a time
+-- are found without looking at other months: `where id >= loradex.first_id(now() - interval '1 day')`. Moments before
+-- 1970 and after 9999 have the ids of these.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.first_id(moment timestamptz) returns uuid
+language sql immutable parallel safe
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select case when moment is not null then rpad(lpad(to_hex(floor(1000 * extract(
+        epoch from least(greatest(moment, '1970-01-01 00:00+00'), '9999-12-31 00:00+00')))::bigint), 12, '0'), 32, '0')
+        end::uuid
+$$;
+comment on function loradex.first_id(timestamptz) is
+    'The least id that an answer of a moment can have, to find answers of a time without looking at other months.';
+revoke execute on function loradex.first_id(timestamptz) from public;
+grant execute on function loradex.first_id(timestamptz) to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 
 -- file: functions/group_duplicates.sql
 -- Lets one example of each group of near duplicates stand for all in the index of an encoder, which is then as small
@@ -2471,6 +2694,49 @@ comment on function loradex.in_domain_similarity(text, float8, int) is
 revoke execute on function loradex.in_domain_similarity(text, float8, int) from public;
 grant execute on function loradex.in_domain_similarity(text, float8, int) to loradex_reader, loradex_worker, loradex_admin;
 
+-- file: functions/is_drawn.sql
+-- Whether an active adapter is the one of its task that answers a job: none of the others drew a smaller number.
+-- Ask it only where the adapter's share is less than 1; it reads the task's active adapters.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.is_drawn(adapter loradex.adapters, job_id uuid, exclude_adapters text[])
+returns boolean
+language sql stable parallel safe
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select not exists (
+        select from adapters rival
+        where rival.base_model = adapter.base_model and rival.task = adapter.task and rival.state = 'active'
+          and rival.id <> adapter.id and rival.name <> all (exclude_adapters)
+          and (adapter_draw(is_drawn.job_id, rival.sha256::text, rival.share), rival.id)
+              < (adapter_draw(is_drawn.job_id, adapter.sha256::text, adapter.share), adapter.id))
+$$;
+comment on function loradex.is_drawn(loradex.adapters, uuid, text[]) is
+    'Whether an adapter that shares its task is the one that answers a job; internal.';
+revoke execute on function loradex.is_drawn(loradex.adapters, uuid, text[]) from public;
+grant execute on function loradex.is_drawn(loradex.adapters, uuid, text[])
+    to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/is_served.sql
+-- Whether a worker that lives takes jobs of this base model and encoder. For everybody who asks, since a job that nobody
+-- takes is its owner's business; which workers there are, it does not tell.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.is_served(base_model text, encoder text) returns boolean
+language plpgsql stable security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    return exists (
+        select from living_workers() w
+        where w.base_model = is_served.base_model and w.encoder = is_served.encoder);
+end
+$$;
+comment on function loradex.is_served(text, text) is
+    'Whether a living worker takes jobs of this base model and encoder.';
+revoke execute on function loradex.is_served(text, text) from public;
+grant execute on function loradex.is_served(text, text)
+    to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
 -- file: functions/job_outcome.sql
 -- How far a job is, and its answer once it has one: what whoever waits for it looks at. No row: there is no such job,
 -- or it is another user's.
@@ -2484,7 +2750,7 @@ as $$
 begin
     return query
     select j.state, j.error_code, j.error_message, case when a.id is not null then answer_document(a) end
-    from jobs j left join answers a on a.job_id = j.id
+    from jobs j left join answers a on a.id = j.answer_id
     where j.id = job_outcome.job_id;
 end
 $$;
@@ -2502,12 +2768,55 @@ set search_path = pg_catalog, loradex, public, pg_temp
 as $$
     select to_jsonb(job) - array[
         'id', 'queue_position', 'state', 'attempt', 'releases', 'lease_until', 'worker', 'error_code',
-        'error_message', 'created_at', 'started_at', 'finished_at']
+        'error_message', 'created_at', 'started_at', 'finished_at', 'answer_id']
 $$;
 comment on function loradex.job_request(loradex.jobs) is 'What a job asks for, as JSON, without its fate.';
 revoke execute on function loradex.job_request(loradex.jobs) from public;
 grant execute on function loradex.job_request(loradex.jobs)
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
+-- file: functions/living_workers.sql
+-- The workers that gave a sign of life within the setting worker_silence_seconds.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.living_workers() returns setof loradex.workers
+language sql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select w.* from workers w
+    where w.seen_at > now() - make_interval(secs => (
+        select s.value::float8 from settings s where s.name = 'worker_silence_seconds'))
+$$;
+comment on function loradex.living_workers() is 'The workers that gave a sign of life lately.';
+revoke execute on function loradex.living_workers() from public;
+grant execute on function loradex.living_workers() to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/make_partition.sql
+-- Makes the partition of answers for a moment's month (UTC), unless it is there. record_answer calls it, so that nobody
+-- has to see to it. It is made beside the table and then attached, which holds up nobody who reads or writes answers.
+-- Locks: loradex.answers in SHARE UPDATE EXCLUSIVE mode, where a partition is made. Raises: nothing of its own.
+create or replace function loradex.make_partition(moment timestamptz) returns void
+language plpgsql volatile
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    first_day timestamptz := date_trunc('month', moment, 'UTC');
+    name text := to_char(first_day at time zone 'UTC', '"answers_"YYYY_MM');
+begin
+    if to_regclass('loradex.' || name) is not null then
+        return;
+    end if;
+    execute format('create table loradex.%I (like loradex.answers including all)', name);
+    execute format(
+        'create trigger append_only before update or delete or truncate on loradex.%I '
+        'for each statement execute function loradex.refuse_change()', name);
+    execute format(
+        'alter table loradex.answers attach partition loradex.%I for values from (%L) to (%L)',
+        name, first_id(first_day), first_id((first_day at time zone 'UTC' + interval '1 month') at time zone 'UTC'));
+end
+$$;
+comment on function loradex.make_partition(timestamptz) is
+    'Makes the partition of answers for a month, unless it is there; internal.';
+revoke execute on function loradex.make_partition(timestamptz) from public;
 
 -- file: functions/mislabelled_candidates.sql
 -- Examples whose neighbours nearly all belong to one other task: filed under the wrong task, or not telling.
@@ -2551,9 +2860,13 @@ grant execute on function loradex.mislabelled_candidates(int, float8, text) to l
 --   vote     = exp((score + 0.1 if the adapter was trained on the task) / 0.01), normalised over the task's adapters
 --   mass     = sum over tasks of the task's probability (mix_neighbours) * its vote for the adapter, normalised
 --   weight   = mass renormalised inside the nucleus: the smallest prefix, heaviest first, that reaches top_p
--- A task votes among allowed active adapters that were measured on it; its own adapter counts as 1 until it is. A
--- task that has none gives its mass to the others. Figures come from some hundred rows: hence the softness of the vote
--- and the head start of the task's own adapter (docs/decisions.md).
+-- A task votes among allowed active adapters that were measured on it; its own adapter counts as 1 until it is. An
+-- adapter that was declared to be trained on a task has the head start too, and stands in where the task has no adapter
+-- of its own. A task that has none gives its mass to the others. Figures come from some hundred rows: hence the softness
+-- of the vote and the head start of the task's own adapter (docs/decisions.md).
+-- The fewer the rows, the less a figure says: of a stranger's vote only n / (n + affinity_rows) counts, n being the rows
+-- it or the task's own adapter was measured on, whichever are fewer. The rest goes where retrieval alone would send it:
+-- to the task's own adapter, and without one to the other tasks.
 -- Locks: none. Raises: nothing.
 create or replace function loradex.mix_affinities(requests loradex.route_request[], nearby loradex.neighbour[])
 returns table (
@@ -2568,22 +2881,41 @@ begin
     return query
     with likely as (
         select m.ordinal, m.task, m.probability from mix_neighbours(requests, nearby) m
-    ), judged as (
-        select l.ordinal, l.task, l.probability, a.id as adapter_id, r.top_p,
-               coalesce(f.score, 1) + case when a.task = l.task then 0.1 else 0 end as score
+    ), met as (
+        select l.ordinal, l.task, l.probability, a.id as adapter_id, r.top_p, f.score, f.n, a.task = l.task as own,
+               l.task = any (a.trained_on) as taught,
+               bool_or(a.task = l.task) over (partition by l.ordinal, l.task) as has_own
         from unnest(requests) r
         join likely l on l.ordinal = r.ordinal
         join adapters a
             on a.base_model = r.base_model and a.state = 'active' and a.name <> all (r.exclude_adapters)
-            and a.task <> all (r.exclude_tasks)
+            and a.task <> all (r.exclude_tasks) and not a.trained_on && r.exclude_tasks
+            and (a.share = 1 or is_drawn(a, r.job_id, r.exclude_adapters))
         left join task_affinities f on f.task = l.task and f.adapter_id = a.id
-        where f.score is not null or a.task = l.task
+        where f.score is not null or a.task = l.task or l.task = any (a.trained_on)
+    ), judged as (
+        select m.*, m.own or (m.taught and not m.has_own) as home,
+               coalesce(m.score, 1) + case when m.own or m.taught then 0.1 else 0 end as judgement
+        from met m
+        where m.score is not null or m.own or not m.has_own
     ), voted as (
-        select j.*, exp((j.score - max(j.score) over (partition by j.ordinal, j.task)) / 0.01) as vote
+        select j.*, exp((j.judgement - max(j.judgement) over votes) / 0.01) as vote,
+               least(j.n, min(j.n) filter (where j.home) over votes) as rows,
+               count(*) filter (where j.home) over votes as homes
         from judged j
-    ), shared as (
-        select v.*, v.probability * v.vote / sum(v.vote) over (partition by v.ordinal, v.task) as share
+        window votes as (partition by j.ordinal, j.task)
+    ), counted as (
+        select v.*, v.vote / sum(v.vote) over (partition by v.ordinal, v.task) as whole,
+               case when v.home then 1 else v.rows / (v.rows + s.value::float8) end as counts
         from voted v
+        cross join settings s
+        where s.name = 'affinity_rows'
+    ), shared as (
+        select c.*, c.probability * (
+                   c.whole * c.counts
+                   + case when c.home then sum(c.whole * (1 - c.counts)) over (partition by c.ordinal, c.task) / c.homes
+                          else 0 end) as share
+        from counted c
     ), massed as (
         select s.ordinal, s.adapter_id, s.top_p,
                sum(s.share) / sum(sum(s.share)) over (partition by s.ordinal) as mass
@@ -2614,7 +2946,7 @@ grant execute on function loradex.mix_affinities(loradex.route_request[], lorade
 --                  their mass reaches top_p; never empty if any task may take part
 --   weight       = probability renormalised inside the nucleus, 0 outside
 -- A task may take part if its request has no base model, or the task has an active adapter for it that is not
--- excluded: what has no adapter gives its mass to the others before the cut.
+-- excluded: what has no adapter gives its mass to the others before the cut. Of several active ones, one is drawn.
 -- Locks: none. Raises: nothing.
 create or replace function loradex.mix_neighbours(requests loradex.route_request[], nearby loradex.neighbour[])
 returns table (
@@ -2633,14 +2965,14 @@ begin
         select n.ordinal, n.task, n.similarity,
                exp(greatest(((n.similarity + 2) - (max(n.similarity) over (partition by n.ordinal) + 2))
                             / least(greatest(r.temperature, 1e-9), 1e9), -700)) as mass,
-               r.top_p, r.base_model, r.exclude_adapters
+               r.top_p, r.base_model, r.exclude_adapters, r.job_id
         from unnest(nearby) n
         join unnest(requests) r on r.ordinal = n.ordinal
     ), counted as (
         select v.ordinal, v.task, count(*)::int as neighbours, max(v.similarity) as best_similarity,
-               sum(v.mass) as mass, v.top_p, v.base_model, v.exclude_adapters
+               sum(v.mass) as mass, v.top_p, v.base_model, v.exclude_adapters, v.job_id
         from vote v
-        group by v.ordinal, v.task, v.top_p, v.base_model, v.exclude_adapters
+        group by v.ordinal, v.task, v.top_p, v.base_model, v.exclude_adapters, v.job_id
     ), eligible as (
         select c.*, a.id as adapter_id, a.name as adapter, a.version, a.sha256::text as sha256, a.uri,
                c.mass / sum(c.mass) over (partition by c.ordinal) as probability,
@@ -2649,6 +2981,7 @@ begin
         left join adapters a
             on a.base_model = c.base_model and a.task = c.task and a.state = 'active'
             and a.name <> all (c.exclude_adapters)
+            and (a.share = 1 or is_drawn(a, c.job_id, c.exclude_adapters))
     ), summed as (
         select e.*,
                row_number() over ranked as rank,
@@ -2686,7 +3019,7 @@ language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 declare
-    request route_request := row(1, query, k, 1, 1, exclude_tasks, null, '{}');
+    request route_request := row(1, query, k, 1, 1, exclude_tasks, null, '{}', null);
     nearby neighbour[];
 begin
     perform check_routing(k, 1, 1, exclude_tasks);
@@ -2778,52 +3111,77 @@ begin
     end if;
     perform check_answer(job, decided.routing, record_answer.answer);
 
-    fresh := jsonb_populate_record(null::answers, record_answer.answer);
-    fresh.id := gen_random_uuid();
+    -- Of what the worker says, its own words and measurements; the rest is the job's, the routing's and the chain's.
+    fresh := jsonb_populate_record(null::answers, (
+        select jsonb_object_agg(s.key, s.value) from jsonb_each(record_answer.answer) s
+        where s.key = any (array['text', 'choice', 'scores', 'token_ids', 'prompt_tokens', 'output_tokens',
+                                 'base_model_revision', 'timings', 'versions'])));
     fresh.job_id := job.id;
     fresh.owner_id := job.owner_id;
     fresh.owner := job.owner;
     fresh.attempt := job.attempt;
     fresh.worker := job.worker;
     fresh.prompt := job.prompt;
+    fresh.choices := job.choices;
     fresh.base_model := job.base_model;
-    fresh.generation := (record_answer.answer -> 'generation') || job.settings
-        || jsonb_build_object('kind', job.kind, 'choices', to_jsonb(job.choices),
-                              'seed', coalesce(job.settings -> 'seed', record_answer.answer #> '{generation,seed}'));
+    fresh.generation := (record_answer.answer -> 'generation') - 'draws' || job.settings
+        || jsonb_build_object('kind', job.kind,
+                              'seed', coalesce(job.settings -> 'seed', record_answer.answer #> '{generation,seed}'))
+        || case when decided.routing -> 'draws' <> '[]' then jsonb_build_object('draws', decided.routing -> 'draws')
+                else '{}' end;
 
-    insert into retrievals
-    select fresh.id, decided.query, r.encoder, r.encoder_revision, r.k, r.top_p, r.temperature, r.exclude_tasks,
-           r.exclude_adapters, r.milliseconds, r.examples_hash
-    from jsonb_populate_record(null::retrievals, decided.routing) r;
+    fresh.query := decided.query;
+    select r.encoder, r.encoder_revision, r.k, r.top_p, r.temperature, r.exclude_tasks, r.exclude_adapters,
+           r.examples_hash
+    into fresh.encoder, fresh.encoder_revision, fresh.k, fresh.top_p, fresh.temperature, fresh.exclude_tasks,
+         fresh.exclude_adapters, fresh.examples_hash
+    from jsonb_populate_record(null::answers, decided.routing) r;
+    fresh.routing_milliseconds := (decided.routing ->> 'milliseconds')::float8;
+    select coalesce(array_agg(n.example_id), '{}'), coalesce(array_agg(n.source_ref), '{}'),
+           coalesce(array_agg(n.task), '{}'), coalesce(array_agg(n.similarity), '{}')
+    into fresh.example_ids, fresh.example_refs, fresh.example_tasks, fresh.similarities
+    from (select * from jsonb_populate_recordset(null::retrieved_examples, decided.routing -> 'neighbours')
+          order by rank) n;
+    select coalesce(array_agg(t.task), '{}'), coalesce(array_agg(t.neighbours), '{}'),
+           coalesce(array_agg(t.best_similarity), '{}'), coalesce(array_agg(t.probability), '{}'),
+           coalesce(array_agg(t.weight), '{}'), coalesce(array_agg(t.in_nucleus), '{}')
+    into fresh.tasks, fresh.task_neighbours, fresh.task_similarities, fresh.probabilities, fresh.task_weights,
+         fresh.in_nucleus
+    from (select * from jsonb_populate_recordset(null::retrieved_tasks, decided.routing -> 'distribution')
+          order by rank) t;
 
-    insert into retrieved_examples
-    select fresh.id, n.rank, n.example_id, n.source_ref, n.task, n.similarity
-    from jsonb_populate_recordset(null::retrieved_examples, decided.routing -> 'neighbours') n;
-
-    insert into retrieved_tasks
-    select fresh.id, t.rank, t.task, t.neighbours, t.best_similarity, t.probability, t.weight, t.in_nucleus
-    from jsonb_populate_recordset(null::retrieved_tasks, decided.routing -> 'distribution') t;
-
-    insert into merge_results
-    select fresh.id, m.recipe_hash, job.method, decided.routing ->> 'merge',
-           (decided.routing ->> 'calibrated')::boolean, (job.settings ->> 'density')::float8, m.dtype, m.update_norm,
-           m.sign_conflict, m.milliseconds
+    fresh.method := job.method;
+    fresh.merge := decided.routing ->> 'merge';
+    fresh.calibrated := (decided.routing ->> 'calibrated')::boolean;
+    fresh.density := (job.settings ->> 'density')::float8;
+    select decode(m.recipe_hash, 'hex'), m.dtype, m.update_norm, m.sign_conflict, m.milliseconds
+    into fresh.recipe_hash, fresh.merge_dtype, fresh.update_norm, fresh.sign_conflict, fresh.merge_milliseconds
     from jsonb_populate_record(null::merge_results, record_answer.answer -> 'merge') m;
-
-    insert into merge_components
-    select fresh.id, c.rank, c.adapter_id, c.adapter, c.version, c.task, c.sha256, c.uri, c.weight,
-           (record_answer.answer #>> array['merge', 'component_norms', (c.rank - 1)::text])::float8
-    from jsonb_populate_recordset(null::merge_components, decided.routing -> 'mixture') c;
+    select coalesce(array_agg(c.adapter_id), '{}'), coalesce(array_agg(c.adapter), '{}'),
+           coalesce(array_agg(c.version), '{}'), coalesce(array_agg(c.task), '{}'),
+           coalesce(array_agg(decode(c.sha256, 'hex')), '{}'), coalesce(array_agg(c.uri), '{}'),
+           coalesce(array_agg(c.weight), '{}')
+    into fresh.adapter_ids, fresh.adapters, fresh.adapter_versions, fresh.adapter_tasks, fresh.adapter_hashes,
+         fresh.adapter_uris, fresh.weights
+    from (select * from jsonb_populate_recordset(null::merge_components, decided.routing -> 'mixture')
+          order by rank) c;
+    fresh.adapter_norms := array(
+        select n.norm::float8 from jsonb_array_elements(record_answer.answer #> '{merge,component_norms}')
+            with ordinality n(norm, place) order by n.place);
+    fresh.salt := uuid_send(gen_random_uuid());
 
     lock table loradex.chain_lock in exclusive mode;
     select a.* into head from answers a order by a.position desc limit 1;
     fresh.position := coalesce(head.position, 0) + 1;
     fresh.previous_hash := coalesce(head.chain_hash, decode(repeat('00', 32), 'hex'));
     fresh.created_at := clock_timestamp();
+    fresh.id := uuidv7();
     fresh.chain_hash := answer_hash(fresh);
+    perform make_partition(uuid_extract_timestamp(fresh.id));
     insert into answers select fresh.*;
 
-    update jobs j set state = 'done', lease_until = null, finished_at = fresh.created_at where j.id = job.id;
+    update jobs j set state = 'done', lease_until = null, finished_at = fresh.created_at, answer_id = fresh.id
+    where j.id = job.id;
     perform notify_job(job.id);
     return fresh.id;
 exception
@@ -2857,16 +3215,6 @@ revoke execute on function loradex.refuse_change() from public;
 
 create or replace trigger append_only before update or delete or truncate on loradex.answers
     for each statement execute function loradex.refuse_change();
-create or replace trigger append_only before update or delete or truncate on loradex.retrievals
-    for each statement execute function loradex.refuse_change();
-create or replace trigger append_only before update or delete or truncate on loradex.retrieved_examples
-    for each statement execute function loradex.refuse_change();
-create or replace trigger append_only before update or delete or truncate on loradex.retrieved_tasks
-    for each statement execute function loradex.refuse_change();
-create or replace trigger append_only before update or delete or truncate on loradex.merge_results
-    for each statement execute function loradex.refuse_change();
-create or replace trigger append_only before update or delete or truncate on loradex.merge_components
-    for each statement execute function loradex.refuse_change();
 create or replace trigger append_only before update or delete or truncate on loradex.evaluations
     for each statement execute function loradex.refuse_change();
 -- An adapter is its content: only state and retired_at may change, and no row goes away.
@@ -2878,8 +3226,9 @@ create or replace trigger content_is_fixed
     for each statement execute function loradex.refuse_change();
 
 -- file: functions/register_adapter.sql
--- Registers an adapter as active and retires the one that was active for its task and base model. The same content
--- again changes nothing and returns the older row. Without a version it takes the next of its name.
+-- Registers an adapter. As active it takes the share it is given: 1 retires those that were active for its task and base
+-- model, less leaves them the rest. As staged it answers nothing until it is activated. The same content again changes
+-- nothing and returns the older row. Without a version it takes the next of its name.
 -- Locks: registrations of one task wait for each other. Raises: LX001 bad value, or the version is taken; LX002
 -- unknown task or base model.
 create or replace function loradex.register_adapter(
@@ -2895,7 +3244,10 @@ create or replace function loradex.register_adapter(
     parameters bigint,
     update_norm float8,
     card jsonb default '{}',
-    version int default null
+    version int default null,
+    state text default 'active',
+    share float8 default 1,
+    trained_on text[] default '{}'
 ) returns table (adapter_id bigint, adapter_version int, created boolean)
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
@@ -2903,6 +3255,7 @@ as $$
 declare
     known adapters;
     chosen int;
+    stranger text;
 begin
     if not exists (select from tasks t where t.name = register_adapter.task) then
         raise exception using errcode = 'LX002', message = format(
@@ -2931,6 +3284,21 @@ begin
             'a finite alpha above 0 and a finite update_norm';
     end if;
 
+    if coalesce(state, '') not in ('active', 'staged') or (state = 'staged' and share <> 1) then
+        raise exception using errcode = 'LX001', message =
+            'an adapter is registered as active or staged; a staged one gets its share when it is activated';
+    end if;
+    if trained_on is null then
+        raise exception using errcode = 'LX001', message = 'trained_on must be an array; give ''{}'' for its own task alone';
+    end if;
+    perform check_names('trained_on', trained_on);
+    select given.name into stranger from unnest(trained_on) given(name)
+    where not exists (select from tasks t where t.name = given.name) limit 1;
+    if found then
+        raise exception using errcode = 'LX002', message = format(
+            'trained_on names no task %s; known are those of loradex.tasks', shown(stranger));
+    end if;
+
     perform from tasks t where t.name = register_adapter.task for no key update;
     select a.* into known from adapters a
     where a.base_model = register_adapter.base_model and a.task = register_adapter.task
@@ -2950,25 +3318,27 @@ begin
         raise exception using errcode = 'LX001', message = format(
             'adapter %s has a version %s already, with other content; leave the version out', name, chosen);
     end if;
-    update adapters a set state = 'retired', retired_at = now()
-    where a.base_model = register_adapter.base_model and a.task = register_adapter.task and a.state = 'active';
-    return query
     insert into adapters as a (name, version, task, base_model, sha256, uri, rank, alpha, target_modules, dtype,
-                               parameters, update_norm, card)
+                               parameters, update_norm, card, trained_on)
     values (register_adapter.name, chosen, register_adapter.task, register_adapter.base_model,
             register_adapter.sha256, register_adapter.uri, register_adapter.rank, register_adapter.alpha,
             register_adapter.target_modules, register_adapter.dtype, register_adapter.parameters,
-            register_adapter.update_norm, register_adapter.card)
-    returning a.id, a.version, true;
+            register_adapter.update_norm, register_adapter.card,
+            array_remove(register_adapter.trained_on, register_adapter.task))
+    returning a.* into known;
+    if register_adapter.state = 'active' then
+        perform activate_adapter(known.id, register_adapter.share);
+    end if;
+    return query select known.id, known.version, true;
 end
 $$;
 comment on function loradex.register_adapter(
-    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int) is
-    'Registers an adapter as active, retiring the one before; the same content again returns the older row.';
+    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int, text, float8, text[]) is
+    'Registers an adapter, as active with its share of the task or staged; the same content again returns the older row.';
 revoke execute on function loradex.register_adapter(
-    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int) from public;
+    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int, text, float8, text[]) from public;
 grant execute on function loradex.register_adapter(
-    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int) to loradex_admin;
+    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int, text, float8, text[]) to loradex_admin;
 
 -- file: functions/register_affinity.sql
 -- Keeps how well an adapter answers a task, measured on rows that no adapter was trained on. Measuring again
@@ -3010,7 +3380,7 @@ revoke execute on function loradex.register_affinity(text, text, text, float8, i
 grant execute on function loradex.register_affinity(text, text, text, float8, int) to loradex_admin;
 
 -- file: functions/register_base_model.sql
--- Makes a base model known. Registering it again changes nothing.
+-- Makes a base model known. Registering it again changes nothing, but that a retired one is back in service.
 -- Locks: none. Raises: LX001 bad value, or known with other facts.
 create or replace function loradex.register_base_model(
     name text, revision text, context_length int, frame text default E'{prompt}\nAnswer:'
@@ -3037,16 +3407,17 @@ begin
             'base model %s is known at revision %s, context length %s, frame %s; give another revision another name',
             name, known.revision, known.context_length, to_json(known.frame));
     end if;
+    update base_models m set retired_at = null where m.name = register_base_model.name and m.retired_at is not null;
 end
 $$;
 comment on function loradex.register_base_model(text, text, int, text) is
-    'Makes a base model known; registering it again changes nothing.';
+    'Makes a base model known; registering it again changes nothing, or brings a retired one back.';
 revoke execute on function loradex.register_base_model(text, text, int, text) from public;
 grant execute on function loradex.register_base_model(text, text, int, text) to loradex_admin;
 
 -- file: functions/register_encoder.sql
 -- Makes an encoder known, with its index: HNSW over cosine distance, partial (its vectors only), over an expression
--- (its dimensions). Registering it again changes nothing.
+-- (its dimensions). Registering it again changes nothing, but that a retired one is back in service.
 -- Locks: the first time, encoders against other registrations, and example_embeddings against writes while the index
 -- is built. Raises: LX001 bad name or
 -- dimensions, or known with others; LX005 vectors of other dimensions are stored.
@@ -3074,11 +3445,12 @@ begin
             'encoder %s is known at revision %s with %s dimensions; give another revision another name',
             name, known.revision, known.dimensions);
     end if;
+    update encoders m set retired_at = null where m.name = register_encoder.name and m.retired_at is not null;
     perform build_encoder_index(name);
 end
 $$;
 comment on function loradex.register_encoder(text, text, int) is
-    'Makes an encoder and its HNSW index known; registering it again changes nothing.';
+    'Makes an encoder and its HNSW index known; registering it again changes nothing, or brings a retired one back.';
 revoke execute on function loradex.register_encoder(text, text, int) from public;
 grant execute on function loradex.register_encoder(text, text, int) to loradex_admin;
 
@@ -3198,17 +3570,16 @@ begin
             select p.*,
                    row(p.place, p.query, coalesce(reroute_all.k, p.k), coalesce(reroute_all.top_p, p.top_p),
                        coalesce(reroute_all.temperature, p.temperature), p.exclude_tasks, p.base_model,
-                       p.exclude_adapters)::route_request as request
+                       p.exclude_adapters, p.job_id)::route_request as request
             from (
-                select r.*, a.base_model, h.selection,
+                select a.id as answer_id, a.query, a.encoder, a.k, a.top_p, a.temperature, a.exclude_tasks,
+                       a.exclude_adapters, a.base_model, a.job_id, h.selection,
                        (row_number() over chain - 1) / 256 as chunk,
                        ((row_number() over chain - 1) % 256 + 1)::int as place
-                from retrievals r
-                join answers a on a.id = r.answer_id
-                join merge_results m on m.answer_id = r.answer_id
-                join methods h on h.name = m.method
-                where a.created_at >= since
-                window chain as (partition by r.encoder order by a.position)
+                from answers a
+                join methods h on h.name = a.method
+                where a.created_at >= since and a.id >= first_id(since)
+                window chain as (partition by a.encoder order by a.position)
             ) p
         ) c
         group by c.encoder, c.chunk
@@ -3250,6 +3621,76 @@ comment on function loradex.reroute_all(int, float8, float8, timestamptz) is
     'For every stored answer since a time: total variation of its task weights under other settings, tasks in and out.';
 revoke execute on function loradex.reroute_all(int, float8, float8, timestamptz) from public;
 grant execute on function loradex.reroute_all(int, float8, float8, timestamptz) to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/retire_base_model.sql
+-- Takes a base model out of service: jobs that name it are refused from now on. What it answered stays explained, and
+-- registering it again brings it back. Retiring it twice changes nothing.
+-- Locks: its row. Raises: LX001 it is the default, or jobs wait for it; LX002 unknown.
+create or replace function loradex.retire_base_model(name text) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    waiting bigint;
+begin
+    if not exists (select from base_models m where m.name = retire_base_model.name for update) then
+        raise exception using errcode = 'LX002', message = format(
+            'no base model %s; known are: %s', shown(retire_base_model.name),
+            coalesce((select string_agg(m.name, ', ' order by m.name) from base_models m), 'none yet'));
+    end if;
+    if to_jsonb(retire_base_model.name) = (select s.value from settings s where s.name = 'base_model') then
+        raise exception using errcode = 'LX001', message = format(
+            '%s is the base model of jobs that name none; make another one the default first: '
+            'loradex settings set base_model NAME', shown(retire_base_model.name));
+    end if;
+    select count(*) into waiting from jobs j
+    where j.base_model = retire_base_model.name and j.state in ('queued', 'running');
+    if waiting > 0 then
+        raise exception using errcode = 'LX001', message = format(
+            '%s jobs wait for base model %s; let them be answered or end them first', waiting, shown(retire_base_model.name));
+    end if;
+    update base_models m set retired_at = now() where m.name = retire_base_model.name and m.retired_at is null;
+end
+$$;
+comment on function loradex.retire_base_model(text) is
+    'Takes a base model out of service: jobs that name it are refused from now on.';
+revoke execute on function loradex.retire_base_model(text) from public;
+grant execute on function loradex.retire_base_model(text) to loradex_admin;
+
+-- file: functions/retire_encoder.sql
+-- Takes an encoder out of service: jobs that name it are refused from now on. What it answered stays explained, and
+-- registering it again brings it back. Retiring it twice changes nothing.
+-- Locks: its row. Raises: LX001 it is the default, or jobs wait for it; LX002 unknown.
+create or replace function loradex.retire_encoder(name text) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    waiting bigint;
+begin
+    if not exists (select from encoders m where m.name = retire_encoder.name for update) then
+        raise exception using errcode = 'LX002', message = format(
+            'no encoder %s; known are: %s', shown(retire_encoder.name),
+            coalesce((select string_agg(m.name, ', ' order by m.name) from encoders m), 'none yet'));
+    end if;
+    if to_jsonb(retire_encoder.name) = (select s.value from settings s where s.name = 'encoder') then
+        raise exception using errcode = 'LX001', message = format(
+            '%s is the encoder of jobs that name none; make another one the default first: '
+            'loradex settings set encoder NAME', shown(retire_encoder.name));
+    end if;
+    select count(*) into waiting from jobs j
+    where j.encoder = retire_encoder.name and j.state in ('queued', 'running');
+    if waiting > 0 then
+        raise exception using errcode = 'LX001', message = format(
+            '%s jobs wait for encoder %s; let them be answered or end them first', waiting, shown(retire_encoder.name));
+    end if;
+    update encoders m set retired_at = now() where m.name = retire_encoder.name and m.retired_at is null;
+end
+$$;
+comment on function loradex.retire_encoder(text) is
+    'Takes an encoder out of service: jobs that name it are refused from now on.';
+revoke execute on function loradex.retire_encoder(text) from public;
+grant execute on function loradex.retire_encoder(text) to loradex_admin;
 
 -- file: functions/route_jobs.sql
 -- Routes a batch of jobs and keeps what was decided, with the query vectors, until record_answer makes it evidence: a
@@ -3510,23 +3951,27 @@ grant execute on function loradex.search_in_parts(loradex.route_request[], text,
     to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/set_adapter_state.sql
--- Retires or activates an adapter; activating one retires the one that was active for its task and base model.
+-- Activates or retires an adapter. Activated, it takes the share it is given: 1 retires those that were active for its
+-- task and base model, less leaves them the rest. Retired, what it had goes to the others in proportion.
 -- Without a version, retiring takes the active one and activating the newest.
--- Locks: state changes of one task wait for each other. Raises: LX001 unknown state; LX002 unknown adapter.
-create or replace function loradex.set_adapter_state(name text, version int, state text) returns bigint
+-- Locks: state changes of one task wait for each other. Raises: LX001 unknown state, bad share, or several versions to
+-- choose from; LX002 unknown adapter, or none of its versions is active.
+create or replace function loradex.set_adapter_state(name text, version int, state text, share float8 default 1)
+returns bigint
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 declare
     chosen adapters;
+    active int[];
 begin
     if coalesce(state, '') not in ('active', 'retired') then
-        raise exception using errcode = 'LX001', message = 'an adapter''s state is active or retired';
+        raise exception using errcode = 'LX001', message = 'an adapter''s state is set to active or retired';
     end if;
     select a.* into chosen from adapters a
     where a.name = set_adapter_state.name
       and (set_adapter_state.version is null or a.version = set_adapter_state.version)
-    order by (set_adapter_state.state = 'retired' and a.state = 'active') desc, a.version desc
+    order by a.version desc
     limit 1;
     if not found then
         raise exception using errcode = 'LX002', message = format(
@@ -3535,19 +3980,37 @@ begin
     end if;
     perform from tasks t where t.name = chosen.task for no key update;
     if state = 'active' then
-        update adapters a set state = 'retired', retired_at = now()
-        where a.base_model = chosen.base_model and a.task = chosen.task and a.state = 'active' and a.id <> chosen.id;
-        update adapters a set state = 'active', retired_at = null where a.id = chosen.id and a.state = 'retired';
-    else
-        update adapters a set state = 'retired', retired_at = now() where a.id = chosen.id and a.state = 'active';
+        perform activate_adapter(chosen.id, share);
+        return chosen.id;
+    end if;
+    if version is null then
+        active := array(select a.version from adapters a
+                        where a.name = chosen.name and a.state = 'active' order by a.version);
+        if cardinality(active) = 0 then
+            raise exception using errcode = 'LX002', message = format(
+                'no version of adapter %s is active; see `loradex adapter list --all`', shown(name));
+        end if;
+        if cardinality(active) > 1 then
+            raise exception using errcode = 'LX001', message = format(
+                'versions %s of adapter %s are active; say which', array_to_string(active, ', '), shown(name));
+        end if;
+    end if;
+    select a.* into chosen from adapters a
+    where a.name = chosen.name and a.version = coalesce(set_adapter_state.version, active[1]);
+    if chosen.state <> 'retired' then
+        update adapters a set state = 'retired', share = 0, retired_at = now() where a.id = chosen.id;
+        update adapters a set share = a.share / (
+            select sum(b.share) from adapters b
+            where b.base_model = chosen.base_model and b.task = chosen.task and b.state = 'active')
+        where a.base_model = chosen.base_model and a.task = chosen.task and a.state = 'active';
     end if;
     return chosen.id;
 end
 $$;
-comment on function loradex.set_adapter_state(text, int, text) is
-    'Retires or activates an adapter (version null: the active or the newest one); returns its id.';
-revoke execute on function loradex.set_adapter_state(text, int, text) from public;
-grant execute on function loradex.set_adapter_state(text, int, text) to loradex_admin;
+comment on function loradex.set_adapter_state(text, int, text, float8) is
+    'Activates an adapter with its share of its task, or retires it (version null: the newest, or the active one).';
+revoke execute on function loradex.set_adapter_state(text, int, text, float8) from public;
+grant execute on function loradex.set_adapter_state(text, int, text, float8) to loradex_admin;
 
 -- file: functions/shown.sql
 -- A text as a message may show it: quoted, and cut where it is long.
@@ -3578,18 +4041,17 @@ begin
     perform check_routing(k, 1, 1);
     perform check_vector(similar_answers.query, similar_answers.encoder);
     return query
-    select (row_number() over (order by n.distance, a.position))::int, a.id, 1 - n.distance, a.prompt, a.text, m.method,
-           coalesce((select jsonb_object_agg(c.adapter, c.weight) from merge_components c where c.answer_id = a.id),
+    select (row_number() over (order by n.distance, a.position))::int, a.id, 1 - n.distance, a.prompt, a.text, a.method,
+           coalesce((select jsonb_object_agg(c.adapter, c.weight) from unnest(a.adapters, a.weights) c(adapter, weight)),
                     '{}')
     from (
-        select r.answer_id, r.query <=> similar_answers.query as distance
-        from retrievals r
+        select r.id, r.query <=> similar_answers.query as distance
+        from answers r
         where r.encoder = similar_answers.encoder
         order by distance
         limit similar_answers.k
     ) n
-    join answers a on a.id = n.answer_id
-    join merge_results m on m.answer_id = a.id
+    join answers a on a.id = n.id
     order by 1;
 end
 $$;
@@ -3600,8 +4062,8 @@ grant execute on function loradex.similar_answers(public.vector, int, text) to l
 
 -- file: functions/simulate_retire.sql
 -- The answers whose mixture would change if an adapter were retired, and how, judged by the neighbours that were
--- stored with them and the other adapters and affinities of today. Answers of methods that take one adapter by name, or
--- all alike, are left out.
+-- stored with them, what their jobs draw among adapters that share a task, and the other adapters and affinities of
+-- today. Answers of methods that take one adapter by name, or all alike, are left out.
 -- Locks: none. Raises: LX002 unknown adapter.
 create or replace function loradex.simulate_retire(adapter text) returns table (
     answer_id uuid, created_at timestamptz, weight float8, total_variation float8, mixture jsonb
@@ -3627,17 +4089,15 @@ begin
                array_agg(c.request) filter (where c.selection = 'affinity')
         from (
             select p.*, row(p.place, null, p.k, p.top_p, p.temperature, p.exclude_tasks, p.base_model,
-                            p.exclude_adapters || simulate_retire.adapter)::route_request as request
+                            p.exclude_adapters || simulate_retire.adapter, p.job_id)::route_request as request
             from (
-                select r.*, a.base_model, h.selection,
+                select a.id as answer_id, a.k, a.top_p, a.temperature, a.exclude_tasks, a.exclude_adapters,
+                       a.base_model, a.job_id, h.selection,
                        (row_number() over chain - 1) / 256 as chunk,
                        ((row_number() over chain - 1) % 256 + 1)::int as place
                 from answers a
-                join retrievals r on r.answer_id = a.id
-                join merge_results m on m.answer_id = a.id
-                join methods h on h.name = m.method and h.selection in ('nucleus', 'affinity')
-                where exists (select from merge_components c
-                              where c.answer_id = a.id and c.adapter = simulate_retire.adapter)
+                join methods h on h.name = a.method and h.selection in ('nucleus', 'affinity')
+                where a.adapters @> array[simulate_retire.adapter]
                 window chain as (order by a.position)
             ) p
         ) c
@@ -3691,7 +4151,7 @@ language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 declare
-    request route_request := row(1, query, k, top_p, temperature, exclude_tasks, null, '{}');
+    request route_request := row(1, query, k, top_p, temperature, exclude_tasks, null, '{}', null);
     nearby neighbour[];
 begin
     perform check_routing(k, top_p, temperature, exclude_tasks);
@@ -3786,29 +4246,10 @@ begin
                  when l.previous_hash <> l.before
                  then 'its previous_hash is not the chain_hash of the answer before it' end),
         (2, case when l.changed
-                 then 'its chain_hash does not fit its columns: the answer or a row that belongs to it was changed'
-            end)
+                 then 'its chain_hash does not fit its columns: the answer was changed' end)
     ) as broken(place, reason)
     where broken.reason is not null
     order by l.position, broken.place;
-
-    -- Rows of evidence that no answer owns were put there by hand.
-    if from_answer is null and to_answer is null then
-        return query
-        select null::bigint, o.answer_id, format('loradex.%s holds rows of it, but there is no such answer', o.origin)
-        from (
-            select r.answer_id, 'retrievals' as origin from retrievals r
-            where not exists (select from answers a where a.id = r.answer_id)
-            union select e.answer_id, 'retrieved_examples' from retrieved_examples e
-            where not exists (select from answers a where a.id = e.answer_id)
-            union select t.answer_id, 'retrieved_tasks' from retrieved_tasks t
-            where not exists (select from answers a where a.id = t.answer_id)
-            union select m.answer_id, 'merge_results' from merge_results m
-            where not exists (select from answers a where a.id = m.answer_id)
-            union select c.answer_id, 'merge_components' from merge_components c
-            where not exists (select from answers a where a.id = c.answer_id)
-        ) o;
-    end if;
 end
 $$;
 comment on function loradex.verify_audit_chain(uuid, uuid) is
@@ -3841,6 +4282,55 @@ revoke execute on function loradex.waiting_jobs(interval, int, timestamptz) from
 grant execute on function loradex.waiting_jobs(interval, int, timestamptz)
     to loradex_worker, loradex_admin, loradex_reader;
 
+-- file: functions/withdraw_worker.sql
+-- Says that a worker ends: its row is removed. Whoever did not announce it cannot remove it.
+-- Locks: the worker's row. Raises: LX001 a token that is too short or too long.
+create or replace function loradex.withdraw_worker(worker text, token text default null) returns boolean
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    delete from workers w where w.name = worker and w.claim_hash = claim_hash(token);
+    return found;
+end
+$$;
+comment on function loradex.withdraw_worker(text, text) is
+    'Removes the announcement of a worker that ends; returns whether there was one.';
+revoke execute on function loradex.withdraw_worker(text, text) from public;
+grant execute on function loradex.withdraw_worker(text, text) to loradex_worker;
+
+-- file: views/adapter_draws.sql
+-- What was drawn for each answer among adapters that share a task: which of them answered, and why.
+-- Rights: those of whoever asks.
+create or replace view loradex.adapter_draws with (security_invoker = true) as
+select
+    a.id as answer_id,
+    a.job_id,
+    a.created_at,
+    d.task,
+    d.adapter,
+    d.version,
+    d.share,
+    d.draw,
+    d.among
+from loradex.answers a
+cross join lateral jsonb_to_recordset(a.generation -> 'draws') as d(
+    task text, adapter text, version int, share float8, draw float8, among int)
+where a.generation ? 'draws';
+comment on view loradex.adapter_draws is
+    'One row per answer and task that several adapters shared: the one that was drawn, its share and its draw.';
+comment on column loradex.adapter_draws.answer_id is 'the answer';
+comment on column loradex.adapter_draws.job_id is 'its job, which the draw is made from';
+comment on column loradex.adapter_draws.created_at is 'when it was recorded';
+comment on column loradex.adapter_draws.task is 'the task that was shared';
+comment on column loradex.adapter_draws.adapter is 'the adapter that was drawn';
+comment on column loradex.adapter_draws.version is 'its version';
+comment on column loradex.adapter_draws.share is 'its share then';
+comment on column loradex.adapter_draws.draw is 'adapter_draw of job, content hash and share: the smallest of the task''s';
+comment on column loradex.adapter_draws.among is 'adapters of the task that might have answered';
+revoke all on loradex.adapter_draws from public;
+grant select on loradex.adapter_draws to loradex_reader, loradex_worker, loradex_admin;
+
 -- file: views/adapter_usage.sql
 -- How much each adapter was used, by day (UTC).
 -- Rights: those of whoever asks.
@@ -3857,7 +4347,7 @@ select
     percentile_cont(0.5) within group (order by (a.timings ->> 'total')::float8) as median_milliseconds,
     percentile_cont(0.99) within group (order by (a.timings ->> 'total')::float8) as p99_milliseconds
 from loradex.answers a
-join loradex.merge_components c on c.answer_id = a.id
+cross join lateral unnest(a.adapters, a.adapter_versions, a.adapter_tasks, a.weights) c(adapter, version, task, weight)
 group by (a.created_at at time zone 'UTC')::date, c.adapter, c.version, c.task;
 comment on view loradex.adapter_usage is
     'Per day and adapter: answers it took part in, its share of all weight, and how long these answers took.';
@@ -3874,6 +4364,47 @@ comment on column loradex.adapter_usage.p99_milliseconds is '99th percentile of 
 revoke all on loradex.adapter_usage from public;
 grant select on loradex.adapter_usage to loradex_reader, loradex_worker, loradex_admin;
 
+-- file: views/affinity_intervals.sql
+-- How sure each affinity is: its rows, the 95 % interval of its score, and how much of its vote counts.
+-- Rights: those of whoever asks.
+create or replace view loradex.affinity_intervals with (security_invoker = true) as
+select
+    f.task,
+    a.name as adapter,
+    a.version,
+    a.base_model,
+    a.state,
+    f.score,
+    f.n,
+    -- Wilson's interval. A score is a mean of numbers from 0 to 1, which vary no more than zeros and ones of that mean.
+    (f.score + w.z * w.z / (2 * f.n) - w.margin) / w.whole as low,
+    (f.score + w.z * w.z / (2 * f.n) + w.margin) / w.whole as high,
+    f.n / (f.n + s.value::float8) as counts,
+    f.measured_at
+from loradex.task_affinities f
+join loradex.adapters a on a.id = f.adapter_id
+join loradex.settings s on s.name = 'affinity_rows'
+cross join lateral (
+    select z.z, 1 + z.z * z.z / f.n as whole,
+           z.z * sqrt(f.score * (1 - f.score) / f.n + z.z * z.z / (4.0 * f.n * f.n)) as margin
+    from (values (1.959964::float8)) z(z)
+) w;
+comment on view loradex.affinity_intervals is
+    'Every affinity with its rows, the 95 % interval of its score, and the part of its vote that counts.';
+comment on column loradex.affinity_intervals.task is 'whose rows were asked';
+comment on column loradex.affinity_intervals.adapter is 'the adapter that answered';
+comment on column loradex.affinity_intervals.version is 'its version';
+comment on column loradex.affinity_intervals.base_model is 'the model it belongs to';
+comment on column loradex.affinity_intervals.state is 'active, staged or retired';
+comment on column loradex.affinity_intervals.score is 'how well, from 0 to 1';
+comment on column loradex.affinity_intervals.n is 'rows asked';
+comment on column loradex.affinity_intervals.low is 'lower end of the 95 % interval';
+comment on column loradex.affinity_intervals.high is 'upper end of the 95 % interval';
+comment on column loradex.affinity_intervals.counts is 'n / (n + affinity_rows): how much of its vote counts';
+comment on column loradex.affinity_intervals.measured_at is 'when';
+revoke all on loradex.affinity_intervals from public;
+grant select on loradex.affinity_intervals to loradex_reader, loradex_worker, loradex_admin;
+
 -- file: views/answer_provenance.sql
 -- One row an answer: what was asked, what retrieval saw, what was composed, what came out, and what it took.
 -- Rights: those of whoever asks, so a client sees its own answers alone.
@@ -3885,20 +4416,20 @@ select
     a.owner,
     a.prompt,
     a.text as answer,
-    m.method,
-    t.task as top_task,
-    t.probability as top_probability,
+    a.method,
+    a.tasks[1] as top_task,
+    a.probabilities[1] as top_probability,
     j.expected_task,
-    e.similarity as nearest_similarity,
-    c.adapters,
-    c.weights,
-    r.encoder,
-    r.k,
-    r.top_p,
-    r.temperature,
+    a.similarities[1] as nearest_similarity,
+    nullif(a.adapters, '{}') as adapters,
+    nullif(a.weights, '{}') as weights,
+    a.encoder,
+    a.k,
+    a.top_p,
+    a.temperature,
     a.base_model,
-    m.sign_conflict,
-    r.milliseconds as routing_milliseconds,
+    a.sign_conflict,
+    a.routing_milliseconds as routing_milliseconds,
     (a.timings ->> 'total')::float8 as total_milliseconds,
     a.prompt_tokens,
     a.output_tokens,
@@ -3906,15 +4437,7 @@ select
     a.attempt,
     a.position
 from loradex.answers a
-join loradex.jobs j on j.id = a.job_id
-join loradex.retrievals r on r.answer_id = a.id
-join loradex.merge_results m on m.answer_id = a.id
-left join loradex.retrieved_tasks t on t.answer_id = a.id and t.rank = 1
-left join loradex.retrieved_examples e on e.answer_id = a.id and e.rank = 1
-left join lateral (
-    select array_agg(p.adapter order by p.rank) as adapters, array_agg(p.weight order by p.rank) as weights
-    from loradex.merge_components p where p.answer_id = a.id
-) c on true;
+left join loradex.jobs j on j.id = a.job_id;
 comment on view loradex.answer_provenance is
     'One row an answer: question, nearest example, likeliest task, mixture, settings, cost. Start here.';
 comment on column loradex.answer_provenance.answer_id is 'the answer';
@@ -3946,6 +4469,63 @@ comment on column loradex.answer_provenance.position is 'place in the audit chai
 revoke all on loradex.answer_provenance from public;
 grant select on loradex.answer_provenance to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 
+-- file: views/merge_components.sql
+-- The adapters of each answer's mixture, with their weights.
+-- Rights: those of whoever asks, so a client sees its own answers alone.
+create or replace view loradex.merge_components with (security_invoker = true) as
+select a.id as answer_id, c.rank::int as rank, c.adapter_id, c.adapter, c.version, c.task,
+       encode(c.sha256, 'hex')::character(64) as sha256, c.uri, c.weight, c.update_norm
+from loradex.answers a
+cross join lateral unnest(
+    a.adapter_ids, a.adapters, a.adapter_versions, a.adapter_tasks, a.adapter_hashes, a.adapter_uris, a.weights,
+    a.adapter_norms)
+    with ordinality c(adapter_id, adapter, version, task, sha256, uri, weight, update_norm, rank);
+comment on view loradex.merge_components is
+    'Adapters of each answer''s recipe with their weights.';
+comment on column loradex.merge_components.answer_id is 'the answer';
+comment on column loradex.merge_components.rank is '1 is the heaviest';
+comment on column loradex.merge_components.adapter_id is 'the adapter';
+comment on column loradex.merge_components.adapter is 'its name';
+comment on column loradex.merge_components.version is 'its version';
+comment on column loradex.merge_components.task is 'its task';
+comment on column loradex.merge_components.sha256 is 'its content hash';
+comment on column loradex.merge_components.uri is 'where it was found';
+comment on column loradex.merge_components.weight is 'its weight in the recipe';
+comment on column loradex.merge_components.update_norm is 'Frobenius norm of its own update';
+revoke all on loradex.merge_components from public;
+grant select on loradex.merge_components to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
+-- file: views/merge_results.sql
+-- Recipe and outcome of each answer's merge.
+-- Rights: those of whoever asks, so a client sees its own answers alone.
+create or replace view loradex.merge_results with (security_invoker = true) as
+select
+    a.id as answer_id,
+    encode(a.recipe_hash, 'hex')::character(64) as recipe_hash,
+    a.method,
+    a.merge,
+    a.calibrated,
+    a.density,
+    a.merge_dtype as dtype,
+    a.update_norm,
+    a.sign_conflict,
+    a.merge_milliseconds as milliseconds
+from loradex.answers a;
+comment on view loradex.merge_results is
+    'Recipe and outcome of each answer''s merge.';
+comment on column loradex.merge_results.answer_id is 'the answer';
+comment on column loradex.merge_results.recipe_hash is 'recipe_hash of merge, calibrated, density, dtype and components, hex';
+comment on column loradex.merge_results.method is 'the job''s method';
+comment on column loradex.merge_results.merge is 'how the factors became one update';
+comment on column loradex.merge_results.calibrated is 'whether it was rescaled to the weighted mean norm of its adapters';
+comment on column loradex.merge_results.density is 'share of entries that trimming kept';
+comment on column loradex.merge_results.dtype is 'dtype the factors were merged in';
+comment on column loradex.merge_results.update_norm is 'Frobenius norm of the merged update';
+comment on column loradex.merge_results.sign_conflict is 'share of entries whose signs disagree; null where the method does not look';
+comment on column loradex.merge_results.milliseconds is 'time of the merge';
+revoke all on loradex.merge_results from public;
+grant select on loradex.merge_results to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
 -- file: views/nucleus_profile.sql
 -- How wide the mixtures are.
 -- Rights: those of whoever asks.
@@ -3953,16 +4533,15 @@ create or replace view loradex.nucleus_profile with (security_invoker = true) as
 select
     a.id as answer_id,
     a.created_at,
-    m.method,
-    count(c.rank) as adapters,
+    a.method,
+    count(c.weight) as adapters,
     coalesce(max(c.weight), 0) as top_weight,
     coalesce(-sum(c.weight * ln(c.weight)) filter (where c.weight > 0), 0) as entropy,
-    case when count(c.rank) = 0 then 0
+    case when count(c.weight) = 0 then 0
          else exp(coalesce(-sum(c.weight * ln(c.weight)) filter (where c.weight > 0), 0)) end as effective_adapters
 from loradex.answers a
-join loradex.merge_results m on m.answer_id = a.id
-left join loradex.merge_components c on c.answer_id = a.id
-group by a.id, a.created_at, m.method;
+left join lateral unnest(a.weights) c(weight) on true
+group by a.id, a.created_at, a.method;
 comment on view loradex.nucleus_profile is
     'Per answer: how many adapters took part, the heaviest weight, and the entropy of the weights in nats.';
 comment on column loradex.nucleus_profile.answer_id is 'the answer';
@@ -3994,7 +4573,11 @@ select
     (select count(distinct b.waiting_pid) from loradex.blocked_sessions() b) as blocked_sessions,
     (select format('%s (%s, process %s, %s) holds %s for %s s', b.blocking_login, b.blocking_program, b.blocking_pid,
                    b.blocking_state, b.waits_for, round(b.blocking_seconds))
-     from loradex.blocked_sessions() b order by b.waiting_seconds desc nulls last limit 1) as blocked_by
+     from loradex.blocked_sessions() b order by b.waiting_seconds desc nulls last limit 1) as blocked_by,
+    (select count(*) from loradex.living_workers()) as living_workers,
+    (select coalesce(sum(q.jobs), 0)::bigint
+     from (select j.base_model, j.encoder, count(*) as jobs from loradex.jobs j where j.state = 'queued' group by 1, 2) q
+     where not loradex.is_served(q.base_model, q.encoder)) as unserved
 from (
     select
         count(*) filter (where j.state = 'done') as done_last_hour,
@@ -4017,6 +4600,9 @@ comment on column loradex.queue_health.median_wait_seconds is 'median time from 
 comment on column loradex.queue_health.max_waiting_jobs is 'how many may wait';
 comment on column loradex.queue_health.blocked_sessions is 'sessions that wait for a lock';
 comment on column loradex.queue_health.blocked_by is 'who holds the lock that is waited for longest; null if none';
+comment on column loradex.queue_health.living_workers is 'workers that gave a sign of life lately (worker_health)';
+comment on column loradex.queue_health.unserved is
+    'waiting jobs whose base model and encoder no living worker has';
 revoke all on loradex.queue_health from public;
 grant select on loradex.queue_health to loradex_reader, loradex_worker, loradex_admin;
 
@@ -4032,16 +4618,14 @@ select
     a.id as answer_id,
     a.created_at,
     a.prompt,
-    r.encoder,
-    e.task as nearest_task,
-    e.similarity as nearest_similarity,
-    percent_rank() over (partition by r.encoder order by e.similarity) as percentile,
+    a.encoder,
+    a.example_tasks[1] as nearest_task,
+    a.similarities[1] as nearest_similarity,
+    percent_rank() over (partition by a.encoder order by a.similarities[1]) as percentile,
     edge.similarity as in_domain_similarity,
-    coalesce(e.similarity < edge.similarity, true) as out_of_domain
+    coalesce(a.similarities[1] < edge.similarity, true) as out_of_domain
 from loradex.answers a
-join loradex.retrievals r on r.answer_id = a.id
-join edge on edge.encoder = r.encoder
-left join loradex.retrieved_examples e on e.answer_id = a.id and e.rank = 1;
+join edge on edge.encoder = a.encoder;
 comment on view loradex.retrieval_coverage is
     'Per answer: similarity of its nearest example, its percentile, and whether it lies out of the library''s domain.';
 comment on column loradex.retrieval_coverage.answer_id is 'the answer';
@@ -4056,21 +4640,95 @@ comment on column loradex.retrieval_coverage.out_of_domain is 'whether the neare
 revoke all on loradex.retrieval_coverage from public;
 grant select on loradex.retrieval_coverage to loradex_reader, loradex_worker, loradex_admin;
 
+-- file: views/retrievals.sql
+-- The query vector and the settings of each answer's retrieval.
+-- Rights: those of whoever asks, so a client sees its own answers alone.
+create or replace view loradex.retrievals with (security_invoker = true) as
+select
+    a.id as answer_id,
+    a.query,
+    a.encoder,
+    a.encoder_revision,
+    a.k,
+    a.top_p,
+    a.temperature,
+    a.exclude_tasks,
+    a.exclude_adapters,
+    a.routing_milliseconds as milliseconds,
+    a.examples_hash
+from loradex.answers a;
+comment on view loradex.retrievals is
+    'Query vector and settings of each answer.';
+comment on column loradex.retrievals.answer_id is 'the answer';
+comment on column loradex.retrievals.query is 'vector of the prompt';
+comment on column loradex.retrievals.encoder is 'what made the vector';
+comment on column loradex.retrievals.encoder_revision is 'its revision at that time';
+comment on column loradex.retrievals.k is 'neighbours that were asked for';
+comment on column loradex.retrievals.top_p is 'probability mass of the nucleus';
+comment on column loradex.retrievals.temperature is 'softness of the votes';
+comment on column loradex.retrievals.exclude_tasks is 'tasks that were not looked at';
+comment on column loradex.retrievals.exclude_adapters is 'adapters that might not take part';
+comment on column loradex.retrievals.milliseconds is 'time of this job''s share of the routing batch';
+comment on column loradex.retrievals.examples_hash is 'SHA-256 of its neighbours'' content hashes, by rank, one per line: what their texts were';
+revoke all on loradex.retrievals from public;
+grant select on loradex.retrievals to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
+-- file: views/retrieved_examples.sql
+-- The neighbours each answer was routed by.
+-- Rights: those of whoever asks, so a client sees its own answers alone.
+create or replace view loradex.retrieved_examples with (security_invoker = true) as
+select a.id as answer_id, n.rank::int as rank, n.example_id, n.source_ref, n.task, n.similarity
+from loradex.answers a
+cross join lateral unnest(a.example_ids, a.example_refs, a.example_tasks, a.similarities)
+    with ordinality n(example_id, source_ref, task, similarity, rank);
+comment on view loradex.retrieved_examples is
+    'Neighbours of each answer''s query, nearest first.';
+comment on column loradex.retrieved_examples.answer_id is 'the answer';
+comment on column loradex.retrieved_examples.rank is '1 is the nearest';
+comment on column loradex.retrieved_examples.example_id is 'the example';
+comment on column loradex.retrieved_examples.source_ref is 'its id in the data set';
+comment on column loradex.retrieved_examples.task is 'its task';
+comment on column loradex.retrieved_examples.similarity is 'cosine of example and query';
+revoke all on loradex.retrieved_examples from public;
+grant select on loradex.retrieved_examples to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
+-- file: views/retrieved_tasks.sql
+-- The task distribution each answer was routed by.
+-- Rights: those of whoever asks, so a client sees its own answers alone.
+create or replace view loradex.retrieved_tasks with (security_invoker = true) as
+select a.id as answer_id, t.rank::int as rank, t.task, t.neighbours, t.best_similarity, t.probability, t.weight,
+       t.in_nucleus
+from loradex.answers a
+cross join lateral unnest(
+    a.tasks, a.task_neighbours, a.task_similarities, a.probabilities, a.task_weights, a.in_nucleus)
+    with ordinality t(task, neighbours, best_similarity, probability, weight, in_nucleus, rank);
+comment on view loradex.retrieved_tasks is
+    'Task distribution of each answer, before and after truncation.';
+comment on column loradex.retrieved_tasks.answer_id is 'the answer';
+comment on column loradex.retrieved_tasks.rank is '1 is the likeliest';
+comment on column loradex.retrieved_tasks.task is 'the task';
+comment on column loradex.retrieved_tasks.neighbours is 'how many neighbours are of this task';
+comment on column loradex.retrieved_tasks.best_similarity is 'cosine of its nearest';
+comment on column loradex.retrieved_tasks.probability is 'share of the votes; sums to 1';
+comment on column loradex.retrieved_tasks.weight is 'share after the cut; sums to 1, 0 outside the nucleus';
+comment on column loradex.retrieved_tasks.in_nucleus is 'whether it survived the cut';
+revoke all on loradex.retrieved_tasks from public;
+grant select on loradex.retrieved_tasks to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
 -- file: views/task_confusion.sql
 -- Where the true task is known: which task retrieval put first.
 -- Rights: those of whoever asks.
 create or replace view loradex.task_confusion with (security_invoker = true) as
 select
     j.expected_task,
-    t.task as top_task,
+    a.tasks[1] as top_task,
     count(*) as answers,
     count(*) / sum(count(*)) over (partition by j.expected_task)::float8 as share,
-    avg(t.probability) as mean_probability
+    avg(a.probabilities[1]) as mean_probability
 from loradex.jobs j
-join loradex.answers a on a.job_id = j.id
-left join loradex.retrieved_tasks t on t.answer_id = a.id and t.rank = 1
+join loradex.answers a on a.id = j.answer_id
 where j.expected_task is not null
-group by j.expected_task, t.task;
+group by j.expected_task, a.tasks[1];
 comment on view loradex.task_confusion is
     'For answers whose true task is known: how often retrieval put which task first. The diagonal is right.';
 comment on column loradex.task_confusion.expected_task is 'true task';
@@ -4081,6 +4739,47 @@ comment on column loradex.task_confusion.mean_probability is 'mean probability o
 revoke all on loradex.task_confusion from public;
 grant select on loradex.task_confusion to loradex_reader, loradex_worker, loradex_admin;
 
+-- file: views/worker_health.sql
+-- One row a worker that has announced itself: what it can do, and whether it lives.
+-- Rights: those of whoever asks.
+create or replace view loradex.worker_health with (security_invoker = true) as
+select
+    w.name,
+    w.name in (select l.name from loradex.living_workers() l) as living,
+    extract(epoch from now() - w.seen_at)::float8 as silent_seconds,
+    w.base_model,
+    w.encoder,
+    w.device,
+    w.dtype,
+    w.batch_rows,
+    (select count(*) from loradex.jobs j where j.state = 'running' and j.worker = w.name) as running,
+    w.adapter_roots,
+    w.versions ->> 'loradex' as version,
+    w.versions,
+    w.login,
+    w.started_at,
+    w.seen_at
+from loradex.workers w;
+comment on view loradex.worker_health is
+    'One row a worker: what it can do, what it has in hand, and whether it lives.';
+comment on column loradex.worker_health.name is 'host, process and a few random letters';
+comment on column loradex.worker_health.living is 'whether it gave a sign of life within worker_silence_seconds';
+comment on column loradex.worker_health.silent_seconds is 'since its last sign of life';
+comment on column loradex.worker_health.base_model is 'the model whose jobs it takes';
+comment on column loradex.worker_health.encoder is 'the encoder whose jobs it takes';
+comment on column loradex.worker_health.device is 'where it computes';
+comment on column loradex.worker_health.dtype is 'what numbers it computes in';
+comment on column loradex.worker_health.batch_rows is 'jobs it answers at once';
+comment on column loradex.worker_health.running is 'jobs it holds now';
+comment on column loradex.worker_health.adapter_roots is 'directories below which it finds adapters';
+comment on column loradex.worker_health.version is 'its version of Loradex';
+comment on column loradex.worker_health.versions is 'its programs and their versions';
+comment on column loradex.worker_health.login is 'who it is for Postgres';
+comment on column loradex.worker_health.started_at is 'when it announced itself first';
+comment on column loradex.worker_health.seen_at is 'its last sign of life';
+revoke all on loradex.worker_health from public;
+grant select on loradex.worker_health to loradex_reader, loradex_worker, loradex_admin;
+
 -- file: grants.sql
 -- Who may look at tables, and the few who may write: everything else goes through functions.
 revoke all on schema loradex from public;
@@ -4090,11 +4789,9 @@ grant usage on schema loradex to loradex_reader, loradex_client, loradex_worker,
 grant select on
     loradex.base_models, loradex.encoders, loradex.tasks, loradex.methods, loradex.settings, loradex.adapters, loradex.examples
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
-grant select on loradex.example_embeddings, loradex.evaluations
+grant select on loradex.example_embeddings, loradex.evaluations, loradex.workers
     to loradex_reader, loradex_worker, loradex_admin;
-grant select on
-    loradex.jobs, loradex.answers, loradex.retrievals, loradex.retrieved_examples, loradex.retrieved_tasks,
-    loradex.merge_results, loradex.merge_components
+grant select on loradex.jobs, loradex.answers
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 
 -- The administrator fills the library. Jobs, answers and their evidence are written by functions alone.
@@ -4108,37 +4805,15 @@ grant select on loradex.task_affinities to loradex_reader, loradex_client, lorad
 grant insert (example_id, encoder, task, embedding) on loradex.example_embeddings to loradex_admin;
 
 -- file: policies.sql
--- Clients see their own jobs and answers; the database user they logged in as decides, whatever role they took on.
+-- Clients see their own jobs and answers; the database user they logged in as decides, whatever role they took on. The
+-- partitions of answers need no policies of their own: no role has a right on them.
 alter table loradex.jobs enable row level security;
 alter table loradex.answers enable row level security;
-alter table loradex.retrievals enable row level security;
-alter table loradex.retrieved_examples enable row level security;
-alter table loradex.retrieved_tasks enable row level security;
-alter table loradex.merge_results enable row level security;
-alter table loradex.merge_components enable row level security;
 
 create policy own_jobs on loradex.jobs for select to loradex_client using (owner_id = (select loradex.current_owner()));
 create policy own_answers on loradex.answers for select to loradex_client using (owner_id = (select loradex.current_owner()));
-
-do $$
-declare
-    evidence text;
-begin
-    foreach evidence in array array[
-        'retrievals', 'retrieved_examples', 'retrieved_tasks', 'merge_results', 'merge_components'] loop
-        execute format(
-            'create policy own_answers on loradex.%I for select to loradex_client using '
-            '(exists (select from loradex.answers where id = answer_id and owner_id = (select loradex.current_owner())))', evidence);
-    end loop;
-    foreach evidence in array array[
-        'jobs', 'answers', 'retrievals', 'retrieved_examples', 'retrieved_tasks', 'merge_results',
-        'merge_components'] loop
-        execute format(
-            'create policy all_rows on loradex.%I for select to loradex_reader, loradex_worker, loradex_admin '
-            'using (true)', evidence);
-    end loop;
-end
-$$;
+create policy all_rows on loradex.jobs for select to loradex_reader, loradex_worker, loradex_admin using (true);
+create policy all_rows on loradex.answers for select to loradex_reader, loradex_worker, loradex_admin using (true);
 
 -- file: public.sql
 -- What Postgres lets everybody do that could fill the disk: temporary tables, large objects, messages in the WAL. Taken
@@ -4201,7 +4876,8 @@ insert into loradex.methods (name, selection, merge, calibrated, description) va
         'the same adapters, merged as by magnitude_prune');
 
 -- file: rows/settings.sql
--- The only declaration of what a job may say (kind `job`: type, default, range) and of the limits.
+-- The only declaration of what a job may say (kind `job`: type, default, range), of the limits, and of what routing weighs
+-- by for all jobs alike (kind `routing`).
 -- To add a setting of a job: a row here, a field in service/client/request.py, and the code that reads it.
 insert into loradex.settings (name, kind, type, value, minimum, above, maximum, longest, options, names, description)
 values
@@ -4243,4 +4919,10 @@ values
     ('max_call_bytes', 'limit', 'integer', '33554432', 1024, null, 268435456, null, null, null,
         'bytes of the document of one call of enqueue_jobs, as jsonb'),
     ('max_lease_seconds', 'limit', 'integer', '3600', 1, null, 86400, null, null, null,
-        'longest lease a worker may ask for');
+        'longest lease a worker may ask for'),
+    ('worker_silence_seconds', 'limit', 'integer', '20', 1, null, 86400, null, null, null,
+        'a worker that is silent for longer counts as gone'),
+    ('max_workers', 'limit', 'integer', '1000', 1, null, 1000000, null, null, null,
+        'announced workers of one login'),
+    ('affinity_rows', 'routing', 'integer', '20', 0, null, 1000000, null, null, null,
+        'rows at which an affinity counts half; 0: any number counts in full');

@@ -28,7 +28,9 @@ COMMANDS = {
     "status": Entry(
         "loradex.service.cli.stack:status", "Say which part is healthy, and the cure where one is not."
     ),
-    "db": Entry("loradex.service.cli.db:app", "The database: bring it up to date, print its address."),
+    "db": Entry(
+        "loradex.service.cli.db:app", "The database: bring it up to date, open it, dump and restore it."
+    ),
     "library": Entry("loradex.service.cli.library:app", "A library of tasks, adapters and example vectors."),
     "adapter": Entry("loradex.service.cli.adapter:app", "Register adapters, list them, check their files."),
     "examples": Entry(
@@ -40,6 +42,7 @@ COMMANDS = {
     "settings": Entry(
         "loradex.service.cli.settings:app", "Defaults and ranges of jobs, limits of the queue."
     ),
+    "worker": Entry("loradex.service.cli.worker:app", "The workers that answer jobs, and whether they live."),
     "demo": Entry("loradex.service.cli.demo:demo", "Three questions, from set-up to provenance."),
 }
 USAGE_ERROR = 2

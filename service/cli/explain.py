@@ -7,7 +7,9 @@ import typer
 from loradex import terminal
 
 NEIGHBOURS_SHOWN = 10
-ELSEWHERE = {"kind", "choices", "frame", "device", "dtype"}
+DIGITS = 12
+"""Of a hash, as shown to people; `--json` has all."""
+ELSEWHERE = {"kind", "choices", "frame", "device", "dtype", "question_tokens", "question_tokens_read"}
 """What is said of the generation in another place of the page, or not for people."""
 
 
@@ -46,7 +48,8 @@ def print_account(document: dict[str, Any]) -> None:
     seen = document["retrieval"]
     _facts(
         {
-            "encoder": f"{seen['encoder']} at {seen['encoder_revision'][:12]}",
+            "encoder": f"{seen['encoder']} at {seen['encoder_revision'][:DIGITS]}",
+            "read": _read(document["generation"]),
             "settings": f"k {seen['k']}, top_p {seen['top_p']:g}, temperature {seen['temperature']:g}",
             "excluded": ", ".join([*seen["exclude_tasks"], *seen["exclude_adapters"]]),
         }
@@ -76,10 +79,20 @@ def print_account(document: dict[str, Any]) -> None:
             "worker": f"{document['worker']}, {document['created_at']}",
             "chain": f"link {chain['position']}, {chain['chain_hash']}",
             "before it": chain["previous_hash"],
-            "versions": ", ".join(f"{name} {version}" for name, version in document["versions"].items()),
+            "versions": ", ".join(
+                f"{name} {version[:DIGITS]}" for name, version in document["versions"].items()
+            ),
             "replay": f"loradex replay {document['answer_id']}",
         }
     )
+
+
+def _read(told: dict[str, Any]) -> str | None:
+    """What the encoder read of the question, where that is not all of it."""
+    tokens, read = told.get("question_tokens"), told.get("question_tokens_read")
+    if tokens == read:
+        return None
+    return f"{read} of the question's {tokens} tokens, from its start and its end"
 
 
 def _print_answer(document: dict[str, Any]) -> None:
@@ -96,7 +109,7 @@ def _print_answer(document: dict[str, Any]) -> None:
                 for name, value in told.items()
                 if name not in ELSEWHERE and value is not None
             ),
-            "model": f"{document['base_model']} at {document['base_model_revision'][:12]}, "
+            "model": f"{document['base_model']} at {document['base_model_revision'][:DIGITS]}, "
             f"{told['dtype']} on {told['device']}",
             "milliseconds": ", ".join(f"{stage} {spent:.1f}" for stage, spent in document["timings"].items()),
         }
