@@ -2,28 +2,33 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.forked import ForkedWorker
 from tests.repository import ROOT
 
-START_SECONDS = 90.0
+START_SECONDS = 240.0
 
 
 @dataclass
 class WorkerProcess:
     """Starts what `python -m loradex.worker` runs, in `home`, and knows when it is ready.
 
-    `settings` are environment variables without their prefix `LORADEX_`.
+    `settings` are environment variables without their prefix `LORADEX_`, `environment` are others as they are.
+    `within` is what its command line begins with, such as another host's.
     """
 
     home: Path
     settings: Mapping[str, str]
     name: str = "worker"
-    process: ForkedWorker | None = field(default=None, init=False)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    within: Sequence[str] = ()
+    process: "ForkedWorker | subprocess.Popen[bytes] | None" = field(default=None, init=False)
 
     @property
     def log(self) -> Path:
@@ -45,10 +50,25 @@ class WorkerProcess:
             **self.settings,
         }
         environment = kept | {f"LORADEX_{name}": value for name, value in wanted.items()}
-        self.process = ForkedWorker(environment, ROOT, self.log)
+        self.process = self._started(environment)
         if wait:
             self.wait_ready()
         return self
+
+    def _started(self, environment: Mapping[str, str]) -> "ForkedWorker | subprocess.Popen[bytes]":
+        """A copy of a process that has imported all; a program of its own where that makes a difference."""
+        if not self.within and not self.environment:
+            return ForkedWorker(environment, ROOT, self.log)
+        fixed = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONFAULTHANDLER": "1"}
+        with self.log.open("ab") as output:
+            return subprocess.Popen(
+                [*self.within, sys.executable, "-P", "-m", "loradex.worker"],
+                cwd=ROOT,
+                env={**environment, **fixed, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
 
     def wait_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS
