@@ -57,8 +57,13 @@ def _in_order(texts: object) -> object:
     return texts
 
 
+def _as_pairs(pairs: object) -> object:
+    return dict(pairs) if isinstance(pairs, Mapping) else pairs
+
+
 Text = Annotated[str, AfterValidator(_storable)]
 Texts = Annotated[Sequence[str] | set[str] | frozenset[str], BeforeValidator(_in_order)]
+Pairs = Annotated[Mapping[str, str], BeforeValidator(_as_pairs)]
 Number = Annotated[float, AfterValidator(_finite)]
 Integer = Annotated[int, BeforeValidator(_whole), Field(ge=-BIGGEST_INT, le=BIGGEST_INT)]
 Seed = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=BIGGEST_BIGINT)]
@@ -90,6 +95,7 @@ class Request:
         seed: Seed of the sampling.
         expected_task: The true task where it is known, for the view `task_confusion`.
         idempotency_key: Enqueuing again with it gives the same job.
+        metadata: Texts noted on the job, to find it by: 16 pairs at most.
         priority: Higher goes first.
     """
 
@@ -113,11 +119,15 @@ class Request:
     seed: Seed | None = None
     expected_task: Text | None = None
     idempotency_key: Text | None = None
+    metadata: Pairs | None = None
     priority: Priority | None = None
 
     def __post_init__(self) -> None:
         for name in TEXTS:
             for text in getattr(self, name) or ():
+                _storable(text)
+        for pair in (self.metadata or {}).items():
+            for text in pair:
                 _storable(text)
 
     @classmethod

@@ -70,7 +70,7 @@ OWN = {
     "explain",
     "job_request",
 }
-ASKING = {"enqueue_jobs", "job_outcome"}
+ASKING = {"enqueue_jobs", "job_outcome", "own_jobs"}
 INTERNAL = {
     *(
         "check_answer",
@@ -80,6 +80,7 @@ INTERNAL = {
         "complete_job",
         "fence_job",
         "notify_job",
+        "notify_workers",
         "refuse_change",
     ),
 }

@@ -1,5 +1,6 @@
 import inspect
 import json
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -56,6 +57,11 @@ def test_what_is_no_mapping_is_refused(value: object) -> None:
         ({"prompt": "a", "temperature": float("inf")}, "temperature"),
         ({"prompt": "a", "seed": -1}, "seed"),
         ({"prompt": "a", "normalization": "median"}, "normalization"),
+        ({"prompt": "a", "metadata": [("a", "b")]}, "metadata"),
+        ({"prompt": "a", "metadata": {"customer": 7}}, "metadata"),
+        ({"prompt": "a", "metadata": {7: "customer"}}, "metadata"),
+        ({"prompt": "a", "metadata": {"a": "b\0"}}, "NUL"),
+        ({"prompt": "a", "metadata": {"\ud800": "b"}}, "surrogate"),
         ({"prompt": "a", "colour": "red"}, "colour"),
     ],
 )
@@ -86,6 +92,7 @@ def test_a_refusal_does_not_repeat_the_prompt() -> None:
         ({"choices": ("a", "b")}, {"choices": ["a", "b"]}),
         ({"choices": {"b", "a"}}, {"choices": ["a", "b"]}),
         ({"exclude_tasks": iter(["b", "a"])}, {"exclude_tasks": ["b", "a"]}),
+        ({"metadata": MappingProxyType({"customer": "7"})}, {"metadata": {"customer": "7"}}),
     ],
 )
 def test_what_means_the_same_is_taken(values: dict[str, object], document: dict[str, object]) -> None:
