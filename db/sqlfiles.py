@@ -35,6 +35,7 @@ TABLES = (
     "evaluations",
     "routings",
     "locks",
+    "workers",
 )
 """In the order in which they can be made: a table comes after those it refers to."""
 

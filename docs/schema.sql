@@ -693,6 +693,39 @@ comment on table loradex.queue_lock is
 -- Made before the first revision runs, by migrations/env.py.
 create table if not exists loradex.migration_lock ();
 
+-- file: tables/workers.sql
+-- Workers that have announced themselves, each with its last sign of life. Written by announce_worker and withdraw_worker
+-- only; a worker that was killed leaves its row behind, silent.
+create table loradex.workers (
+    name text not null,
+    login text not null,
+    claim_hash bytea not null,
+    base_model text not null,
+    encoder text not null,
+    device text not null,
+    dtype text not null,
+    adapter_roots text[] not null,
+    batch_rows int not null,
+    versions jsonb not null,
+    started_at timestamptz not null default now(),
+    seen_at timestamptz not null default now(),
+    constraint workers_pkey primary key (name)
+) with (fillfactor = 50);
+comment on table loradex.workers is
+    'Workers that have announced themselves; worker_health says which of them live.';
+comment on column loradex.workers.name is 'host, process and a few random letters';
+comment on column loradex.workers.login is 'who it is for Postgres';
+comment on column loradex.workers.claim_hash is 'hash of its login and its token (claim_hash)';
+comment on column loradex.workers.base_model is 'the model it answers with; it takes jobs of this one alone';
+comment on column loradex.workers.encoder is 'the encoder it has; it takes jobs of this one alone';
+comment on column loradex.workers.device is 'where it computes, such as cpu or cuda';
+comment on column loradex.workers.dtype is 'what numbers it computes in';
+comment on column loradex.workers.adapter_roots is 'directories below which it finds adapters';
+comment on column loradex.workers.batch_rows is 'jobs it answers at once';
+comment on column loradex.workers.versions is 'its programs and their versions';
+comment on column loradex.workers.started_at is 'when it announced itself first';
+comment on column loradex.workers.seen_at is 'its last sign of life';
+
 -- file: functions/adapter_mixture.sql
 -- The adapters that answer a query, with their weights (which sum to 1), heaviest first; no rows if there is nothing
 -- to mix. Tasks without an active, allowed adapter give their mass to the others before the nucleus is cut.
@@ -829,6 +862,73 @@ revoke execute on function
     loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[]) from public;
 grant execute on function loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[])
     to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/announce_worker.sql
+-- Says that a worker lives, and what it can do. A worker calls it at its start and every few seconds; a worker that is
+-- silent for longer than the setting worker_silence_seconds counts as gone. Rows of workers that were silent for a day
+-- are removed on the way.
+-- Locks: the worker's row. Raises: LX001 a bad value, a name that is another worker's, too many workers of one login.
+create or replace function loradex.announce_worker(
+    worker text, base_model text, encoder text, device text, dtype text, adapter_roots text[], batch_rows int,
+    versions jsonb, token text default null
+) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    mine bytea := claim_hash(token);
+    most int := (select s.value from settings s where s.name = 'max_workers');
+    complaint text := case
+        when exists (
+            select from unnest(array[worker, announce_worker.base_model, announce_worker.encoder,
+                                     announce_worker.device, announce_worker.dtype]) t(said)
+            where coalesce(length(t.said), 0) not between 1 and 200)
+            then 'worker, base_model, encoder, device and dtype are texts of 1 to 200 characters'
+        when announce_worker.adapter_roots is null or cardinality(announce_worker.adapter_roots) > 100 or exists (
+            select from unnest(announce_worker.adapter_roots) r(root)
+            where coalesce(length(r.root), 0) not between 1 and 4096)
+            then 'adapter_roots are at most 100 texts of 1 to 4096 characters'
+        when coalesce(announce_worker.batch_rows, 0) < 1 then 'batch_rows is 1 or more'
+        when jsonb_typeof(announce_worker.versions) is distinct from 'object'
+             or pg_column_size(announce_worker.versions) > 10000
+             or exists (select from jsonb_each(announce_worker.versions) v where jsonb_typeof(v.value) <> 'string')
+            then 'versions is an object of texts, of at most 10000 bytes'
+        end;
+begin
+    if complaint is not null then
+        raise exception using errcode = 'LX001', message = format('a worker cannot be announced so: %s', complaint);
+    end if;
+
+    update workers w
+    set base_model = announce_worker.base_model, encoder = announce_worker.encoder, device = announce_worker.device,
+        dtype = announce_worker.dtype, adapter_roots = announce_worker.adapter_roots,
+        batch_rows = announce_worker.batch_rows, versions = announce_worker.versions, seen_at = now()
+    where w.name = worker and w.claim_hash = mine;
+    if found then
+        return;
+    end if;
+
+    delete from workers w where w.seen_at < now() - interval '1 day';
+    if (select count(*) from workers w where w.login = session_user) >= most then
+        raise exception using errcode = 'LX001', message = format(
+            '%s workers of %s are announced, and no more may be (setting max_workers)', most, session_user);
+    end if;
+    insert into workers (name, login, claim_hash, base_model, encoder, device, dtype, adapter_roots, batch_rows, versions)
+    values (worker, session_user, mine, announce_worker.base_model, announce_worker.encoder, announce_worker.device,
+            announce_worker.dtype, announce_worker.adapter_roots, announce_worker.batch_rows, announce_worker.versions);
+exception
+    when unique_violation then
+        raise exception using errcode = 'LX001', message = format(
+            'another worker is announced as %s; give each a name of its own', shown(worker));
+end
+$$;
+comment on function loradex.announce_worker(text, text, text, text, text, text[], int, jsonb, text) is
+    'Says that a worker lives, with what it can do; called every few seconds.';
+revoke execute on function
+    loradex.announce_worker(text, text, text, text, text, text[], int, jsonb, text) from public;
+grant execute on function
+    loradex.announce_worker(text, text, text, text, text, text[], int, jsonb, text) to loradex_worker;
 
 -- file: functions/answer_canonical.sql
 -- The text that an answer's hash covers: every column of the answer (but the hash itself) and of all its children, as
@@ -1614,6 +1714,26 @@ comment on function loradex.check_vector(public.vector, text) is
 revoke execute on function loradex.check_vector(public.vector, text) from public;
 grant execute on function loradex.check_vector(public.vector, text)
     to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/claim_hash.sql
+-- The hash that binds a claim, or an announcement, to whoever made it: the login of this session, and the worker's secret
+-- token where it has one. Only the hash is kept, so who can read it cannot use it.
+-- Locks: none. Raises: LX001 a token that is too short or too long.
+create or replace function loradex.claim_hash(token text) returns bytea
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    if length(token) not between 32 and 200 then
+        raise exception using errcode = 'LX001', message =
+            'a worker''s token has 32 to 200 characters; make a random one at each start';
+    end if;
+    return sha256(convert_to(format('%s:%s', session_user, token), 'UTF8'));
+end
+$$;
+comment on function loradex.claim_hash(text) is
+    'Hash of this session''s login and a worker''s token; internal.';
+revoke execute on function loradex.claim_hash(text) from public;
 
 -- file: functions/claim_jobs.sql
 -- Hands up to max_jobs waiting jobs to a worker: running, under a lease, with the next attempt number. A running job
@@ -2502,6 +2622,27 @@ comment on function loradex.in_domain_similarity(text, float8, int) is
 revoke execute on function loradex.in_domain_similarity(text, float8, int) from public;
 grant execute on function loradex.in_domain_similarity(text, float8, int) to loradex_reader, loradex_worker, loradex_admin;
 
+-- file: functions/is_served.sql
+-- Whether a worker that lives takes jobs of this base model and encoder. For everybody who asks, since a job that nobody
+-- takes is its owner's business; which workers there are, it does not tell.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.is_served(base_model text, encoder text) returns boolean
+language plpgsql stable security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    return exists (
+        select from living_workers() w
+        where w.base_model = is_served.base_model and w.encoder = is_served.encoder);
+end
+$$;
+comment on function loradex.is_served(text, text) is
+    'Whether a living worker takes jobs of this base model and encoder.';
+revoke execute on function loradex.is_served(text, text) from public;
+grant execute on function loradex.is_served(text, text)
+    to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
 -- file: functions/job_outcome.sql
 -- How far a job is, and its answer once it has one: what whoever waits for it looks at. No row: there is no such job,
 -- or it is another user's.
@@ -2539,6 +2680,21 @@ comment on function loradex.job_request(loradex.jobs) is 'What a job asks for, a
 revoke execute on function loradex.job_request(loradex.jobs) from public;
 grant execute on function loradex.job_request(loradex.jobs)
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
+-- file: functions/living_workers.sql
+-- The workers that gave a sign of life within the setting worker_silence_seconds.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.living_workers() returns setof loradex.workers
+language sql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select w.* from workers w
+    where w.seen_at > now() - make_interval(secs => (
+        select s.value::float8 from settings s where s.name = 'worker_silence_seconds'))
+$$;
+comment on function loradex.living_workers() is 'The workers that gave a sign of life lately.';
+revoke execute on function loradex.living_workers() from public;
+grant execute on function loradex.living_workers() to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/mislabelled_candidates.sql
 -- Examples whose neighbours nearly all belong to one other task: filed under the wrong task, or not telling.
@@ -3944,6 +4100,23 @@ revoke execute on function loradex.waiting_jobs(interval, int, timestamptz) from
 grant execute on function loradex.waiting_jobs(interval, int, timestamptz)
     to loradex_worker, loradex_admin, loradex_reader;
 
+-- file: functions/withdraw_worker.sql
+-- Says that a worker ends: its row is removed. Whoever did not announce it cannot remove it.
+-- Locks: the worker's row. Raises: LX001 a token that is too short or too long.
+create or replace function loradex.withdraw_worker(worker text, token text default null) returns boolean
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    delete from workers w where w.name = worker and w.claim_hash = claim_hash(token);
+    return found;
+end
+$$;
+comment on function loradex.withdraw_worker(text, text) is
+    'Removes the announcement of a worker that ends; returns whether there was one.';
+revoke execute on function loradex.withdraw_worker(text, text) from public;
+grant execute on function loradex.withdraw_worker(text, text) to loradex_worker;
+
 -- file: views/adapter_usage.sql
 -- How much each adapter was used, by day (UTC).
 -- Rights: those of whoever asks.
@@ -4097,7 +4270,11 @@ select
     (select count(distinct b.waiting_pid) from loradex.blocked_sessions() b) as blocked_sessions,
     (select format('%s (%s, process %s, %s) holds %s for %s s', b.blocking_login, b.blocking_program, b.blocking_pid,
                    b.blocking_state, b.waits_for, round(b.blocking_seconds))
-     from loradex.blocked_sessions() b order by b.waiting_seconds desc nulls last limit 1) as blocked_by
+     from loradex.blocked_sessions() b order by b.waiting_seconds desc nulls last limit 1) as blocked_by,
+    (select count(*) from loradex.living_workers()) as living_workers,
+    (select coalesce(sum(q.jobs), 0)::bigint
+     from (select j.base_model, j.encoder, count(*) as jobs from loradex.jobs j where j.state = 'queued' group by 1, 2) q
+     where not loradex.is_served(q.base_model, q.encoder)) as unserved
 from (
     select
         count(*) filter (where j.state = 'done') as done_last_hour,
@@ -4120,6 +4297,9 @@ comment on column loradex.queue_health.median_wait_seconds is 'median time from 
 comment on column loradex.queue_health.max_waiting_jobs is 'how many may wait';
 comment on column loradex.queue_health.blocked_sessions is 'sessions that wait for a lock';
 comment on column loradex.queue_health.blocked_by is 'who holds the lock that is waited for longest; null if none';
+comment on column loradex.queue_health.living_workers is 'workers that gave a sign of life lately (worker_health)';
+comment on column loradex.queue_health.unserved is
+    'waiting jobs whose base model and encoder no living worker has';
 revoke all on loradex.queue_health from public;
 grant select on loradex.queue_health to loradex_reader, loradex_worker, loradex_admin;
 
@@ -4184,6 +4364,47 @@ comment on column loradex.task_confusion.mean_probability is 'mean probability o
 revoke all on loradex.task_confusion from public;
 grant select on loradex.task_confusion to loradex_reader, loradex_worker, loradex_admin;
 
+-- file: views/worker_health.sql
+-- One row a worker that has announced itself: what it can do, and whether it lives.
+-- Rights: those of whoever asks.
+create or replace view loradex.worker_health with (security_invoker = true) as
+select
+    w.name,
+    w.name in (select l.name from loradex.living_workers() l) as living,
+    extract(epoch from now() - w.seen_at)::float8 as silent_seconds,
+    w.base_model,
+    w.encoder,
+    w.device,
+    w.dtype,
+    w.batch_rows,
+    (select count(*) from loradex.jobs j where j.state = 'running' and j.worker = w.name) as running,
+    w.adapter_roots,
+    w.versions ->> 'loradex' as version,
+    w.versions,
+    w.login,
+    w.started_at,
+    w.seen_at
+from loradex.workers w;
+comment on view loradex.worker_health is
+    'One row a worker: what it can do, what it has in hand, and whether it lives.';
+comment on column loradex.worker_health.name is 'host, process and a few random letters';
+comment on column loradex.worker_health.living is 'whether it gave a sign of life within worker_silence_seconds';
+comment on column loradex.worker_health.silent_seconds is 'since its last sign of life';
+comment on column loradex.worker_health.base_model is 'the model whose jobs it takes';
+comment on column loradex.worker_health.encoder is 'the encoder whose jobs it takes';
+comment on column loradex.worker_health.device is 'where it computes';
+comment on column loradex.worker_health.dtype is 'what numbers it computes in';
+comment on column loradex.worker_health.batch_rows is 'jobs it answers at once';
+comment on column loradex.worker_health.running is 'jobs it holds now';
+comment on column loradex.worker_health.adapter_roots is 'directories below which it finds adapters';
+comment on column loradex.worker_health.version is 'its version of Loradex';
+comment on column loradex.worker_health.versions is 'its programs and their versions';
+comment on column loradex.worker_health.login is 'who it is for Postgres';
+comment on column loradex.worker_health.started_at is 'when it announced itself first';
+comment on column loradex.worker_health.seen_at is 'its last sign of life';
+revoke all on loradex.worker_health from public;
+grant select on loradex.worker_health to loradex_reader, loradex_worker, loradex_admin;
+
 -- file: grants.sql
 -- Who may look at tables, and the few who may write: everything else goes through functions.
 revoke all on schema loradex from public;
@@ -4193,7 +4414,7 @@ grant usage on schema loradex to loradex_reader, loradex_client, loradex_worker,
 grant select on
     loradex.base_models, loradex.encoders, loradex.tasks, loradex.methods, loradex.settings, loradex.adapters, loradex.examples
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
-grant select on loradex.example_embeddings, loradex.evaluations
+grant select on loradex.example_embeddings, loradex.evaluations, loradex.workers
     to loradex_reader, loradex_worker, loradex_admin;
 grant select on
     loradex.jobs, loradex.answers, loradex.retrievals, loradex.retrieved_examples, loradex.retrieved_tasks,
@@ -4348,4 +4569,8 @@ values
     ('max_call_bytes', 'limit', 'integer', '33554432', 1024, null, 268435456, null, null, null,
         'bytes of the document of one call of enqueue_jobs, as jsonb'),
     ('max_lease_seconds', 'limit', 'integer', '3600', 1, null, 86400, null, null, null,
-        'longest lease a worker may ask for');
+        'longest lease a worker may ask for'),
+    ('worker_silence_seconds', 'limit', 'integer', '20', 1, null, 86400, null, null, null,
+        'a worker that is silent for longer counts as gone'),
+    ('max_workers', 'limit', 'integer', '1000', 1, null, 1000000, null, null, null,
+        'announced workers of one login');

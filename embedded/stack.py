@@ -7,6 +7,7 @@ from loradex.db.migrate import is_current, upgrade
 from loradex.embedded import health
 from loradex.embedded.health import Health, ill, well
 from loradex.embedded.postgres import EmbeddedPostgres
+from loradex.embedded.queue import queue, silence
 from loradex.embedded.valkey import EmbeddedValkey
 from loradex.embedded.worker import EmbeddedWorker
 from loradex.errors import (
@@ -82,7 +83,10 @@ class Stack:
     def health(self, *, worker: bool = True) -> list[Health]:
         """How each part is, the worker if wanted; asks each of them now."""
         postgres = self._postgres_health()
-        servers = [postgres, self._schema_health(postgres), self._redis_health()]
+        schema = self._schema_health(postgres)
+        servers = [postgres, schema, self._redis_health()]
+        if schema.healthy:
+            servers.append(queue(database_address(self._settings)))
         # With servers of their own, workers are usually started by others, and are not for us to judge.
         elsewhere = self._postgres is None and self._valkey is None and self._worker.pid is None
         return [*servers, self._worker_health()] if worker and not elsewhere else servers
@@ -137,8 +141,18 @@ class Stack:
         if pid is None:
             return ill("worker", "", "was never started", UP)
         if self._worker.is_healthy():
+            silent = self._silence()
+            if silent is not None:
+                note = f"no sign of life for {silent} s: it is frozen, or cannot reach Postgres"
+                return ill("worker", f"process {pid}", note, "run `loradex down`, then `loradex up`")
             return well("worker", f"process {pid}", "ready")
         if self._worker.is_alive():
             return ill("worker", f"process {pid}", "starts", f"wait; if it lasts, see {self._worker.log}")
         note = f"process {pid} does not run any more; see {self._worker.log}"
         return ill("worker", f"process {pid}", note, UP)
+
+    def _silence(self) -> int | None:
+        try:
+            return silence(database_address(self._settings), self._worker.name)
+        except StackError:
+            return None

@@ -9,6 +9,7 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from loradex.addresses import Addresses
 from loradex.embedded import processes
@@ -89,12 +90,20 @@ class EmbeddedWorker:
         identity = Identity.recorded(self._record.part("worker"))
         return identity is not None and identity.alive and self._is_ready(identity)
 
+    @property
+    def name(self) -> str:
+        """As it is announced in `loradex.workers`; empty until it is ready."""
+        return str(self._said().get("worker", ""))
+
     def _is_ready(self, identity: Identity) -> bool:
+        return bool(self._said().get("pid") == identity.pid)
+
+    def _said(self) -> dict[str, Any]:
         try:
             said = json.loads(self.ready_file.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
-            return False
-        return bool(said.get("pid") == identity.pid)
+            return {}
+        return said if isinstance(said, dict) else {}
 
     def _environment(self, servers: Addresses) -> dict[str, str]:
         kept = {

@@ -40,8 +40,8 @@ from loradex.library.vectors import VectorCache, embed
 from loradex.service.client import Client
 from loradex.worker.encoders import encoder_at, encoder_facts
 from loradex.worker.engine.engine import Engine
-from loradex.worker.engine.load import model_revision, shipped_model
-from loradex.worker.identity import WorkerIdentity, library_versions, register_models
+from loradex.worker.engine.load import shipped_model
+from loradex.worker.identity import WorkerIdentity, register_models, versions
 from loradex.worker.settings import WorkerSettings
 
 SEED = 5
@@ -226,7 +226,7 @@ class Session:
             WorkerIdentity(
                 worker="evaluation",
                 base_model=settings.base_model,
-                base_model_revision=model_revision(self._model),
+                base_model_revision=self._engine.files.revision,
                 encoder=settings.encoder,
                 encoder_revision=self._facts.revision,
                 dimensions=self._facts.dimensions,
@@ -234,7 +234,7 @@ class Session:
                 frame=settings.frame,
                 device=self._engine.device.type,
                 dtype=self._engine.dtype,
-                versions=library_versions(),
+                versions=versions(self._engine.files),
             ),
         )
 

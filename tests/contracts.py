@@ -83,6 +83,11 @@ CONTRACTS = {
         Refusal("select loradex.affinity_mixture('[1]', 'gpt')", "LX002"),
         Reads("select loradex.affinity_mixture({query}, 'smollm2-135m-instruct')", SEARCH),
     ),
+    "announce_worker": Contract(
+        WORKER,
+        Refusal("select loradex.announce_worker('w', 'b', 'e', 'cpu', '', '{{}}', 1, '{{}}')", "LX001"),
+        "it reads the announced workers",
+    ),
     "answer_canonical": Contract(
         EVERYBODY,
         ROW,
@@ -128,6 +133,9 @@ CONTRACTS = {
     ),
     "check_vector": Contract(
         READERS, Refusal("select loradex.check_vector('[1]', 'all-MiniLM-L6-v2')", "LX005"), ARGUMENTS
+    ),
+    "claim_hash": Contract(
+        OWNER, Refusal("select loradex.claim_hash('short')", "LX001"), "it reads no table"
     ),
     "claim_jobs": Contract(
         WORKER,
@@ -194,6 +202,7 @@ CONTRACTS = {
         Refusal("select loradex.in_domain_similarity(percentile => 2)", "LX001"),
         Reads("select loradex.in_domain_similarity(examples_a_task => 2)", EXAMPLES + 10 * SEARCH),
     ),
+    "is_served": Contract(EVERYBODY, "any text is a name", "it reads the announced workers"),
     "job_outcome": Contract(
         ASKERS,
         "a job nobody knows has no outcome: no row",
@@ -203,6 +212,7 @@ CONTRACTS = {
         ),
     ),
     "job_request": Contract(EVERYBODY, ROW, "it reads no table"),
+    "living_workers": Contract(READERS, "it takes nothing", "it reads the announced workers"),
     "mislabelled_candidates": Contract(
         READERS, Refusal("select loradex.mislabelled_candidates(5, 0.5)", "LX001"), HYGIENE
     ),
@@ -316,5 +326,8 @@ CONTRACTS = {
         READERS,
         Refusal("select loradex.waiting_jobs('1s', -1)", "2201W"),
         Reads("select loradex.waiting_jobs('-1s', 5)", JOB),
+    ),
+    "withdraw_worker": Contract(
+        WORKER, Refusal("select loradex.withdraw_worker('w', 'short')", "LX001"), "it reads its own row"
     ),
 }

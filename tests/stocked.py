@@ -7,8 +7,8 @@ from tests.tiny_library import TinyLibrary
 from loradex.db.session import connect
 from loradex.library.adapter_files import content_hash
 from loradex.library.example_store import ExampleStore, NewExample
+from loradex.library.model_files import files_of
 from loradex.worker.engine.embed import Encoder
-from loradex.worker.engine.load import model_revision
 
 BASE_MODEL = "smollm2-135m-instruct"
 ENCODER = "all-MiniLM-L6-v2"
@@ -42,7 +42,7 @@ def stock(url: str, library: TinyLibrary, *, examples: bool = True, adapters: bo
     with connect(url) as connection, connection.transaction():
         connection.execute(
             "select loradex.register_base_model(%s, %s, %s, %s)",
-            (BASE_MODEL, model_revision(library.base), 256, FRAME),
+            (BASE_MODEL, files_of(library.base).revision, 256, FRAME),
         )
         store = ExampleStore(connection)
         store.put_encoder(ENCODER, encoder.revision, encoder.dimensions)

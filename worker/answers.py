@@ -19,7 +19,7 @@ def answer_document(
     """The answer of one job, with its merge and its timings in milliseconds."""
     merge = result.merge
     return {
-        "text": result.text.replace("\0", "\ufffd"),  # Postgres stores no NUL; the token ids stay exact
+        "text": result.stored_text,
         "choice": result.choice,
         "scores": list(result.scores) if result.scores is not None else None,
         "token_ids": list(result.token_ids),

@@ -17,11 +17,12 @@ from loradex.library.adapter_roots import AdapterRoots
 from loradex.worker.batch import Answering, Limits
 from loradex.worker.engine.embed import Encoder
 from loradex.worker.engine.engine import Engine
-from loradex.worker.engine.load import model_revision, shipped_model
-from loradex.worker.identity import WorkerIdentity, library_versions, register_models
-from loradex.worker.jobs import Jobs
+from loradex.worker.engine.load import shipped_model
+from loradex.worker.identity import WorkerIdentity, register_models, versions
+from loradex.worker.jobs import Abilities, Jobs
 from loradex.worker.leases import Leases
 from loradex.worker.logs import log_as_json
+from loradex.worker.presence import Presence
 from loradex.worker.ready import Ready
 from loradex.worker.repeating import Repeating
 from loradex.worker.settings import WorkerSettings
@@ -33,6 +34,7 @@ def serve(settings: WorkerSettings) -> None:
     log_as_json(settings.log_level)
     database_url, redis_url = addresses(settings)
     worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+    token = secrets.token_hex(32)
     model = settings.base_model_path or shipped_model(settings.home / "cache" / "models")
     engine = Engine.load(model, settings.device, settings.dtype, settings.bank_bytes, settings.threads)
     encoder = Encoder.load(settings.encoder_path, engine.device.type)
@@ -47,6 +49,7 @@ def serve(settings: WorkerSettings) -> None:
             lease=lease,
             max_attempts=settings.max_attempts,
             retry_for=lease,
+            token=token,
         )
 
     answering_jobs, lease_jobs = jobs(), jobs()
@@ -55,7 +58,7 @@ def serve(settings: WorkerSettings) -> None:
         WorkerIdentity(
             worker=worker,
             base_model=settings.base_model,
-            base_model_revision=model_revision(model),
+            base_model_revision=engine.files.revision,
             encoder=settings.encoder,
             encoder_revision=encoder.revision,
             dimensions=encoder.dimensions,
@@ -63,17 +66,28 @@ def serve(settings: WorkerSettings) -> None:
             frame=settings.frame,
             device=engine.device.type,
             dtype=engine.dtype,
-            versions=library_versions(),
+            versions=versions(engine.files),
         ),
     )
     stop = threading.Event()
     leases = Leases(lease_jobs)
+    roots = AdapterRoots.of(settings.adapter_roots, settings.home)
+    presence = Presence(
+        lease_jobs,
+        Abilities(
+            device=identity.device,
+            dtype=identity.dtype,
+            adapter_roots=[str(root) for root in roots.roots],
+            batch_rows=settings.batch_rows,
+            versions=identity.versions,
+        ),
+    )
     answering = Answering(
         jobs=answering_jobs,
         leases=leases,
         engine=engine,
         encoder=encoder,
-        adapters=AdapterRoots.of(settings.adapter_roots, settings.home),
+        adapters=roots,
         identity=identity,
         limits=Limits(settings.batch_rows, settings.batch_tokens, settings.linger_ms / 1000),
         stop=stop,
@@ -88,6 +102,7 @@ def serve(settings: WorkerSettings) -> None:
         closing(answering_jobs),
         closing(lease_jobs),
         leases,
+        presence,
         Ready(settings.ready_path, identity),
         sweep,
     ):

@@ -9,10 +9,11 @@ from loradex.library.cards import load_cards
 from loradex.library.hydrate import example_files
 from loradex.library.ingest import check_files
 from loradex.library.manifest import BaseModelEntry, EncoderEntry, Manifest
+from loradex.library.model_files import files_of
 from loradex.library.vectors import VectorCache, embed
 from loradex.terminal import counting
 from loradex.worker.encoders import encoder_at, encoder_facts
-from loradex.worker.engine.load import model_revision, shipped_model
+from loradex.worker.engine.load import shipped_model
 from loradex.worker.settings import WorkerSettings
 
 
@@ -47,7 +48,7 @@ def base_model_entry(settings: WorkerSettings) -> BaseModelEntry:
     config = json.loads((place / "config.json").read_text(encoding="utf-8"))
     return BaseModelEntry(
         name=settings.base_model,
-        revision=model_revision(place),
+        revision=files_of(place).revision,
         # As the engine counts it, which announces the same model when a worker starts.
         context_length=min(config["max_position_embeddings"], config.get("sliding_window") or 1 << 62),
         frame=settings.frame,

@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 
 from loradex.library.ingest import EncoderFacts
+from loradex.library.model_files import files_of
 from loradex.worker.engine.embed import Encoder, shipped_encoder
-from loradex.worker.engine.load import weights_revision
 from loradex.worker.settings import WorkerSettings
 
 
@@ -15,7 +15,7 @@ def encoder_facts(settings: WorkerSettings) -> tuple[Path, EncoderFacts]:
     """The encoder's directory and identity, without loading it."""
     directory = Path(settings.encoder_path) if settings.encoder_path is not None else shipped_encoder()
     dimensions = json.loads((directory / "config.json").read_text(encoding="utf-8"))["hidden_size"]
-    return directory, EncoderFacts(settings.encoder, weights_revision(directory), dimensions)
+    return directory, EncoderFacts(settings.encoder, files_of(directory).revision, dimensions)
 
 
 def encoder_at(directory: Path) -> Callable[[], Encoder]:

@@ -7,6 +7,7 @@ from platform import python_version
 
 from loradex.db.session import connect, translate_errors
 from loradex.errors import InvalidArgumentError
+from loradex.library.model_files import ModelFiles
 
 RECORDED_VERSIONS = ("loradex", "torch", "transformers", "numpy", "celery")
 
@@ -69,14 +70,19 @@ def register_models(url: str, identity: WorkerIdentity) -> WorkerIdentity:
 def require_same_revision(name: str, loaded: str, known: str) -> None:
     if loaded != known:
         raise InvalidArgumentError(
-            f"{name} was loaded at {loaded}, and the database knows {known} by that name; load that one, or "
-            "give this one a name of its own (LORADEX_BASE_MODEL, LORADEX_ENCODER)"
+            f"{name} was loaded at {loaded}, and the database knows {known} by that name: a file of it was "
+            "changed, or it is another one. Load that one (a model that Loradex converted is made anew when its "
+            "directory below LORADEX_HOME/cache/models is deleted), or give this one a name of its own "
+            "(LORADEX_BASE_MODEL, LORADEX_ENCODER)"
         )
 
 
-def library_versions() -> dict[str, str]:
-    """Versions of what takes part in an answer; a package that is not installed is left out."""
-    found = {"python": python_version()}
+def versions(base_model: ModelFiles) -> dict[str, str]:
+    """Versions of what takes part in an answer; a package that is not installed is left out.
+
+    The model's is its digest: `base_model_revision` is what a converted one was made from.
+    """
+    found = {"base_model": base_model.digest, "python": python_version()}
     for name in RECORDED_VERSIONS:
         try:
             found[name] = version(name)

@@ -24,6 +24,19 @@ CLAIM: LiteralString = """
            greatest(extract(epoch from started_at - created_at)::float8 * 1000, 0) as waited_ms
     from loradex.claim_jobs(%s, %s, %s, %s, only_base_model => %s, only_encoder => %s)"""
 
+ANNOUNCE: LiteralString = "select loradex.announce_worker(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What a worker announces beside its name, its base model and its encoder."""
+
+    device: str
+    dtype: str
+    adapter_roots: Sequence[str]
+    batch_rows: int
+    versions: Mapping[str, str]
+
 
 @dataclass(frozen=True)
 class Job:
@@ -83,6 +96,7 @@ class Jobs:
         lease: timedelta,
         max_attempts: int,
         retry_for: timedelta,
+        token: str | None = None,
     ) -> None:
         # Vectors in binary: as text they cost a millisecond each on both ends.
         self._database = Reconnecting(url, register_vector)
@@ -90,6 +104,7 @@ class Jobs:
         self._encoder = encoder
         self._max_attempts = max_attempts
         self._retry_for = retry_for
+        self._token = token
         self.worker = worker
         self.lease = lease
 
@@ -141,6 +156,23 @@ class Jobs:
             connection.execute(
                 "select loradex.extend_lease(%s, %s, %s)", (self.worker, list(ids), self.lease)
             )
+
+    def announce(self, abilities: Abilities) -> None:
+        """Say that this worker lives, and what it can do."""
+        with self._database.session() as connection:
+            connection.execute(
+                ANNOUNCE,
+                (
+                    *(self.worker, self._base_model, self._encoder, abilities.device, abilities.dtype),
+                    *(list(abilities.adapter_roots), abilities.batch_rows, Jsonb(dict(abilities.versions))),
+                    self._token,
+                ),
+            )
+
+    def withdraw(self) -> None:
+        """Say that this worker ends."""
+        with self._database.session() as connection:
+            connection.execute("select loradex.withdraw_worker(%s, %s)", (self.worker, self._token))
 
     def close(self) -> None:
         self._database.close()

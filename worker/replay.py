@@ -1,5 +1,6 @@
 """Answers once more from their stored facts, and compares."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +10,14 @@ from loradex.addresses import database_address
 from loradex.db.session import connect, translate_errors
 from loradex.errors import InvalidArgumentError, LoradexError, UnknownAnswerError
 from loradex.library.adapter_roots import AdapterRoots
+from loradex.library.model_files import files_of
 from loradex.worker.engine.engine import Engine
-from loradex.worker.engine.load import model_revision, shipped_model
+from loradex.worker.engine.load import shipped_model
 from loradex.worker.engine.recipe import Recipe
 from loradex.worker.engine.rows import Row, RowResult
 from loradex.worker.isolation import Failure
 from loradex.worker.settings import WorkerSettings
+from loradex.worker.tolerance import tolerance
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,11 @@ class Replay:
     """How an answer compares with its replay.
 
     Attributes:
-        same: The recipe and every token are the same.
+        same: Recipe, tokens and text are the same, and the scores within the tolerance.
         recipe_same: The recipe rebuilt from the stored facts has the stored hash.
-        score_difference: The greatest difference of a choice's score, or None.
+        files_same: The model's files are those that answered.
+        score_difference: The greatest difference of a choice's score, or None where there are none.
+        score_tolerance: How far a score may differ by rounding, or None.
         difference: The first token that differs, or None.
         problem: Why it could not be replayed, or None.
     """
@@ -47,8 +52,11 @@ class Replay:
     problem: str | None = None
     same: bool = False
     recipe_same: bool = False
+    files_same: bool = False
+    text_same: bool = False
     tokens: int = 0
     score_difference: float | None = None
+    score_tolerance: float | None = None
     difference: Difference | None = None
 
 
@@ -74,7 +82,7 @@ def _documents(url: str, answers: Sequence[UUID], sample: int, seed: int) -> lis
 
 def _replayed(settings: WorkerSettings, documents: Sequence[dict[str, Any]]) -> Iterator[Replay]:
     model = settings.base_model_path or shipped_model(settings.home / "cache" / "models")
-    revision = model_revision(model)
+    revision = files_of(model).revision
     roots = AdapterRoots.of(settings.adapter_roots, settings.home)
     engines: dict[str, Engine] = {}
     for document in documents:
@@ -104,13 +112,18 @@ def _compared(engine: Engine, roots: AdapterRoots, document: Mapping[str, Any]) 
     if isinstance(result, Failure):
         return Replay(document["answer_id"], f"{result.code}: {result.message}")
     recipe_same = recipe.hash == merge["recipe_hash"]
+    text_same = document["text"] == result.stored_text
     difference = _difference(engine, row, document["token_ids"], result)
+    apart, allowed = _score_difference(document["scores"], result), _allowed(engine, document, row)
     return Replay(
         answer_id=document["answer_id"],
-        same=recipe_same and difference is None,
+        same=recipe_same and text_same and difference is None and (apart is None or apart <= allowed),
         recipe_same=recipe_same,
+        files_same=document["versions"].get("base_model") == engine.files.digest,
+        text_same=text_same,
         tokens=len(result.token_ids),
-        score_difference=_score_difference(document["scores"], result),
+        score_difference=apart,
+        score_tolerance=None if apart is None else allowed,
         difference=difference,
         problem=None if recipe_same else "the stored recipe hash does not fit the stored components",
     )
@@ -141,9 +154,23 @@ def _difference(engine: Engine, row: Row, stored: Sequence[int], result: RowResu
 
 
 def _score_difference(stored: Sequence[float] | None, result: RowResult) -> float | None:
-    if stored is None or result.scores is None:
+    """Infinite where one has scores and the other none, or they are of other choices."""
+    if stored is None and result.scores is None:
         return None
-    return max((abs(old - new) for old, new in zip(stored, result.scores, strict=True)), default=0.0)
+    old, new = stored or (), result.scores or ()
+    if len(old) != len(new):
+        return math.inf
+    return max((abs(one - other) for one, other in zip(old, new, strict=True)), default=0.0)
+
+
+def _allowed(engine: Engine, document: Mapping[str, Any], row: Row) -> float:
+    """A score that is not divided by its length gathers the rounding of each token."""
+    told, here = document["generation"]["device"], engine.device.type
+    each = max(tolerance(device, engine.dtype) for device in (told, here))
+    whole = row.normalization == "none"
+    return (
+        each * max((len(engine.text.answer(choice)) for choice in row.choices), default=1) if whole else each
+    )
 
 
 def _document(value: object) -> dict[str, Any]:

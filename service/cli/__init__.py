@@ -40,6 +40,7 @@ COMMANDS = {
     "settings": Entry(
         "loradex.service.cli.settings:app", "Defaults and ranges of jobs, limits of the queue."
     ),
+    "worker": Entry("loradex.service.cli.worker:app", "The workers that answer jobs, and whether they live."),
     "demo": Entry("loradex.service.cli.demo:demo", "Three questions, from set-up to provenance."),
 }
 USAGE_ERROR = 2

@@ -7,6 +7,8 @@ import typer
 from loradex import terminal
 
 NEIGHBOURS_SHOWN = 10
+DIGITS = 12
+"""Of a hash, as shown to people; `--json` has all."""
 ELSEWHERE = {"kind", "choices", "frame", "device", "dtype"}
 """What is said of the generation in another place of the page, or not for people."""
 
@@ -46,7 +48,7 @@ def print_account(document: dict[str, Any]) -> None:
     seen = document["retrieval"]
     _facts(
         {
-            "encoder": f"{seen['encoder']} at {seen['encoder_revision'][:12]}",
+            "encoder": f"{seen['encoder']} at {seen['encoder_revision'][:DIGITS]}",
             "settings": f"k {seen['k']}, top_p {seen['top_p']:g}, temperature {seen['temperature']:g}",
             "excluded": ", ".join([*seen["exclude_tasks"], *seen["exclude_adapters"]]),
         }
@@ -76,7 +78,9 @@ def print_account(document: dict[str, Any]) -> None:
             "worker": f"{document['worker']}, {document['created_at']}",
             "chain": f"link {chain['position']}, {chain['chain_hash']}",
             "before it": chain["previous_hash"],
-            "versions": ", ".join(f"{name} {version}" for name, version in document["versions"].items()),
+            "versions": ", ".join(
+                f"{name} {version[:DIGITS]}" for name, version in document["versions"].items()
+            ),
             "replay": f"loradex replay {document['answer_id']}",
         }
     )
@@ -96,7 +100,7 @@ def _print_answer(document: dict[str, Any]) -> None:
                 for name, value in told.items()
                 if name not in ELSEWHERE and value is not None
             ),
-            "model": f"{document['base_model']} at {document['base_model_revision'][:12]}, "
+            "model": f"{document['base_model']} at {document['base_model_revision'][:DIGITS]}, "
             f"{told['dtype']} on {told['device']}",
             "milliseconds": ", ".join(f"{stage} {spent:.1f}" for stage, spent in document["timings"].items()),
         }

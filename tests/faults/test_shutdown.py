@@ -42,6 +42,8 @@ def test_sigterm_finishes_or_returns_the_batch(stack: Stack) -> None:
         assert left.get("failed", 0) == 0
         assert left["queued"] > 0
         assert not worker.ready_file.exists()
+        with connect(stack.database_url) as connection:
+            assert connection.execute("select name from loradex.workers").fetchall() == []
 
         stack.worker().start()
         assert {job.wait(120).job_id for job in jobs} == {job.id for job in jobs}

@@ -68,6 +68,20 @@ def test_markup_in_a_prompt_is_text(command: Command, capsys: pytest.CaptureFixt
     assert "[bold]Is[/nonsense] it?" in capsys.readouterr().out
 
 
+def test_workers_are_listed(
+    answering: Stack, command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command("worker", "list", "--json", "--here") == 0
+    (one,) = json.loads(capsys.readouterr().out)
+    assert (one["living"], one["encoder"], one["device"]) == (True, "all-MiniLM-L6-v2", "cpu")
+    assert str(answering.library.root) in one["adapter_roots"]
+    assert command("worker", "list") == 0
+    assert "lives" in capsys.readouterr().out
+
+    monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
+    assert command("worker", "list", "--here") == 1
+
+
 @pytest.mark.parametrize(
     ("words", "code", "hint"),
     [

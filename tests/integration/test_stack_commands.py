@@ -88,7 +88,7 @@ def test_up_makes_everything_healthy_and_says_where_it_is(home: Path, look: Look
 
     code, parts = look()
     assert code == 0
-    assert list(parts) == ["postgres", "schema", "redis", "worker"]
+    assert list(parts) == ["postgres", "schema", "redis", "queue", "worker"]
     assert all(part["healthy"] and part["cure"] is None for part in parts.values())
     assert parts["postgres"]["address"].startswith("postgresql://loradex@127.0.0.1:")
     assert parts["redis"]["address"].startswith("redis://127.0.0.1:")

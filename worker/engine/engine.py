@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
 from loradex.errors import InvalidArgumentError, LoradexError, PromptTooLongError
+from loradex.library.model_files import ModelFiles, read_whole
 from loradex.worker.engine.bank import AdapterBank, Key
 from loradex.worker.engine.choose import Chooser, Scored, normalised
 from loradex.worker.engine.compose import Composer, check, keys_of
@@ -44,7 +46,12 @@ class Engine:
         ends: Tokens that end a text; None takes the model's and its tokenizer's.
         factor_bytes: Bytes of one batch's merged factors at most; None takes what suits the device.
         prefill_tokens: Tokens of one prefill at most, padding included.
+
+    Attributes:
+        files: What the model's directory was when it was read.
     """
+
+    files = ModelFiles(revision="in memory", digest="in memory")
 
     def __init__(
         self,
@@ -85,8 +92,11 @@ class Engine:
             torch.set_num_threads(threads)
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        model, tokenizer = load_model(model_path, torch.device(device), DTYPES[dtype])
-        return cls(model, tokenizer, bank_bytes=bank_bytes)
+        load = partial(load_model, device=torch.device(device), dtype=DTYPES[dtype])
+        (model, tokenizer), files = read_whole(Path(model_path), load)
+        engine = cls(model, tokenizer, bank_bytes=bank_bytes)
+        engine.files = files
+        return engine
 
     @property
     def context_length(self) -> int:

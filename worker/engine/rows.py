@@ -95,3 +95,8 @@ class RowResult:
     output_tokens: int
     merge: MergeReport
     timings: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def stored_text(self) -> str:
+        """The text as Postgres stores it, which has no NUL; the token ids stay exact."""
+        return self.text.replace("\0", "\ufffd")

@@ -42,4 +42,8 @@ values
     ('max_call_bytes', 'limit', 'integer', '33554432', 1024, null, 268435456, null, null, null,
         'bytes of the document of one call of enqueue_jobs, as jsonb'),
     ('max_lease_seconds', 'limit', 'integer', '3600', 1, null, 86400, null, null, null,
-        'longest lease a worker may ask for');
+        'longest lease a worker may ask for'),
+    ('worker_silence_seconds', 'limit', 'integer', '20', 1, null, 86400, null, null, null,
+        'a worker that is silent for longer counts as gone'),
+    ('max_workers', 'limit', 'integer', '1000', 1, null, 1000000, null, null, null,
+        'announced workers of one login');

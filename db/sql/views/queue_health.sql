@@ -16,7 +16,11 @@ select
     (select count(distinct b.waiting_pid) from loradex.blocked_sessions() b) as blocked_sessions,
     (select format('%s (%s, process %s, %s) holds %s for %s s', b.blocking_login, b.blocking_program, b.blocking_pid,
                    b.blocking_state, b.waits_for, round(b.blocking_seconds))
-     from loradex.blocked_sessions() b order by b.waiting_seconds desc nulls last limit 1) as blocked_by
+     from loradex.blocked_sessions() b order by b.waiting_seconds desc nulls last limit 1) as blocked_by,
+    (select count(*) from loradex.living_workers()) as living_workers,
+    (select coalesce(sum(q.jobs), 0)::bigint
+     from (select j.base_model, j.encoder, count(*) as jobs from loradex.jobs j where j.state = 'queued' group by 1, 2) q
+     where not loradex.is_served(q.base_model, q.encoder)) as unserved
 from (
     select
         count(*) filter (where j.state = 'done') as done_last_hour,
@@ -39,5 +43,8 @@ comment on column loradex.queue_health.median_wait_seconds is 'median time from 
 comment on column loradex.queue_health.max_waiting_jobs is 'how many may wait';
 comment on column loradex.queue_health.blocked_sessions is 'sessions that wait for a lock';
 comment on column loradex.queue_health.blocked_by is 'who holds the lock that is waited for longest; null if none';
+comment on column loradex.queue_health.living_workers is 'workers that gave a sign of life lately (worker_health)';
+comment on column loradex.queue_health.unserved is
+    'waiting jobs whose base model and encoder no living worker has';
 revoke all on loradex.queue_health from public;
 grant select on loradex.queue_health to loradex_reader, loradex_worker, loradex_admin;

@@ -1,6 +1,6 @@
 """A base model is converted once, whole or not at all, and named by its content."""
 
-import json
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -8,6 +8,7 @@ import torch
 from tests.fix_models import byte_tokenizer, tiny_model
 
 from loradex.errors import LibraryCorruptError
+from loradex.library.model_files import SOURCE, files_of, note_conversion
 from loradex.settings import Settings
 from loradex.worker.engine import load
 
@@ -34,8 +35,19 @@ def test_a_conversion_is_kept_and_named_by_its_source(
     first, second = (load.shipped_model(tmp_path / "models") for _ in range(2))
     assert first == second
     assert len(made) == 1
-    assert load.model_revision(first) == load._sha256([source])
+    assert files_of(first).revision == hashlib.sha256(source.read_bytes()).hexdigest()
     assert [path.name for path in (tmp_path / "models").iterdir()] == [first.name]
+
+
+def test_a_conversion_of_before_is_made_anew(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that did not write down what came out."""
+    directory = tmp_path / "models" / "smollm2-135m-instruct"
+    directory.mkdir(parents=True)
+    (directory / SOURCE).write_text('{"revision": "remembered"}')
+    monkeypatch.setattr(load, "_convert", lambda _, target: (target / "config.json").write_text("{}"))
+    assert (load.shipped_model(tmp_path / "models") / "config.json").is_file()
 
 
 def test_a_conversion_that_breaks_leaves_nothing(
@@ -56,10 +68,12 @@ def test_a_second_process_may_be_first(source: Path, tmp_path: Path, monkeypatch
 
     def convert(_: Path, target: Path) -> None:
         directory.mkdir()
-        (directory / load.SOURCE).write_text(json.dumps({"revision": "theirs"}))
+        (directory / "config.json").write_text("theirs")
+        note_conversion(directory, source)
+        (target / "config.json").write_text("ours")
 
     monkeypatch.setattr(load, "_convert", convert)
-    assert load.model_revision(load.shipped_model(tmp_path / "models")) == "theirs"
+    assert (load.shipped_model(tmp_path / "models") / "config.json").read_text() == "theirs"
 
 
 def test_a_missing_wheel_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,11 +86,11 @@ def test_any_directory_has_a_revision_of_its_content(tmp_path: Path) -> None:
     for name, seed in (("one", 0), ("same", 0), ("other", 1)):
         tiny_model("llama", seed=seed).save_pretrained(tmp_path / name)
         byte_tokenizer().save_pretrained(tmp_path / name)
-    one, same, other = (load.model_revision(tmp_path / name) for name in ("one", "same", "other"))
+    one, same, other = (files_of(tmp_path / name).revision for name in ("one", "same", "other"))
     assert one == same != other
     config = tmp_path / "same" / "config.json"
     config.write_text(config.read_text() + "\n")
-    assert load.model_revision(tmp_path / "same") != one
+    assert files_of(tmp_path / "same").revision != one
 
 
 def test_the_shipped_model_answers(tmp_path: Path) -> None:

@@ -1,0 +1,110 @@
+"""The files of a base model or an encoder: which model it is, is what lies there, read when it is asked."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from loradex.errors import LibraryCorruptError
+
+SOURCE: Final = "source.json"
+"""Written beside a model that was converted: what it was made from, and what came out."""
+PAGES: Final = ".md"
+
+Loaded = TypeVar("Loaded")
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """What a directory was when it was read.
+
+    Attributes:
+        revision: What the model is known by: the digest, or the hash of what it was converted from while the
+            digest is the one that the conversion wrote down.
+        digest: SHA-256 over all its files.
+    """
+
+    revision: str
+    digest: str
+
+
+def files_of(directory: Path) -> ModelFiles:
+    """What lies there now; every file is hashed.
+
+    Raises:
+        LibraryCorruptError: It is not a directory with files.
+    """
+    digest = _digest(directory)
+    return ModelFiles(_converted_from(directory, digest) or digest, digest)
+
+
+def read_whole(directory: Path, load: Callable[[Path], Loaded]) -> tuple[Loaded, ModelFiles]:
+    """What `load` makes of a directory, and what the directory was meanwhile.
+
+    Raises:
+        LibraryCorruptError: A file was changed while it was read.
+    """
+    before = _fingerprint(directory)
+    loaded = load(directory)
+    files = files_of(directory)
+    if _fingerprint(directory) != before:
+        raise LibraryCorruptError(f"{directory}: a file was changed while the model was loaded; try again")
+    return loaded, files
+
+
+def note_conversion(directory: Path, source: Path) -> None:
+    """Write down what a directory was converted from and what came out."""
+    with source.open("rb") as file:
+        revision = hashlib.file_digest(file, "sha256").hexdigest()
+    told = {"source": source.name, "revision": revision, "digest": _digest(directory)}
+    (directory / SOURCE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def is_conversion(directory: Path) -> bool:
+    """Whether a conversion was finished there; one that did not write down what came out is made anew."""
+    return "digest" in _told(directory)
+
+
+def _digest(directory: Path) -> str:
+    """Of a line a file, in the order of their paths: hash, two spaces, path; as `sha256sum` prints them."""
+    text = hashlib.sha256()
+    found = False
+    for path in _paths(directory):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        text.update(f"{content}  ./".encode() + os.fsencode(path.relative_to(directory)) + b"\n")
+        found = True
+    if not found:
+        raise LibraryCorruptError(f"{directory}: there is no model; name the directory that holds its files")
+    return text.hexdigest()
+
+
+def _paths(directory: Path) -> Iterator[Path]:
+    """All files but hidden ones, caches of Python and pages for people, which no loader reads."""
+    for path in sorted(directory.rglob("*"), key=lambda one: os.fsencode(one.relative_to(directory))):
+        parts = path.relative_to(directory).parts
+        hidden = any(part.startswith(".") or part == "__pycache__" for part in parts)
+        if not hidden and path.suffix != PAGES and parts != (SOURCE,) and path.is_file():
+            yield path
+
+
+def _fingerprint(directory: Path) -> list[tuple[Path, int, int, int]]:
+    looks = [(path, path.stat()) for path in _paths(directory)]
+    return [(path, look.st_ino, look.st_size, look.st_ctime_ns) for path, look in looks]
+
+
+def _converted_from(directory: Path, digest: str) -> str | None:
+    told = _told(directory)
+    return told.get("revision") if told.get("digest") == digest else None
+
+
+def _told(directory: Path) -> dict[str, str]:
+    try:
+        told = json.loads((directory / SOURCE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    texts = isinstance(told, dict) and all(isinstance(value, str) for value in told.values())
+    return told if texts else {}

@@ -1,0 +1,106 @@
+"""Replay compares what an answer says with what its model says: tokens, text and scores; and which model it is."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.fix_answering import Stack
+
+from loradex.errors import InvalidArgumentError
+from loradex.library.model_files import files_of
+from loradex.service.cli import run
+from loradex.service.client import Client
+from loradex.worker.engine.engine import Engine
+from loradex.worker.identity import WorkerIdentity, register_models, versions
+from loradex.worker.replay import Replay, _replayed
+from loradex.worker.settings import WorkerSettings
+
+PROMPT = "The kettle whistles. Is the water hot?"
+
+
+@pytest.fixture
+def replayed(answering: Stack, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Any]], Replay]:
+    """Replays an answer from a document like that of `explain`."""
+    for name, value in answering.environment().items():
+        monkeypatch.setenv(name, value)
+    loaded: dict[str, Engine] = {}
+    load = Engine.load
+    monkeypatch.setattr(
+        Engine,
+        "load",
+        lambda model, device, dtype, *rest: loaded.setdefault(dtype, load(model, device, dtype, *rest)),
+    )
+    return lambda document: next(_replayed(WorkerSettings(), [document]))
+
+
+def test_scores_and_texts_are_part_of_sameness(
+    client: Client, replayed: Callable[[dict[str, Any]], Replay]
+) -> None:
+    told = [
+        client.explain(job.wait().answer_id)
+        for job in client.enqueue_many(
+            [
+                {"prompt": PROMPT, "choices": ["yes", "no"]},
+                {"prompt": PROMPT, "choices": ["yes", "it is"], "normalization": "none"},
+                {"prompt": PROMPT, "max_new_tokens": 4},
+            ]
+        )
+    ]
+    chosen, summed, written = told
+    for document in told:
+        as_it_is = replayed(document)
+        assert as_it_is.same
+        assert as_it_is.files_same
+    assert (replayed(summed).score_tolerance or 0) > (replayed(chosen).score_tolerance or 0)
+    assert replayed(written).score_tolerance is None
+
+    low, high = sorted(chosen["scores"])
+    for scores in ([low - 10, high], [low, high + 0.01], [high], None):
+        forged = replayed({**chosen, "scores": scores})
+        assert (forged.same, forged.difference) == (False, None), scores
+        assert forged.score_difference > forged.score_tolerance  # type: ignore[operator]
+    for document in (chosen, written):
+        forged = replayed({**document, "text": "forged"})
+        assert (forged.same, forged.text_same) == (False, False)
+    assert not replayed({**written, "scores": [0.5]}).same
+    assert not replayed({**written, "versions": {}}).files_same
+
+
+def test_a_changed_configuration_is_another_model(
+    client: Client,
+    answering: Stack,
+    replayed: Callable[[dict[str, Any]], Replay],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    answer = client.enqueue(PROMPT, choices=["yes", "no"]).wait().answer_id
+    assert client.explain(answer)["versions"]["base_model"] == files_of(answering.library.base).digest
+
+    model = tmp_path / "model"
+    shutil.copytree(answering.library.base, model)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "rms_norm_eps": 0.5}))
+    monkeypatch.setenv("LORADEX_BASE_MODEL_PATH", str(model))
+    assert run(["replay", str(answer)]) == 1
+    assert "not replayed" in capfd.readouterr().out
+
+    encoder = files_of(answering.library.encoder)
+    identity = WorkerIdentity(
+        worker="w",
+        base_model="smollm2-135m-instruct",
+        base_model_revision=files_of(model).revision,
+        encoder="all-MiniLM-L6-v2",
+        encoder_revision=encoder.revision,
+        dimensions=32,
+        context_length=256,
+        frame="{prompt}",
+        device="cpu",
+        dtype="float32",
+        versions=versions(files_of(model)),
+    )
+    with pytest.raises(InvalidArgumentError, match="a file of it was changed"):
+        register_models(answering.database_url, identity)
