@@ -75,6 +75,7 @@ OWN = {
 ASKING = {"enqueue_jobs", "job_outcome", "own_jobs"}
 INTERNAL = {
     *(
+        "activate_adapter",
         "check_answer",
         "check_call_size",
         "claim_hash",
