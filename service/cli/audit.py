@@ -78,7 +78,6 @@ def verify(
 
 def _account(checked: "Checked", heads: int) -> str:
     return (
-        f"checked: {checked.answers} answers with {checked.rows} rows of evidence, hashed here; "
-        f"{checked.tables} tables, {checked.functions} functions and {checked.triggers} triggers, compared with "
-        f"this release; {heads} heads"
+        f"checked: {checked.answers} answers, hashed here; {checked.functions} functions and {checked.triggers} "
+        f"triggers, compared with this release; {heads} heads"
     )

@@ -139,6 +139,12 @@ class AdapterChangedError(LoradexError):
     code = "adapter_changed"
 
 
+class ModelRefusedError(LoradexError):
+    """The directory is not a base model or an encoder that Loradex can follow exactly; the text says why."""
+
+    code = "model_refused"
+
+
 class ExampleFileError(LoradexError):
     """A line of an examples file was refused; nothing of that file was kept."""
 
