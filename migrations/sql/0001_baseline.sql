@@ -1006,7 +1006,7 @@ begin
         'prompt_tokens', answer.prompt_tokens,
         'output_tokens', answer.output_tokens,
         'finish_reason', case
-            when answer.choice is not null then 'choice'
+            when answer.generation ->> 'kind' = 'choose' then 'choice'
             when answer.output_tokens >= (answer.generation ->> 'max_new_tokens')::int then 'length'
             else 'stop' end,
         'method', answer.method,

@@ -1,4 +1,3 @@
-import inspect
 import json
 from types import MappingProxyType
 
@@ -8,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loradex.errors import InvalidArgumentError
-from loradex.service.client.request import FIELDS, Request, takes_request
+from loradex.service.client.request import FIELDS, Request
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
@@ -104,17 +103,3 @@ def test_a_wrong_name_is_answered_with_the_right_one() -> None:
         Request.of({"prompt": "a", "temprature": 0.5})
     with pytest.raises(InvalidArgumentError, match="known are"):
         Request.of({"prompt": "a", "zzzz": 0.5})
-
-
-def test_a_method_takes_the_arguments_of_a_request() -> None:
-    class Asker:
-        @takes_request(Request)
-        def ask(self, request: Request) -> Request:
-            """Ask."""
-            return request
-
-    assert Asker().ask("why", k=3) == Request("why", k=3)
-    assert Asker().ask(prompt="why") == Request("why")
-    with pytest.raises(InvalidArgumentError, match="did you mean method"):
-        Asker().ask("why", metod="cat")  # type: ignore[call-arg]
-    assert "sampling_top_p" in str(inspect.signature(Asker.ask))
