@@ -201,9 +201,9 @@ def test_connections_that_were_cut_are_made_anew(answering: Stack, client: Clien
     client.jobs()
     cut = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'loradex client'"
     with connect(answering.database_url) as owner:
-        assert owner.execute(cut).fetchall()
-        job = client.enqueue("Was it cut?", max_new_tokens=1)
         with nothing_answered(answering):
+            assert owner.execute(cut).fetchall()
+            job = client.enqueue("Was it cut?", max_new_tokens=1)
             told: list[Answer] = []
             waiter = threading.Thread(target=lambda: told.append(job.wait()))
             waiter.start()
