@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import psycopg
+
 from loradex.db.async_session import AsyncSession, connect, settled
 from loradex.db.pool import BUSY_SECONDS, busy, is_quiet, is_reusable
 from loradex.db.session import translate_errors
@@ -74,7 +76,7 @@ class AsyncPool:
             raise ClientClosedError("this client was closed; make a new one")
         while self._idle:
             _, connection = self._idle.pop()
-            if is_quiet(connection):
+            if is_quiet(connection) or await _answers(connection):
                 return connection
             await connection.close()
         return None
@@ -102,3 +104,11 @@ class AsyncPool:
             await self._idle.popleft()[1].close()
         if self._idle:
             self._sweep_later()
+
+
+async def _answers(connection: AsyncSession) -> bool:
+    try:
+        await connection.execute("select")
+    except psycopg.Error:
+        return False
+    return True

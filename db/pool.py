@@ -95,7 +95,7 @@ class Pool:
                 if not self._idle:
                     return None
                 _, connection = self._idle.pop()
-            if is_quiet(connection):
+            if is_quiet(connection) or _answers(connection):
                 return connection
             connection.close()
 
@@ -147,8 +147,19 @@ def busy(size: int) -> DatabaseUnavailableError:
     )
 
 
+def _answers(connection: Session) -> bool:
+    try:
+        connection.execute("select")
+    except psycopg.Error:
+        return False
+    return True
+
+
 def is_quiet(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
-    """Whether nothing came over an idle connection: a server that ends a session says so, or hangs up."""
+    """Whether nothing came over an idle connection: a server that ends a session says so, or hangs up.
+
+    What came may be a notification, too.
+    """
     with selectors.DefaultSelector() as ready:
         ready.register(connection.fileno(), selectors.EVENT_READ)
         return not ready.select(0)

@@ -82,8 +82,8 @@ def test_why_there_is_no_connection_is_said_at_once(database_url: str) -> None:
     """A pool does not try for long what cannot be, and the advice fits the cause."""
     parts = urlsplit(database_url)
     for netloc, path, advice in (
-        (f"{parts.username}:wrong@{parts.hostname}:{parts.port}", parts.path, "check user and password"),
-        (parts.netloc, "/nowhere", "check user and database"),
+        (f"{parts.username}:wrong@{parts.hostname}:{parts.port}", parts.path, "correct the password"),
+        (parts.netloc, "/nowhere", "correct user and database"),
         (f"{parts.username}:wrong@{parts.hostname}:1", parts.path, "loradex up"),
     ):
         pool = Pool(urlunsplit(parts._replace(netloc=netloc, path=path)), size=4)
