@@ -12,5 +12,6 @@ pytest_plugins = [
     "tests.fix_training",
     "tests.fix_valkey",
     "tests.fix_answering",  # late: it imports others, and pytest wants to load those first
+    "tests.fix_commands",
     "tests.fix_evaluation",
 ]
