@@ -97,6 +97,12 @@ class DatabaseUnavailableError(LoradexError):
     code = "database_unavailable"
 
 
+class DatabaseRefusesError(DatabaseUnavailableError):
+    """Postgres answers and refuses everybody: it is a replica, its disk is full, or somebody holds a lock."""
+
+    code = "database_refuses"
+
+
 class RedisUnavailableError(LoradexError):
     """Redis does not answer at the configured address, or refuses what it is asked."""
 
@@ -137,6 +143,12 @@ class AdapterChangedError(LoradexError):
     """A registered adapter's files no longer have the content hash that was registered."""
 
     code = "adapter_changed"
+
+
+class ModelRefusedError(LoradexError):
+    """The directory is not a base model or an encoder that Loradex can follow exactly; the text says why."""
+
+    code = "model_refused"
 
 
 class ExampleFileError(LoradexError):
@@ -213,6 +225,12 @@ class TrainingDataError(LoradexError):
     """The training data is missing, too small, or a test file."""
 
     code = "training_data"
+
+
+class AnchorError(LoradexError):
+    """A place where heads of the chain are kept cannot be reached, or holds what nobody kept there."""
+
+    code = "anchor"
 
 
 def _with_sqlstate(root: type[LoradexError]) -> dict[str, type[LoradexError]]:

@@ -10,7 +10,7 @@ as $$
 begin
     return query
     select j.state, j.error_code, j.error_message, case when a.id is not null then answer_document(a) end
-    from jobs j left join answers a on a.job_id = j.id
+    from jobs j left join answers a on a.id = j.answer_id
     where j.id = job_outcome.job_id;
 end
 $$;

@@ -1,6 +1,6 @@
 -- One question with its settings, from queued to done or failed. Written by the queue's functions only.
 create table loradex.jobs (
-    id uuid not null default gen_random_uuid(),
+    id uuid not null default uuidv7(),
     owner_id bigint not null,
     owner text not null,
     kind text not null,
@@ -30,6 +30,7 @@ create table loradex.jobs (
     created_at timestamptz not null default now(),
     started_at timestamptz,
     finished_at timestamptz,
+    answer_id uuid,
     constraint jobs_pkey primary key (id),
     constraint jobs_choices_check check ((kind = 'choose') = (choices is not null)),
     constraint jobs_error_check check ((state = 'failed') = (error_code is not null)),
@@ -74,6 +75,7 @@ comment on column loradex.jobs.error_message is 'why it failed, for people';
 comment on column loradex.jobs.created_at is 'when it was accepted';
 comment on column loradex.jobs.started_at is 'when it was claimed last';
 comment on column loradex.jobs.finished_at is 'when it was done or failed';
+comment on column loradex.jobs.answer_id is 'its answer, once it is done';
 create index jobs_created_at_index on loradex.jobs (created_at);
 create index jobs_finished_at_index on loradex.jobs (finished_at);
 create index jobs_queued_index on loradex.jobs (priority desc, queue_position) where (state = 'queued');
