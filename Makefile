@@ -8,12 +8,15 @@ CANDIDATES := python3 python3.11 python3.12 python3.13
 PYTHON ?= $(shell for name in $(CANDIDATES); do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 
+# Test processes: one more than there are cores, since tests also wait for servers.
+PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+
 # One thread: on few cores torch and its tokenizers are slower with more. No hub: tests and demo need none.
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup demo test bench faults lint format
+.PHONY: help setup demo test bench faults lint format pin
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,7 +37,7 @@ demo: setup ## three questions, from an empty machine to answers and their prove
 	$(BIN)/loradex demo
 
 test: setup lint ## everything that is checked: style, types, layers, all tests
-	$(RUN) pytest -n logical --maxprocesses 4 --dist loadfile
+	$(RUN) pytest -n $(PROCESSES) --maxprocesses 6 --dist loadfile --no-loadscope-reorder
 
 lint: setup ## style, types and layers
 	$(RUN) ruff check .
@@ -53,3 +56,6 @@ faults: setup ## break the parts while they work, and knock at every door with a
 	$(RUN) pytest -q tests/faults/test_hostile_input.py --hypothesis-profile=hostile
 	$(RUN) tests.faults.outages
 	$(RUN) tests.faults.campaign --json --keep
+
+pin: ## write the digests of today's images behind their tags; needs Docker and the registry
+	deploy/pin-images.sh
