@@ -39,7 +39,7 @@ def serve(settings: WorkerSettings) -> None:
     engine = Engine.load(model, settings.device, settings.dtype, settings.bank_bytes, settings.threads)
     encoder = Encoder.load(settings.encoder_path, engine.device.type)
 
-    def jobs() -> Jobs:
+    def jobs(*, hears: bool = False) -> Jobs:
         lease = timedelta(seconds=settings.lease_seconds)
         return Jobs(
             database_url,
@@ -50,9 +50,10 @@ def serve(settings: WorkerSettings) -> None:
             max_attempts=settings.max_attempts,
             retry_for=lease,
             token=token,
+            hears=hears,
         )
 
-    answering_jobs, lease_jobs = jobs(), jobs()
+    answering_jobs, lease_jobs = jobs(), jobs(hears=True)
     identity = register_models(
         database_url,
         WorkerIdentity(

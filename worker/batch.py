@@ -13,6 +13,7 @@ from loradex.worker.answers import answer_document
 from loradex.worker.clock import Clock
 from loradex.worker.engine.embed import Encoder
 from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.questions import UNWANTED
 from loradex.worker.engine.recipe import Recipe
 from loradex.worker.engine.rows import Row, RowResult
 from loradex.worker.identity import WorkerIdentity
@@ -163,7 +164,9 @@ class Answering:
     def _compose(self, batch: Sequence[Prepared]) -> list[Answered | Failure]:
         mixtures = [part for one in batch for part in one.routing.mixture]
         self._engine.bank.ensure({part["sha256"]: self._adapters.locate(part["uri"]) for part in mixtures})
-        results = self._engine.answer([one.row for one in batch])
+        results = self._engine.answer(
+            [one.row for one in batch], lambda place: self._leases.is_over(batch[place].job.id)
+        )
         return [
             result
             if isinstance(result, Failure)
@@ -196,10 +199,12 @@ class Answering:
     def _through(
         self, step: Callable[[Sequence[Before]], Sequence[After | Failure]], batch: Sequence[Before]
     ) -> list[After]:
-        """What comes out of the step; the jobs that fail in it are recorded as failed and go no further."""
+        """What comes out of the step; jobs that fail in it are recorded as failed, and those that are over left."""
         done: list[After] = []
         for one, result in zip(batch, run_isolated(step, batch), strict=True):
-            if isinstance(result, Failure):
+            if result is UNWANTED:
+                self._log.info("job.left", job=str(one.job.id), attempt=one.job.attempt)
+            elif isinstance(result, Failure):
                 self._fail(one.job, result)
             else:
                 done.append(result)

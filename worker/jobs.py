@@ -1,6 +1,7 @@
 """The jobs of one worker, as the SQL functions of `loradex` hand them out and take them back."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, LiteralString
@@ -8,6 +9,7 @@ from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
+import psycopg
 from pgvector.psycopg import register_vector
 from psycopg.rows import class_row, tuple_row
 from psycopg.types.json import Jsonb
@@ -22,7 +24,15 @@ CLAIM: LiteralString = """
            attempt - releases - 1 as lost_attempts,
            -- A clock may be set back, and a claim begins before the commit of what it finds.
            greatest(extract(epoch from started_at - created_at)::float8 * 1000, 0) as waited_ms
-    from loradex.claim_jobs(%s, %s, %s, %s, only_base_model => %s, only_encoder => %s)"""
+    from loradex.claim_jobs(
+        %s, %s, %s, %s, only_base_model => %s, only_encoder => %s, token => %s)"""
+
+OVER: LiteralString = """
+    select held.id from unnest(%s::uuid[]) held(id)
+    where not exists (
+        select from loradex.jobs j where j.id = held.id and j.state = 'running' and j.worker = %s)"""
+STOPPED = "loradex_stop"
+"""The channel on which Postgres tells which running jobs were cancelled or expired."""
 
 ANNOUNCE: LiteralString = "select loradex.announce_worker(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
@@ -83,7 +93,8 @@ class Jobs:
     """One connection to Postgres and the calls a worker makes over it; it reconnects after an outage.
 
     `retry_for` is how long a write is repeated while Postgres is away. Repeating is safe: the attempt number
-    fences off the second of two writes.
+    fences off the second of two writes. `token` is this worker's secret, which binds its claims to it. Only a
+    connection that `hears` is told which jobs are to be stopped.
     """
 
     def __init__(
@@ -97,9 +108,9 @@ class Jobs:
         max_attempts: int,
         retry_for: timedelta,
         token: str | None = None,
+        hears: bool = False,
     ) -> None:
-        # Vectors in binary: as text they cost a millisecond each on both ends.
-        self._database = Reconnecting(url, register_vector)
+        self._database = Reconnecting(url, _listening if hears else register_vector)
         self._base_model = base_model
         self._encoder = encoder
         self._max_attempts = max_attempts
@@ -113,9 +124,10 @@ class Jobs:
 
         Jobs out of attempts become failed on the way.
         """
-        values = (self.worker, rows, self.lease, self._max_attempts, self._base_model, self._encoder)
+        values = (self.worker, rows, self.lease, self._max_attempts)
+        only = (self._base_model, self._encoder, self._token)
         with self._database.session() as connection, connection.cursor(row_factory=class_row(Job)) as cursor:
-            return cursor.execute(CLAIM, values).fetchall()
+            return cursor.execute(CLAIM, values + only).fetchall()
 
     def route(self, jobs: Sequence[Job], queries: Sequence[Vector]) -> list[Routing]:
         """What Postgres decides for each job, in the jobs' order: one statement for all of them.
@@ -124,8 +136,8 @@ class Jobs:
         """
         rows = self._repeated(
             "select job_id, routing ->> 'merge', (routing -> 'calibrated')::boolean, routing -> 'mixture' "
-            "from loradex.route_jobs(%s, %b)",
-            ([job.id for job in jobs], list(queries)),
+            "from loradex.route_jobs(%s, %b, %s)",
+            ([job.id for job in jobs], list(queries), self._token),
         )
         routings = {job_id: Routing(*decided) for job_id, *decided in rows}
         return [routings[job.id] for job in jobs]
@@ -138,24 +150,49 @@ class Jobs:
             RoutingLostError: Postgres no longer knows what it decided; release the job.
         """
         rows = self._repeated(
-            "select loradex.record_answer(%s, %s, %s)", (job.id, job.attempt, Jsonb(answer))
+            "select loradex.record_answer(%s, %s, %s, %s)", (job.id, job.attempt, Jsonb(answer), self._token)
         )
         return UUID(str(rows[0][0]))
 
     def fail(self, job: Job, code: str, message: str) -> None:
         """End the job as failed; `LeaseLostError` if it is no longer this worker's."""
-        self._repeated("select loradex.fail_job(%s, %s, %s, %s)", (job.id, job.attempt, code, message))
+        self._repeated(
+            "select loradex.fail_job(%s, %s, %s, %s, token => %s)",
+            (job.id, job.attempt, code, message, self._token),
+        )
 
     def release(self, jobs: Sequence[Job]) -> None:
         """Give jobs back to the queue."""
-        self._repeated("select loradex.release_jobs(%s, %s)", (self.worker, [job.id for job in jobs]))
+        self._repeated(
+            "select loradex.release_jobs(%s, %s, %s)", (self.worker, [job.id for job in jobs], self._token)
+        )
 
     def extend(self, ids: Sequence[UUID]) -> None:
         """Prolong the lease of jobs that are still this worker's."""
         with self._database.session() as connection:
             connection.execute(
-                "select loradex.extend_lease(%s, %s, %s)", (self.worker, list(ids), self.lease)
+                "select loradex.extend_lease(%s, %s, %s, token => %s)",
+                (self.worker, list(ids), self.lease, self._token),
             )
+
+    def expire(self) -> None:
+        """End what is past its deadline, this worker's or not."""
+        with self._database.session() as connection:
+            connection.execute("select loradex.expire_jobs()")
+
+    def over(self, ids: Sequence[UUID]) -> set[UUID]:
+        """Those of the jobs that have ended or are another worker's now."""
+        with self._database.session() as connection:
+            return {row[0] for row in connection.execute(OVER, (list(ids), self.worker)).fetchall()}
+
+    def stopped(self, seconds: float) -> set[UUID]:
+        """Jobs, of any worker, that are told to be stopped within so many seconds; the first one ends the wait."""
+        told = set()
+        with self._database.session() as connection:
+            for notice in connection.notifies(timeout=seconds, stop_after=1):
+                with suppress(ValueError):  # any login may send anything
+                    told.add(UUID(notice.payload))
+        return told
 
     def announce(self, abilities: Abilities) -> None:
         """Say that this worker lives, and what it can do."""
@@ -183,3 +220,8 @@ class Jobs:
     def _fetched(self, statement: LiteralString, values: Sequence[object]) -> list[tuple[Any, ...]]:
         with self._database.session() as connection, connection.cursor(row_factory=tuple_row) as cursor:
             return cursor.execute(statement, values).fetchall()
+
+
+def _listening(connection: psycopg.Connection[Any]) -> None:
+    register_vector(connection)
+    connection.execute(f"listen {STOPPED}")

@@ -35,6 +35,7 @@ COMMANDS = {
         "loradex.service.cli.examples:app", "Add the examples that decide which task a prompt is like."
     ),
     "ask": Entry("loradex.service.cli.ask:ask", "Ask a question."),
+    "cancel": Entry("loradex.service.cli.cancel:cancel", "End jobs that have no answer yet."),
     "explain": Entry("loradex.service.cli.explain:explain", "Say how an answer came about."),
     "audit": Entry("loradex.service.cli.audit:app", "Check that no answer was changed afterwards."),
     "settings": Entry(

@@ -28,6 +28,7 @@ from loradex.settings import Settings
 JOB_OUTCOME: LiteralString = """
     select state as status, error_code, error_message, answer from loradex.job_outcome(%s)"""
 ENQUEUE: LiteralString = "select job_id, created from loradex.enqueue_jobs(%s) order by ordinal"
+CANCEL: LiteralString = "select job_id, state from loradex.cancel_jobs(%s)"
 REPEAT_SECONDS = 15.0
 LARGE_CALL = 1 << 20
 """Characters of a document from which on its size is compared with the limit before it is sent."""
@@ -121,6 +122,18 @@ class Client:
         if outcome is None:
             raise UnknownJobError(f"no job {job_id}, or it is another user's")
         return outcome
+
+    def cancel(self, jobs: Sequence[UUID]) -> list[Status]:
+        """End jobs that have no answer yet, all or none; the state each is in now. See `Job.cancel`."""
+        with self._database.session() as connection:
+            found = dict(connection.execute(CANCEL, (list(jobs),)).fetchall())
+        return [found[job] for job in jobs]
+
+    def obstacle(self, job_id: UUID) -> str | None:
+        """Why a job does not move, as a sentence; None if a worker will take it."""
+        with self._database.session() as connection:
+            row = connection.execute("select loradex.job_obstacle(%s)", (job_id,)).fetchone()
+        return None if row is None else row[0]
 
     def answer(self, answer_id: UUID | str) -> Answer:
         """An answer with the provenance that a program needs."""

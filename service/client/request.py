@@ -91,6 +91,7 @@ class Request:
         expected_task: The true task where it is known, for the view `task_confusion`.
         idempotency_key: Enqueuing again with it gives the same job.
         priority: Higher goes first.
+        deadline: Seconds after which it ends as expired instead of being answered, above 0.
     """
 
     prompt: Text
@@ -114,6 +115,7 @@ class Request:
     expected_task: Text | None = None
     idempotency_key: Text | None = None
     priority: Priority | None = None
+    deadline: Number | None = None
 
     def __post_init__(self) -> None:
         for name in TEXTS:

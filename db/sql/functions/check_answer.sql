@@ -34,6 +34,9 @@ begin
              or jsonb_typeof(answer -> 'output_tokens') is distinct from 'number'
              or jsonb_array_length(answer -> 'token_ids')::text is distinct from answer ->> 'output_tokens'
             then 'its tokens do not match their number'
+        when jsonb_typeof(answer -> 'prompt_tokens') is distinct from 'number'
+             or (answer ->> 'prompt_tokens')::numeric not between 0 and 2147483647
+            then 'it does not say how many tokens the prompt has'
         when job.kind = 'generate'
              and jsonb_array_length(answer -> 'token_ids') > (job.settings ->> 'max_new_tokens')::int
             then 'it has more tokens than the job allows'
@@ -52,6 +55,9 @@ begin
             routing ->> 'merge', (routing ->> 'calibrated')::boolean, (job.settings ->> 'density')::float8,
             merge ->> 'dtype', routing -> 'mixture')
             then 'its recipe is not the one that was decided'
+        when abs((select sum((m.part ->> 'weight')::float8)
+                  from jsonb_array_elements(routing -> 'mixture') m(part)) - 1) > 1e-6
+            then 'the weights of its mixture do not sum to 1'
         when exists (
             select from jsonb_each(merge) m
             where m.key in ('update_norm', 'milliseconds') and jsonb_typeof(m.value) <> 'number'
