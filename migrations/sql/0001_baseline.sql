@@ -1370,7 +1370,9 @@ begin
             then 'it has more tokens than the job allows'
         when jsonb_typeof(answer -> 'timings') is distinct from 'object' or exists (
             select from jsonb_each(answer -> 'timings') t
-            where jsonb_typeof(t.value) <> 'number' or t.value::numeric not between 0 and 1e12)
+            -- Not nearer to 0 than a float8 can be: views read them as such.
+            where jsonb_typeof(t.value) <> 'number'
+               or t.value::numeric <> 0 and t.value::numeric not between 1e-300 and 1e12)
             then 'a timing is not a number of milliseconds'
         when jsonb_typeof(answer -> 'versions') is distinct from 'object' or exists (
             select from jsonb_each(answer -> 'versions') v where jsonb_typeof(v.value) <> 'string')

@@ -70,8 +70,9 @@ def refusal(world: World, job: UUID, attempt: int, document: str) -> str | None:
 def test_no_answer_that_is_accepted_breaks_a_view(scratch: World) -> None:
     """A stolen login of a worker may write any answer that is accepted, and nothing takes it back."""
     accepted = refused = 0
-    for kind in ({"choices": ["yes", "no"]}, {}):
-        fields = list(places(answer_document(kind.get("choices"), 1, "")))
+    every = [*places(answer_document(["yes", "no"], 1, ""))]
+    other_when_written = [(name,) for name in ("text", "choice", "scores", "token_ids", "output_tokens")]
+    for kind, fields in (({"choices": ["yes", "no"]}, every), ({}, other_when_written)):
         wanted = [(place, text) for place in fields for text in EXTREMES]
         jobs = scratch.enqueue(*[kind] * len(wanted))
         attempts = scratch.claim(rows=len(jobs))

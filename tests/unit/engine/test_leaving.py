@@ -91,7 +91,7 @@ def test_a_row_that_nobody_wants_any_more_leaves_and_the_others_are_as_without_i
 def test_a_batch_that_nobody_wants_is_not_computed(
     zoo: Zoo, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "_forward", None)
+    monkeypatch.setattr(engine, "_composer", None)
     rows = mixed_rows(zoo, 6, seed=5)
     assert engine.answer(rows, lambda _: True) == [UNWANTED] * 6
 
