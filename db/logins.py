@@ -79,12 +79,13 @@ def set_logins(url: str, logins: Mapping[str, tuple[Group, str]]) -> None:
     """
     with translate_errors(), connect(url) as connection, connection.transaction():
         for name, (group, password) in logins.items():
-            _set_login(connection, name, group, password)
+            make_login(connection, name, group, password)
 
 
-def _set_login(
-    connection: psycopg.Connection[tuple[object, ...]], name: str, group: Group, password: str
+def make_login(
+    connection: psycopg.Connection[tuple[object, ...]], name: str, group: Group, password: str | None
 ) -> None:
+    """Make a login or change it, in the transaction of the caller; without a password it keeps what it has."""
     if name in {one.name for one in GROUPS}:
         raise InvalidArgumentError(f"{name} is a group, and nobody logs in as a group; give another name")
     login, role = sql.Identifier(name), sql.Identifier(group.name)
@@ -99,12 +100,14 @@ def _set_login(
         raise InvalidArgumentError(
             f"the role {name} is there and is not a login of {group.name}; give another name"
         )
-    verifier = connection.pgconn.encrypt_password(password.encode(), name.encode(), METHOD).decode()
     connection.execute(
-        sql.SQL(
-            "alter role {} login nosuperuser nocreatedb nocreaterole connection limit {} password {}"
-        ).format(login, sql.Literal(group.connections), sql.Literal(verifier))
+        sql.SQL("alter role {} login nosuperuser nocreatedb nocreaterole connection limit {}").format(
+            login, sql.Literal(group.connections)
+        )
     )
+    if password is not None:
+        verifier = connection.pgconn.encrypt_password(password.encode(), name.encode(), METHOD).decode()
+        connection.execute(sql.SQL("alter role {} password {}").format(login, sql.Literal(verifier)))
     connection.execute(
         sql.SQL("grant {} to {} with inherit true, set false, admin false").format(role, login)
     )

@@ -53,7 +53,7 @@ PLACES = {
         "(select example_id from loradex.retrieved_examples group by 1 order by count(*), 1 limit 1)"
     ),
     "request": (
-        "(select array[row(1, query, 16, 0.9, 0.1, '{}', 'smollm2-135m-instruct', '{}')"
+        "(select array[row(1, query, 16, 0.9, 0.1, '{}', 'smollm2-135m-instruct', '{}', null)"
         "::loradex.route_request] from loradex.retrievals order by answer_id limit 1)"
     ),
 }
@@ -66,6 +66,8 @@ ARGUMENTS = "it looks at its arguments and at the catalogue"
 HYGIENE = "it reads example_neighbours and each example once, to look at all of them"
 
 CONTRACTS = {
+    "activate_adapter": Contract(OWNER, Refusal("select loradex.activate_adapter(1, 2)", "LX001"), CATALOGUE),
+    "adapter_draw": Contract(READERS, "any job may draw", "it reads no table"),
     "adapter_mixture": Contract(
         READERS,
         Refusal("select loradex.adapter_mixture('[1]', 'gpt')", "LX002"),
@@ -221,6 +223,7 @@ CONTRACTS = {
         Refusal("select loradex.in_domain_similarity(percentile => 2)", "LX001"),
         Reads("select loradex.in_domain_similarity(examples_a_task => 2)", EXAMPLES + 10 * SEARCH),
     ),
+    "is_drawn": Contract(READERS, ROW, CATALOGUE),
     "is_served": Contract(EVERYBODY, "any text is a name", "it reads the announced workers"),
     "job_obstacle": Contract(
         ASKERS, "a job nobody knows has no obstacle", Reads("select loradex.job_obstacle({job})", JOB)

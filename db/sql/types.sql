@@ -1,5 +1,6 @@
 -- One request for routing. Functions that search and mix take arrays of them, so that one statement serves one
--- query or a thousand. `base_model` null means that every task takes part, with or without an adapter.
+-- query or a thousand. `base_model` null means that every task takes part, with or without an adapter. `job_id` draws among
+-- adapters that share a task; null takes the one with the largest share.
 create type loradex.route_request as (
     ordinal int,
     query public.vector,
@@ -8,7 +9,8 @@ create type loradex.route_request as (
     temperature float8,
     exclude_tasks text[],
     base_model text,
-    exclude_adapters text[]
+    exclude_adapters text[],
+    job_id uuid
 );
 comment on type loradex.route_request is 'One query with its routing settings; ordinal tells requests of a batch apart.';
 

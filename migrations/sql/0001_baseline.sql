@@ -57,7 +57,8 @@ $$;
 
 -- file: types.sql
 -- One request for routing. Functions that search and mix take arrays of them, so that one statement serves one
--- query or a thousand. `base_model` null means that every task takes part, with or without an adapter.
+-- query or a thousand. `base_model` null means that every task takes part, with or without an adapter. `job_id` draws among
+-- adapters that share a task; null takes the one with the largest share.
 create type loradex.route_request as (
     ordinal int,
     query public.vector,
@@ -66,7 +67,8 @@ create type loradex.route_request as (
     temperature float8,
     exclude_tasks text[],
     base_model text,
-    exclude_adapters text[]
+    exclude_adapters text[],
+    job_id uuid
 );
 comment on type loradex.route_request is 'One query with its routing settings; ordinal tells requests of a batch apart.';
 
@@ -175,7 +177,7 @@ comment on column loradex.methods.calibrated is 'whether the result is rescaled 
 comment on column loradex.methods.description is 'what it does, in a few words';
 
 -- file: tables/settings.sql
--- What a job may say and how much the queue takes: every setting's type, range, default and meaning, declared once.
+-- What a job may say, how much the queue takes and how routing weighs: every setting's type, range, default and meaning, declared once.
 -- rows/settings.sql fills it; change_setting changes `value` and `maximum`.
 create table loradex.settings (
     name text not null,
@@ -192,17 +194,17 @@ create table loradex.settings (
     changed_at timestamptz,
     changed_by text,
     constraint settings_pkey primary key (name),
-    constraint settings_kind_check check (kind in ('job', 'limit')),
+    constraint settings_kind_check check (kind in ('job', 'limit', 'routing')),
     constraint settings_type_check check (type in ('text', 'texts', 'number', 'integer')),
     constraint settings_limit_check check (kind = 'job' or (type = 'integer' and value is not null)),
     constraint settings_names_check check (names in ('methods', 'base_models', 'encoders', 'tasks', 'adapters'))
 );
 comment on table loradex.settings is
-    'What a job may say, with ranges and defaults, and how much the queue takes: the only declaration of both.';
+    'What a job may say, with ranges and defaults, how much the queue takes and how routing weighs: declared once.';
 comment on column loradex.settings.name is 'such as k; for a job it is the field of the JSON document';
-comment on column loradex.settings.kind is 'job: what a job may say, value is its default; limit: value is the limit';
+comment on column loradex.settings.kind is 'job: what a job may say, value is its default; limit: value is the limit; routing: of all jobs alike';
 comment on column loradex.settings.type is 'text, texts (a list), number or integer';
-comment on column loradex.settings.value is 'the default, or the limit; null: no default';
+comment on column loradex.settings.value is 'the default, or the value; null: no default';
 comment on column loradex.settings.minimum is 'least number, characters of a text, or texts of a list';
 comment on column loradex.settings.above is 'the number must be greater than this';
 comment on column loradex.settings.maximum is 'greatest number, characters of a text, or texts of a list';
@@ -229,7 +231,9 @@ create table loradex.adapters (
     dtype text not null,
     parameters bigint not null,
     update_norm float8 not null,
-    state text not null default 'active',
+    trained_on text[] not null default '{}',
+    state text not null default 'staged',
+    share float8 not null default 0,
     card jsonb not null default '{}',
     registered_at timestamptz not null default now(),
     retired_at timestamptz,
@@ -239,16 +243,17 @@ create table loradex.adapters (
     constraint adapters_positive_check check (version > 0 and rank > 0 and parameters > 0),
     constraint adapters_retired_at_check check ((state = 'retired') = (retired_at is not null)),
     constraint adapters_sha256_check check (sha256 ~ '^[0-9a-f]{64}$'),
-    constraint adapters_state_check check (state in ('active', 'retired')),
+    constraint adapters_share_check check (share between 0 and 1 and (state = 'active') = (share > 0)),
+    constraint adapters_state_check check (state in ('active', 'staged', 'retired')),
     constraint adapters_base_model_fkey foreign key (base_model) references loradex.base_models(name),
     constraint adapters_task_fkey foreign key (task) references loradex.tasks(name)
 );
 comment on table loradex.adapters is
-    'LoRA adapters; only state and retired_at ever change, and at most one a task is active.';
+    'LoRA adapters; only state, share and retired_at ever change. The active ones of a task share its questions.';
 comment on column loradex.adapters.id is 'internal id';
 comment on column loradex.adapters.name is 'what people call it, the same for all versions';
 comment on column loradex.adapters.version is '1, 2, ... within the name';
-comment on column loradex.adapters.task is 'task it was trained on';
+comment on column loradex.adapters.task is 'task it answers: the one it was trained on';
 comment on column loradex.adapters.base_model is 'model it was trained for';
 comment on column loradex.adapters.sha256 is 'content hash of its two files, hex';
 comment on column loradex.adapters.uri is 'where a worker finds the directory';
@@ -258,11 +263,14 @@ comment on column loradex.adapters.target_modules is 'names of the layers it upd
 comment on column loradex.adapters.dtype is 'dtype of its tensors on disk';
 comment on column loradex.adapters.parameters is 'numbers in its tensors';
 comment on column loradex.adapters.update_norm is 'Frobenius norm of its whole update';
-comment on column loradex.adapters.state is 'active or retired';
+comment on column loradex.adapters.trained_on is 'tasks it was trained on beside its own, as declared';
+comment on column loradex.adapters.state is 'active: it answers; staged: it waits to be activated; retired: it answers no more';
+comment on column loradex.adapters.share is
+    'part of its task''s questions that are its; those of a task''s active adapters sum to 1; 0 unless active';
 comment on column loradex.adapters.card is 'how it was trained';
 comment on column loradex.adapters.registered_at is 'when it was registered';
-comment on column loradex.adapters.retired_at is 'when it was retired; null while active';
-create unique index adapters_one_active_index on loradex.adapters (base_model, task) where (state = 'active');
+comment on column loradex.adapters.retired_at is 'when it was retired; null unless retired';
+create index adapters_active_index on loradex.adapters (base_model, task) where (state = 'active');
 
 -- file: tables/task_affinities.sql
 -- How well an adapter answers a task's questions, as measured.
@@ -735,9 +743,68 @@ comment on column loradex.workers.versions is 'its programs and their versions';
 comment on column loradex.workers.started_at is 'when it announced itself first';
 comment on column loradex.workers.seen_at is 'its last sign of life';
 
+-- file: functions/activate_adapter.sql
+-- Makes an adapter active with its share of its task. A share of 1 retires the others; a smaller one leaves them the
+-- rest, each in proportion to what it had. Where there are no others, all of the task is its.
+-- Locks: the rows of the task's active adapters; its callers lock the task. Raises: LX001 bad share.
+create or replace function loradex.activate_adapter(adapter_id bigint, share float8) returns void
+language plpgsql volatile
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    chosen adapters := (select a from adapters a where a.id = activate_adapter.adapter_id);
+    -- What the others have together; null if there are none.
+    held float8;
+begin
+    if (share = 1 or share between 0.0001 and 0.9999) is not true then
+        raise exception using errcode = 'LX001', message =
+            'a share is a number from 0.0001 to 0.9999, or 1: all of the task, which retires its other adapters';
+    end if;
+    if share = 1 then
+        update adapters a set state = 'retired', share = 0, retired_at = now()
+        where a.base_model = chosen.base_model and a.task = chosen.task and a.state = 'active' and a.id <> chosen.id;
+    else
+        select sum(a.share) into held from adapters a
+        where a.base_model = chosen.base_model and a.task = chosen.task and a.state = 'active' and a.id <> chosen.id;
+        update adapters a set share = greatest(a.share / held * (1 - activate_adapter.share), 1e-9)
+        where a.base_model = chosen.base_model and a.task = chosen.task and a.state = 'active' and a.id <> chosen.id;
+    end if;
+    update adapters a
+    set state = 'active', retired_at = null, share = case when held is null then 1 else activate_adapter.share end
+    where a.id = chosen.id;
+end
+$$;
+comment on function loradex.activate_adapter(bigint, float8) is
+    'Makes an adapter active with its share of its task, and retires the others or leaves them the rest; internal.';
+revoke execute on function loradex.activate_adapter(bigint, float8) from public;
+
+-- file: functions/adapter_draw.sql
+-- When an adapter comes in, in the race for a job among the active adapters that share a task: the smallest number wins.
+-- It is -ln(u) / share, where u is a hash of job and adapter, so each wins as often as its share says, and one job is
+-- always won by the same one. The number depends on no other adapter: if one comes or goes, only its own jobs change
+-- hands. Without a job it is the mean, 1 / share, which the largest share wins.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.adapter_draw(job_id uuid, sha256 text, share float8) returns float8
+language sql immutable parallel safe
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select case
+        when adapter_draw.share > 0 is not true then null
+        when job_id is null then 1 / share
+        -- The first 52 bits as a number between 0 and 1, never either.
+        else -ln(((('x' || left(encode(sha256(convert_to(job_id || ' ' || adapter_draw.sha256, 'UTF8')), 'hex'), 13))
+                   ::bit(52)::bigint + 0.5) / 2 ^ 52)::float8) / share
+        end
+$$;
+comment on function loradex.adapter_draw(uuid, text, float8) is
+    'The number an adapter (by its content hash) draws for a job with its share; of a task''s adapters the smallest wins.';
+revoke execute on function loradex.adapter_draw(uuid, text, float8) from public;
+grant execute on function loradex.adapter_draw(uuid, text, float8) to loradex_reader, loradex_worker, loradex_admin;
+
 -- file: functions/adapter_mixture.sql
 -- The adapters that answer a query, with their weights (which sum to 1), heaviest first; no rows if there is nothing
--- to mix. Tasks without an active, allowed adapter give their mass to the others before the nucleus is cut.
+-- to mix. Tasks without an active, allowed adapter give their mass to the others before the nucleus is cut. Of adapters
+-- that share a task, the one that `job_id` draws is taken; without a job, the one with the largest share.
 -- Locks: none. Raises: LX001 bad setting; LX002 unknown encoder, base model, task or adapter; LX005 bad vector.
 create or replace function loradex.adapter_mixture(
     query public.vector,
@@ -747,13 +814,15 @@ create or replace function loradex.adapter_mixture(
     temperature float8 default 0.1,
     encoder text default 'all-MiniLM-L6-v2',
     exclude_tasks text[] default '{}',
-    exclude_adapters text[] default '{}'
+    exclude_adapters text[] default '{}',
+    job_id uuid default null
 ) returns table (rank int, adapter_id bigint, adapter text, task text, sha256 text, weight float8)
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 declare
-    request route_request := row(1, query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters);
+    request route_request := row(1, query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters,
+                                  job_id);
     neighbours neighbour[];
 begin
     if base_model is null then
@@ -769,16 +838,17 @@ begin
     order by m.rank;
 end
 $$;
-comment on function loradex.adapter_mixture(public.vector, text, int, float8, float8, text, text[], text[]) is
+comment on function loradex.adapter_mixture(public.vector, text, int, float8, float8, text, text[], text[], uuid) is
     'Adapters that answer the query, with weights that sum to 1, heaviest first.';
 revoke execute on function
-    loradex.adapter_mixture(public.vector, text, int, float8, float8, text, text[], text[]) from public;
-grant execute on function loradex.adapter_mixture(public.vector, text, int, float8, float8, text, text[], text[])
+    loradex.adapter_mixture(public.vector, text, int, float8, float8, text, text[], text[], uuid) from public;
+grant execute on function loradex.adapter_mixture(public.vector, text, int, float8, float8, text, text[], text[], uuid)
     to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/adapter_mixtures.sql
 -- What adapter_mixture says, for many queries in one statement: `ordinal` is the place of the query, from 1. From 32
--- queries on several processes search, so 64 take less than half the time of 64 calls.
+-- queries on several processes search, so 64 take less than half the time of 64 calls. Of adapters that share a task it
+-- takes the one with the largest share.
 -- Locks: none. Raises: LX001 bad setting, or null for the queries; LX002 unknown encoder, base model, task or adapter;
 -- LX005 bad vector.
 create or replace function loradex.adapter_mixtures(
@@ -806,8 +876,8 @@ begin
     end if;
     perform check_routing(k, top_p, temperature, exclude_tasks, base_model, exclude_adapters);
     perform check_vector(q.query, encoder) from unnest(queries) q(query);
-    select array_agg(row(q.place, q.query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters)
-                     ::route_request order by q.place)
+    select array_agg(row(q.place, q.query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters,
+                         null)::route_request order by q.place)
     into requests
     from unnest(queries) with ordinality q(query, place);
     if requests is null then
@@ -832,7 +902,8 @@ grant execute on function loradex.adapter_mixtures(public.vector[], text, int, f
 -- file: functions/affinity_mixture.sql
 -- The adapters the affinity methods take for a query: those measured to answer best where its neighbours come from,
 -- with their share before the nucleus is cut (mass) and weights that sum to 1, heaviest first; no rows if nothing is
--- near or allowed.
+-- near or allowed. Of adapters that share a task, the one that `job_id` draws is taken; without a job, the one with the
+-- largest share.
 -- Locks: none. Raises: LX001 bad setting; LX002 unknown encoder, base model, task or adapter; LX005 bad vector.
 create or replace function loradex.affinity_mixture(
     query public.vector,
@@ -842,7 +913,8 @@ create or replace function loradex.affinity_mixture(
     temperature float8 default 0.1,
     encoder text default 'all-MiniLM-L6-v2',
     exclude_tasks text[] default '{}',
-    exclude_adapters text[] default '{}'
+    exclude_adapters text[] default '{}',
+    job_id uuid default null
 ) returns table (
     rank int, adapter_id bigint, adapter text, task text, sha256 text, mass float8, weight float8
 )
@@ -850,7 +922,8 @@ language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 declare
-    request route_request := row(1, query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters);
+    request route_request := row(1, query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters,
+                                  job_id);
     neighbours neighbour[];
 begin
     if base_model is null then
@@ -865,11 +938,11 @@ begin
     order by m.rank;
 end
 $$;
-comment on function loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[]) is
+comment on function loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[], uuid) is
     'Adapters measured to answer best where the query''s neighbours come from, with weights that sum to 1.';
 revoke execute on function
-    loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[]) from public;
-grant execute on function loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[])
+    loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[], uuid) from public;
+grant execute on function loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[], uuid)
     to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/announce_worker.sql
@@ -1950,8 +2023,8 @@ revoke execute on function loradex.current_owner() from public;
 grant execute on function loradex.current_owner() to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 
 -- file: functions/decide_routes.sql
--- What routing decides for a batch of jobs: one document per job with its neighbours, task distribution, mixture, and how
--- the mixture is merged. Jobs may differ in every setting; each encoder among them costs one search.
+-- What routing decides for a batch of jobs: one document per job with its neighbours, task distribution, mixture, how the
+-- mixture is merged, and what was drawn among adapters that share a task. Jobs may differ in every setting; each encoder among them costs one search.
 -- Its statements are planned once per session (force_generic_plan): custom plans look cheaper because the arrays' lengths
 -- are known, but planning them takes a third of the call.
 -- Locks: none. Raises: LX001 arrays of unlike length; LX002 the named adapter is not active; LX003 unknown job;
@@ -1977,7 +2050,7 @@ begin
     for batch in
         select j.encoder, e.revision,
                array_agg(row(g.ordinal, g.query, j.k, j.top_p, j.temperature, j.exclude_tasks, j.base_model,
-                             j.exclude_adapters)::route_request) as requests,
+                             j.exclude_adapters, j.id)::route_request) as requests,
                array_agg(m.selection) as selections, array_agg(j.adapter) as named,
                min(coalesce(g.id::text, 'null')) filter (where j.id is null) as unknown,
                min(j.adapter) filter (where m.selection = 'named' and not exists (
@@ -2005,7 +2078,8 @@ begin
         return query
         with asked as materialized (
             select * from unnest(batch.requests, batch.selections, batch.named) as a (
-                ordinal, query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters, selection, named)
+                ordinal, query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters, job_id,
+                selection, named)
         ), mixed as materialized (
             select * from mix_neighbours(batch.requests, neighbours)
         ), chosen as (
@@ -2023,8 +2097,15 @@ begin
             from asked a
             join adapters d on d.base_model = a.base_model and d.state = 'active'
             where batch.selections && array['named', 'all']
-              and ((a.selection = 'named' and d.name = a.named)
-                or (a.selection = 'all' and d.name <> all (a.exclude_adapters) and d.task <> all (a.exclude_tasks)))
+              and ((a.selection = 'named' and d.name = a.named and not exists (
+                        -- Of its versions that are active, the one that the job draws.
+                        select from adapters b
+                        where b.name = d.name and b.state = 'active'
+                          and adapter_draw(a.job_id, b.sha256::text, b.share)
+                              < adapter_draw(a.job_id, d.sha256::text, d.share)))
+                or (a.selection = 'all' and d.name <> all (a.exclude_adapters) and d.task <> all (a.exclude_tasks)
+                    and not d.trained_on && a.exclude_tasks
+                    and (d.share = 1 or is_drawn(d, a.job_id, a.exclude_adapters))))
             union all
             select m.ordinal, m.rank, m.adapter_id, m.adapter, m.version, m.task, m.sha256, m.uri, m.weight
             from (select array_agg(r) as requests from unnest(batch.requests) r
@@ -2036,6 +2117,21 @@ begin
                 'rank', c.rank, 'adapter_id', c.adapter_id, 'adapter', c.adapter, 'version', c.version,
                 'task', c.task, 'sha256', c.sha256, 'uri', c.uri, 'weight', c.weight) order by c.rank) as mixture
             from (select c.*, row_number() over (partition by c.ordinal order by c.place) as rank from chosen c) c
+            group by c.ordinal
+        ), draws as (
+            -- Which of the adapters were drawn, and against how many that might have answered in their place.
+            select c.ordinal, jsonb_agg(jsonb_build_object(
+                'task', c.task, 'adapter', c.adapter, 'version', c.version, 'share', d.share,
+                'draw', adapter_draw(a.job_id, c.sha256, d.share), 'among', r.adapters) order by c.place) as draws
+            from chosen c
+            join adapters d on d.id = c.adapter_id and d.share < 1
+            join asked a on a.ordinal = c.ordinal
+            cross join lateral (
+                select count(*) as adapters from adapters b
+                where b.base_model = d.base_model and b.task = d.task and b.state = 'active'
+                  and case when a.selection = 'named' then b.name = a.named
+                           else b.name <> all (a.exclude_adapters) end) r
+            where r.adapters > 1
             group by c.ordinal
         ), distributions as (
             select m.ordinal, jsonb_agg(jsonb_build_object(
@@ -2063,6 +2159,7 @@ begin
             'examples_hash', coalesce(y.examples_hash, sha256(''))::text,
             'distribution', coalesce(d.distribution, '[]'),
             'mixture', coalesce(x.mixture, '[]'),
+            'draws', coalesce(w.draws, '[]'),
             'milliseconds', share)
         from asked r
         join jobs j on j.id = job_ids[r.ordinal]
@@ -2070,6 +2167,7 @@ begin
         left join nearby y on y.ordinal = r.ordinal
         left join distributions d on d.ordinal = r.ordinal
         left join mixtures x on x.ordinal = r.ordinal
+        left join draws w on w.ordinal = r.ordinal
         order by r.ordinal;
     end loop;
 end
@@ -2384,7 +2482,7 @@ begin
     end if;
     for ids, tasks, requests in
         select array_agg(c.example_id order by c.place), array_agg(c.task order by c.place),
-               array_agg(row(c.place, c.embedding, k + 1, 1, 1, '{}', null, '{}')::route_request order by c.place)
+               array_agg(row(c.place, c.embedding, k + 1, 1, 1, '{}', null, '{}', null)::route_request order by c.place)
         from (
             select o.*, ((o.n - 1) / 256) as chunk, ((o.n - 1) % 256 + 1)::int as place
             from (
@@ -2797,6 +2895,28 @@ comment on function loradex.in_domain_similarity(text, float8, int) is
 revoke execute on function loradex.in_domain_similarity(text, float8, int) from public;
 grant execute on function loradex.in_domain_similarity(text, float8, int) to loradex_reader, loradex_worker, loradex_admin;
 
+-- file: functions/is_drawn.sql
+-- Whether an active adapter is the one of its task that answers a job: none of the others drew a smaller number.
+-- Ask it only where the adapter's share is less than 1; it reads the task's active adapters.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.is_drawn(adapter loradex.adapters, job_id uuid, exclude_adapters text[])
+returns boolean
+language sql stable parallel safe
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select not exists (
+        select from adapters rival
+        where rival.base_model = adapter.base_model and rival.task = adapter.task and rival.state = 'active'
+          and rival.id <> adapter.id and rival.name <> all (exclude_adapters)
+          and (adapter_draw(is_drawn.job_id, rival.sha256::text, rival.share), rival.id)
+              < (adapter_draw(is_drawn.job_id, adapter.sha256::text, adapter.share), adapter.id))
+$$;
+comment on function loradex.is_drawn(loradex.adapters, uuid, text[]) is
+    'Whether an adapter that shares its task is the one that answers a job; internal.';
+revoke execute on function loradex.is_drawn(loradex.adapters, uuid, text[]) from public;
+grant execute on function loradex.is_drawn(loradex.adapters, uuid, text[])
+    to loradex_reader, loradex_worker, loradex_admin;
+
 -- file: functions/is_served.sql
 -- Whether a worker that lives takes jobs of this base model and encoder. For everybody who asks, since a job that nobody
 -- takes is its owner's business; which workers there are, it does not tell.
@@ -2935,9 +3055,13 @@ grant execute on function loradex.mislabelled_candidates(int, float8, text) to l
 --   vote     = exp((score + 0.1 if the adapter was trained on the task) / 0.01), normalised over the task's adapters
 --   mass     = sum over tasks of the task's probability (mix_neighbours) * its vote for the adapter, normalised
 --   weight   = mass renormalised inside the nucleus: the smallest prefix, heaviest first, that reaches top_p
--- A task votes among allowed active adapters that were measured on it; its own adapter counts as 1 until it is. A
--- task that has none gives its mass to the others. Figures come from some hundred rows: hence the softness of the vote
--- and the head start of the task's own adapter (docs/decisions.md).
+-- A task votes among allowed active adapters that were measured on it; its own adapter counts as 1 until it is. An
+-- adapter that was declared to be trained on a task has the head start too, and stands in where the task has no adapter
+-- of its own. A task that has none gives its mass to the others. Figures come from some hundred rows: hence the softness
+-- of the vote and the head start of the task's own adapter (docs/decisions.md).
+-- The fewer the rows, the less a figure says: of a stranger's vote only n / (n + affinity_rows) counts, n being the rows
+-- it or the task's own adapter was measured on, whichever are fewer. The rest goes where retrieval alone would send it:
+-- to the task's own adapter, and without one to the other tasks.
 -- Locks: none. Raises: nothing.
 create or replace function loradex.mix_affinities(requests loradex.route_request[], nearby loradex.neighbour[])
 returns table (
@@ -2952,22 +3076,41 @@ begin
     return query
     with likely as (
         select m.ordinal, m.task, m.probability from mix_neighbours(requests, nearby) m
-    ), judged as (
-        select l.ordinal, l.task, l.probability, a.id as adapter_id, r.top_p,
-               coalesce(f.score, 1) + case when a.task = l.task then 0.1 else 0 end as score
+    ), met as (
+        select l.ordinal, l.task, l.probability, a.id as adapter_id, r.top_p, f.score, f.n, a.task = l.task as own,
+               l.task = any (a.trained_on) as taught,
+               bool_or(a.task = l.task) over (partition by l.ordinal, l.task) as has_own
         from unnest(requests) r
         join likely l on l.ordinal = r.ordinal
         join adapters a
             on a.base_model = r.base_model and a.state = 'active' and a.name <> all (r.exclude_adapters)
-            and a.task <> all (r.exclude_tasks)
+            and a.task <> all (r.exclude_tasks) and not a.trained_on && r.exclude_tasks
+            and (a.share = 1 or is_drawn(a, r.job_id, r.exclude_adapters))
         left join task_affinities f on f.task = l.task and f.adapter_id = a.id
-        where f.score is not null or a.task = l.task
+        where f.score is not null or a.task = l.task or l.task = any (a.trained_on)
+    ), judged as (
+        select m.*, m.own or (m.taught and not m.has_own) as home,
+               coalesce(m.score, 1) + case when m.own or m.taught then 0.1 else 0 end as judgement
+        from met m
+        where m.score is not null or m.own or not m.has_own
     ), voted as (
-        select j.*, exp((j.score - max(j.score) over (partition by j.ordinal, j.task)) / 0.01) as vote
+        select j.*, exp((j.judgement - max(j.judgement) over votes) / 0.01) as vote,
+               least(j.n, min(j.n) filter (where j.home) over votes) as rows,
+               count(*) filter (where j.home) over votes as homes
         from judged j
-    ), shared as (
-        select v.*, v.probability * v.vote / sum(v.vote) over (partition by v.ordinal, v.task) as share
+        window votes as (partition by j.ordinal, j.task)
+    ), counted as (
+        select v.*, v.vote / sum(v.vote) over (partition by v.ordinal, v.task) as whole,
+               case when v.home then 1 else v.rows / (v.rows + s.value::float8) end as counts
         from voted v
+        cross join settings s
+        where s.name = 'affinity_rows'
+    ), shared as (
+        select c.*, c.probability * (
+                   c.whole * c.counts
+                   + case when c.home then sum(c.whole * (1 - c.counts)) over (partition by c.ordinal, c.task) / c.homes
+                          else 0 end) as share
+        from counted c
     ), massed as (
         select s.ordinal, s.adapter_id, s.top_p,
                sum(s.share) / sum(sum(s.share)) over (partition by s.ordinal) as mass
@@ -2998,7 +3141,7 @@ grant execute on function loradex.mix_affinities(loradex.route_request[], lorade
 --                  their mass reaches top_p; never empty if any task may take part
 --   weight       = probability renormalised inside the nucleus, 0 outside
 -- A task may take part if its request has no base model, or the task has an active adapter for it that is not
--- excluded: what has no adapter gives its mass to the others before the cut.
+-- excluded: what has no adapter gives its mass to the others before the cut. Of several active ones, one is drawn.
 -- Locks: none. Raises: nothing.
 create or replace function loradex.mix_neighbours(requests loradex.route_request[], nearby loradex.neighbour[])
 returns table (
@@ -3017,14 +3160,14 @@ begin
         select n.ordinal, n.task, n.similarity,
                exp(greatest(((n.similarity + 2) - (max(n.similarity) over (partition by n.ordinal) + 2))
                             / least(greatest(r.temperature, 1e-9), 1e9), -700)) as mass,
-               r.top_p, r.base_model, r.exclude_adapters
+               r.top_p, r.base_model, r.exclude_adapters, r.job_id
         from unnest(nearby) n
         join unnest(requests) r on r.ordinal = n.ordinal
     ), counted as (
         select v.ordinal, v.task, count(*)::int as neighbours, max(v.similarity) as best_similarity,
-               sum(v.mass) as mass, v.top_p, v.base_model, v.exclude_adapters
+               sum(v.mass) as mass, v.top_p, v.base_model, v.exclude_adapters, v.job_id
         from vote v
-        group by v.ordinal, v.task, v.top_p, v.base_model, v.exclude_adapters
+        group by v.ordinal, v.task, v.top_p, v.base_model, v.exclude_adapters, v.job_id
     ), eligible as (
         select c.*, a.id as adapter_id, a.name as adapter, a.version, a.sha256::text as sha256, a.uri,
                c.mass / sum(c.mass) over (partition by c.ordinal) as probability,
@@ -3033,6 +3176,7 @@ begin
         left join adapters a
             on a.base_model = c.base_model and a.task = c.task and a.state = 'active'
             and a.name <> all (c.exclude_adapters)
+            and (a.share = 1 or is_drawn(a, c.job_id, c.exclude_adapters))
     ), summed as (
         select e.*,
                row_number() over ranked as rank,
@@ -3070,7 +3214,7 @@ language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 declare
-    request route_request := row(1, query, k, 1, 1, exclude_tasks, null, '{}');
+    request route_request := row(1, query, k, 1, 1, exclude_tasks, null, '{}', null);
     nearby neighbour[];
 begin
     perform check_routing(k, 1, 1, exclude_tasks);
@@ -3173,9 +3317,11 @@ begin
     fresh.worker := job.worker;
     fresh.prompt := job.prompt;
     fresh.base_model := job.base_model;
-    fresh.generation := (record_answer.answer -> 'generation') || job.settings
+    fresh.generation := (record_answer.answer -> 'generation') - 'draws' || job.settings
         || jsonb_build_object('kind', job.kind, 'choices', to_jsonb(job.choices),
-                              'seed', coalesce(job.settings -> 'seed', record_answer.answer #> '{generation,seed}'));
+                              'seed', coalesce(job.settings -> 'seed', record_answer.answer #> '{generation,seed}'))
+        || case when decided.routing -> 'draws' <> '[]' then jsonb_build_object('draws', decided.routing -> 'draws')
+                else '{}' end;
 
     insert into retrievals
     select fresh.id, decided.query, r.encoder, r.encoder_revision, r.k, r.top_p, r.temperature, r.exclude_tasks,
@@ -3264,8 +3410,9 @@ create or replace trigger content_is_fixed
     for each statement execute function loradex.refuse_change();
 
 -- file: functions/register_adapter.sql
--- Registers an adapter as active and retires the one that was active for its task and base model. The same content
--- again changes nothing and returns the older row. Without a version it takes the next of its name.
+-- Registers an adapter. As active it takes the share it is given: 1 retires those that were active for its task and base
+-- model, less leaves them the rest. As staged it answers nothing until it is activated. The same content again changes
+-- nothing and returns the older row. Without a version it takes the next of its name.
 -- Locks: registrations of one task wait for each other. Raises: LX001 bad value, or the version is taken; LX002
 -- unknown task or base model.
 create or replace function loradex.register_adapter(
@@ -3281,7 +3428,10 @@ create or replace function loradex.register_adapter(
     parameters bigint,
     update_norm float8,
     card jsonb default '{}',
-    version int default null
+    version int default null,
+    state text default 'active',
+    share float8 default 1,
+    trained_on text[] default '{}'
 ) returns table (adapter_id bigint, adapter_version int, created boolean)
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
@@ -3289,6 +3439,7 @@ as $$
 declare
     known adapters;
     chosen int;
+    stranger text;
 begin
     if not exists (select from tasks t where t.name = register_adapter.task) then
         raise exception using errcode = 'LX002', message = format(
@@ -3317,6 +3468,21 @@ begin
             'a finite alpha above 0 and a finite update_norm';
     end if;
 
+    if coalesce(state, '') not in ('active', 'staged') or (state = 'staged' and share <> 1) then
+        raise exception using errcode = 'LX001', message =
+            'an adapter is registered as active or staged; a staged one gets its share when it is activated';
+    end if;
+    if trained_on is null then
+        raise exception using errcode = 'LX001', message = 'trained_on must be an array; give ''{}'' for its own task alone';
+    end if;
+    perform check_names('trained_on', trained_on);
+    select given.name into stranger from unnest(trained_on) given(name)
+    where not exists (select from tasks t where t.name = given.name) limit 1;
+    if found then
+        raise exception using errcode = 'LX002', message = format(
+            'trained_on names no task %s; known are those of loradex.tasks', shown(stranger));
+    end if;
+
     perform from tasks t where t.name = register_adapter.task for no key update;
     select a.* into known from adapters a
     where a.base_model = register_adapter.base_model and a.task = register_adapter.task
@@ -3336,25 +3502,27 @@ begin
         raise exception using errcode = 'LX001', message = format(
             'adapter %s has a version %s already, with other content; leave the version out', name, chosen);
     end if;
-    update adapters a set state = 'retired', retired_at = now()
-    where a.base_model = register_adapter.base_model and a.task = register_adapter.task and a.state = 'active';
-    return query
     insert into adapters as a (name, version, task, base_model, sha256, uri, rank, alpha, target_modules, dtype,
-                               parameters, update_norm, card)
+                               parameters, update_norm, card, trained_on)
     values (register_adapter.name, chosen, register_adapter.task, register_adapter.base_model,
             register_adapter.sha256, register_adapter.uri, register_adapter.rank, register_adapter.alpha,
             register_adapter.target_modules, register_adapter.dtype, register_adapter.parameters,
-            register_adapter.update_norm, register_adapter.card)
-    returning a.id, a.version, true;
+            register_adapter.update_norm, register_adapter.card,
+            array_remove(register_adapter.trained_on, register_adapter.task))
+    returning a.* into known;
+    if register_adapter.state = 'active' then
+        perform activate_adapter(known.id, register_adapter.share);
+    end if;
+    return query select known.id, known.version, true;
 end
 $$;
 comment on function loradex.register_adapter(
-    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int) is
-    'Registers an adapter as active, retiring the one before; the same content again returns the older row.';
+    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int, text, float8, text[]) is
+    'Registers an adapter, as active with its share of the task or staged; the same content again returns the older row.';
 revoke execute on function loradex.register_adapter(
-    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int) from public;
+    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int, text, float8, text[]) from public;
 grant execute on function loradex.register_adapter(
-    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int) to loradex_admin;
+    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int, text, float8, text[]) to loradex_admin;
 
 -- file: functions/register_affinity.sql
 -- Keeps how well an adapter answers a task, measured on rows that no adapter was trained on. Measuring again
@@ -3596,9 +3764,9 @@ begin
             select p.*,
                    row(p.place, p.query, coalesce(reroute_all.k, p.k), coalesce(reroute_all.top_p, p.top_p),
                        coalesce(reroute_all.temperature, p.temperature), p.exclude_tasks, p.base_model,
-                       p.exclude_adapters)::route_request as request
+                       p.exclude_adapters, p.job_id)::route_request as request
             from (
-                select r.*, a.base_model, h.selection,
+                select r.*, a.base_model, a.job_id, h.selection,
                        (row_number() over chain - 1) / 256 as chunk,
                        ((row_number() over chain - 1) % 256 + 1)::int as place
                 from retrievals r
@@ -3911,23 +4079,27 @@ grant execute on function loradex.search_in_parts(loradex.route_request[], text,
     to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/set_adapter_state.sql
--- Retires or activates an adapter; activating one retires the one that was active for its task and base model.
+-- Activates or retires an adapter. Activated, it takes the share it is given: 1 retires those that were active for its
+-- task and base model, less leaves them the rest. Retired, what it had goes to the others in proportion.
 -- Without a version, retiring takes the active one and activating the newest.
--- Locks: state changes of one task wait for each other. Raises: LX001 unknown state; LX002 unknown adapter.
-create or replace function loradex.set_adapter_state(name text, version int, state text) returns bigint
+-- Locks: state changes of one task wait for each other. Raises: LX001 unknown state, bad share, or several versions to
+-- choose from; LX002 unknown adapter, or none of its versions is active.
+create or replace function loradex.set_adapter_state(name text, version int, state text, share float8 default 1)
+returns bigint
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 declare
     chosen adapters;
+    active int[];
 begin
     if coalesce(state, '') not in ('active', 'retired') then
-        raise exception using errcode = 'LX001', message = 'an adapter''s state is active or retired';
+        raise exception using errcode = 'LX001', message = 'an adapter''s state is set to active or retired';
     end if;
     select a.* into chosen from adapters a
     where a.name = set_adapter_state.name
       and (set_adapter_state.version is null or a.version = set_adapter_state.version)
-    order by (set_adapter_state.state = 'retired' and a.state = 'active') desc, a.version desc
+    order by a.version desc
     limit 1;
     if not found then
         raise exception using errcode = 'LX002', message = format(
@@ -3936,19 +4108,37 @@ begin
     end if;
     perform from tasks t where t.name = chosen.task for no key update;
     if state = 'active' then
-        update adapters a set state = 'retired', retired_at = now()
-        where a.base_model = chosen.base_model and a.task = chosen.task and a.state = 'active' and a.id <> chosen.id;
-        update adapters a set state = 'active', retired_at = null where a.id = chosen.id and a.state = 'retired';
-    else
-        update adapters a set state = 'retired', retired_at = now() where a.id = chosen.id and a.state = 'active';
+        perform activate_adapter(chosen.id, share);
+        return chosen.id;
+    end if;
+    if version is null then
+        active := array(select a.version from adapters a
+                        where a.name = chosen.name and a.state = 'active' order by a.version);
+        if cardinality(active) = 0 then
+            raise exception using errcode = 'LX002', message = format(
+                'no version of adapter %s is active; see `loradex adapter list --all`', shown(name));
+        end if;
+        if cardinality(active) > 1 then
+            raise exception using errcode = 'LX001', message = format(
+                'versions %s of adapter %s are active; say which', array_to_string(active, ', '), shown(name));
+        end if;
+    end if;
+    select a.* into chosen from adapters a
+    where a.name = chosen.name and a.version = coalesce(set_adapter_state.version, active[1]);
+    if chosen.state <> 'retired' then
+        update adapters a set state = 'retired', share = 0, retired_at = now() where a.id = chosen.id;
+        update adapters a set share = a.share / (
+            select sum(b.share) from adapters b
+            where b.base_model = chosen.base_model and b.task = chosen.task and b.state = 'active')
+        where a.base_model = chosen.base_model and a.task = chosen.task and a.state = 'active';
     end if;
     return chosen.id;
 end
 $$;
-comment on function loradex.set_adapter_state(text, int, text) is
-    'Retires or activates an adapter (version null: the active or the newest one); returns its id.';
-revoke execute on function loradex.set_adapter_state(text, int, text) from public;
-grant execute on function loradex.set_adapter_state(text, int, text) to loradex_admin;
+comment on function loradex.set_adapter_state(text, int, text, float8) is
+    'Activates an adapter with its share of its task, or retires it (version null: the newest, or the active one).';
+revoke execute on function loradex.set_adapter_state(text, int, text, float8) from public;
+grant execute on function loradex.set_adapter_state(text, int, text, float8) to loradex_admin;
 
 -- file: functions/shown.sql
 -- A text as a message may show it: quoted, and cut where it is long.
@@ -4001,8 +4191,8 @@ grant execute on function loradex.similar_answers(public.vector, int, text) to l
 
 -- file: functions/simulate_retire.sql
 -- The answers whose mixture would change if an adapter were retired, and how, judged by the neighbours that were
--- stored with them and the other adapters and affinities of today. Answers of methods that take one adapter by name, or
--- all alike, are left out.
+-- stored with them, what their jobs draw among adapters that share a task, and the other adapters and affinities of
+-- today. Answers of methods that take one adapter by name, or all alike, are left out.
 -- Locks: none. Raises: LX002 unknown adapter.
 create or replace function loradex.simulate_retire(adapter text) returns table (
     answer_id uuid, created_at timestamptz, weight float8, total_variation float8, mixture jsonb
@@ -4028,9 +4218,9 @@ begin
                array_agg(c.request) filter (where c.selection = 'affinity')
         from (
             select p.*, row(p.place, null, p.k, p.top_p, p.temperature, p.exclude_tasks, p.base_model,
-                            p.exclude_adapters || simulate_retire.adapter)::route_request as request
+                            p.exclude_adapters || simulate_retire.adapter, p.job_id)::route_request as request
             from (
-                select r.*, a.base_model, h.selection,
+                select r.*, a.base_model, a.job_id, h.selection,
                        (row_number() over chain - 1) / 256 as chunk,
                        ((row_number() over chain - 1) % 256 + 1)::int as place
                 from answers a
@@ -4092,7 +4282,7 @@ language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 declare
-    request route_request := row(1, query, k, top_p, temperature, exclude_tasks, null, '{}');
+    request route_request := row(1, query, k, top_p, temperature, exclude_tasks, null, '{}', null);
     nearby neighbour[];
 begin
     perform check_routing(k, top_p, temperature, exclude_tasks);
@@ -4259,6 +4449,38 @@ comment on function loradex.withdraw_worker(text, text) is
 revoke execute on function loradex.withdraw_worker(text, text) from public;
 grant execute on function loradex.withdraw_worker(text, text) to loradex_worker;
 
+-- file: views/adapter_draws.sql
+-- What was drawn for each answer among adapters that share a task: which of them answered, and why.
+-- Rights: those of whoever asks.
+create or replace view loradex.adapter_draws with (security_invoker = true) as
+select
+    a.id as answer_id,
+    a.job_id,
+    a.created_at,
+    d.task,
+    d.adapter,
+    d.version,
+    d.share,
+    d.draw,
+    d.among
+from loradex.answers a
+cross join lateral jsonb_to_recordset(a.generation -> 'draws') as d(
+    task text, adapter text, version int, share float8, draw float8, among int)
+where a.generation ? 'draws';
+comment on view loradex.adapter_draws is
+    'One row per answer and task that several adapters shared: the one that was drawn, its share and its draw.';
+comment on column loradex.adapter_draws.answer_id is 'the answer';
+comment on column loradex.adapter_draws.job_id is 'its job, which the draw is made from';
+comment on column loradex.adapter_draws.created_at is 'when it was recorded';
+comment on column loradex.adapter_draws.task is 'the task that was shared';
+comment on column loradex.adapter_draws.adapter is 'the adapter that was drawn';
+comment on column loradex.adapter_draws.version is 'its version';
+comment on column loradex.adapter_draws.share is 'its share then';
+comment on column loradex.adapter_draws.draw is 'adapter_draw of job, content hash and share: the smallest of the task''s';
+comment on column loradex.adapter_draws.among is 'adapters of the task that might have answered';
+revoke all on loradex.adapter_draws from public;
+grant select on loradex.adapter_draws to loradex_reader, loradex_worker, loradex_admin;
+
 -- file: views/adapter_usage.sql
 -- How much each adapter was used, by day (UTC).
 -- Rights: those of whoever asks.
@@ -4291,6 +4513,47 @@ comment on column loradex.adapter_usage.median_milliseconds is 'median time of t
 comment on column loradex.adapter_usage.p99_milliseconds is '99th percentile of their time';
 revoke all on loradex.adapter_usage from public;
 grant select on loradex.adapter_usage to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: views/affinity_intervals.sql
+-- How sure each affinity is: its rows, the 95 % interval of its score, and how much of its vote counts.
+-- Rights: those of whoever asks.
+create or replace view loradex.affinity_intervals with (security_invoker = true) as
+select
+    f.task,
+    a.name as adapter,
+    a.version,
+    a.base_model,
+    a.state,
+    f.score,
+    f.n,
+    -- Wilson's interval. A score is a mean of numbers from 0 to 1, which vary no more than zeros and ones of that mean.
+    (f.score + w.z * w.z / (2 * f.n) - w.margin) / w.whole as low,
+    (f.score + w.z * w.z / (2 * f.n) + w.margin) / w.whole as high,
+    f.n / (f.n + s.value::float8) as counts,
+    f.measured_at
+from loradex.task_affinities f
+join loradex.adapters a on a.id = f.adapter_id
+join loradex.settings s on s.name = 'affinity_rows'
+cross join lateral (
+    select z.z, 1 + z.z * z.z / f.n as whole,
+           z.z * sqrt(f.score * (1 - f.score) / f.n + z.z * z.z / (4.0 * f.n * f.n)) as margin
+    from (values (1.959964::float8)) z(z)
+) w;
+comment on view loradex.affinity_intervals is
+    'Every affinity with its rows, the 95 % interval of its score, and the part of its vote that counts.';
+comment on column loradex.affinity_intervals.task is 'whose rows were asked';
+comment on column loradex.affinity_intervals.adapter is 'the adapter that answered';
+comment on column loradex.affinity_intervals.version is 'its version';
+comment on column loradex.affinity_intervals.base_model is 'the model it belongs to';
+comment on column loradex.affinity_intervals.state is 'active, staged or retired';
+comment on column loradex.affinity_intervals.score is 'how well, from 0 to 1';
+comment on column loradex.affinity_intervals.n is 'rows asked';
+comment on column loradex.affinity_intervals.low is 'lower end of the 95 % interval';
+comment on column loradex.affinity_intervals.high is 'upper end of the 95 % interval';
+comment on column loradex.affinity_intervals.counts is 'n / (n + affinity_rows): how much of its vote counts';
+comment on column loradex.affinity_intervals.measured_at is 'when';
+revoke all on loradex.affinity_intervals from public;
+grant select on loradex.affinity_intervals to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: views/answer_provenance.sql
 -- One row an answer: what was asked, what retrieval saw, what was composed, what came out, and what it took.
@@ -4673,7 +4936,8 @@ insert into loradex.methods (name, selection, merge, calibrated, description) va
         'the same adapters, merged as by magnitude_prune');
 
 -- file: rows/settings.sql
--- The only declaration of what a job may say (kind `job`: type, default, range) and of the limits.
+-- The only declaration of what a job may say (kind `job`: type, default, range), of the limits, and of what routing weighs
+-- by for all jobs alike (kind `routing`).
 -- To add a setting of a job: a row here, a field in service/client/request.py, and the code that reads it.
 insert into loradex.settings (name, kind, type, value, minimum, above, maximum, longest, options, names, description)
 values
@@ -4723,4 +4987,6 @@ values
     ('worker_silence_seconds', 'limit', 'integer', '20', 1, null, 86400, null, null, null,
         'a worker that is silent for longer counts as gone'),
     ('max_workers', 'limit', 'integer', '1000', 1, null, 1000000, null, null, null,
-        'announced workers of one login');
+        'announced workers of one login'),
+    ('affinity_rows', 'routing', 'integer', '20', 0, null, 1000000, null, null, null,
+        'rows at which an affinity counts half; 0: any number counts in full');

@@ -28,7 +28,9 @@ COMMANDS = {
     "status": Entry(
         "loradex.service.cli.stack:status", "Say which part is healthy, and the cure where one is not."
     ),
-    "db": Entry("loradex.service.cli.db:app", "The database: bring it up to date, print its address."),
+    "db": Entry(
+        "loradex.service.cli.db:app", "The database: bring it up to date, open it, dump and restore it."
+    ),
     "library": Entry("loradex.service.cli.library:app", "A library of tasks, adapters and example vectors."),
     "adapter": Entry("loradex.service.cli.adapter:app", "Register adapters, list them, check their files."),
     "examples": Entry(

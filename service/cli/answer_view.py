@@ -28,7 +28,7 @@ def print_answer(answer: "Answer") -> None:
     program = terminal.program()
     out.print(f"  {program} explain {answer.answer_id}", markup=False, highlight=False)
     out.print(
-        f"""  psql "$({program} db url)" -c "select jsonb_pretty(loradex.explain('{answer.answer_id}'))\"""",
+        f"""  {program} db psql -c "select jsonb_pretty(loradex.explain('{answer.answer_id}'))\"""",
         markup=False,
         highlight=False,
     )

@@ -5,9 +5,13 @@ from typing import Annotated
 import typer
 
 from loradex import terminal
+from loradex.service.cli import backup
 from loradex.service.settings import ServiceSettings
 
 app = typer.Typer(add_completion=False)
+app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(backup.psql)
+app.command()(backup.dump)
+app.command()(backup.restore)
 
 
 @app.command()
@@ -82,7 +86,9 @@ def login(
 def url() -> None:
     """Print the address of Postgres for psql, its password included.
 
-    Example: psql "$(loradex db url)"
+    A password on a command line can be read by others on this machine: for psql itself use `loradex db psql`.
+
+    Example: export DATABASE_URL="$(loradex db url)"
     """
     from loradex.addresses import database_address
     from loradex.db.session import libpq_url

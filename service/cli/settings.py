@@ -1,4 +1,4 @@
-"""`loradex settings`: what a job may say, with defaults and ranges, and the limits of the queue."""
+"""`loradex settings`: what a job may say, with defaults and ranges, limits of the queue, weights of routing."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.callback(invoke_without_command=True)
 def settings(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show every setting of a job with its default and range, then the limits; `set` changes one.
+    """Show every setting of a job with its default and range, then the limits and routing's own; `set` changes one.
 
     Example: loradex settings
     """
@@ -27,7 +27,7 @@ def settings(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         terminal.as_json(found)
         return
-    for kind, title in (("job", "a job's settings"), ("limit", "limits")):
+    for kind, title in (("job", "a job's settings"), ("limit", "limits"), ("routing", "routing")):
         rows = [
             (one["name"], _shown(one["value"]), _range(one), one["description"])
             for one in found

@@ -30,7 +30,7 @@ class Signature(NamedTuple):
     returned: tuple[str, ...]
 
 
-@pytest.mark.parametrize(("table", "kind"), [("fields", "job"), ("limits", "limit")])
+@pytest.mark.parametrize(("table", "kind"), [("fields", "job"), ("limits", "limit"), ("routing", "routing")])
 def test_it_lists_the_settings_as_they_are(scratch: World, table: str, kind: str) -> None:
     """If this fails, paste what it expected between the two comments on the page."""
     cursor = scratch.connection.execute(SETTINGS, (kind,))

@@ -25,16 +25,9 @@ BLOCKS = [pytest.param(block, id=f"{page.name}:{block.line}") for page in PAGES 
 # Granted to readers because what an analyst calls is made of them, or because a program may call them.
 PARTS = {
     *("answer_canonical", "answer_document", "answer_hash", "check_names", "check_routing", "check_settings"),
-    *(
-        "check_vector",
-        "current_owner",
-        "decide_routes",
-        "encoder_index",
-        "examples_hash",
-        "expiry",
-        "job_request",
-    ),
-    *("mix_affinities", "mix_neighbours", "recipe_hash", "search_examples", "search_exactly"),
+    *("check_vector", "current_owner", "decide_routes", "encoder_index", "examples_hash", "is_drawn"),
+    *("job_request", "mix_affinities", "mix_neighbours", "recipe_hash", "search_examples", "search_exactly"),
+    "expiry",
     *("search_in_parts", "search_groups", "search_vectors", "shown"),
 }
 ACTOR = re.compile(r"-- (?P<role>client|worker)\n")

@@ -30,7 +30,7 @@ def mixture(
     return world.rows(MIXTURE, text_of(query), BASE_MODEL, top_p, list(tasks), list(adapters))
 
 
-def masses(scores: dict[tuple[str, str], float], probability: dict[str, float]) -> dict[str, float]:
+def masses(scores: dict[tuple[str, str], float], probability: dict[str, float], n: int) -> dict[str, float]:
     """The header's formula: adapters (by task) → mass."""
     found = dict.fromkeys(WITH_ADAPTER, 0.0)
     for task, likely in probability.items():
@@ -41,7 +41,11 @@ def masses(scores: dict[tuple[str, str], float], probability: dict[str, float]) 
         }
         votes = {adapter: np.exp(score / 0.01) for adapter, score in judged.items()}
         for adapter, vote in votes.items():
-            found[adapter] += likely * vote / sum(votes.values())
+            share = likely * vote / sum(votes.values())
+            counted = share if adapter == task else share * n / (n + 20)
+            found[adapter] += counted
+            if task in judged:
+                found[task] += share - counted
     whole = sum(found.values())
     return {adapter: mass / whole for adapter, mass in found.items() if mass > 0}
 
@@ -64,7 +68,7 @@ def test_the_masses_are_those_of_the_formula(scratch: World, seed: int) -> None:
             "select task, probability from loradex.task_distribution(%s::vector)", text_of(query)
         )
     }
-    expected = masses(scores, probability)
+    expected = masses(scores, probability, 32)
     rows = mixture(scratch, query)
     assert {row[0]: row[1] for row in rows} == pytest.approx(expected, abs=1e-9)
     assert [row[1] for row in rows] == sorted((row[1] for row in rows), reverse=True)
@@ -107,6 +111,82 @@ def test_a_new_version_starts_without_a_figure(scratch: World) -> None:
     assert mixture(scratch, query, 0.5)[0][0] == "boats"
     keep(scratch, "boats", "boats", 0.1, content="again")
     assert mixture(scratch, query, 0.5)[0][0] == "clouds"
+
+
+def test_few_rows_decide_little(scratch: World) -> None:
+    """Of a stranger's vote n / (n + 20) counts, n being the fewer rows of the two; the rest is retrieval's."""
+    query = scratch.near("boats", 0.05)
+
+    def own() -> float:
+        return {row[0]: row[1] for row in mixture(scratch, query)}.get("boats", 0)
+
+    keep(scratch, "boats", "clouds", 1, 3)
+    keep(scratch, "boats", "boats", 0, 3)
+    assert own() == pytest.approx(20 / 23)
+    assert {row[0] for row in mixture(scratch, query, 0.9)} == {"boats", "clouds"}
+    keep(scratch, "boats", "clouds", 1, 500)
+    assert own() == pytest.approx(20 / 23), "its own figure is what three rows say"
+    keep(scratch, "boats", "boats", 0, 500)
+    assert own() == pytest.approx(20 / 520)
+    scratch.rows("select loradex.change_setting('affinity_rows', '0')")
+    assert own() == pytest.approx(0)
+
+
+def test_few_rows_leave_a_task_without_an_adapter_to_the_others(scratch: World) -> None:
+    """Its votes go where retrieval would send them: to the other tasks."""
+    keep(scratch, "embers", "clouds", 0.9, 5)
+    query = scratch.near("embers", 0.1) + scratch.near("boats", 0.1)
+    likely = dict(
+        scratch.rows(
+            "select task, probability from loradex.task_distribution(%s::vector, 200)", text_of(query)
+        )
+    )
+    clouds = likely["clouds"] + likely["embers"] * 5 / 25
+    found = dict(
+        scratch.rows(
+            "select task, mass from loradex.affinity_mixture(%s::vector, %s, 200, 1)",
+            *(text_of(query), BASE_MODEL),
+        )
+    )
+    assert found["clouds"] == pytest.approx(clouds / (1 - likely["embers"] * 20 / 25))
+
+
+def test_an_interval_says_how_sure_a_figure_is(scratch: World) -> None:
+    keep(scratch, "boats", "clouds", 0.6, 30)
+    keep(scratch, "boats", "apples", 1, 3)
+    rows = scratch.rows(
+        "select adapter, n, round(low::numeric, 3), round(high::numeric, 3), counts "
+        "from loradex.affinity_intervals order by n"
+    )
+    # Wilson's intervals, as tables have them.
+    assert [(row[0], row[1], float(row[2]), float(row[3])) for row in rows] == [
+        ("apples-lora", 3, 0.439, 1),
+        ("clouds-lora", 30, 0.423, 0.754),
+    ]
+    assert [row[4] for row in rows] == pytest.approx([3 / 23, 30 / 50])
+
+
+def test_an_adapter_trained_elsewhere_too(scratch: World) -> None:
+    """It stands in where a task has no adapter, has the head start, and is out where the task is excluded."""
+    query = scratch.near("embers", 0.05)
+    assert mixture(scratch, query) == []
+    scratch.value(
+        "select adapter_id from loradex.register_adapter('wide', 'clouds', %s, %s, 'x', 8, 16, '{q}', 'float32', "
+        "1, 1, trained_on => '{embers,boats,clouds}')",
+        *(BASE_MODEL, sha256("wide")),
+    )
+    assert scratch.value("select trained_on from loradex.adapters where name = 'wide'") == ["embers", "boats"]
+    assert [row[0] for row in mixture(scratch, query)] == ["clouds"]
+    boats = scratch.near("boats", 0.05)
+    assert [row[0] for row in mixture(scratch, boats)] == ["boats"], "not while it has one of its own"
+    assert mixture(scratch, boats, tasks=("embers",)) == mixture(scratch, boats)
+    assert mixture(scratch, query, tasks=("boats",)) == []
+    for trained_on, content, score in (("boats", "", 0.6), ("wide", "", 0.65), ("apples", "", 0.65)):
+        scratch.rows(
+            "select loradex.register_affinity('boats', %s, %s, %s, 200)",
+            *(BASE_MODEL, sha256(trained_on + content), score),
+        )
+    assert next(row[0] for row in mixture(scratch, boats)) == "clouds", "measured, with the head start"
 
 
 def test_a_job_is_routed_as_the_analyst_sees_it(scratch: World) -> None:

@@ -84,7 +84,7 @@ def test_a_search_finds_what_the_exact_one_does(grouped: World, exclude: list[st
 
 
 def test_group_by_group_is_exact_and_reads_few_of_each(grouped: World) -> None:
-    request = "array[row(1, %s::vector, 16, 0.9, 0.1, %s, null, '{}')::loradex.route_request]"
+    request = "array[row(1, %s::vector, 16, 0.9, 0.1, %s, null, '{}', null)::loradex.route_request]"
     values = (text_of(grouped.near(TASKS[1], 0.5)), [TASKS[0], *TASKS[2:]])
     by_group, exactly = (
         f"select n from unnest(loradex.{function}({request}, '{ENCODER}')) n"

@@ -92,7 +92,7 @@ LARGE_BATCH = 40
 NEIGHBOURS = """
     select n.ordinal, n.rank, n.example_id
     from unnest(loradex.search_examples(array(
-        select row(q.ordinal, q.query, 32, 0.9, 0.1, '{}', null, '{}')::loradex.route_request
+        select row(q.ordinal, q.query, 32, 0.9, 0.1, '{}', null, '{}', null)::loradex.route_request
         from unnest(%s::vector[]) with ordinality q(query, ordinal)), 'all-MiniLM-L6-v2')) n
     order by 1, 2"""
 GIVEN_AWAY = "select parallel_workers_to_launch from pg_stat_database where datname = current_database()"

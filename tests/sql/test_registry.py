@@ -54,7 +54,7 @@ def test_the_exact_search_is_the_definition(scratch: World) -> None:
     found = scratch.rows(
         """
         select rank, example_id, task, similarity from unnest(loradex.search_exactly(
-            array[row(1, %s::vector, 7, 1, 1, '{clouds}', null, '{}')::loradex.route_request], %s))
+            array[row(1, %s::vector, 7, 1, 1, '{clouds}', null, '{}', null)::loradex.route_request], %s))
         order by rank
         """,
         *(query, ENCODER),

@@ -84,6 +84,7 @@ OWN = {
 ASKING = {"cancel_job", "cancel_jobs", "enqueue_jobs", "job_obstacle", "job_outcome"}
 INTERNAL = {
     *(
+        "activate_adapter",
         "check_answer",
         "check_call_size",
         "claim_hash",

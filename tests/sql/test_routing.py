@@ -217,7 +217,7 @@ def test_a_filtered_search_can_use_the_index(many: World) -> None:
     query = text_of(many.near("boats"))
     search = """
         select * from unnest(loradex.search_vectors(
-            array[row(1, %s::vector, 16, 1, 1, '{boats}', null, '{}')::loradex.route_request],
+            array[row(1, %s::vector, 16, 1, 1, '{boats}', null, '{}', null)::loradex.route_request],
             'all-MiniLM-L6-v2', true))"""
     with many.connection.transaction():
         many.connection.execute("set local enable_seqscan = off")

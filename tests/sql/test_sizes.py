@@ -131,7 +131,7 @@ COSTLY = {
     "build_search",
 }
 """They look at every example; how many is the library's size, not an argument's."""
-ROWS = {"route_request[]", "neighbour[]", "jobs", "answers", "settings"}
+ROWS = {"route_request[]", "neighbour[]", "jobs", "answers", "settings", "adapters"}
 """Rows that other functions hand over, which have judged them."""
 
 

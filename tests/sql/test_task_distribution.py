@@ -13,7 +13,7 @@ NEIGHBOURS = st.lists(st.tuples(st.sampled_from("abcdef"), SIMILARITY), min_size
 MIX = """
     select task, neighbours, best_similarity, probability, weight, in_nucleus
     from loradex.mix_neighbours(
-        array[row(1, '[1]', 1, %s, %s, '{}', null, '{}')::loradex.route_request],
+        array[row(1, '[1]', 1, %s, %s, '{}', null, '{}', null)::loradex.route_request],
         (select array_agg(row(1, n, 0, t, s)::loradex.neighbour)
          from unnest(%s::text[], %s::float8[]) with ordinality u(t, s, n)))
     order by rank"""

@@ -1,5 +1,6 @@
 -- The adapters that answer a query, with their weights (which sum to 1), heaviest first; no rows if there is nothing
--- to mix. Tasks without an active, allowed adapter give their mass to the others before the nucleus is cut.
+-- to mix. Tasks without an active, allowed adapter give their mass to the others before the nucleus is cut. Of adapters
+-- that share a task, the one that `job_id` draws is taken; without a job, the one with the largest share.
 -- Locks: none. Raises: LX001 bad setting; LX002 unknown encoder, base model, task or adapter; LX005 bad vector.
 create or replace function loradex.adapter_mixture(
     query public.vector,
@@ -9,13 +10,15 @@ create or replace function loradex.adapter_mixture(
     temperature float8 default 0.1,
     encoder text default 'all-MiniLM-L6-v2',
     exclude_tasks text[] default '{}',
-    exclude_adapters text[] default '{}'
+    exclude_adapters text[] default '{}',
+    job_id uuid default null
 ) returns table (rank int, adapter_id bigint, adapter text, task text, sha256 text, weight float8)
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 declare
-    request route_request := row(1, query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters);
+    request route_request := row(1, query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters,
+                                  job_id);
     neighbours neighbour[];
 begin
     if base_model is null then
@@ -31,9 +34,9 @@ begin
     order by m.rank;
 end
 $$;
-comment on function loradex.adapter_mixture(public.vector, text, int, float8, float8, text, text[], text[]) is
+comment on function loradex.adapter_mixture(public.vector, text, int, float8, float8, text, text[], text[], uuid) is
     'Adapters that answer the query, with weights that sum to 1, heaviest first.';
 revoke execute on function
-    loradex.adapter_mixture(public.vector, text, int, float8, float8, text, text[], text[]) from public;
-grant execute on function loradex.adapter_mixture(public.vector, text, int, float8, float8, text, text[], text[])
+    loradex.adapter_mixture(public.vector, text, int, float8, float8, text, text[], text[], uuid) from public;
+grant execute on function loradex.adapter_mixture(public.vector, text, int, float8, float8, text, text[], text[], uuid)
     to loradex_reader, loradex_worker, loradex_admin;

@@ -1,5 +1,6 @@
 -- What adapter_mixture says, for many queries in one statement: `ordinal` is the place of the query, from 1. From 32
--- queries on several processes search, so 64 take less than half the time of 64 calls.
+-- queries on several processes search, so 64 take less than half the time of 64 calls. Of adapters that share a task it
+-- takes the one with the largest share.
 -- Locks: none. Raises: LX001 bad setting, or null for the queries; LX002 unknown encoder, base model, task or adapter;
 -- LX005 bad vector.
 create or replace function loradex.adapter_mixtures(
@@ -27,8 +28,8 @@ begin
     end if;
     perform check_routing(k, top_p, temperature, exclude_tasks, base_model, exclude_adapters);
     perform check_vector(q.query, encoder) from unnest(queries) q(query);
-    select array_agg(row(q.place, q.query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters)
-                     ::route_request order by q.place)
+    select array_agg(row(q.place, q.query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters,
+                         null)::route_request order by q.place)
     into requests
     from unnest(queries) with ordinality q(query, place);
     if requests is null then

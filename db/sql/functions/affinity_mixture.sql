@@ -1,6 +1,7 @@
 -- The adapters the affinity methods take for a query: those measured to answer best where its neighbours come from,
 -- with their share before the nucleus is cut (mass) and weights that sum to 1, heaviest first; no rows if nothing is
--- near or allowed.
+-- near or allowed. Of adapters that share a task, the one that `job_id` draws is taken; without a job, the one with the
+-- largest share.
 -- Locks: none. Raises: LX001 bad setting; LX002 unknown encoder, base model, task or adapter; LX005 bad vector.
 create or replace function loradex.affinity_mixture(
     query public.vector,
@@ -10,7 +11,8 @@ create or replace function loradex.affinity_mixture(
     temperature float8 default 0.1,
     encoder text default 'all-MiniLM-L6-v2',
     exclude_tasks text[] default '{}',
-    exclude_adapters text[] default '{}'
+    exclude_adapters text[] default '{}',
+    job_id uuid default null
 ) returns table (
     rank int, adapter_id bigint, adapter text, task text, sha256 text, mass float8, weight float8
 )
@@ -18,7 +20,8 @@ language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 declare
-    request route_request := row(1, query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters);
+    request route_request := row(1, query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters,
+                                  job_id);
     neighbours neighbour[];
 begin
     if base_model is null then
@@ -33,9 +36,9 @@ begin
     order by m.rank;
 end
 $$;
-comment on function loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[]) is
+comment on function loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[], uuid) is
     'Adapters measured to answer best where the query''s neighbours come from, with weights that sum to 1.';
 revoke execute on function
-    loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[]) from public;
-grant execute on function loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[])
+    loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[], uuid) from public;
+grant execute on function loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[], uuid)
     to loradex_reader, loradex_worker, loradex_admin;

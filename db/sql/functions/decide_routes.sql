@@ -1,5 +1,5 @@
--- What routing decides for a batch of jobs: one document per job with its neighbours, task distribution, mixture, and how
--- the mixture is merged. Jobs may differ in every setting; each encoder among them costs one search.
+-- What routing decides for a batch of jobs: one document per job with its neighbours, task distribution, mixture, how the
+-- mixture is merged, and what was drawn among adapters that share a task. Jobs may differ in every setting; each encoder among them costs one search.
 -- Its statements are planned once per session (force_generic_plan): custom plans look cheaper because the arrays' lengths
 -- are known, but planning them takes a third of the call.
 -- Locks: none. Raises: LX001 arrays of unlike length; LX002 the named adapter is not active; LX003 unknown job;
@@ -25,7 +25,7 @@ begin
     for batch in
         select j.encoder, e.revision,
                array_agg(row(g.ordinal, g.query, j.k, j.top_p, j.temperature, j.exclude_tasks, j.base_model,
-                             j.exclude_adapters)::route_request) as requests,
+                             j.exclude_adapters, j.id)::route_request) as requests,
                array_agg(m.selection) as selections, array_agg(j.adapter) as named,
                min(coalesce(g.id::text, 'null')) filter (where j.id is null) as unknown,
                min(j.adapter) filter (where m.selection = 'named' and not exists (
@@ -53,7 +53,8 @@ begin
         return query
         with asked as materialized (
             select * from unnest(batch.requests, batch.selections, batch.named) as a (
-                ordinal, query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters, selection, named)
+                ordinal, query, k, top_p, temperature, exclude_tasks, base_model, exclude_adapters, job_id,
+                selection, named)
         ), mixed as materialized (
             select * from mix_neighbours(batch.requests, neighbours)
         ), chosen as (
@@ -71,8 +72,15 @@ begin
             from asked a
             join adapters d on d.base_model = a.base_model and d.state = 'active'
             where batch.selections && array['named', 'all']
-              and ((a.selection = 'named' and d.name = a.named)
-                or (a.selection = 'all' and d.name <> all (a.exclude_adapters) and d.task <> all (a.exclude_tasks)))
+              and ((a.selection = 'named' and d.name = a.named and not exists (
+                        -- Of its versions that are active, the one that the job draws.
+                        select from adapters b
+                        where b.name = d.name and b.state = 'active'
+                          and adapter_draw(a.job_id, b.sha256::text, b.share)
+                              < adapter_draw(a.job_id, d.sha256::text, d.share)))
+                or (a.selection = 'all' and d.name <> all (a.exclude_adapters) and d.task <> all (a.exclude_tasks)
+                    and not d.trained_on && a.exclude_tasks
+                    and (d.share = 1 or is_drawn(d, a.job_id, a.exclude_adapters))))
             union all
             select m.ordinal, m.rank, m.adapter_id, m.adapter, m.version, m.task, m.sha256, m.uri, m.weight
             from (select array_agg(r) as requests from unnest(batch.requests) r
@@ -84,6 +92,21 @@ begin
                 'rank', c.rank, 'adapter_id', c.adapter_id, 'adapter', c.adapter, 'version', c.version,
                 'task', c.task, 'sha256', c.sha256, 'uri', c.uri, 'weight', c.weight) order by c.rank) as mixture
             from (select c.*, row_number() over (partition by c.ordinal order by c.place) as rank from chosen c) c
+            group by c.ordinal
+        ), draws as (
+            -- Which of the adapters were drawn, and against how many that might have answered in their place.
+            select c.ordinal, jsonb_agg(jsonb_build_object(
+                'task', c.task, 'adapter', c.adapter, 'version', c.version, 'share', d.share,
+                'draw', adapter_draw(a.job_id, c.sha256, d.share), 'among', r.adapters) order by c.place) as draws
+            from chosen c
+            join adapters d on d.id = c.adapter_id and d.share < 1
+            join asked a on a.ordinal = c.ordinal
+            cross join lateral (
+                select count(*) as adapters from adapters b
+                where b.base_model = d.base_model and b.task = d.task and b.state = 'active'
+                  and case when a.selection = 'named' then b.name = a.named
+                           else b.name <> all (a.exclude_adapters) end) r
+            where r.adapters > 1
             group by c.ordinal
         ), distributions as (
             select m.ordinal, jsonb_agg(jsonb_build_object(
@@ -111,6 +134,7 @@ begin
             'examples_hash', coalesce(y.examples_hash, sha256(''))::text,
             'distribution', coalesce(d.distribution, '[]'),
             'mixture', coalesce(x.mixture, '[]'),
+            'draws', coalesce(w.draws, '[]'),
             'milliseconds', share)
         from asked r
         join jobs j on j.id = job_ids[r.ordinal]
@@ -118,6 +142,7 @@ begin
         left join nearby y on y.ordinal = r.ordinal
         left join distributions d on d.ordinal = r.ordinal
         left join mixtures x on x.ordinal = r.ordinal
+        left join draws w on w.ordinal = r.ordinal
         order by r.ordinal;
     end loop;
 end

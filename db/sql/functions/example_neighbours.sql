@@ -26,7 +26,7 @@ begin
     end if;
     for ids, tasks, requests in
         select array_agg(c.example_id order by c.place), array_agg(c.task order by c.place),
-               array_agg(row(c.place, c.embedding, k + 1, 1, 1, '{}', null, '{}')::route_request order by c.place)
+               array_agg(row(c.place, c.embedding, k + 1, 1, 1, '{}', null, '{}', null)::route_request order by c.place)
         from (
             select o.*, ((o.n - 1) / 256) as chunk, ((o.n - 1) % 256 + 1)::int as place
             from (

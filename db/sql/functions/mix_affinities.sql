@@ -3,9 +3,13 @@
 --   vote     = exp((score + 0.1 if the adapter was trained on the task) / 0.01), normalised over the task's adapters
 --   mass     = sum over tasks of the task's probability (mix_neighbours) * its vote for the adapter, normalised
 --   weight   = mass renormalised inside the nucleus: the smallest prefix, heaviest first, that reaches top_p
--- A task votes among allowed active adapters that were measured on it; its own adapter counts as 1 until it is. A
--- task that has none gives its mass to the others. Figures come from some hundred rows: hence the softness of the vote
--- and the head start of the task's own adapter (docs/decisions.md).
+-- A task votes among allowed active adapters that were measured on it; its own adapter counts as 1 until it is. An
+-- adapter that was declared to be trained on a task has the head start too, and stands in where the task has no adapter
+-- of its own. A task that has none gives its mass to the others. Figures come from some hundred rows: hence the softness
+-- of the vote and the head start of the task's own adapter (docs/decisions.md).
+-- The fewer the rows, the less a figure says: of a stranger's vote only n / (n + affinity_rows) counts, n being the rows
+-- it or the task's own adapter was measured on, whichever are fewer. The rest goes where retrieval alone would send it:
+-- to the task's own adapter, and without one to the other tasks.
 -- Locks: none. Raises: nothing.
 create or replace function loradex.mix_affinities(requests loradex.route_request[], nearby loradex.neighbour[])
 returns table (
@@ -20,22 +24,41 @@ begin
     return query
     with likely as (
         select m.ordinal, m.task, m.probability from mix_neighbours(requests, nearby) m
-    ), judged as (
-        select l.ordinal, l.task, l.probability, a.id as adapter_id, r.top_p,
-               coalesce(f.score, 1) + case when a.task = l.task then 0.1 else 0 end as score
+    ), met as (
+        select l.ordinal, l.task, l.probability, a.id as adapter_id, r.top_p, f.score, f.n, a.task = l.task as own,
+               l.task = any (a.trained_on) as taught,
+               bool_or(a.task = l.task) over (partition by l.ordinal, l.task) as has_own
         from unnest(requests) r
         join likely l on l.ordinal = r.ordinal
         join adapters a
             on a.base_model = r.base_model and a.state = 'active' and a.name <> all (r.exclude_adapters)
-            and a.task <> all (r.exclude_tasks)
+            and a.task <> all (r.exclude_tasks) and not a.trained_on && r.exclude_tasks
+            and (a.share = 1 or is_drawn(a, r.job_id, r.exclude_adapters))
         left join task_affinities f on f.task = l.task and f.adapter_id = a.id
-        where f.score is not null or a.task = l.task
+        where f.score is not null or a.task = l.task or l.task = any (a.trained_on)
+    ), judged as (
+        select m.*, m.own or (m.taught and not m.has_own) as home,
+               coalesce(m.score, 1) + case when m.own or m.taught then 0.1 else 0 end as judgement
+        from met m
+        where m.score is not null or m.own or not m.has_own
     ), voted as (
-        select j.*, exp((j.score - max(j.score) over (partition by j.ordinal, j.task)) / 0.01) as vote
+        select j.*, exp((j.judgement - max(j.judgement) over votes) / 0.01) as vote,
+               least(j.n, min(j.n) filter (where j.home) over votes) as rows,
+               count(*) filter (where j.home) over votes as homes
         from judged j
-    ), shared as (
-        select v.*, v.probability * v.vote / sum(v.vote) over (partition by v.ordinal, v.task) as share
+        window votes as (partition by j.ordinal, j.task)
+    ), counted as (
+        select v.*, v.vote / sum(v.vote) over (partition by v.ordinal, v.task) as whole,
+               case when v.home then 1 else v.rows / (v.rows + s.value::float8) end as counts
         from voted v
+        cross join settings s
+        where s.name = 'affinity_rows'
+    ), shared as (
+        select c.*, c.probability * (
+                   c.whole * c.counts
+                   + case when c.home then sum(c.whole * (1 - c.counts)) over (partition by c.ordinal, c.task) / c.homes
+                          else 0 end) as share
+        from counted c
     ), massed as (
         select s.ordinal, s.adapter_id, s.top_p,
                sum(s.share) / sum(sum(s.share)) over (partition by s.ordinal) as mass

@@ -10,7 +10,7 @@ language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 declare
-    request route_request := row(1, query, k, 1, 1, exclude_tasks, null, '{}');
+    request route_request := row(1, query, k, 1, 1, exclude_tasks, null, '{}', null);
     nearby neighbour[];
 begin
     perform check_routing(k, 1, 1, exclude_tasks);

@@ -39,9 +39,11 @@ begin
     fresh.worker := job.worker;
     fresh.prompt := job.prompt;
     fresh.base_model := job.base_model;
-    fresh.generation := (record_answer.answer -> 'generation') || job.settings
+    fresh.generation := (record_answer.answer -> 'generation') - 'draws' || job.settings
         || jsonb_build_object('kind', job.kind, 'choices', to_jsonb(job.choices),
-                              'seed', coalesce(job.settings -> 'seed', record_answer.answer #> '{generation,seed}'));
+                              'seed', coalesce(job.settings -> 'seed', record_answer.answer #> '{generation,seed}'))
+        || case when decided.routing -> 'draws' <> '[]' then jsonb_build_object('draws', decided.routing -> 'draws')
+                else '{}' end;
 
     insert into retrievals
     select fresh.id, decided.query, r.encoder, r.encoder_revision, r.k, r.top_p, r.temperature, r.exclude_tasks,

@@ -1,5 +1,6 @@
--- Registers an adapter as active and retires the one that was active for its task and base model. The same content
--- again changes nothing and returns the older row. Without a version it takes the next of its name.
+-- Registers an adapter. As active it takes the share it is given: 1 retires those that were active for its task and base
+-- model, less leaves them the rest. As staged it answers nothing until it is activated. The same content again changes
+-- nothing and returns the older row. Without a version it takes the next of its name.
 -- Locks: registrations of one task wait for each other. Raises: LX001 bad value, or the version is taken; LX002
 -- unknown task or base model.
 create or replace function loradex.register_adapter(
@@ -15,7 +16,10 @@ create or replace function loradex.register_adapter(
     parameters bigint,
     update_norm float8,
     card jsonb default '{}',
-    version int default null
+    version int default null,
+    state text default 'active',
+    share float8 default 1,
+    trained_on text[] default '{}'
 ) returns table (adapter_id bigint, adapter_version int, created boolean)
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
@@ -23,6 +27,7 @@ as $$
 declare
     known adapters;
     chosen int;
+    stranger text;
 begin
     if not exists (select from tasks t where t.name = register_adapter.task) then
         raise exception using errcode = 'LX002', message = format(
@@ -51,6 +56,21 @@ begin
             'a finite alpha above 0 and a finite update_norm';
     end if;
 
+    if coalesce(state, '') not in ('active', 'staged') or (state = 'staged' and share <> 1) then
+        raise exception using errcode = 'LX001', message =
+            'an adapter is registered as active or staged; a staged one gets its share when it is activated';
+    end if;
+    if trained_on is null then
+        raise exception using errcode = 'LX001', message = 'trained_on must be an array; give ''{}'' for its own task alone';
+    end if;
+    perform check_names('trained_on', trained_on);
+    select given.name into stranger from unnest(trained_on) given(name)
+    where not exists (select from tasks t where t.name = given.name) limit 1;
+    if found then
+        raise exception using errcode = 'LX002', message = format(
+            'trained_on names no task %s; known are those of loradex.tasks', shown(stranger));
+    end if;
+
     perform from tasks t where t.name = register_adapter.task for no key update;
     select a.* into known from adapters a
     where a.base_model = register_adapter.base_model and a.task = register_adapter.task
@@ -70,22 +90,24 @@ begin
         raise exception using errcode = 'LX001', message = format(
             'adapter %s has a version %s already, with other content; leave the version out', name, chosen);
     end if;
-    update adapters a set state = 'retired', retired_at = now()
-    where a.base_model = register_adapter.base_model and a.task = register_adapter.task and a.state = 'active';
-    return query
     insert into adapters as a (name, version, task, base_model, sha256, uri, rank, alpha, target_modules, dtype,
-                               parameters, update_norm, card)
+                               parameters, update_norm, card, trained_on)
     values (register_adapter.name, chosen, register_adapter.task, register_adapter.base_model,
             register_adapter.sha256, register_adapter.uri, register_adapter.rank, register_adapter.alpha,
             register_adapter.target_modules, register_adapter.dtype, register_adapter.parameters,
-            register_adapter.update_norm, register_adapter.card)
-    returning a.id, a.version, true;
+            register_adapter.update_norm, register_adapter.card,
+            array_remove(register_adapter.trained_on, register_adapter.task))
+    returning a.* into known;
+    if register_adapter.state = 'active' then
+        perform activate_adapter(known.id, register_adapter.share);
+    end if;
+    return query select known.id, known.version, true;
 end
 $$;
 comment on function loradex.register_adapter(
-    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int) is
-    'Registers an adapter as active, retiring the one before; the same content again returns the older row.';
+    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int, text, float8, text[]) is
+    'Registers an adapter, as active with its share of the task or staged; the same content again returns the older row.';
 revoke execute on function loradex.register_adapter(
-    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int) from public;
+    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int, text, float8, text[]) from public;
 grant execute on function loradex.register_adapter(
-    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int) to loradex_admin;
+    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int, text, float8, text[]) to loradex_admin;

@@ -29,9 +29,9 @@ begin
             select p.*,
                    row(p.place, p.query, coalesce(reroute_all.k, p.k), coalesce(reroute_all.top_p, p.top_p),
                        coalesce(reroute_all.temperature, p.temperature), p.exclude_tasks, p.base_model,
-                       p.exclude_adapters)::route_request as request
+                       p.exclude_adapters, p.job_id)::route_request as request
             from (
-                select r.*, a.base_model, h.selection,
+                select r.*, a.base_model, a.job_id, h.selection,
                        (row_number() over chain - 1) / 256 as chunk,
                        ((row_number() over chain - 1) % 256 + 1)::int as place
                 from retrievals r

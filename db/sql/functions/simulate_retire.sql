@@ -1,6 +1,6 @@
 -- The answers whose mixture would change if an adapter were retired, and how, judged by the neighbours that were
--- stored with them and the other adapters and affinities of today. Answers of methods that take one adapter by name, or
--- all alike, are left out.
+-- stored with them, what their jobs draw among adapters that share a task, and the other adapters and affinities of
+-- today. Answers of methods that take one adapter by name, or all alike, are left out.
 -- Locks: none. Raises: LX002 unknown adapter.
 create or replace function loradex.simulate_retire(adapter text) returns table (
     answer_id uuid, created_at timestamptz, weight float8, total_variation float8, mixture jsonb
@@ -26,9 +26,9 @@ begin
                array_agg(c.request) filter (where c.selection = 'affinity')
         from (
             select p.*, row(p.place, null, p.k, p.top_p, p.temperature, p.exclude_tasks, p.base_model,
-                            p.exclude_adapters || simulate_retire.adapter)::route_request as request
+                            p.exclude_adapters || simulate_retire.adapter, p.job_id)::route_request as request
             from (
-                select r.*, a.base_model, h.selection,
+                select r.*, a.base_model, a.job_id, h.selection,
                        (row_number() over chain - 1) / 256 as chunk,
                        ((row_number() over chain - 1) % 256 + 1)::int as place
                 from answers a

@@ -1,4 +1,5 @@
--- The only declaration of what a job may say (kind `job`: type, default, range) and of the limits.
+-- The only declaration of what a job may say (kind `job`: type, default, range), of the limits, and of what routing weighs
+-- by for all jobs alike (kind `routing`).
 -- To add a setting of a job: a row here, a field in service/client/request.py, and the code that reads it.
 insert into loradex.settings (name, kind, type, value, minimum, above, maximum, longest, options, names, description)
 values
@@ -48,4 +49,6 @@ values
     ('worker_silence_seconds', 'limit', 'integer', '20', 1, null, 86400, null, null, null,
         'a worker that is silent for longer counts as gone'),
     ('max_workers', 'limit', 'integer', '1000', 1, null, 1000000, null, null, null,
-        'announced workers of one login');
+        'announced workers of one login'),
+    ('affinity_rows', 'routing', 'integer', '20', 0, null, 1000000, null, null, null,
+        'rows at which an affinity counts half; 0: any number counts in full');

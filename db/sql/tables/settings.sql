@@ -1,4 +1,4 @@
--- What a job may say and how much the queue takes: every setting's type, range, default and meaning, declared once.
+-- What a job may say, how much the queue takes and how routing weighs: every setting's type, range, default and meaning, declared once.
 -- rows/settings.sql fills it; change_setting changes `value` and `maximum`.
 create table loradex.settings (
     name text not null,
@@ -15,17 +15,17 @@ create table loradex.settings (
     changed_at timestamptz,
     changed_by text,
     constraint settings_pkey primary key (name),
-    constraint settings_kind_check check (kind in ('job', 'limit')),
+    constraint settings_kind_check check (kind in ('job', 'limit', 'routing')),
     constraint settings_type_check check (type in ('text', 'texts', 'number', 'integer')),
     constraint settings_limit_check check (kind = 'job' or (type = 'integer' and value is not null)),
     constraint settings_names_check check (names in ('methods', 'base_models', 'encoders', 'tasks', 'adapters'))
 );
 comment on table loradex.settings is
-    'What a job may say, with ranges and defaults, and how much the queue takes: the only declaration of both.';
+    'What a job may say, with ranges and defaults, how much the queue takes and how routing weighs: declared once.';
 comment on column loradex.settings.name is 'such as k; for a job it is the field of the JSON document';
-comment on column loradex.settings.kind is 'job: what a job may say, value is its default; limit: value is the limit';
+comment on column loradex.settings.kind is 'job: what a job may say, value is its default; limit: value is the limit; routing: of all jobs alike';
 comment on column loradex.settings.type is 'text, texts (a list), number or integer';
-comment on column loradex.settings.value is 'the default, or the limit; null: no default';
+comment on column loradex.settings.value is 'the default, or the value; null: no default';
 comment on column loradex.settings.minimum is 'least number, characters of a text, or texts of a list';
 comment on column loradex.settings.above is 'the number must be greater than this';
 comment on column loradex.settings.maximum is 'greatest number, characters of a text, or texts of a list';

@@ -1,0 +1,157 @@
+"""`loradex db psql`, `dump`, `restore`: no password where others can read it, nothing half done, nobody else's rows."""
+
+import json
+from pathlib import Path
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+from tests.fix_db import Connection, RoleUrl
+from tests.world import World
+
+from loradex.db.restored import OWNERS
+from loradex.db.session import connect
+from loradex.embedded import EmbeddedPostgres, programs
+from loradex.errors import InvalidArgumentError, StackError
+from loradex.service.cli import run
+
+Said = pytest.CaptureFixture[str]
+Shell = pytest.MonkeyPatch
+
+
+def password_of(url: str) -> str:
+    return str(conninfo_to_dict(url)["password"])
+
+
+def test_psql_is_told_its_password_in_a_file_alone(
+    database_url: str, monkeypatch: Shell, capfd: Said, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LORADEX_DATABASE_URL", database_url)
+    look = (
+        r"\! tr '\0' ' ' < /proc/$PPID/cmdline; echo; tr '\0' ' ' < /proc/$PPID/environ; echo; "
+        r"stat -c %a $PGSERVICEFILE"
+    )
+    assert run(["db", "psql", "-At", "-c", "select current_database()", "-c", look]) == 0
+    said = capfd.readouterr().out
+    assert database_url.rsplit("/", 1)[1] in said
+    assert "service=loradex" in said
+    assert "600" in said.split()
+    assert password_of(database_url) not in said
+    assert run(["db", "psql", "-v", "ON_ERROR_STOP=1", "-c", "select broken"]) == 1
+    capfd.readouterr()
+
+
+def test_a_program_that_is_nowhere_says_what_to_install(monkeypatch: Shell, tmp_path: Path) -> None:
+    monkeypatch.setattr(programs, "WHEEL", "no_such_wheel")
+    fake = tmp_path / "psql"
+    fake.write_text("#!/bin/sh\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert programs.program("psql") == fake
+    with pytest.raises(StackError, match="postgresql-client-18"):
+        programs.program("pg_dump")
+
+
+@pytest.mark.parametrize("password", ["x" * 2000, "a%0Ahost=elsewhere", "blank%20"])
+def test_a_password_that_a_service_file_cannot_hold_is_refused(password: str) -> None:
+    with pytest.raises(InvalidArgumentError) as refused:
+        programs.run("psql", f"postgresql://u:{password}@127.0.0.1:1/x", [])
+    assert "elsewhere" not in str(refused.value)
+
+
+def test_a_dump_is_restored_with_its_people(
+    world: World,
+    database_url: str,
+    empty_database_url: str,
+    role_url: RoleUrl,
+    connection: Connection,
+    monkeypatch: Shell,
+    capsys: Said,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("LORADEX_DATABASE_URL", database_url)
+    world.answered({}, {})
+    alice = role_url("loradex_client", member=True)
+    with connect(alice) as hers:
+        hers.execute('select loradex.enqueue_jobs(\'[{"prompt": "mine"}]\')')
+    name = conninfo_to_dict(alice)["user"]
+    # Somebody of that name asked before her, and is gone.
+    connection.execute("insert into loradex.owners (name, role) values (%s, 4)", (name,))
+
+    place = tmp_path / "monday"
+    assert run(["db", "dump", str(place)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["monday"]
+    facts = json.loads((place / "facts.json").read_text())
+    assert {"name": name, "role": "loradex_client"} in facts["logins"]
+    assert password_of(database_url) not in (place / "facts.json").read_text()
+    assert run(["db", "dump", str(place)]) == 2
+    assert run(["db", "restore", str(place)]) == 2
+    assert "holds Loradex already" in capsys.readouterr().err
+
+    monkeypatch.setenv("LORADEX_DATABASE_URL", empty_database_url)
+    assert run(["db", "restore", str(place)]) == 0
+    assert f"audit verify --head {facts['head']}" in capsys.readouterr().out
+    assert run(["audit", "verify", "--head", facts["head"]]) == 0
+    with connect(alice.rsplit("/", 1)[0] + "/" + empty_database_url.rsplit("/", 1)[1]) as hers:
+        assert hers.execute("select prompt from loradex.jobs").fetchall() == [("mine",)]
+        temporary = hers.execute("select has_database_privilege(current_database(), 'TEMP')").fetchone()
+        assert temporary == (False,)
+    with connect(empty_database_url) as restored:
+        kept = restored.execute("select count(*), count(distinct role) from loradex.owners").fetchone()
+        assert kept == connection.execute("select count(*), count(*) from loradex.owners").fetchone()
+        assert [row[0] for row in restored.execute(OWNERS)] == facts["owners"]
+
+
+def test_a_login_that_the_new_server_lacks_is_made_without_a_password(
+    empty_database_url: str,
+    database_url: str,
+    postgres: EmbeddedPostgres,
+    monkeypatch: Shell,
+    capsys: Said,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("LORADEX_DATABASE_URL", database_url)
+    place = tmp_path / "dump"
+    assert run(["db", "dump", str(place)]) == 0
+    facts = json.loads((place / "facts.json").read_text())
+    facts["logins"] = [{"name": "bob_elsewhere", "role": "loradex_reader"}]
+    (place / "facts.json").write_text(json.dumps(facts))
+    monkeypatch.setenv("LORADEX_DATABASE_URL", empty_database_url)
+    try:
+        assert run(["db", "restore", str(place)]) == 0
+        assert "bob_elsewhere" in capsys.readouterr().out
+        with connect(postgres.url) as admin:
+            role = admin.execute(
+                "select rolcanlogin, rolpassword from pg_authid where rolname = 'bob_elsewhere'"
+            )
+            assert role.fetchone() == (True, None)
+    finally:
+        with connect(postgres.url) as admin:
+            admin.execute("drop role if exists bob_elsewhere")
+
+
+def test_what_fails_leaves_nothing_behind(
+    database_url: str,
+    empty_database_url: str,
+    role_url: RoleUrl,
+    monkeypatch: Shell,
+    capsys: Said,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("LORADEX_DATABASE_URL", role_url("loradex_reader"))
+    assert run(["db", "dump", str(tmp_path / "partial")]) == 1
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setenv("LORADEX_DATABASE_URL", empty_database_url)
+    for name, facts, told in (
+        ("none", None, "not a dump"),
+        ("shape", "[]", "not a dump"),
+        ("torn", '{"revision": "x", "head": null, "logins": [], "owners": []}', "pg_restore"),
+    ):
+        place = tmp_path / name
+        place.mkdir()
+        (place / "database.dump").write_bytes(b"PGDMP torn")
+        if facts is not None:
+            (place / "facts.json").write_text(facts)
+        assert run(["db", "restore", str(place)]) != 0
+        assert told in capsys.readouterr().err
+    with connect(empty_database_url) as connection:
+        assert connection.execute("select from pg_namespace where nspname = 'loradex'").fetchone() is None
