@@ -186,7 +186,7 @@ class Answering:
         try:
             answer_id = self._jobs.record(one.job, answer)
         except LeaseLostError:
-            self._log.warning("job.fenced_off", job=str(one.job.id), attempt=one.job.attempt)
+            self._fenced_off(one.job)
         except RoutingLostError:
             self._give_back([one])
         except DatabaseUnavailableError:
@@ -199,11 +199,11 @@ class Answering:
     def _through(
         self, step: Callable[[Sequence[Before]], Sequence[After | Failure]], batch: Sequence[Before]
     ) -> list[After]:
-        """What comes out of the step; jobs that fail in it are recorded as failed, and those that are over left."""
+        """What comes out of the step; a job that fails in it is recorded as failed, one that is over goes no further."""
         done: list[After] = []
         for one, result in zip(batch, run_isolated(step, batch), strict=True):
             if result is UNWANTED:
-                self._log.info("job.left", job=str(one.job.id), attempt=one.job.attempt)
+                self._fenced_off(one.job)
             elif isinstance(result, Failure):
                 self._fail(one.job, result)
             else:
@@ -215,7 +215,11 @@ class Answering:
         try:
             self._jobs.fail(job, failure.code, failure.message)
         except LeaseLostError:
-            self._log.warning("job.fenced_off", job=str(job.id), attempt=job.attempt)
+            self._fenced_off(job)
+
+    def _fenced_off(self, job: Job) -> None:
+        """The attempt is over: the job was cancelled, has expired, or is another worker's."""
+        self._log.warning("job.fenced_off", job=str(job.id), attempt=job.attempt)
 
     def _without_company(self, claimed: Sequence[Job]) -> Sequence[Job]:
         """The batch to answer: a job that was lost before is answered alone, the others go back.

@@ -47,7 +47,9 @@ def test_a_running_job_leaves_its_batch_and_the_others_are_as_without_it(
     assert (jobs[3].status, jobs[3].cancel()) == ("cancelled", "cancelled")
     log = answering.workers[0]
     log.wait_for(f'"job": "{jobs[3].id}"')
-    assert "job.left" in next(line for line in log.tail(1_000_000).splitlines() if str(jobs[3].id) in line)
+    assert "job.fenced_off" in next(
+        line for line in log.tail(1_000_000).splitlines() if str(jobs[3].id) in line
+    )
 
 
 def test_a_job_that_runs_past_its_deadline_ends(client: Client) -> None:
