@@ -199,7 +199,7 @@ class Answering:
     def _through(
         self, step: Callable[[Sequence[Before]], Sequence[After | Failure]], batch: Sequence[Before]
     ) -> list[After]:
-        """What comes out of the step; a job that fails in it is recorded as failed, one that is over goes no further."""
+        """What comes out of the step; a job that fails in it is recorded as failed, one that is over is left."""
         done: list[After] = []
         for one, result in zip(batch, run_isolated(step, batch), strict=True):
             if result is UNWANTED:
