@@ -17,7 +17,7 @@ from loradex.benchmarks.pages import overview, page, stem
 RESULTS = Path(str(files("loradex.benchmarks") / "results"))
 ENGINE = ("merge", "generate", "choose", "bank", "serve")
 """The benchmarks of the model; the others never leave the CPU."""
-NAMES = (*ENGINE, "route", "load", "audit")
+NAMES = (*ENGINE, "route", "load", "audit", "size")
 
 
 def main() -> None:

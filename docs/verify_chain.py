@@ -10,19 +10,12 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from itertools import groupby
 from pathlib import Path
 
 Row = dict[str, str | None]
 
-CHILDREN = {
-    "retrieval": "retrievals",
-    "examples": "retrieved_examples",
-    "tasks": "retrieved_tasks",
-    "merge": "merge_results",
-    "components": "merge_components",
-}
-"""Key in the canonical text → table whose rows stand there."""
+ERASABLE = ["prompt", "choices", "text", "choice", "token_ids", "query"]
+"""Columns that stand in the canonical text by a commitment."""
 
 ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|([{},])|([^"{},]+)', re.DOTALL)
@@ -54,19 +47,24 @@ def array(element: Callable[[str], str], text: str) -> str:
     return string(text) if text.startswith("[") else TOKEN.sub(token, text)
 
 
-AS_PRINTED = (
-    "attempt position prompt_tokens output_tokens owner_id k rank example_id neighbours adapter_id version"
+WHOLE = "attempt position prompt_tokens output_tokens owner_id k"
+WHOLE_LISTS = "token_ids example_ids task_neighbours adapter_ids adapter_versions"
+NUMBERS = "top_p temperature routing_milliseconds density update_norm sign_conflict merge_milliseconds"
+NUMBER_LISTS = "scores similarities task_similarities probabilities task_weights weights adapter_norms"
+TEXT_LISTS = (
+    "choices exclude_tasks exclude_adapters example_refs example_tasks tasks adapters adapter_tasks "
+    "adapter_hashes adapter_uris"
 )
-NUMBERS = "top_p temperature milliseconds similarity best_similarity probability weight density update_norm"
+BOOLEAN = {"t": "true", "f": "false"}.__getitem__
 KINDS: dict[str, Callable[[str], str]] = {
-    **dict.fromkeys([*AS_PRINTED.split(), "generation", "timings", "versions"], str),
-    **dict.fromkeys([*NUMBERS.split(), "sign_conflict"], number),
-    **dict.fromkeys(["in_nucleus", "calibrated"], {"t": "true", "f": "false"}.__getitem__),
+    **dict.fromkeys([*WHOLE.split(), "generation", "timings", "versions"], str),
+    **dict.fromkeys(NUMBERS.split(), number),
+    **dict.fromkeys(WHOLE_LISTS.split(), lambda text: array(str, text)),
+    **dict.fromkeys(NUMBER_LISTS.split(), lambda text: array(number, text)),
+    **dict.fromkeys(TEXT_LISTS.split(), lambda text: array(string, text)),
+    "in_nucleus": lambda text: array(BOOLEAN, text),
+    "calibrated": BOOLEAN,
     "created_at": timestamp,
-    "scores": lambda text: array(number, text),
-    "token_ids": lambda text: array(str, text),
-    "exclude_tasks": lambda text: array(string, text),
-    "exclude_adapters": lambda text: array(string, text),
 }
 """Column → how its text is written; every other column is a string."""
 
@@ -77,10 +75,14 @@ def written(parts: dict[str, str]) -> str:
     return "{" + ", ".join(f"{string(key)}: {parts[key]}" for key in order) + "}"
 
 
-def row_text(row: Row) -> str:
-    return written(
-        {key: "null" if text is None else KINDS.get(key, string)(text) for key, text in row.items()}
-    )
+def canonical(row: Row) -> str:
+    """The canonical text of an answer."""
+    parts = {key: "null" if text is None else KINDS.get(key, string)(text) for key, text in row.items()}
+    salt = bytes.fromhex((row["salt"] or "")[2:])
+    for key in ERASABLE:
+        parts[key] = string(hashlib.sha256(salt + written({key: parts[key]}).encode()).hexdigest())
+    del parts["salt"], parts["chain_hash"]
+    return written(parts)
 
 
 def rows(file: Path) -> Iterator[Row]:
@@ -97,36 +99,11 @@ def value(field: str) -> str | None:
     return None if field == r"\N" else re.sub(r"\\(.)", lambda found: ESCAPES.get(found[1], found[1]), field)
 
 
-class Children:
-    """The rows of one child table, in the order of the answers they belong to."""
-
-    def __init__(self, file: Path) -> None:
-        self._groups = groupby(rows(file), key=lambda row: row["answer_id"])
-        self.next()
-
-    def next(self) -> None:
-        group: tuple[str | None, Iterator[Row]] = next(self._groups, ("", iter(())))
-        self.owner, self._rows = group
-
-    def of(self, answer: str | None) -> str:
-        if self.owner != answer:
-            return "null"
-        texts = [row_text(row) for row in self._rows]
-        self.next()
-        return f"[{', '.join(texts)}]"
-
-
 def findings(directory: Path, heads: set[str]) -> Iterator[str]:
-    children = {key: Children(directory / f"{table}.tsv") for key, table in CHILDREN.items()}
     expected, before = 1, "\\x" + "00" * 32
     for row in rows(directory / "answers.tsv"):
-        stored, previous, position = (
-            row.pop("chain_hash"),
-            row["previous_hash"] or "",
-            int(row["position"] or 0),
-        )
-        parts = {"answer": row_text(row)} | {key: own.of(row["id"]) for key, own in children.items()}
-        computed = hashlib.sha256(bytes.fromhex(previous[2:]) + written(parts).encode()).hexdigest()
+        stored, previous, position = row["chain_hash"], row["previous_hash"] or "", int(row["position"] or 0)
+        computed = hashlib.sha256(bytes.fromhex(previous[2:]) + canonical(row).encode()).hexdigest()
         if position != expected:
             yield f"answer {row['id']}: its position is {position}, and {expected} was expected"
         elif previous != before:
@@ -136,10 +113,6 @@ def findings(directory: Path, heads: set[str]) -> Iterator[str]:
         expected, before = position + 1, stored or ""
         heads.discard(computed)
     yield from (f"no answer has the hash {head}" for head in sorted(heads))
-    for key, own in children.items():
-        while own.owner != "":
-            yield f"{CHILDREN[key]} holds rows of {own.owner}, but there is no such answer"
-            own.next()
 
 
 if __name__ == "__main__":

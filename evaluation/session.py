@@ -36,9 +36,9 @@ from loradex.library.adapter_roots import AdapterRoots
 from loradex.library.adapter_store import AdapterStore, StoredAdapter
 from loradex.library.affinities import Affinity
 from loradex.library.cards import TaskCard
-from loradex.library.vectors import VectorCache, embed
+from loradex.library.vectors import embed
 from loradex.service.client import Client
-from loradex.worker.encoders import encoder_at, encoder_facts
+from loradex.worker.encoders import encoder_facts, question_cache, question_encoder_at
 from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.load import shipped_model
 from loradex.worker.identity import WorkerIdentity, register_models, versions
@@ -79,9 +79,7 @@ class Session:
         with ExitStack() as resources:
             self._connection = resources.enter_context(connect(database_address(settings)))
             self._encoder, self._facts = encoder_facts(settings)
-            self._vectors = resources.enter_context(
-                VectorCache.of(settings.home, self._facts.name, self._facts.revision)
-            )
+            self._vectors = resources.enter_context(question_cache(settings.home, self._facts))
             self._roots = AdapterRoots.of(settings.adapter_roots, settings.home)
             self._adapters = adapters_by_task(self._connection, settings.base_model)
             library = library_hash(self._connection, settings.base_model, settings.encoder)
@@ -189,7 +187,7 @@ class Session:
             self._hidden.clear()
             self._hidden.update(question.source_ref for question in questions)
         prompts = [question.prompt for question in questions]
-        vectors = embed(prompts, encoder_at(self._encoder), self._vectors, lambda _: None)
+        vectors = embed(prompts, question_encoder_at(self._encoder), self._vectors, lambda _: None)
         return Subject(
             card, questions, [vectors[prompt] for prompt in prompts], self._adapters.get(card.name, [])
         )

@@ -13,8 +13,8 @@ OWNER: frozenset[str] = frozenset()
 EXAMPLES, ANSWERS, WAITING = 12200, 3000, 300
 # Rows a search of 16 to 32 neighbours may read: it looks at about 100 candidates.
 SEARCH = 200
-# Rows of one answer and its evidence: 32 neighbours, a few tasks and adapters, read no more than twice.
-ANSWER = 160
+# Rows of one answer: it, its job, and its 32 neighbours in the library, read no more than twice.
+ANSWER = 80
 # Rows of the queue: the job, and what it refers to. (enqueue_jobs also counts those that wait, twice.)
 JOB = 12
 
@@ -85,6 +85,8 @@ CONTRACTS = {
         Refusal("select loradex.affinity_mixture('[1]', 'gpt')", "LX002"),
         Reads("select loradex.affinity_mixture({query}, 'smollm2-135m-instruct')", SEARCH),
     ),
+    "answer_commitments": Contract(EVERYBODY, ROW, "it reads no table"),
+    "answer_erasable": Contract(EVERYBODY, ROW, "it reads no table"),
     "announce_worker": Contract(
         WORKER,
         Refusal("select loradex.announce_worker('w', 'b', 'e', 'cpu', '', '{{}}', 1, '{{}}')", "LX001"),
@@ -179,7 +181,7 @@ CONTRACTS = {
     "example_influence": Contract(
         READERS,
         Refusal("select loradex.example_influence(-1)", "LX002"),
-        Reads("select loradex.example_influence({example})", 10 * ANSWER),
+        Reads("select loradex.example_influence({example})", 2 * ANSWERS),
     ),
     "example_neighbours": Contract(
         READERS,
@@ -214,6 +216,7 @@ CONTRACTS = {
         Reads("select loradex.fence_job({running}, 1)", JOB),
     ),
     "give_up_job": Contract(OWNER, GIVEN, "it writes to its job alone"),
+    "first_id": Contract(EVERYBODY, "any moment has a first id", "it reads no table"),
     "group_duplicates": Contract(
         ADMIN, Refusal("select loradex.group_duplicates('nobody')", "LX002"), "it looks at every vector"
     ),
@@ -237,6 +240,7 @@ CONTRACTS = {
         ),
     ),
     "job_request": Contract(EVERYBODY, ROW, "it reads no table"),
+    "make_partition": Contract(OWNER, GIVEN, "it reads no table"),
     "living_workers": Contract(READERS, "it takes nothing", "it reads the announced workers"),
     "mislabelled_candidates": Contract(
         READERS, Refusal("select loradex.mislabelled_candidates(5, 0.5)", "LX001"), HYGIENE
@@ -286,6 +290,10 @@ CONTRACTS = {
         "jobs that are not the worker's are left alone",
         Reads("select loradex.release_jobs('w', array[{running}])", JOB),
     ),
+    "retire_base_model": Contract(
+        ADMIN, Refusal("select loradex.retire_base_model('smollm2-135m-instruct')", "LX001"), CATALOGUE
+    ),
+    "retire_encoder": Contract(ADMIN, Refusal("select loradex.retire_encoder('nobody')", "LX002"), CATALOGUE),
     "reroute": Contract(
         READERS,
         Refusal("select loradex.reroute(gen_random_uuid())", "LX004"),

@@ -14,7 +14,6 @@ VECTORS = 12000
 ANSWERS = 3000
 REAL = 300
 WAITING = 300
-EVIDENCE = ("retrievals", "retrieved_examples", "retrieved_tasks", "merge_results", "merge_components")
 
 READ = """
     select relname, seq_scan, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)
@@ -60,27 +59,20 @@ def copy_answers(world: World) -> None:
     world.connection.execute(
         """
         create temporary table copies as
-        select a.id as was, a.job_id as job_was, gen_random_uuid() as id, gen_random_uuid() as job_id,
+        select a.id as was, a.job_id as job_was, uuidv7() as id, uuidv7() as job_id,
                a.position + %s * n as position
         from loradex.answers a, generate_series(1, %s) n
         """,
         (REAL, ANSWERS // REAL - 1),
     )
-    for table, key, old in (
-        *(("jobs", "id", "job_was"), ("answers", "id", "was")),
-        *((child, "answer_id", "was") for child in EVIDENCE),
+    for table, old, changed in (
+        ("jobs", "job_was", "'id', c.job_id, 'answer_id', c.id"),
+        ("answers", "was", "'id', c.id, 'job_id', c.job_id, 'position', c.position"),
     ):
-        changed = {
-            "jobs": "'id', c.job_id",
-            "answers": (
-                "'id', c.id, 'job_id', c.job_id, 'position', c.position, "
-                "'chain_hash', '\\x' || encode(sha256(c.id::text::bytea), 'hex')"
-            ),
-        }.get(table, "'answer_id', c.id")
         world.connection.execute(
             f"""
             insert into loradex.{table} overriding system value
-            select n.* from copies c join loradex.{table} r on r.{key} = c.{old}
+            select n.* from copies c join loradex.{table} r on r.id = c.{old}
             cross join lateral jsonb_populate_record(r, jsonb_build_object({changed})) n
             """.encode()
         )

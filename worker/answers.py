@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from loradex.worker.engine.embed import EmbeddedQuestion
 from loradex.worker.engine.recipe import Recipe
 from loradex.worker.engine.rows import Row, RowResult
 from loradex.worker.identity import WorkerIdentity
@@ -11,6 +12,7 @@ from loradex.worker.identity import WorkerIdentity
 def answer_document(
     *,
     identity: WorkerIdentity,
+    question: EmbeddedQuestion,
     recipe: Recipe,
     row: Row,
     result: RowResult,
@@ -32,6 +34,9 @@ def answer_document(
             "frame": identity.frame,
             "device": identity.device,
             "dtype": identity.dtype,
+            # Fewer are read where the encoder reads no more: docs/models.md.
+            "question_tokens": question.tokens,
+            "question_tokens_read": question.read,
         },
         "timings": {**timings, **result.timings},
         "versions": dict(identity.versions),

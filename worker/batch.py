@@ -11,14 +11,14 @@ from loradex.errors import DatabaseUnavailableError, LeaseLostError, LoradexErro
 from loradex.library.adapter_roots import AdapterRoots
 from loradex.worker.answers import answer_document
 from loradex.worker.clock import Clock
-from loradex.worker.engine.embed import Encoder
+from loradex.worker.engine.embed import EmbeddedQuestion, Encoder
 from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.questions import UNWANTED
 from loradex.worker.engine.recipe import Recipe
 from loradex.worker.engine.rows import Row, RowResult
 from loradex.worker.identity import WorkerIdentity
 from loradex.worker.isolation import Failure, run_isolated
-from loradex.worker.jobs import Job, Jobs, Routing, Vector
+from loradex.worker.jobs import Job, Jobs, Routing
 from loradex.worker.leases import Leases
 from loradex.worker.packing import pack_by_length
 
@@ -39,7 +39,7 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Embedded(Claimed):
-    query: Vector
+    question: EmbeddedQuestion
 
 
 @dataclass(frozen=True)
@@ -137,12 +137,12 @@ class Answering:
                 self._record(one, clock)
 
     def _embed(self, batch: Sequence[Claimed]) -> list[Embedded | Failure]:
-        queries = self._encoder.embed([one.job.prompt for one in batch])
-        return [Embedded(one.job, query) for one, query in zip(batch, queries, strict=True)]
+        questions = self._encoder.embed_questions([one.job.prompt for one in batch])
+        return [Embedded(one.job, question) for one, question in zip(batch, questions, strict=True)]
 
     def _route(self, batch: Sequence[Embedded]) -> list[Routed | Failure]:
-        routings = self._jobs.route([one.job for one in batch], [one.query for one in batch])
-        return [Routed(one.job, one.query, routing) for one, routing in zip(batch, routings, strict=True)]
+        routings = self._jobs.route([one.job for one in batch], [one.question.vector for one in batch])
+        return [Routed(one.job, one.question, routing) for one, routing in zip(batch, routings, strict=True)]
 
     def _prepare(self, batch: Sequence[Routed]) -> list[Prepared | Failure]:
         return [self._prepared(one) for one in batch]
@@ -159,7 +159,7 @@ class Answering:
             seed=job.seed,
         )
         tokens = self._engine.count_tokens(row) + row.max_new_tokens
-        return Prepared(job, one.query, one.routing, recipe, row, tokens)
+        return Prepared(job, one.question, one.routing, recipe, row, tokens)
 
     def _compose(self, batch: Sequence[Prepared]) -> list[Answered | Failure]:
         mixtures = [part for one in batch for part in one.routing.mixture]
@@ -170,7 +170,7 @@ class Answering:
         return [
             result
             if isinstance(result, Failure)
-            else Answered(one.job, one.query, one.routing, one.recipe, one.row, one.tokens, result)
+            else Answered(one.job, one.question, one.routing, one.recipe, one.row, one.tokens, result)
             for one, result in zip(batch, results, strict=True)
         ]
 
@@ -178,6 +178,7 @@ class Answering:
         timings = {"wait": one.job.waited_ms, **clock.laps, "total": clock.total()}
         answer = answer_document(
             identity=self._identity,
+            question=one.question,
             recipe=one.recipe,
             row=one.row,
             result=one.result,

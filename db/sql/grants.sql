@@ -8,9 +8,7 @@ grant select on
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 grant select on loradex.example_embeddings, loradex.evaluations, loradex.workers
     to loradex_reader, loradex_worker, loradex_admin;
-grant select on
-    loradex.jobs, loradex.answers, loradex.retrievals, loradex.retrieved_examples, loradex.retrieved_tasks,
-    loradex.merge_results, loradex.merge_components
+grant select on loradex.jobs, loradex.answers
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 
 -- The administrator fills the library. Jobs, answers and their evidence are written by functions alone.

@@ -20,7 +20,7 @@ declare
     statements text[] := array(
         select format('drop %s if exists loradex.%I cascade', case c.relkind when 'v' then 'view' else 'table' end, c.relname)
         from pg_class c
-        where c.relnamespace = 'loradex'::regnamespace and c.relkind in ('r', 'v') and c.relname <> all (array['alembic_version', 'migration_lock'])
+        where c.relnamespace = 'loradex'::regnamespace and c.relkind in ('r', 'p', 'v') and c.relname <> all (array['alembic_version', 'migration_lock'])
         union all
         select format('drop routine if exists %s cascade', p.oid::regprocedure)
         from pg_proc p where p.pronamespace = 'loradex'::regnamespace

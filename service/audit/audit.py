@@ -17,14 +17,11 @@ class Checked:
     """How much has been looked at.
 
     Attributes:
-        answers, rows: Answers, and rows that belong to them, whose hashes were computed.
-        tables: Tables of evidence.
+        answers: Answers whose hashes were computed.
         functions, triggers: Those of the release, which the database's were compared with.
     """
 
     answers: int = 0
-    rows: int = 0
-    tables: int = 0
     functions: int = 0
     triggers: int = 0
 
@@ -69,7 +66,7 @@ class Audit:
     def breaks(
         self, heads: Sequence[str] = (), passed: Callable[[int], None] = lambda _: None
     ) -> Iterator[Finding]:
-        """Everything that is wrong, as it is found: with tables, functions, triggers and grants, then the chain.
+        """Everything that is wrong, as it is found: with the table, functions, triggers and grants, then the chain.
 
         Args:
             heads: Hashes that were kept elsewhere; each must be the hash of an answer.
@@ -79,13 +76,11 @@ class Audit:
             InvalidArgumentError: A head is not a hash.
         """
         kept = [head.hash_of(text) for text in heads]
-        names = (evidence.ANSWERS, *evidence.CHILDREN.values())
-        tables = {name: evidence.table(self._connection, name) for name in names}
+        table = evidence.table(self._connection, evidence.ANSWERS)
         release = Release.installed()
-        self.checked = Checked(0, 0, len(tables), len(release.functions), len(release.triggers))
-        for table in tables.values():
-            yield from evidence.doubts(self._connection, table)
+        self.checked = Checked(0, len(release.functions), len(release.triggers))
+        yield from evidence.doubts(self._connection, table)
         yield from release.findings(self._connection)
-        chain = Chain(self._connection, tables)
+        chain = Chain(self._connection, table)
         yield from chain.findings(kept, passed)
-        self.checked.answers, self.checked.rows = chain.answers, chain.rows
+        self.checked.answers = chain.answers

@@ -1,80 +1,65 @@
-"""Some hundred answers of the chain with all their evidence, as Postgres prints them."""
+"""Some hundred links of the chain, as Postgres prints them, with their canonical texts."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import LiteralString, TypeVar
 
 from psycopg import sql
 
-from loradex.service.audit.canonical import Row
-from loradex.service.audit.evidence import ANSWERS, CHILDREN, Table
+from loradex.service.audit.canonical import commitment, objects, written
+from loradex.service.audit.evidence import ERASABLE, Table
 from loradex.service.audit.snapshot import Connection, as_printed
 
-ANSWERS_AT_ONCE = 300
+LINKS_AT_ONCE = 300
 HASH = "chain_hash"
-OWNER = "answer_id"
-"""Column of a child row that names its answer."""
+SALT = "salt"
 
 IN_ORDER: LiteralString = "select {columns} from {table} order by position, id"
-OF_ANSWERS: LiteralString = "select {columns} from {table} where {owner} = any (%s::uuid[]) order by {order}"
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Answers that follow one another, and their child rows.
+    """Links that follow one another.
 
     Attributes:
-        answers: Rows of `loradex.answers`, by position; `chain_hash` comes last, after `hashed`.
-        hashed: The other columns, name → type, in the order of the canonical text.
-        children: Place in the canonical text → rows there; those of one answer come together, by rank.
+        columns: Name → what is printed in it, null as None, one value per link.
+        texts: The canonical text of each.
     """
 
-    answers: Sequence[Row]
-    hashed: Mapping[str, str]
-    children: Mapping[str, Sequence[Row]]
+    columns: Mapping[str, Sequence[str | None]]
+    texts: Sequence[str]
 
 
-def batches(connection: Connection, tables: Mapping[str, Table]) -> Iterator[Batch]:
-    """All answers, by position; the next batch is read while one is worked on."""
-    return _ahead(_read(connection, tables))
+def batches(connection: Connection, table: Table) -> Iterator[Batch]:
+    """All links that lie in a table, by position; the next batch is read while one is worked on."""
+    return _ahead(_read(connection, table))
 
 
-def _read(connection: Connection, tables: Mapping[str, Table]) -> Iterator[Batch]:
-    table = tables[ANSWERS]
-    hashed = {name: kind for name, kind in table.columns.items() if name != HASH}
-    place = list(hashed).index("id")
-    with connection.cursor("answers") as cursor:
+def _read(connection: Connection, table: Table) -> Iterator[Batch]:
+    names = sql.SQL(", ").join(map(sql.Identifier, table.columns))
+    with connection.cursor(table.name) as cursor:
         as_printed(cursor, table.types)
-        cursor.execute(
-            sql.SQL(IN_ORDER).format(
-                columns=_names([*hashed, HASH]), table=sql.Identifier("loradex", ANSWERS)
-            )
-        )
-        while answers := cursor.fetchmany(ANSWERS_AT_ONCE):
-            ids = [row[place] for row in answers]
-            children = {key: _owned(connection, tables[name], ids) for key, name in CHILDREN.items()}
-            yield Batch(answers, hashed, children)
+        cursor.execute(sql.SQL(IN_ORDER).format(columns=names, table=sql.Identifier("loradex", table.name)))
+        while rows := cursor.fetchmany(LINKS_AT_ONCE):
+            columns = dict(zip(table.columns, zip(*rows, strict=True), strict=True))
+            yield Batch(columns, canonical(table.columns, columns))
 
 
-def _owned(connection: Connection, table: Table, answers: list[str]) -> Sequence[Row]:
-    """The rows of a child table that belong to these answers."""
-    order = [column for column in (OWNER, "rank") if column in table.columns]
-    select = sql.SQL(OF_ANSWERS).format(
-        columns=_names(table.columns),
-        table=sql.Identifier("loradex", table.name),
-        owner=sql.Identifier(OWNER),
-        order=_names(order),
-    )
-    with connection.cursor() as cursor:
-        as_printed(cursor, table.types)
-        return cursor.execute(select, (answers,)).fetchall()
+def canonical(kinds: Mapping[str, str], columns: Mapping[str, Sequence[str | None]]) -> list[str]:
+    """The canonical text of each row of these columns (name → type, name → what is printed in it)."""
+    texts = {name: written(kind, columns[name]) for name, kind in kinds.items() if name not in {HASH, SALT}}
+    salts = [as_bytes(salt) for salt in columns[SALT]]
+    for name in ERASABLE:
+        texts[name] = [commitment(name, value, salt) for value, salt in zip(texts[name], salts, strict=True)]
+    return objects(texts)
 
 
-def _names(columns: Collection[str]) -> sql.Composed:
-    return sql.SQL(", ").join(map(sql.Identifier, columns))
+def as_bytes(printed: str | None) -> bytes:
+    """What was printed with bytea_output = hex; nothing for null."""
+    return bytes.fromhex((printed or "")[2:])
 
 
 def _ahead(source: Iterator[T]) -> Iterator[T]:

@@ -1,4 +1,4 @@
-"""The canonical text of an answer, built from what Postgres prints of its raw rows (docs/audit-format.md).
+"""The canonical text of an answer, built from what Postgres prints of its raw row (docs/audit-format.md).
 
 It is the text of the `jsonb` that `loradex.answer_canonical` builds, made without any function of the database.
 """
@@ -93,37 +93,29 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (len(name.encode()), name.encode()))
 
 
-def rows_written(columns: Mapping[str, str], rows: Sequence[Row]) -> list[str]:
-    """Rows of these columns (name → type), which are in order, as JSON objects.
+def written(kind: str, texts: Sequence[str | None]) -> list[str]:
+    """The values of a column of that type, as JSON.
 
-    A chain has millions of rows, so that it is done column by column: nearly all of the time is spent in C.
+    A chain has millions of values, so that it is done column by column: nearly all of the time is spent in C.
     """
-    if not rows:
-        return []
-    pieces: list[Iterable[str]] = []
-    for name, texts in zip(columns, zip(*rows, strict=True), strict=True):
-        pieces += [
-            repeat(f"{', ' if pieces else '{'}{string(name)}: "),
-            _column(ENCODERS[columns[name]], texts),
-        ]
-    return list(map("".join, zip(*pieces, repeat("}"))))
-
-
-def _column(encode: Encode, texts: Sequence[str | None]) -> Iterable[str]:
+    encode = ENCODERS[kind]
     present = [text for text in texts if text is not None]
     if len(present) < len(texts):
         return ["null" if text is None else encode(text) for text in texts]
-    return present if encode is unchanged else map(encode, present)
+    return present if encode is unchanged else list(map(encode, present))
 
 
-def list_of(rows: Sequence[str]) -> str:
-    """What `jsonb_agg` makes of rows: null, if there are none."""
-    return f"[{', '.join(rows)}]" if rows else "null"
+def objects(columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """JSON objects, one per row, of columns whose values are written already."""
+    pieces: list[Iterable[str]] = []
+    for name in in_order(columns):
+        pieces += [repeat(f"{', ' if pieces else '{'}{string(name)}: "), columns[name]]
+    return list(map("".join, zip(*pieces, repeat("}"))))
 
 
-def canonical(parts: Mapping[str, str]) -> str:
-    """The canonical text of an answer whose parts are written already."""
-    return "{" + ", ".join(f"{string(name)}: {parts[name]}" for name in in_order(parts)) + "}"
+def commitment(name: str, value: str, salt: bytes) -> str:
+    """What stands for a value that can be erased: a salted hash of an object of the column alone."""
+    return string(sha256(salt + f"{{{string(name)}: {value}}}".encode()).hexdigest())
 
 
 def chain_hash(previous: bytes, text: str) -> bytes:

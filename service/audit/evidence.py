@@ -9,18 +9,23 @@ from loradex.service.audit.finding import Finding
 from loradex.service.audit.snapshot import Connection
 
 ANSWERS = "answers"
-CHILDREN = {
-    "retrieval": "retrievals",
-    "examples": "retrieved_examples",
-    "tasks": "retrieved_tasks",
-    "merge": "merge_results",
-    "components": "merge_components",
-}
-"""Place in the canonical text → table whose rows stand there, by rank."""
+ERASABLE = ("prompt", "choices", "text", "choice", "token_ids", "query")
+"""Columns of an answer that stand in its canonical text by a commitment."""
 
-LINK = {"id": "uuid", "position": "bigint", "previous_hash": "bytea", "chain_hash": "bytea"}
-TIE = {"answer_id": "uuid"}
-"""Columns that make the chain and tie child rows to it, with their types; all others may differ by version."""
+LINK = {
+    "id": "uuid",
+    "position": "bigint",
+    "salt": "bytea",
+    "previous_hash": "bytea",
+    "chain_hash": "bytea",
+    "prompt": "text",
+    "choices": "text[]",
+    "text": "text",
+    "choice": "text",
+    "token_ids": "integer[]",
+    "query": "public.vector",
+}
+"""Columns that make the chain, and those that can be erased, with their types; all others may differ by version."""
 
 COLUMNS = """
     select a.attname, format_type(a.atttypid, null), a.atttypid::bigint, a.attgenerated <> ''
@@ -89,7 +94,7 @@ def table(connection: Connection, name: str) -> Table:
     found = {row[0]: row[1:] for row in connection.execute(COLUMNS, (name,)).fetchall()}
     if not found:
         raise SchemaOutdatedError(f"there is no table loradex.{name}: run `loradex db upgrade`")
-    needed = LINK if name == ANSWERS else TIE
+    needed = LINK if name == ANSWERS else {}
     kinds = {column: kind for column, (kind, *_) in found.items()}
     for column, kind in (dict.fromkeys(needed, "missing") | kinds).items():
         if kind != needed.get(column, kind) or kind not in ENCODERS:
@@ -111,7 +116,7 @@ def require_all_rows(connection: Connection) -> None:
     Raises:
         PermissionRefusedError: It does not see every row of every table.
     """
-    hidden = connection.execute(HIDDEN, ([ANSWERS, *CHILDREN.values()],)).fetchall()
+    hidden = connection.execute(HIDDEN, ([ANSWERS],)).fetchall()
     if hidden:
         raise PermissionRefusedError(
             f"row-level security hides rows of {', '.join(name for (name,) in hidden)} from this login: connect as "

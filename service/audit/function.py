@@ -14,10 +14,10 @@ GENERATED = frozenset({"search_vectors"})
 FUNCTION = re.compile(
     r"^create or replace function loradex\.\w+\(.*?^language (?P<language>\w+) (?P<attributes>[^\n]*)\n"
     r"(?P<settings>(?:set [^\n]*\n)*)as \$\$(?P<body>.*?)\$\$;"
-    r".*?^comment on function (?P<signature>loradex\.\w+\([^)]*\)) is",
+    r".*?^comment on function\s+(?P<signature>loradex\.\w+\([^)]*\)) is",
     re.DOTALL | re.MULTILINE,
 )
-GRANT = re.compile(r"^grant execute on function (loradex\.\w+\([^)]*\))\s+to ([\w,\s]+);", re.MULTILINE)
+GRANT = re.compile(r"^grant execute on function\s+(loradex\.\w+\([^)]*\))\s+to ([\w,\s]+);", re.MULTILINE)
 SETTING = re.compile(r"^set (\S+) = (.*)$", re.MULTILINE)
 VOLATILITY = {"i": "immutable", "s": "stable", "v": "volatile"}
 

@@ -11,11 +11,12 @@ WRITERS = """
     with able as (
         select c.oid, r.oid as role, r.rolname, p.privilege
         from pg_class c
-        join pg_namespace n on n.oid = c.relnamespace
+        join pg_class whole on whole.oid = coalesce(pg_partition_root(c.oid), c.oid)
+        join pg_namespace n on n.oid = whole.relnamespace
         cross join (select oid, rolname from pg_roles where not rolsuper and rolname not like 'pg\\_%%'
                     union all select 0, 'public') r
         cross join unnest(array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER']) p(privilege)
-        where n.nspname = 'loradex' and c.relname = any (%s)
+        where n.nspname = 'loradex' and whole.relname = any (%s)
           and case when r.oid = 0 then exists (
                   select from aclexplode(c.relacl) a where a.grantee = 0 and a.privilege_type = p.privilege)
               else not pg_has_role(r.oid, c.relowner, 'member') and (
@@ -33,6 +34,6 @@ WRITERS = """
 
 
 def writers(connection: Connection, tables: Collection[str]) -> Iterator[Finding]:
-    """Every role that may change what is in these tables of the schema, or have it changed by a trigger."""
+    """Every role that may change what is in these tables of the schema or in their partitions."""
     for table, role, privileges in connection.execute(WRITERS, (list(tables),)).fetchall():
         yield Finding.of_database(f"{role} may {privileges} on {table}")

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from loradex.service.audit.finding import Finding
 from loradex.service.audit.snapshot import Connection
@@ -21,6 +21,14 @@ TRIGGERS = """
     join pg_namespace n on n.oid = c.relnamespace
     where n.nspname = 'loradex' and not t.tgisinternal
     order by 1, 2"""
+
+
+# Partitions have the triggers of their table.
+PARTITIONS = """
+    select i.inhparent::regclass::text, i.inhrelid::regclass::text
+    from pg_inherits i
+    join pg_class c on c.oid = i.inhparent and c.relkind = 'p'
+    join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'loradex'"""
 
 
 @dataclass(frozen=True, order=True)
@@ -54,6 +62,8 @@ def triggers_in(text: str) -> list[Trigger]:
 
 def differences(connection: Connection, expected: frozenset[Trigger]) -> Iterator[Finding]:
     """Where the triggers of the schema's tables are not those expected, or are switched off."""
+    for whole, part in connection.execute(PARTITIONS).fetchall():
+        expected |= {replace(one, table=part) for one in expected if one.table == whole}
     missing = set(expected)
     names = {(one.table, one.name) for one in expected}
     for table, name, definition, enabled in connection.execute(TRIGGERS).fetchall():

@@ -40,6 +40,9 @@ COMMANDS = {
     "cancel": Entry("loradex.service.cli.cancel:cancel", "End jobs that have no answer yet."),
     "explain": Entry("loradex.service.cli.explain:explain", "Say how an answer came about."),
     "audit": Entry("loradex.service.cli.audit:app", "Check that no answer was changed afterwards."),
+    "doctor": Entry(
+        "loradex.service.cli.doctor:doctor", "Check a deployment, and say the cure of what is ill."
+    ),
     "settings": Entry(
         "loradex.service.cli.settings:app", "Defaults and ranges of jobs, limits of the queue."
     ),
@@ -65,6 +68,10 @@ EXTRAS = {
     "pandas": "evaluation",
     "chromadb": "rivals",
     "datasets": "hub",
+    "boto3": "s3",
+    "botocore": "s3",
+    "cryptography": "timestamps",
+    "rfc3161_client": "timestamps",
 }
 """Package that may be missing → the extra of Loradex that brings it."""
 

@@ -9,7 +9,7 @@ from loradex import terminal
 NEIGHBOURS_SHOWN = 10
 DIGITS = 12
 """Of a hash, as shown to people; `--json` has all."""
-ELSEWHERE = {"kind", "choices", "frame", "device", "dtype"}
+ELSEWHERE = {"kind", "choices", "frame", "device", "dtype", "question_tokens", "question_tokens_read"}
 """What is said of the generation in another place of the page, or not for people."""
 
 
@@ -49,6 +49,7 @@ def print_account(document: dict[str, Any]) -> None:
     _facts(
         {
             "encoder": f"{seen['encoder']} at {seen['encoder_revision'][:DIGITS]}",
+            "read": _read(document["generation"]),
             "settings": f"k {seen['k']}, top_p {seen['top_p']:g}, temperature {seen['temperature']:g}",
             "excluded": ", ".join([*seen["exclude_tasks"], *seen["exclude_adapters"]]),
         }
@@ -84,6 +85,14 @@ def print_account(document: dict[str, Any]) -> None:
             "replay": f"loradex replay {document['answer_id']}",
         }
     )
+
+
+def _read(told: dict[str, Any]) -> str | None:
+    """What the encoder read of the question, where that is not all of it."""
+    tokens, read = told.get("question_tokens"), told.get("question_tokens_read")
+    if tokens == read:
+        return None
+    return f"{read} of the question's {tokens} tokens, from its start and its end"
 
 
 def _print_answer(document: dict[str, Any]) -> None:

@@ -139,6 +139,12 @@ class AdapterChangedError(LoradexError):
     code = "adapter_changed"
 
 
+class ModelRefusedError(LoradexError):
+    """The directory is not a base model or an encoder that Loradex can follow exactly; the text says why."""
+
+    code = "model_refused"
+
+
 class ExampleFileError(LoradexError):
     """A line of an examples file was refused; nothing of that file was kept."""
 
@@ -225,6 +231,12 @@ class TrainingDataError(LoradexError):
     """The training data is missing, too small, or a test file."""
 
     code = "training_data"
+
+
+class AnchorError(LoradexError):
+    """A place where heads of the chain are kept cannot be reached, or holds what nobody kept there."""
+
+    code = "anchor"
 
 
 def _with_sqlstate(root: type[LoradexError]) -> dict[str, type[LoradexError]]:

@@ -192,7 +192,7 @@ def test_up_down_up(empty_database_url: str) -> None:
         left = connection.execute(
             """
             select relname from pg_class
-            where relnamespace = 'loradex'::regnamespace and relkind in ('r', 'v')
+            where relnamespace = 'loradex'::regnamespace and relkind in ('r', 'p', 'v')
             union all select proname from pg_proc where pronamespace = 'loradex'::regnamespace
             union all select typname from pg_type
             where typnamespace = 'loradex'::regnamespace and typtype = 'c'
@@ -273,7 +273,7 @@ def test_everything_is_commented(connection: Any) -> None:
         """
         select c.relname, a.attname
         from pg_class c left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-        where c.relnamespace = 'loradex'::regnamespace and c.relkind in ('r', 'v')
+        where c.relnamespace = 'loradex'::regnamespace and c.relkind in ('r', 'p', 'v')
           and c.relname <> all (array['alembic_version', 'migration_lock'])
           and (obj_description(c.oid, 'pg_class') is null
                or (a.attnum is not null and col_description(c.oid, a.attnum) is null))

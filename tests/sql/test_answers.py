@@ -10,15 +10,6 @@ from tests.world import World
 
 from loradex.db.session import connect
 
-EVIDENCE = (
-    "answers",
-    "retrievals",
-    "retrieved_examples",
-    "retrieved_tasks",
-    "merge_results",
-    "merge_components",
-)
-
 
 def broken(world: World) -> list[tuple[Any, ...]]:
     return world.rows("select position, answer_id, reason from loradex.verify_audit_chain()")
@@ -153,7 +144,7 @@ def test_an_incomplete_answer_leaves_nothing_behind(
     with pytest.raises(psycopg.Error) as error, scratch.connection.transaction():
         scratch.record(job, 1, routing, **change)
     assert error.value.sqlstate == sqlstate, str(error.value)
-    assert [scratch.value(f"select count(*) from loradex.{table}") for table in EVIDENCE] == [0] * 6
+    assert scratch.value("select count(*) from loradex.answers") == 0
     assert scratch.value("select state from loradex.jobs") == "running"
 
 
@@ -297,10 +288,11 @@ def test_a_snapshot_from_before_is_refused(world: World, isolation: str) -> None
         assert error.value.sqlstate == "LX001"
 
 
-@pytest.mark.parametrize("table", [*EVIDENCE, "evaluations"])
+@pytest.mark.parametrize("table", ["answers", "answers_{month}", "evaluations"])
 @pytest.mark.parametrize("statement", ["update {} set {} = {}", "delete from {}", "truncate {} cascade"])
 def test_evidence_refuses_change_even_by_its_owner(world: World, table: str, statement: str) -> None:
     world.answered({})
+    table = table.format(month=world.value("select to_char(now() at time zone 'UTC', 'YYYY_MM')"))
     column = world.value(
         "select attname from pg_attribute where attrelid = %s::regclass and attnum = 2", f"loradex.{table}"
     )
@@ -377,13 +369,13 @@ def forger(world: World) -> World:
 OTHER = {
     "text": "{c} || '!'",
     "character": "overlay({c} placing case when left({c}, 1) = '0' then '1' else '0' end from 1)",
-    "uuid": "gen_random_uuid()",
+    "uuid": "uuidv7()",
     "integer": "{c} + 1000",
     "bigint": "{c} + 100",
     "double precision": "{c} + 0.001",
     "boolean": "not {c}",
     "jsonb": "{c} || '{{\"forged\": null}}'",
-    "bytea": "set_byte({c}, 31, get_byte({c}, 31) # 1)",
+    "bytea": "set_byte({c}, 0, get_byte({c}, 0) # 1)",
     "timestamp with time zone": "{c} + interval '1 microsecond'",
     "ARRAY": "{c} || {c}[1:1]",
     "USER-DEFINED": "({c} + array_fill(0.001::real, array[vector_dims({c})])::vector)",
@@ -393,35 +385,20 @@ EMPTY_ARRAYS = {"exclude_tasks", "exclude_adapters"}
 
 def test_a_changed_value_in_any_column_is_found(forger: World) -> None:
     columns = forger.rows(
-        "select table_name, column_name, data_type from information_schema.columns "
-        "where table_schema = 'loradex' and table_name = any (%s) order by 1, 2",
-        list(EVIDENCE),
+        "select column_name, data_type from information_schema.columns "
+        "where table_schema = 'loradex' and table_name = 'answers' order by 1"
     )
     assert len(columns) > 50
     missed = []
-    for table, column, kind in columns:
+    for column, kind in columns:
         change = "array['forged']" if column in EMPTY_ARRAYS else OTHER[kind].format(c=column)
-        where = (
-            "position = 2"
-            if table == "answers"
-            else ("answer_id = (select id from loradex.answers where position = 2)")
-        )
         with forger.connection.transaction(force_rollback=True):
-            changed = forger.connection.execute(
-                f"update loradex.{table} set {column} = coalesce({change}, "
-                f"(select {column} from loradex.{table} where false)) where {where}".encode()
-            ).rowcount
-            value_is_null = forger.value(
-                f"select bool_and({column} is null) from loradex.{table} where {where}"
-            )
-            if value_is_null:
-                null_replacement = "'forged'" if kind == "text" else "1"
-                forger.connection.execute(
-                    f"update loradex.{table} set {column} = {null_replacement} where {where}".encode()
-                )
-            assert changed > 0, (table, column)
+            assert forger.rows(
+                f"update loradex.answers set {column} = {change} where position = 2 and {column} is not null "
+                "returning 1"
+            ), column
             if not broken(forger):
-                missed.append((table, column))
+                missed.append(column)
     assert missed == []
 
 
@@ -433,40 +410,16 @@ def test_a_value_made_null_is_found(forger: World, column: str) -> None:
     assert [row[0] for row in broken(forger)] == [2]
 
 
-@pytest.mark.parametrize("table", EVIDENCE[1:])
-def test_a_deleted_or_added_child_row_is_found(forger: World, table: str) -> None:
-    second = forger.value("select id from loradex.answers where position = 2")
-    with forger.connection.transaction(force_rollback=True):
-        forger.rows(f"delete from loradex.{table} where answer_id = %s returning 1", second)
-        assert [row[0] for row in broken(forger)] == [2]
-    if table in ("retrieved_examples", "retrieved_tasks", "merge_components"):
-        columns = forger.value(
-            "select string_agg(quote_ident(attname), ', ') from pg_attribute where attrelid = %s::regclass "
-            "and attnum > 2",
-            f"loradex.{table}",
-        )
-        forger.rows(
-            f"insert into loradex.{table} (answer_id, rank, {columns}) select answer_id, 999, {columns} "
-            f"from loradex.{table} where answer_id = %s and rank = 1 returning 1",
-            second,
-        )
-        assert [row[0] for row in broken(forger)] == [2]
-
-
 def test_an_answer_deleted_in_the_middle_is_found(forger: World) -> None:
     forger.rows("delete from loradex.answers where position = 2 returning 1")
     found = broken(forger)
     assert (found[0][0], "missing" in found[0][2]) == (3, True)
-    assert any("there is no such answer" in row[2] for row in found)
 
 
 def test_a_cut_tail_is_found_by_the_head_kept_elsewhere(forger: World) -> None:
     ((position, _, head, _),) = forger.rows("select * from loradex.audit_head()")
     assert position == 3
-    last = forger.value("select id from loradex.answers where position = 3")
-    for table in EVIDENCE[1:]:
-        forger.rows(f"delete from loradex.{table} where answer_id = %s returning 1", last)
-    forger.rows("delete from loradex.answers where id = %s returning 1", last)
+    forger.rows("delete from loradex.answers where position = 3 returning 1")
     forger.connection.execute("set session_replication_role = origin")
     assert broken(forger) == []
     forger.answered({})
@@ -496,7 +449,7 @@ def test_several_processes_find_what_one_finds(forger: World) -> None:
     forger.rows("update loradex.answers set text = 'no' where id = %s returning 1", ids[0])
     forger.rows("delete from loradex.answers where id = %s returning 1", ids[1])
     alone = broken(forger)
-    assert len(alone) >= 3
+    assert len(alone) >= 2
 
     for setting in ("min_parallel_table_scan_size = 0", "parallel_setup_cost = 0", "parallel_tuple_cost = 0"):
         forger.connection.execute(f"set {setting}")

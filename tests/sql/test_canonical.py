@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.world import World
 
 from loradex.service.audit.batch import batches
-from loradex.service.audit.canonical import canonical, list_of, rows_written
-from loradex.service.audit.evidence import ANSWERS, CHILDREN, Table, table
+from loradex.service.audit.canonical import objects, written
+from loradex.service.audit.evidence import ANSWERS, Table, table
 from loradex.service.audit.snapshot import PINNED, as_printed
 
 # Names are sorted by length, then by bytes; a percent sign must not be taken for a place to fill in.
@@ -120,7 +120,13 @@ def test_each_type_is_written_as_jsonb_writes_it(values: World, row: dict[str, A
         )
         expected = values.value("select to_jsonb(s)::text from loradex.shapes s")
         shape = table(values.connection, "shapes")
-        assert rows_written(shape.columns, printed(values.connection, shape)) == [expected]
+        ((*texts,),) = printed(values.connection, shape)
+        assert objects(
+            {
+                name: written(kind, [text])
+                for (name, kind), text in zip(shape.columns.items(), texts, strict=True)
+            }
+        ) == [expected]
 
 
 def printed(connection: psycopg.Connection[Any], shape: Table) -> list[Any]:
@@ -152,18 +158,9 @@ def test_the_text_of_an_answer_is_that_of_the_database(scratch: World, prompt: s
 
 def built(connection: psycopg.Connection[Any]) -> list[tuple[UUID, str]]:
     """The canonical text of every answer, from raw rows."""
-    tables = {name: table(connection, name) for name in (ANSWERS, *CHILDREN.values())}
-    texts = []
-    for batch in batches(connection, tables):
-        answer = list(batch.hashed).index("id")
-        written = rows_written(batch.hashed, [row[:-1] for row in batch.answers])
-        for row, own in zip(batch.answers, written, strict=True):
-            parts = {}
-            for place, name in CHILDREN.items():
-                columns, rows = tables[name].columns, batch.children[place]
-                owner = list(columns).index("answer_id")
-                parts[place] = list_of(
-                    rows_written(columns, [one for one in rows if one[owner] == row[answer]])
-                )
-            texts.append((UUID(row[answer]), canonical({"answer": own, **parts})))
-    return texts
+    return [
+        (UUID(answer), text)
+        for batch in batches(connection, table(connection, ANSWERS))
+        for answer, text in zip(batch.columns["id"], batch.texts, strict=True)
+        if answer is not None
+    ]

@@ -15,14 +15,9 @@ from loradex.embedded import EmbeddedPostgres
 
 RoleUrl = Callable[..., str]
 
-EVIDENCE = {
-    "answers",
-    "merge_components",
-    "merge_results",
-    "retrieved_examples",
-    "retrieved_tasks",
-    "retrievals",
-}
+EVIDENCE = {"answers"}
+SHOWN = {"merge_components", "merge_results", "retrieved_examples", "retrieved_tasks", "retrievals"}
+"""Views of answers."""
 CATALOGUE = {
     *("adapters", "base_models", "encoders", "examples", "methods", "settings", "task_affinities", "tasks"),
 }
@@ -67,6 +62,7 @@ REGISTRY = {
         "register_adapter",
     ),
     *("register_base_model", "register_affinity", "register_encoder", "register_task", "set_adapter_state"),
+    *("retire_base_model", "retire_encoder"),
 }
 OWN = {
     "current_owner",
@@ -74,6 +70,9 @@ OWN = {
     "recipe_hash",
     "shown",
     "answer_canonical",
+    "answer_commitments",
+    "answer_erasable",
+    "first_id",
     "answer_document",
     "answer_hash",
     "expiry",
@@ -95,6 +94,7 @@ INTERNAL = {
         "fence_job",
         "give_up_job",
         "held_seconds",
+        "make_partition",
         "notify_job",
         "refuse_change",
     ),
@@ -131,7 +131,7 @@ def test_the_matrix_of_tables(scratch: World, role: str) -> None:
     tables = {
         row[0]
         for row in scratch.rows(
-            "select relname from pg_class where relnamespace = 'loradex'::regnamespace and relkind = 'r'"
+            "select relname from pg_class where relnamespace = 'loradex'::regnamespace and relkind in ('r', 'p')"
         )
     }
     assert {
@@ -146,7 +146,7 @@ def test_the_matrix_of_tables(scratch: World, role: str) -> None:
     updatable = scratch.rows(
         """
         select c.relname, a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
-        where c.relnamespace = 'loradex'::regnamespace and c.relkind = 'r'
+        where c.relnamespace = 'loradex'::regnamespace and c.relkind in ('r', 'p')
           and has_column_privilege(%s, c.oid, a.attnum, 'update')
         """,
         role,
@@ -198,7 +198,7 @@ def test_a_job_through_its_roles(world: World, role_url: RoleUrl) -> None:
     with connect(alice) as connection:
         client = World(connection, world.centres, world.rng)
         assert client.rows("select id from loradex.jobs") == [(mine,)]
-        for table in EVIDENCE:
+        for table in EVIDENCE | SHOWN:
             column = "id" if table == "answers" else "answer_id"
             assert {row[0] for row in client.rows(f"select {column} from loradex.{table}")} == {
                 answers[mine]
@@ -250,7 +250,7 @@ REFUSED = {
         "insert into loradex.answers default values",
         "update loradex.jobs set state = 'done'",
         "update loradex.answers set text = ''",
-        "delete from loradex.retrievals",
+        "delete from loradex.answers",
         "select loradex.enqueue_jobs('[]')",
         "select loradex.set_adapter_state('boats-lora', 1, 'retired')",
         "select loradex.fence_job(gen_random_uuid(), 1)",
@@ -262,7 +262,7 @@ REFUSED = {
         "insert into loradex.answers default values",
         "update loradex.answers set text = ''",
         "delete from loradex.answers",
-        "truncate loradex.retrievals",
+        "truncate loradex.answers",
         "update loradex.adapters set sha256 = ''",
         "update loradex.examples set sha256 = ''",
         "select loradex.claim_jobs('w', 1, '1s', 1)",

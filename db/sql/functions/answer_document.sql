@@ -12,20 +12,27 @@ begin
         'text', answer.text,
         'choice', answer.choice,
         'scores', to_jsonb(answer.scores),
-        'method', (select m.method from merge_results m where m.answer_id = answer.id),
+        'method', answer.method,
         'neighbours', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'rank', e.rank, 'example_id', e.example_id, 'source_ref', e.source_ref, 'task', e.task,
-                'similarity', e.similarity) order by e.rank)
-            from retrieved_examples e
-            where e.answer_id = answer.id), '[]'),
+                'rank', n.rank, 'example_id', n.example_id, 'source_ref', n.source_ref, 'task', n.task,
+                'similarity', n.similarity) order by n.rank)
+            from unnest(answer.example_ids, answer.example_refs, answer.example_tasks, answer.similarities)
+                with ordinality n(example_id, source_ref, task, similarity, rank)), '[]'),
         'distribution', coalesce((
-            select jsonb_agg(to_jsonb(t) - 'answer_id' order by t.rank)
-            from retrieved_tasks t where t.answer_id = answer.id), '[]'),
+            select jsonb_agg(to_jsonb(t) order by t.rank)
+            from unnest(answer.tasks, answer.task_neighbours, answer.task_similarities, answer.probabilities,
+                        answer.task_weights, answer.in_nucleus)
+                with ordinality t(task, neighbours, best_similarity, probability, weight, in_nucleus, rank)), '[]'),
         'mixture', coalesce((
-            select jsonb_agg(to_jsonb(c) - 'answer_id' order by c.rank)
-            from merge_components c where c.answer_id = answer.id), '[]'),
-        'generation', answer.generation,
+            select jsonb_agg(jsonb_build_object(
+                'rank', c.rank, 'adapter_id', c.adapter_id, 'adapter', c.adapter, 'version', c.version, 'task', c.task,
+                'sha256', encode(c.sha256, 'hex'), 'uri', c.uri, 'weight', c.weight, 'update_norm', c.update_norm)
+                order by c.rank)
+            from unnest(answer.adapter_ids, answer.adapters, answer.adapter_versions, answer.adapter_tasks,
+                        answer.adapter_hashes, answer.adapter_uris, answer.weights, answer.adapter_norms)
+                with ordinality c(adapter_id, adapter, version, task, sha256, uri, weight, update_norm, rank)), '[]'),
+        'generation', answer.generation || jsonb_build_object('choices', answer.choices),
         'timings', answer.timings,
         'chain', jsonb_build_object(
             'position', answer.position,

@@ -66,8 +66,8 @@ begin
             select format('%s names no %s %s; known are: %s', s.name, rtrim(s.names, 's'), shown(one), coalesce((
                 select string_agg(k.name, ', ' order by k.name) from (
                     select m.name from methods m where s.names = 'methods'
-                    union select b.name from base_models b where s.names = 'base_models'
-                    union select e.name from encoders e where s.names = 'encoders'
+                    union select b.name from base_models b where s.names = 'base_models' and b.retired_at is null
+                    union select e.name from encoders e where s.names = 'encoders' and e.retired_at is null
                     union select t.name from tasks t where s.names = 'tasks'
                     union select a.name from adapters a where s.names = 'adapters'
                     order by name limit 50) k), 'none yet'))
@@ -75,8 +75,8 @@ begin
                 case s.type when 'texts' then f.value else json_build_array(f.value) end) one
             where not case s.names
                 when 'methods' then exists (select from methods m where m.name = one)
-                when 'base_models' then exists (select from base_models b where b.name = one)
-                when 'encoders' then exists (select from encoders e where e.name = one)
+                when 'base_models' then exists (select from base_models b where b.name = one and b.retired_at is null)
+                when 'encoders' then exists (select from encoders e where e.name = one and e.retired_at is null)
                 when 'tasks' then exists (select from tasks t where t.name = one)
                 when 'adapters' then exists (select from adapters a where a.name = one)
                 end

@@ -82,7 +82,7 @@ begin
             'max_waiting_jobs', waiting, max_waiting);
     end if;
 
-    ids := array(select gen_random_uuid() from generate_series(1, wanted));
+    ids := array(select uuidv7() from generate_series(1, wanted));
     insert into loradex.jobs overriding user value
     select r.*
     from json_array_elements(enqueue_jobs.jobs::json) with ordinality e(job, ordinal)

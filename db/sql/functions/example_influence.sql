@@ -1,4 +1,4 @@
--- The answers that an example helped to decide, where it weighed most first.
+-- The answers that an example helped to decide, where it weighed most first. It looks at the neighbours of every answer.
 -- Locks: none. Raises: LX002 unknown example.
 create or replace function loradex.example_influence(example bigint) returns table (
     answer_id uuid, created_at timestamptz, rank int, similarity float8, vote float8, task_weight float8, prompt text
@@ -9,24 +9,28 @@ as $$
 #variable_conflict use_column
 begin
     if not exists (select from examples e where e.id = example)
-       and not exists (select from retrieved_examples r where r.example_id = example) then
+       and not exists (select from answers a where a.example_ids @> array[example]) then
         raise exception using errcode = 'LX002', message = format(
             'no example %s; find its id in loradex.examples', coalesce(example::text, 'null'));
     end if;
     return query
-    select a.id, a.created_at, r.rank, r.similarity, v.vote, t.weight, a.prompt
-    from retrieved_examples r
-    join answers a on a.id = r.answer_id
-    join retrievals q on q.answer_id = r.answer_id
-    join retrieved_tasks t on t.answer_id = r.answer_id and t.task = r.task
+    select a.id, a.created_at, r.rank, r.similarity, v.vote, a.task_weights[r.place], a.prompt
+    from answers a
+    cross join lateral (
+        select n.rank, a.similarities[n.rank] as similarity, a.example_tasks[n.rank] as task,
+               array_position(a.tasks, a.example_tasks[n.rank]) as place
+        from (select array_position(a.example_ids, example) as rank) n
+    ) r
     cross join lateral (
         -- Its share of its task's votes times the task's probability.
-        select t.probability * exp(greatest((r.similarity - t.best_similarity) / greatest(q.temperature, 1e-9), -700))
-               / sum(exp(greatest((o.similarity - t.best_similarity) / greatest(q.temperature, 1e-9), -700))) as vote
-        from retrieved_examples o
-        where o.answer_id = r.answer_id and o.task = r.task
+        select a.probabilities[r.place]
+               * exp(greatest((r.similarity - a.task_similarities[r.place]) / greatest(a.temperature, 1e-9), -700))
+               / sum(exp(greatest((o.similarity - a.task_similarities[r.place]) / greatest(a.temperature, 1e-9), -700)))
+               as vote
+        from unnest(a.example_tasks, a.similarities) o(task, similarity)
+        where o.task = r.task
     ) v
-    where r.example_id = example
+    where a.example_ids @> array[example] and r.place is not null
     order by v.vote desc, a.position;
 end
 $$;

@@ -1,5 +1,6 @@
 -- Everything that is known about an answer, as one JSON document: answer_document, how the answer came about, and the
--- texts of its neighbours where the library still holds what it held then.
+-- texts of its neighbours where the library still holds what it held then. The chain covers all of it but the keys that
+-- `unchained` names.
 -- Locks: none. Raises: LX004 unknown answer, or another user's.
 create or replace function loradex.explain(answer_id uuid) returns jsonb
 language plpgsql stable
@@ -21,23 +22,22 @@ begin
     select j.* into job from jobs j where j.id = answer.job_id;
     told := answer_document(answer);
     -- Texts lie in the library, which changes; they are shown as evidence only while they are what they were.
-    select r.examples_hash = examples_hash(array(
-        select e.example_id from retrieved_examples e where e.answer_id = answer.id order by e.rank))
-    into same_texts from retrievals r where r.answer_id = answer.id;
+    same_texts := answer.examples_hash = examples_hash(answer.example_ids);
     return told || jsonb_build_object(
         'owner', answer.owner,
         'attempt', answer.attempt,
         'worker', answer.worker,
         'created_at', answer.created_at,
-        'kind', job.kind,
+        'kind', answer.generation -> 'kind',
         'prompt', answer.prompt,
-        'choices', to_jsonb(job.choices),
+        'choices', to_jsonb(answer.choices),
         'token_ids', to_jsonb(answer.token_ids),
         'prompt_tokens', answer.prompt_tokens,
         'output_tokens', answer.output_tokens,
         'base_model', answer.base_model,
         'base_model_revision', answer.base_model_revision,
         'expected_task', job.expected_task,
+        'unchained', '["expected_task"]'::jsonb,
         'neighbours_texts', case when same_texts then 'as they were'
                                  else 'withheld: the library holds other texts than when this was answered' end,
         'neighbours', coalesce((
@@ -49,10 +49,16 @@ begin
             left join lateral (
                 select e.prompt, e.target from examples e
                 where e.id = (n.neighbour ->> 'example_id')::bigint limit 1) x on true), '[]'),
-        'retrieval', (
-            select to_jsonb(r) - 'answer_id' || jsonb_build_object('query', r.query::text::jsonb)
-            from retrievals r where r.answer_id = answer.id),
-        'merge', (select to_jsonb(m) - 'answer_id' from merge_results m where m.answer_id = answer.id),
+        'retrieval', jsonb_build_object(
+            'query', answer.query::text::jsonb, 'encoder', answer.encoder, 'encoder_revision', answer.encoder_revision,
+            'k', answer.k, 'top_p', answer.top_p, 'temperature', answer.temperature,
+            'exclude_tasks', answer.exclude_tasks, 'exclude_adapters', answer.exclude_adapters,
+            'milliseconds', answer.routing_milliseconds, 'examples_hash', answer.examples_hash::text),
+        'merge', jsonb_build_object(
+            'recipe_hash', encode(answer.recipe_hash, 'hex'), 'method', answer.method, 'merge', answer.merge,
+            'calibrated', answer.calibrated, 'density', answer.density, 'dtype', answer.merge_dtype,
+            'update_norm', answer.update_norm, 'sign_conflict', answer.sign_conflict,
+            'milliseconds', answer.merge_milliseconds),
         'versions', answer.versions);
 end
 $$;

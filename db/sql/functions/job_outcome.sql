@@ -14,7 +14,7 @@ begin
            case when late.past then expiry(j.deadline) else j.error_message end,
            case when a.id is not null then answer_document(a) end
     from jobs j
-    left join answers a on a.job_id = j.id
+    left join answers a on a.id = j.answer_id
     cross join lateral (select coalesce(j.state = 'queued' and j.expires_at <= now(), false)) late(past)
     where j.id = job_outcome.job_id;
 end

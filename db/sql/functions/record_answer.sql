@@ -2,8 +2,8 @@
 -- that route_jobs kept, the settings are the job's; of the rest only what can be true is taken (check_answer).
 -- Locks: the job's row and its routing; then, until the transaction ends, the table chain_lock, so that answers are
 -- chained one after the other. Call it in a READ COMMITTED transaction of its own, so that the lock is short.
--- Raises: LX001 incomplete or impossible answer, or another isolation; LX003 unknown job; LX006 the attempt is over, or the claim is another's;
--- LX010 its routing is gone, since Postgres crashed: release the job.
+-- Raises: LX001 incomplete or impossible answer, or another isolation; LX003 unknown job; LX006 the attempt is over, or
+-- the claim is another's; LX010 its routing is gone, since Postgres crashed: release the job.
 create or replace function loradex.record_answer(
     job_id uuid, attempt int, answer jsonb, token text default null
 ) returns uuid
@@ -30,54 +30,77 @@ begin
     end if;
     perform check_answer(job, decided.routing, record_answer.answer);
 
-    fresh := jsonb_populate_record(null::answers, record_answer.answer);
-    fresh.id := gen_random_uuid();
+    -- Of what the worker says, its own words and measurements; the rest is the job's, the routing's and the chain's.
+    fresh := jsonb_populate_record(null::answers, (
+        select jsonb_object_agg(s.key, s.value) from jsonb_each(record_answer.answer) s
+        where s.key = any (array['text', 'choice', 'scores', 'token_ids', 'prompt_tokens', 'output_tokens',
+                                 'base_model_revision', 'timings', 'versions'])));
     fresh.job_id := job.id;
     fresh.owner_id := job.owner_id;
     fresh.owner := job.owner;
     fresh.attempt := job.attempt;
     fresh.worker := job.worker;
     fresh.prompt := job.prompt;
+    fresh.choices := job.choices;
     fresh.base_model := job.base_model;
     fresh.generation := (record_answer.answer -> 'generation') - 'draws' || job.settings
-        || jsonb_build_object('kind', job.kind, 'choices', to_jsonb(job.choices),
+        || jsonb_build_object('kind', job.kind,
                               'seed', coalesce(job.settings -> 'seed', record_answer.answer #> '{generation,seed}'))
         || case when decided.routing -> 'draws' <> '[]' then jsonb_build_object('draws', decided.routing -> 'draws')
                 else '{}' end;
 
-    insert into retrievals
-    select fresh.id, decided.query, r.encoder, r.encoder_revision, r.k, r.top_p, r.temperature, r.exclude_tasks,
-           r.exclude_adapters, r.milliseconds, r.examples_hash
-    from jsonb_populate_record(null::retrievals, decided.routing) r;
+    fresh.query := decided.query;
+    select r.encoder, r.encoder_revision, r.k, r.top_p, r.temperature, r.exclude_tasks, r.exclude_adapters,
+           r.examples_hash
+    into fresh.encoder, fresh.encoder_revision, fresh.k, fresh.top_p, fresh.temperature, fresh.exclude_tasks,
+         fresh.exclude_adapters, fresh.examples_hash
+    from jsonb_populate_record(null::answers, decided.routing) r;
+    fresh.routing_milliseconds := (decided.routing ->> 'milliseconds')::float8;
+    select coalesce(array_agg(n.example_id), '{}'), coalesce(array_agg(n.source_ref), '{}'),
+           coalesce(array_agg(n.task), '{}'), coalesce(array_agg(n.similarity), '{}')
+    into fresh.example_ids, fresh.example_refs, fresh.example_tasks, fresh.similarities
+    from (select * from jsonb_populate_recordset(null::retrieved_examples, decided.routing -> 'neighbours')
+          order by rank) n;
+    select coalesce(array_agg(t.task), '{}'), coalesce(array_agg(t.neighbours), '{}'),
+           coalesce(array_agg(t.best_similarity), '{}'), coalesce(array_agg(t.probability), '{}'),
+           coalesce(array_agg(t.weight), '{}'), coalesce(array_agg(t.in_nucleus), '{}')
+    into fresh.tasks, fresh.task_neighbours, fresh.task_similarities, fresh.probabilities, fresh.task_weights,
+         fresh.in_nucleus
+    from (select * from jsonb_populate_recordset(null::retrieved_tasks, decided.routing -> 'distribution')
+          order by rank) t;
 
-    insert into retrieved_examples
-    select fresh.id, n.rank, n.example_id, n.source_ref, n.task, n.similarity
-    from jsonb_populate_recordset(null::retrieved_examples, decided.routing -> 'neighbours') n;
-
-    insert into retrieved_tasks
-    select fresh.id, t.rank, t.task, t.neighbours, t.best_similarity, t.probability, t.weight, t.in_nucleus
-    from jsonb_populate_recordset(null::retrieved_tasks, decided.routing -> 'distribution') t;
-
-    insert into merge_results
-    select fresh.id, m.recipe_hash, job.method, decided.routing ->> 'merge',
-           (decided.routing ->> 'calibrated')::boolean, (job.settings ->> 'density')::float8, m.dtype, m.update_norm,
-           m.sign_conflict, m.milliseconds
+    fresh.method := job.method;
+    fresh.merge := decided.routing ->> 'merge';
+    fresh.calibrated := (decided.routing ->> 'calibrated')::boolean;
+    fresh.density := (job.settings ->> 'density')::float8;
+    select decode(m.recipe_hash, 'hex'), m.dtype, m.update_norm, m.sign_conflict, m.milliseconds
+    into fresh.recipe_hash, fresh.merge_dtype, fresh.update_norm, fresh.sign_conflict, fresh.merge_milliseconds
     from jsonb_populate_record(null::merge_results, record_answer.answer -> 'merge') m;
-
-    insert into merge_components
-    select fresh.id, c.rank, c.adapter_id, c.adapter, c.version, c.task, c.sha256, c.uri, c.weight,
-           (record_answer.answer #>> array['merge', 'component_norms', (c.rank - 1)::text])::float8
-    from jsonb_populate_recordset(null::merge_components, decided.routing -> 'mixture') c;
+    select coalesce(array_agg(c.adapter_id), '{}'), coalesce(array_agg(c.adapter), '{}'),
+           coalesce(array_agg(c.version), '{}'), coalesce(array_agg(c.task), '{}'),
+           coalesce(array_agg(decode(c.sha256, 'hex')), '{}'), coalesce(array_agg(c.uri), '{}'),
+           coalesce(array_agg(c.weight), '{}')
+    into fresh.adapter_ids, fresh.adapters, fresh.adapter_versions, fresh.adapter_tasks, fresh.adapter_hashes,
+         fresh.adapter_uris, fresh.weights
+    from (select * from jsonb_populate_recordset(null::merge_components, decided.routing -> 'mixture')
+          order by rank) c;
+    fresh.adapter_norms := array(
+        select n.norm::float8 from jsonb_array_elements(record_answer.answer #> '{merge,component_norms}')
+            with ordinality n(norm, place) order by n.place);
+    fresh.salt := uuid_send(gen_random_uuid());
 
     lock table loradex.chain_lock in exclusive mode;
     select a.* into head from answers a order by a.position desc limit 1;
     fresh.position := coalesce(head.position, 0) + 1;
     fresh.previous_hash := coalesce(head.chain_hash, decode(repeat('00', 32), 'hex'));
     fresh.created_at := clock_timestamp();
+    fresh.id := uuidv7();
     fresh.chain_hash := answer_hash(fresh);
+    perform make_partition(uuid_extract_timestamp(fresh.id));
     insert into answers select fresh.*;
 
-    update jobs j set state = 'done', lease_until = null, finished_at = fresh.created_at where j.id = job.id;
+    update jobs j set state = 'done', lease_until = null, finished_at = fresh.created_at, answer_id = fresh.id
+    where j.id = job.id;
     perform notify_job(job.id);
     return fresh.id;
 exception

@@ -17,16 +17,6 @@ revoke execute on function loradex.refuse_change() from public;
 
 create or replace trigger append_only before update or delete or truncate on loradex.answers
     for each statement execute function loradex.refuse_change();
-create or replace trigger append_only before update or delete or truncate on loradex.retrievals
-    for each statement execute function loradex.refuse_change();
-create or replace trigger append_only before update or delete or truncate on loradex.retrieved_examples
-    for each statement execute function loradex.refuse_change();
-create or replace trigger append_only before update or delete or truncate on loradex.retrieved_tasks
-    for each statement execute function loradex.refuse_change();
-create or replace trigger append_only before update or delete or truncate on loradex.merge_results
-    for each statement execute function loradex.refuse_change();
-create or replace trigger append_only before update or delete or truncate on loradex.merge_components
-    for each statement execute function loradex.refuse_change();
 create or replace trigger append_only before update or delete or truncate on loradex.evaluations
     for each statement execute function loradex.refuse_change();
 -- An adapter is its content: only state and retired_at may change, and no row goes away.

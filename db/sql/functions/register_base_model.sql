@@ -1,4 +1,4 @@
--- Makes a base model known. Registering it again changes nothing.
+-- Makes a base model known. Registering it again changes nothing, but that a retired one is back in service.
 -- Locks: none. Raises: LX001 bad value, or known with other facts.
 create or replace function loradex.register_base_model(
     name text, revision text, context_length int, frame text default E'{prompt}\nAnswer:'
@@ -25,9 +25,10 @@ begin
             'base model %s is known at revision %s, context length %s, frame %s; give another revision another name',
             name, known.revision, known.context_length, to_json(known.frame));
     end if;
+    update base_models m set retired_at = null where m.name = register_base_model.name and m.retired_at is not null;
 end
 $$;
 comment on function loradex.register_base_model(text, text, int, text) is
-    'Makes a base model known; registering it again changes nothing.';
+    'Makes a base model known; registering it again changes nothing, or brings a retired one back.';
 revoke execute on function loradex.register_base_model(text, text, int, text) from public;
 grant execute on function loradex.register_base_model(text, text, int, text) to loradex_admin;

@@ -1,5 +1,5 @@
 -- Makes an encoder known, with its index: HNSW over cosine distance, partial (its vectors only), over an expression
--- (its dimensions). Registering it again changes nothing.
+-- (its dimensions). Registering it again changes nothing, but that a retired one is back in service.
 -- Locks: the first time, encoders against other registrations, and example_embeddings against writes while the index
 -- is built. Raises: LX001 bad name or
 -- dimensions, or known with others; LX005 vectors of other dimensions are stored.
@@ -27,10 +27,11 @@ begin
             'encoder %s is known at revision %s with %s dimensions; give another revision another name',
             name, known.revision, known.dimensions);
     end if;
+    update encoders m set retired_at = null where m.name = register_encoder.name and m.retired_at is not null;
     perform build_encoder_index(name);
 end
 $$;
 comment on function loradex.register_encoder(text, text, int) is
-    'Makes an encoder and its HNSW index known; registering it again changes nothing.';
+    'Makes an encoder and its HNSW index known; registering it again changes nothing, or brings a retired one back.';
 revoke execute on function loradex.register_encoder(text, text, int) from public;
 grant execute on function loradex.register_encoder(text, text, int) to loradex_admin;

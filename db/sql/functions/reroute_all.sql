@@ -31,15 +31,14 @@ begin
                        coalesce(reroute_all.temperature, p.temperature), p.exclude_tasks, p.base_model,
                        p.exclude_adapters, p.job_id)::route_request as request
             from (
-                select r.*, a.base_model, a.job_id, h.selection,
+                select a.id as answer_id, a.query, a.encoder, a.k, a.top_p, a.temperature, a.exclude_tasks,
+                       a.exclude_adapters, a.base_model, a.job_id, h.selection,
                        (row_number() over chain - 1) / 256 as chunk,
                        ((row_number() over chain - 1) % 256 + 1)::int as place
-                from retrievals r
-                join answers a on a.id = r.answer_id
-                join merge_results m on m.answer_id = r.answer_id
-                join methods h on h.name = m.method
-                where a.created_at >= since
-                window chain as (partition by r.encoder order by a.position)
+                from answers a
+                join methods h on h.name = a.method
+                where a.created_at >= since and a.id >= first_id(since)
+                window chain as (partition by a.encoder order by a.position)
             ) p
         ) c
         group by c.encoder, c.chunk

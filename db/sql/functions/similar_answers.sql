@@ -13,18 +13,17 @@ begin
     perform check_routing(k, 1, 1);
     perform check_vector(similar_answers.query, similar_answers.encoder);
     return query
-    select (row_number() over (order by n.distance, a.position))::int, a.id, 1 - n.distance, a.prompt, a.text, m.method,
-           coalesce((select jsonb_object_agg(c.adapter, c.weight) from merge_components c where c.answer_id = a.id),
+    select (row_number() over (order by n.distance, a.position))::int, a.id, 1 - n.distance, a.prompt, a.text, a.method,
+           coalesce((select jsonb_object_agg(c.adapter, c.weight) from unnest(a.adapters, a.weights) c(adapter, weight)),
                     '{}')
     from (
-        select r.answer_id, r.query <=> similar_answers.query as distance
-        from retrievals r
+        select r.id, r.query <=> similar_answers.query as distance
+        from answers r
         where r.encoder = similar_answers.encoder
         order by distance
         limit similar_answers.k
     ) n
-    join answers a on a.id = n.answer_id
-    join merge_results m on m.answer_id = a.id
+    join answers a on a.id = n.id
     order by 1;
 end
 $$;

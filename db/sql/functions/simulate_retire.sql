@@ -28,15 +28,13 @@ begin
             select p.*, row(p.place, null, p.k, p.top_p, p.temperature, p.exclude_tasks, p.base_model,
                             p.exclude_adapters || simulate_retire.adapter, p.job_id)::route_request as request
             from (
-                select r.*, a.base_model, a.job_id, h.selection,
+                select a.id as answer_id, a.k, a.top_p, a.temperature, a.exclude_tasks, a.exclude_adapters,
+                       a.base_model, a.job_id, h.selection,
                        (row_number() over chain - 1) / 256 as chunk,
                        ((row_number() over chain - 1) % 256 + 1)::int as place
                 from answers a
-                join retrievals r on r.answer_id = a.id
-                join merge_results m on m.answer_id = a.id
-                join methods h on h.name = m.method and h.selection in ('nucleus', 'affinity')
-                where exists (select from merge_components c
-                              where c.answer_id = a.id and c.adapter = simulate_retire.adapter)
+                join methods h on h.name = a.method and h.selection in ('nucleus', 'affinity')
+                where a.adapters @> array[simulate_retire.adapter]
                 window chain as (order by a.position)
             ) p
         ) c

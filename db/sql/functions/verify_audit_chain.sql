@@ -50,29 +50,10 @@ begin
                  when l.previous_hash <> l.before
                  then 'its previous_hash is not the chain_hash of the answer before it' end),
         (2, case when l.changed
-                 then 'its chain_hash does not fit its columns: the answer or a row that belongs to it was changed'
-            end)
+                 then 'its chain_hash does not fit its columns: the answer was changed' end)
     ) as broken(place, reason)
     where broken.reason is not null
     order by l.position, broken.place;
-
-    -- Rows of evidence that no answer owns were put there by hand.
-    if from_answer is null and to_answer is null then
-        return query
-        select null::bigint, o.answer_id, format('loradex.%s holds rows of it, but there is no such answer', o.origin)
-        from (
-            select r.answer_id, 'retrievals' as origin from retrievals r
-            where not exists (select from answers a where a.id = r.answer_id)
-            union select e.answer_id, 'retrieved_examples' from retrieved_examples e
-            where not exists (select from answers a where a.id = e.answer_id)
-            union select t.answer_id, 'retrieved_tasks' from retrieved_tasks t
-            where not exists (select from answers a where a.id = t.answer_id)
-            union select m.answer_id, 'merge_results' from merge_results m
-            where not exists (select from answers a where a.id = m.answer_id)
-            union select c.answer_id, 'merge_components' from merge_components c
-            where not exists (select from answers a where a.id = c.answer_id)
-        ) o;
-    end if;
 end
 $$;
 comment on function loradex.verify_audit_chain(uuid, uuid) is

@@ -5,6 +5,7 @@ create table loradex.base_models (
     context_length int not null,
     frame text not null,
     created_at timestamptz not null default now(),
+    retired_at timestamptz,
     constraint base_models_pkey primary key (name),
     constraint base_models_context_length_check check (context_length > 0),
     constraint base_models_frame_check check (position('{prompt}' in frame) > 0)
@@ -16,3 +17,4 @@ comment on column loradex.base_models.revision is 'content hash or hub revision 
 comment on column loradex.base_models.context_length is 'tokens of prompt and answer together';
 comment on column loradex.base_models.frame is 'text the model reads, with {prompt} in place of the prompt';
 comment on column loradex.base_models.created_at is 'when the row was written';
+comment on column loradex.base_models.retired_at is 'since when no job may name it; null: jobs may';

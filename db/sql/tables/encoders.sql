@@ -4,6 +4,7 @@ create table loradex.encoders (
     revision text not null,
     dimensions int not null,
     created_at timestamptz not null default now(),
+    retired_at timestamptz,
     constraint encoders_pkey primary key (name),
     constraint encoders_dimensions_check check (dimensions between 1 and 4000)
 );
@@ -13,3 +14,4 @@ comment on column loradex.encoders.name is 'what jobs and vectors call it';
 comment on column loradex.encoders.revision is 'content hash or hub revision of the weights';
 comment on column loradex.encoders.dimensions is 'length of its vectors';
 comment on column loradex.encoders.created_at is 'when the row was written';
+comment on column loradex.encoders.retired_at is 'since when no job may name it; null: jobs may';

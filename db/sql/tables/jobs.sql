@@ -1,6 +1,7 @@
--- One question with its settings, from queued to its end: done, failed, cancelled or expired. Written by the queue's functions only.
+-- One question with its settings, from queued to its end: done, failed, cancelled or expired. Written by the queue's
+-- functions only.
 create table loradex.jobs (
-    id uuid not null default gen_random_uuid(),
+    id uuid not null default uuidv7(),
     owner_id bigint not null,
     owner text not null,
     kind text not null,
@@ -35,6 +36,7 @@ create table loradex.jobs (
     started_at timestamptz,
     finished_at timestamptz,
     expires_at timestamptz,
+    answer_id uuid,
     constraint jobs_pkey primary key (id),
     constraint jobs_choices_check check ((kind = 'choose') = (choices is not null)),
     constraint jobs_error_check check ((state in ('failed', 'cancelled', 'expired')) = (error_code is not null)),
@@ -87,6 +89,7 @@ comment on column loradex.jobs.created_at is 'when it was accepted';
 comment on column loradex.jobs.started_at is 'when it was claimed last';
 comment on column loradex.jobs.finished_at is 'when it ended, however it did';
 comment on column loradex.jobs.expires_at is 'its deadline as a time; null: none';
+comment on column loradex.jobs.answer_id is 'its answer, once it is done';
 create index jobs_created_at_index on loradex.jobs (created_at);
 create index jobs_finished_at_index on loradex.jobs (finished_at);
 create index jobs_queued_index on loradex.jobs (priority desc, queue_position) where (state = 'queued');

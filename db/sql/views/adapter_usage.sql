@@ -13,7 +13,7 @@ select
     percentile_cont(0.5) within group (order by (a.timings ->> 'total')::float8) as median_milliseconds,
     percentile_cont(0.99) within group (order by (a.timings ->> 'total')::float8) as p99_milliseconds
 from loradex.answers a
-join loradex.merge_components c on c.answer_id = a.id
+cross join lateral unnest(a.adapters, a.adapter_versions, a.adapter_tasks, a.weights) c(adapter, version, task, weight)
 group by (a.created_at at time zone 'UTC')::date, c.adapter, c.version, c.task;
 comment on view loradex.adapter_usage is
     'Per day and adapter: answers it took part in, its share of all weight, and how long these answers took.';

@@ -8,20 +8,20 @@ select
     a.owner,
     a.prompt,
     a.text as answer,
-    m.method,
-    t.task as top_task,
-    t.probability as top_probability,
+    a.method,
+    a.tasks[1] as top_task,
+    a.probabilities[1] as top_probability,
     j.expected_task,
-    e.similarity as nearest_similarity,
-    c.adapters,
-    c.weights,
-    r.encoder,
-    r.k,
-    r.top_p,
-    r.temperature,
+    a.similarities[1] as nearest_similarity,
+    nullif(a.adapters, '{}') as adapters,
+    nullif(a.weights, '{}') as weights,
+    a.encoder,
+    a.k,
+    a.top_p,
+    a.temperature,
     a.base_model,
-    m.sign_conflict,
-    r.milliseconds as routing_milliseconds,
+    a.sign_conflict,
+    a.routing_milliseconds as routing_milliseconds,
     (a.timings ->> 'total')::float8 as total_milliseconds,
     a.prompt_tokens,
     a.output_tokens,
@@ -29,15 +29,7 @@ select
     a.attempt,
     a.position
 from loradex.answers a
-join loradex.jobs j on j.id = a.job_id
-join loradex.retrievals r on r.answer_id = a.id
-join loradex.merge_results m on m.answer_id = a.id
-left join loradex.retrieved_tasks t on t.answer_id = a.id and t.rank = 1
-left join loradex.retrieved_examples e on e.answer_id = a.id and e.rank = 1
-left join lateral (
-    select array_agg(p.adapter order by p.rank) as adapters, array_agg(p.weight order by p.rank) as weights
-    from loradex.merge_components p where p.answer_id = a.id
-) c on true;
+left join loradex.jobs j on j.id = a.job_id;
 comment on view loradex.answer_provenance is
     'One row an answer: question, nearest example, likeliest task, mixture, settings, cost. Start here.';
 comment on column loradex.answer_provenance.answer_id is 'the answer';

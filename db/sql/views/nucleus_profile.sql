@@ -4,16 +4,15 @@ create or replace view loradex.nucleus_profile with (security_invoker = true) as
 select
     a.id as answer_id,
     a.created_at,
-    m.method,
-    count(c.rank) as adapters,
+    a.method,
+    count(c.weight) as adapters,
     coalesce(max(c.weight), 0) as top_weight,
     coalesce(-sum(c.weight * ln(c.weight)) filter (where c.weight > 0), 0) as entropy,
-    case when count(c.rank) = 0 then 0
+    case when count(c.weight) = 0 then 0
          else exp(coalesce(-sum(c.weight * ln(c.weight)) filter (where c.weight > 0), 0)) end as effective_adapters
 from loradex.answers a
-join loradex.merge_results m on m.answer_id = a.id
-left join loradex.merge_components c on c.answer_id = a.id
-group by a.id, a.created_at, m.method;
+left join lateral unnest(a.weights) c(weight) on true
+group by a.id, a.created_at, a.method;
 comment on view loradex.nucleus_profile is
     'Per answer: how many adapters took part, the heaviest weight, and the entropy of the weights in nats.';
 comment on column loradex.nucleus_profile.answer_id is 'the answer';

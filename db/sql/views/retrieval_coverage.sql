@@ -9,16 +9,14 @@ select
     a.id as answer_id,
     a.created_at,
     a.prompt,
-    r.encoder,
-    e.task as nearest_task,
-    e.similarity as nearest_similarity,
-    percent_rank() over (partition by r.encoder order by e.similarity) as percentile,
+    a.encoder,
+    a.example_tasks[1] as nearest_task,
+    a.similarities[1] as nearest_similarity,
+    percent_rank() over (partition by a.encoder order by a.similarities[1]) as percentile,
     edge.similarity as in_domain_similarity,
-    coalesce(e.similarity < edge.similarity, true) as out_of_domain
+    coalesce(a.similarities[1] < edge.similarity, true) as out_of_domain
 from loradex.answers a
-join loradex.retrievals r on r.answer_id = a.id
-join edge on edge.encoder = r.encoder
-left join loradex.retrieved_examples e on e.answer_id = a.id and e.rank = 1;
+join edge on edge.encoder = a.encoder;
 comment on view loradex.retrieval_coverage is
     'Per answer: similarity of its nearest example, its percentile, and whether it lies out of the library''s domain.';
 comment on column loradex.retrieval_coverage.answer_id is 'the answer';

@@ -3,15 +3,14 @@
 create or replace view loradex.task_confusion with (security_invoker = true) as
 select
     j.expected_task,
-    t.task as top_task,
+    a.tasks[1] as top_task,
     count(*) as answers,
     count(*) / sum(count(*)) over (partition by j.expected_task)::float8 as share,
-    avg(t.probability) as mean_probability
+    avg(a.probabilities[1]) as mean_probability
 from loradex.jobs j
-join loradex.answers a on a.job_id = j.id
-left join loradex.retrieved_tasks t on t.answer_id = a.id and t.rank = 1
+join loradex.answers a on a.id = j.answer_id
 where j.expected_task is not null
-group by j.expected_task, t.task;
+group by j.expected_task, a.tasks[1];
 comment on view loradex.task_confusion is
     'For answers whose true task is known: how often retrieval put which task first. The diagonal is right.';
 comment on column loradex.task_confusion.expected_task is 'true task';

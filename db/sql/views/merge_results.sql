@@ -1,20 +1,20 @@
 -- Recipe and outcome of each answer's merge.
-create table loradex.merge_results (
-    answer_id uuid not null,
-    recipe_hash character(64) not null,
-    method text not null,
-    merge text not null,
-    calibrated boolean not null,
-    density float8 not null,
-    dtype text not null,
-    update_norm float8 not null,
-    sign_conflict float8,
-    milliseconds float8 not null,
-    constraint merge_results_pkey primary key (answer_id),
-    constraint merge_results_answer_id_fkey foreign key (answer_id) references loradex.answers(id) deferrable initially deferred
-);
-comment on table loradex.merge_results is
-    'Recipe and outcome of each answer''s merge; append-only.';
+-- Rights: those of whoever asks, so a client sees its own answers alone.
+create or replace view loradex.merge_results with (security_invoker = true) as
+select
+    a.id as answer_id,
+    encode(a.recipe_hash, 'hex')::character(64) as recipe_hash,
+    a.method,
+    a.merge,
+    a.calibrated,
+    a.density,
+    a.merge_dtype as dtype,
+    a.update_norm,
+    a.sign_conflict,
+    a.merge_milliseconds as milliseconds
+from loradex.answers a;
+comment on view loradex.merge_results is
+    'Recipe and outcome of each answer''s merge.';
 comment on column loradex.merge_results.answer_id is 'the answer';
 comment on column loradex.merge_results.recipe_hash is 'recipe_hash of merge, calibrated, density, dtype and components, hex';
 comment on column loradex.merge_results.method is 'the job''s method';
@@ -25,4 +25,5 @@ comment on column loradex.merge_results.dtype is 'dtype the factors were merged 
 comment on column loradex.merge_results.update_norm is 'Frobenius norm of the merged update';
 comment on column loradex.merge_results.sign_conflict is 'share of entries whose signs disagree; null where the method does not look';
 comment on column loradex.merge_results.milliseconds is 'time of the merge';
-create index merge_results_method_index on loradex.merge_results (method);
+revoke all on loradex.merge_results from public;
+grant select on loradex.merge_results to loradex_reader, loradex_client, loradex_worker, loradex_admin;
