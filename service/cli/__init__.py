@@ -33,6 +33,8 @@ COMMANDS = {
     ),
     "library": Entry("loradex.service.cli.library:app", "A library of tasks, adapters and example vectors."),
     "adapter": Entry("loradex.service.cli.adapter:app", "Register adapters, list them, check their files."),
+    "model": Entry("loradex.service.cli.model:app", "Base models: register, list, retire."),
+    "encoder": Entry("loradex.service.cli.encoder:app", "Encoders: register, list, retire."),
     "examples": Entry(
         "loradex.service.cli.examples:app", "Add the examples that decide which task a prompt is like."
     ),
@@ -63,6 +65,7 @@ EXTRAS = {
     "safetensors": "worker",
     "structlog": "worker",
     "gguf": "worker",
+    "jinja2": "library",
     "psutil": "embedded",
     "matplotlib": "evaluation",
     "pandas": "evaluation",
