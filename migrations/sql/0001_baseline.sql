@@ -445,7 +445,7 @@ comment on column loradex.jobs.finished_at is 'when it ended, however it did';
 comment on column loradex.jobs.expires_at is 'its deadline as a time; null: none';
 comment on column loradex.jobs.answer_id is 'its answer, once it is done';
 create index jobs_created_at_index on loradex.jobs (created_at);
-create index jobs_finished_at_index on loradex.jobs (finished_at);
+create index jobs_finished_at_index on loradex.jobs (finished_at) where (finished_at is not null);
 create index jobs_queued_index on loradex.jobs (priority desc, queue_position) where (state = 'queued');
 create index jobs_running_index on loradex.jobs (lease_until) where (state = 'running');
 create index jobs_expires_index on loradex.jobs (expires_at) where (expires_at is not null and state in ('queued', 'running'));
@@ -1272,10 +1272,12 @@ grant execute on function loradex.build_search() to loradex_admin;
 -- cancel_jobs for one job; returns the state it is in now.
 -- Locks: the job's row. Raises: LX003 no such job, or another user's.
 create or replace function loradex.cancel_job(job_id uuid) returns text
-language sql volatile security definer
+language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
-    select c.state from cancel_jobs(array[cancel_job.job_id]) c
+begin
+    return (select c.state from cancel_jobs(array[cancel_job.job_id]) c);
+end
 $$;
 comment on function loradex.cancel_job(uuid) is
     'Ends a job that has no answer yet as cancelled; returns the state it is in now.';
