@@ -1,7 +1,6 @@
 """The jobs of one worker, as the SQL functions of `loradex` hand them out and take them back."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, LiteralString
@@ -9,12 +8,12 @@ from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
-import psycopg
 from pgvector.psycopg import register_vector
 from psycopg.rows import class_row, tuple_row
 from psycopg.types.json import Jsonb
 
-from loradex.db.reconnect import Reconnecting, repeat_through_outage
+from loradex.db.pool import Pool
+from loradex.db.reconnect import repeat_through_outage
 
 Vector = npt.NDArray[np.float32]
 Document = Mapping[str, Any]
@@ -31,8 +30,6 @@ OVER: LiteralString = """
     select held.id from unnest(%s::uuid[]) held(id)
     where not exists (
         select from loradex.jobs j where j.id = held.id and j.state = 'running' and j.worker = %s)"""
-STOPPED = "loradex_stop"
-"""The channel on which Postgres tells which running jobs were cancelled or expired."""
 
 ANNOUNCE: LiteralString = "select loradex.announce_worker(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
@@ -93,8 +90,7 @@ class Jobs:
     """One connection to Postgres and the calls a worker makes over it; it reconnects after an outage.
 
     `retry_for` is how long a write is repeated while Postgres is away. Repeating is safe: the attempt number
-    fences off the second of two writes. `token` is this worker's secret, which binds its claims to it. Only a
-    connection that `hears` is told which jobs are to be stopped.
+    fences off the second of two writes. `token` is this worker's secret, which binds its claims to it.
     """
 
     def __init__(
@@ -108,9 +104,10 @@ class Jobs:
         max_attempts: int,
         retry_for: timedelta,
         token: str | None = None,
-        hears: bool = False,
+        prepare_threshold: int | None = None,
     ) -> None:
-        self._database = Reconnecting(url, _listening if hears else register_vector)
+        # Vectors in binary: as text they cost a millisecond each on both ends.
+        self._database = Pool(url, prepare=register_vector, prepare_threshold=prepare_threshold)
         self._base_model = base_model
         self._encoder = encoder
         self._max_attempts = max_attempts
@@ -185,15 +182,6 @@ class Jobs:
         with self._database.session() as connection:
             return {row[0] for row in connection.execute(OVER, (list(ids), self.worker)).fetchall()}
 
-    def stopped(self, seconds: float) -> set[UUID]:
-        """Jobs, of any worker, that are told to be stopped within so many seconds; the first one ends the wait."""
-        told = set()
-        with self._database.session() as connection:
-            for notice in connection.notifies(timeout=seconds, stop_after=1):
-                with suppress(ValueError):  # any login may send anything
-                    told.add(UUID(notice.payload))
-        return told
-
     def announce(self, abilities: Abilities) -> None:
         """Say that this worker lives, and what it can do."""
         with self._database.session() as connection:
@@ -220,8 +208,3 @@ class Jobs:
     def _fetched(self, statement: LiteralString, values: Sequence[object]) -> list[tuple[Any, ...]]:
         with self._database.session() as connection, connection.cursor(row_factory=tuple_row) as cursor:
             return cursor.execute(statement, values).fetchall()
-
-
-def _listening(connection: psycopg.Connection[Any]) -> None:
-    register_vector(connection)
-    connection.execute(f"listen {STOPPED}")

@@ -1,4 +1,4 @@
-"""Keeps the leases of a running batch alive and hears which of its jobs are over, from a thread of its own."""
+"""Keeps the leases of a running batch alive and finds out which of its jobs are over, from a thread of its own."""
 
 import threading
 import time
@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID
 
-from loradex.errors import LoradexError
 from loradex.worker.jobs import Job, Jobs
 from loradex.worker.repeating import Repeating
 
@@ -16,24 +15,25 @@ SIGNS_OF_LIFE_A_LEASE = 3
 LOOK_SECONDS = 5.0
 """How often Postgres is asked which jobs are over; what is cancelled is mostly heard of at once."""
 
-HEAR_SECONDS = 0.25
+PAUSE_SECONDS = 0.25
 """Longest pause of the thread, and so the longest that stopping it takes."""
 
 
 class Leases:
     """A thread that extends the leases of the batch at hand several times a lease.
 
-    While there is a batch it also listens: a job may be cancelled, may reach its deadline, or may have been
-    claimed by another worker. One thread for the worker's life: starting one for each batch cost a third of a
-    millisecond. A worker that is stopped or dead extends nothing.
+    It also asks which jobs of the batch are over: cancelled, past their deadline, or claimed by another worker.
+    One thread for the worker's life: starting one for each batch cost a third of a millisecond. A worker that
+    is stopped or dead extends nothing.
     """
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
         self._held: frozenset[UUID] = frozenset()
         self._over: set[UUID] = set()
-        self._busy = threading.Event()
+        self._look = threading.Event()
         self._extend_every = jobs.lease.total_seconds() / SIGNS_OF_LIFE_A_LEASE
+        self._pause = min(PAUSE_SECONDS, self._extend_every / 2)
         self._extend_at = self._look_at = 0.0
         self._running = Repeating("leases", self._step, 0)
 
@@ -51,44 +51,34 @@ class Leases:
         """Keep the leases of `batch` for as long as the block runs."""
         now = time.monotonic()
         self._extend_at = now + self._extend_every
-        # What was cancelled between the claim and now was told to nobody who listened.
-        self._look_at = now + min(HEAR_SECONDS, self._extend_every)
+        # What was cancelled since the claim was told to nobody who held it yet.
+        self._look_at = now + self._pause
         self._over = set()
         self._held = frozenset(job.id for job in batch)
-        self._busy.set()
         try:
             yield
         finally:
-            self._busy.clear()
             self._held = frozenset()
+
+    def told(self, job: str) -> None:
+        """Somebody says that a job is over; if it is in hand, Postgres is asked at once whether that is true."""
+        if job in map(str, self._held):
+            self._look.set()
 
     def is_over(self, job: UUID) -> bool:
         """Whether the job of the batch has ended or was claimed by another worker, as far as is known."""
         return job in self._over
 
     def _step(self) -> None:
+        told = self._look.wait(self._pause)
+        self._look.clear()
         held, now = self._held, time.monotonic()
-        if not held:
-            self._busy.wait(HEAR_SECONDS)
-        elif now >= self._look_at:
-            # First, so that what raises is not repeated at once.
-            self._look_at = now + min(LOOK_SECONDS, self._extend_every)
-            self._look(held, now)
-        else:
-            self._hear(held, min(HEAR_SECONDS, self._look_at - now))
-
-    def _look(self, held: frozenset[UUID], now: float) -> None:
+        if not held or not (told or now >= self._look_at):
+            return
+        # First, so that what raises is not repeated at once.
+        self._look_at = now + min(LOOK_SECONDS, self._extend_every)
         if now >= self._extend_at:
             self._jobs.extend(list(held))
             self._extend_at = now + self._extend_every
         self._jobs.expire()
         self._over.update(self._jobs.over(list(held)))
-
-    def _hear(self, held: frozenset[UUID], seconds: float) -> None:
-        try:
-            # Any login may send a notification, so Postgres is asked whether it is true.
-            if told := held & self._jobs.stopped(seconds):
-                self._over.update(self._jobs.over(list(told)))
-        except LoradexError:
-            # The next look tries again, and says so if it fails too.
-            time.sleep(seconds)

@@ -80,7 +80,7 @@ OWN = {
     "is_served",
     "job_request",
 }
-ASKING = {"cancel_job", "cancel_jobs", "enqueue_jobs", "job_obstacle", "job_outcome"}
+ASKING = {"cancel_job", "cancel_jobs", "enqueue_jobs", "job_obstacle", "job_outcome", "own_jobs"}
 INTERNAL = {
     *(
         "activate_adapter",
@@ -96,6 +96,7 @@ INTERNAL = {
         "held_seconds",
         "make_partition",
         "notify_job",
+        "notify_workers",
         "refuse_change",
     ),
 }

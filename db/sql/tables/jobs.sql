@@ -19,6 +19,7 @@ create table loradex.jobs (
     settings jsonb not null,
     expected_task text,
     idempotency_key text,
+    metadata jsonb,
     priority smallint not null default 0,
     deadline float8,
     queue_position bigint generated always as identity,
@@ -72,6 +73,7 @@ comment on column loradex.jobs.exclude_adapters is 'adapters that may not take p
 comment on column loradex.jobs.settings is 'what else the job says: the settings that have no column here, complete with defaults';
 comment on column loradex.jobs.expected_task is 'true task where known';
 comment on column loradex.jobs.idempotency_key is 'asking again with it gives this job';
+comment on column loradex.jobs.metadata is 'what the asker noted on it: an object of texts; null if nothing';
 comment on column loradex.jobs.priority is 'higher goes first';
 comment on column loradex.jobs.deadline is 'seconds after which it ends as expired instead of being answered; null: never';
 comment on column loradex.jobs.queue_position is 'order of arrival';
@@ -90,7 +92,7 @@ comment on column loradex.jobs.started_at is 'when it was claimed last';
 comment on column loradex.jobs.finished_at is 'when it ended, however it did';
 comment on column loradex.jobs.expires_at is 'its deadline as a time; null: none';
 comment on column loradex.jobs.answer_id is 'its answer, once it is done';
-create index jobs_created_at_index on loradex.jobs (created_at);
+create index jobs_owner_index on loradex.jobs (owner_id, created_at, id);
 create index jobs_finished_at_index on loradex.jobs (finished_at) where (finished_at is not null);
 create index jobs_queued_index on loradex.jobs (priority desc, queue_position) where (state = 'queued');
 create index jobs_running_index on loradex.jobs (lease_until) where (state = 'running');
