@@ -12,6 +12,8 @@ pytest_plugins = [
     "tests.fix_starter",
     "tests.fix_training",
     "tests.fix_valkey",
+    "tests.fix_wheels",
+    "tests.schedule",
     "tests.fix_answering",  # late: it imports others, and pytest wants to load those first
     "tests.fix_evaluation",
 ]
