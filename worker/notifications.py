@@ -30,12 +30,16 @@ class Notifications:
     Args:
         url: Where Postgres itself is, not a pooler.
         wake: Answers what waits; what is said meanwhile leads to one more call.
-        drop: Told the ids of jobs that were cancelled, or so it is said: any login may say anything.
         stop: Set when the worker ends.
+        drop: Told the ids of jobs that were cancelled, or so it is said: any login may say anything.
     """
 
     def __init__(
-        self, url: str, wake: Callable[[], None], drop: Callable[[str], None], stop: threading.Event
+        self,
+        url: str,
+        wake: Callable[[], None],
+        stop: threading.Event,
+        drop: Callable[[str], None] = lambda _job: None,
     ) -> None:
         self._url = url
         self._application = program_name()
