@@ -39,6 +39,7 @@ COMMANDS = {
     "ask": Entry("loradex.service.cli.ask:ask", "Ask a question."),
     "explain": Entry("loradex.service.cli.explain:explain", "Say how an answer came about."),
     "audit": Entry("loradex.service.cli.audit:app", "Check that no answer was changed afterwards."),
+    "erase": Entry("loradex.service.cli.erase:erase", "Erase what was asked and answered; the chain holds."),
     "settings": Entry(
         "loradex.service.cli.settings:app", "Defaults and ranges of jobs, limits of the queue."
     ),

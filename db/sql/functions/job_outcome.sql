@@ -9,7 +9,11 @@ as $$
 #variable_conflict use_column
 begin
     return query
-    select j.state, j.error_code, j.error_message, case when a.id is not null then answer_document(a) end
+    select case when a.commitments is null then j.state else 'failed' end,
+           case when a.commitments is null then j.error_code else 'erased' end,
+           case when a.commitments is null then j.error_message
+                else format('its answer was erased; `loradex explain %s` shows what is left', a.id) end,
+           case when a.id is not null and a.commitments is null then answer_document(a) end
     from jobs j left join answers a on a.id = j.answer_id
     where j.id = job_outcome.job_id;
 end

@@ -31,6 +31,7 @@ create table loradex.jobs (
     started_at timestamptz,
     finished_at timestamptz,
     answer_id uuid,
+    erased_at timestamptz,
     constraint jobs_pkey primary key (id),
     constraint jobs_choices_check check ((kind = 'choose') = (choices is not null)),
     constraint jobs_error_check check ((state = 'failed') = (error_code is not null)),
@@ -76,6 +77,7 @@ comment on column loradex.jobs.created_at is 'when it was accepted';
 comment on column loradex.jobs.started_at is 'when it was claimed last';
 comment on column loradex.jobs.finished_at is 'when it was done or failed';
 comment on column loradex.jobs.answer_id is 'its answer, once it is done';
+comment on column loradex.jobs.erased_at is 'when its texts and its answer''s were erased';
 create index jobs_created_at_index on loradex.jobs (created_at);
 create index jobs_finished_at_index on loradex.jobs (finished_at);
 create index jobs_queued_index on loradex.jobs (priority desc, queue_position) where (state = 'queued');
