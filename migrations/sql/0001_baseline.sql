@@ -2369,7 +2369,7 @@ begin
     end if;
 
     erased_jobs := array(
-        select f.id from jobs_to_erase(erase_jobs.job_ids, erase_jobs.owner_id, erase_jobs.before) f(id) limit at_most);
+        select f.job_id from jobs_to_erase(erase_jobs.job_ids, erase_jobs.owner_id, erase_jobs.before) f limit at_most);
     erased_jobs := array(
         select j.id from jobs j where j.id = any (erased_jobs) and j.erased_at is null order by j.id for update);
     for ended in
@@ -2948,7 +2948,7 @@ grant execute on function loradex.job_request(loradex.jobs)
 -- Locks: none. Raises: LX001 nothing is asked for.
 create or replace function loradex.jobs_to_erase(
     job_ids uuid[] default null, owner_id bigint default null, before timestamptz default null
-) returns setof uuid
+) returns table (job_id uuid)
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$

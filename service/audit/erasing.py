@@ -12,7 +12,7 @@ from loradex.errors import InvalidArgumentError
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-OWNERS = "select id, created_at from loradex.owners where name = %s order by id"
+OWNERS = "select owner_id, min(created_at) from loradex.jobs where owner = %s group by 1 order by 1"
 COUNT = """
     select count(*) from loradex.jobs_to_erase(%(jobs)s::uuid[], %(owner)s::bigint, %(before)s::timestamptz)"""
 ERASE = """

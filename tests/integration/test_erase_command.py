@@ -34,7 +34,9 @@ def test_erase(
 
     assert cli.run(["erase", "--job", str(job), "--yes", *WORDS]) == 0
     assert capsys.readouterr().out == "erased: the texts of 1 jobs, 1 of them answered\n"
-    assert cli.run(["erase", "--owner", owner, "--before", "2999-01-01", "--yes", "--json", *WORDS]) == 0
+    assert cli.run(["erase", "--owner", owner, "--before", "2999-01-01", "--yes", "--json", *WORDS]) == 0, (
+        capsys.readouterr().err
+    )
     assert json.loads(capsys.readouterr().out) == {"jobs": 2, "answers": 2}
     assert world.rows("select count(*), count(prompt), count(query) from loradex.answers") == [(3, 0, 0)]
 

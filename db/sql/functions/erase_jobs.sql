@@ -33,7 +33,7 @@ begin
     end if;
 
     erased_jobs := array(
-        select f.id from jobs_to_erase(erase_jobs.job_ids, erase_jobs.owner_id, erase_jobs.before) f(id) limit at_most);
+        select f.job_id from jobs_to_erase(erase_jobs.job_ids, erase_jobs.owner_id, erase_jobs.before) f limit at_most);
     erased_jobs := array(
         select j.id from jobs j where j.id = any (erased_jobs) and j.erased_at is null order by j.id for update);
     for ended in

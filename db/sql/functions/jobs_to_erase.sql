@@ -3,7 +3,7 @@
 -- Locks: none. Raises: LX001 nothing is asked for.
 create or replace function loradex.jobs_to_erase(
     job_ids uuid[] default null, owner_id bigint default null, before timestamptz default null
-) returns setof uuid
+) returns table (job_id uuid)
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
