@@ -21,8 +21,8 @@ from loradex.stack_file import StackFile
 STOP_SECONDS = 60.0
 LOOK_EVERY_SECONDS = 0.1
 PREFIX = "LORADEX_"
-# Of the command line: passwords it sets, and how long it waits.
-NOT_FOR_WORKERS = ("_PASSWORD", "_START_SECONDS")
+# Of the command line: passwords it sets, how long it waits, where heads are kept.
+NOT_FOR_WORKERS = ("_PASSWORD", "_START_SECONDS", "_ANCHOR")
 _WORDS = {
     "LORADEX_DATABASE_URL": "the address of Postgres",
     "LORADEX_REDIS_URL": "the address of Redis",

@@ -16,6 +16,7 @@ class ServiceSettings(LibrarySettings):
         admin_password, worker_password, client_password, reader_password: What `loradex db roles` sets; an
             empty one counts as none.
         login_password: What `loradex db login` sets.
+        anchor: Addresses where heads of the audit chain are kept, separated by blanks; they may hold passwords.
     """
 
     model_config = SettingsConfigDict(env_prefix="LORADEX_", frozen=True, extra="ignore")
@@ -26,6 +27,11 @@ class ServiceSettings(LibrarySettings):
     client_password: SecretStr | None = None
     reader_password: SecretStr | None = None
     login_password: SecretStr | None = None
+    anchor: SecretStr | None = None
+
+    def anchor_urls(self) -> str | None:
+        """The addresses of the anchors, for whoever opens them."""
+        return None if self.anchor is None else self.anchor.get_secret_value()
 
     def role_passwords(self) -> dict[str, str]:
         """The passwords that were given, by group; for `loradex db roles` alone."""

@@ -1,15 +1,14 @@
 """A library's vectors and manifest, from training examples and adapters that are trained."""
 
-import json
 from pathlib import Path
 
+from loradex.library.base_model_files import read_base_model
 from loradex.library.build import LibrarySpec, choose_examples
 from loradex.library.build import build_library as build
 from loradex.library.cards import load_cards
 from loradex.library.hydrate import example_files
 from loradex.library.ingest import check_files
 from loradex.library.manifest import BaseModelEntry, EncoderEntry, Manifest
-from loradex.library.model_files import files_of
 from loradex.library.vectors import VectorCache, embed
 from loradex.terminal import counting
 from loradex.worker.encoders import encoder_at, encoder_facts
@@ -45,11 +44,4 @@ def base_model_entry(settings: WorkerSettings) -> BaseModelEntry:
         place = shipped_model(settings.home / "cache" / "models")
     else:
         place = Path(settings.base_model_path)
-    config = json.loads((place / "config.json").read_text(encoding="utf-8"))
-    return BaseModelEntry(
-        name=settings.base_model,
-        revision=files_of(place).revision,
-        # As the engine counts it, which announces the same model when a worker starts.
-        context_length=min(config["max_position_embeddings"], config.get("sliding_window") or 1 << 62),
-        frame=settings.frame,
-    )
+    return read_base_model(place, settings.base_model, settings.frame)

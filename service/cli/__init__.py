@@ -33,6 +33,8 @@ COMMANDS = {
     ),
     "library": Entry("loradex.service.cli.library:app", "A library of tasks, adapters and example vectors."),
     "adapter": Entry("loradex.service.cli.adapter:app", "Register adapters, list them, check their files."),
+    "model": Entry("loradex.service.cli.model:app", "Base models: register, list, retire."),
+    "encoder": Entry("loradex.service.cli.encoder:app", "Encoders: register, list, retire."),
     "examples": Entry(
         "loradex.service.cli.examples:app", "Add the examples that decide which task a prompt is like."
     ),
@@ -40,6 +42,9 @@ COMMANDS = {
     "explain": Entry("loradex.service.cli.explain:explain", "Say how an answer came about."),
     "audit": Entry("loradex.service.cli.audit:app", "Check that no answer was changed afterwards."),
     "erase": Entry("loradex.service.cli.erase:erase", "Erase what was asked and answered; the chain holds."),
+    "doctor": Entry(
+        "loradex.service.cli.doctor:doctor", "Check a deployment, and say the cure of what is ill."
+    ),
     "settings": Entry(
         "loradex.service.cli.settings:app", "Defaults and ranges of jobs, limits of the queue."
     ),
@@ -60,11 +65,16 @@ EXTRAS = {
     "safetensors": "worker",
     "structlog": "worker",
     "gguf": "worker",
+    "jinja2": "library",
     "psutil": "embedded",
     "matplotlib": "evaluation",
     "pandas": "evaluation",
     "chromadb": "rivals",
     "datasets": "hub",
+    "boto3": "s3",
+    "botocore": "s3",
+    "cryptography": "timestamps",
+    "rfc3161_client": "timestamps",
 }
 """Package that may be missing → the extra of Loradex that brings it."""
 

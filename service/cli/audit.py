@@ -15,24 +15,44 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.command()
-def head(as_json: AsJson = False) -> None:
+def head(
+    anchor: Annotated[bool, typer.Option("--anchor", help="Keep it wherever LORADEX_ANCHOR says.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Print the newest link of the chain, to be kept where nobody can change it; exit code 1 if there is none.
 
-    Example: loradex audit head >> /mnt/write-once/loradex-heads
+    With --anchor it is kept at every address of LORADEX_ANCHOR, which blanks separate; exit code 1 if one fails.
+
+    Example: loradex audit head --anchor
     """
     from loradex.addresses import database_address
+    from loradex.errors import AnchorError, InvalidArgumentError
     from loradex.service.audit import Audit
+    from loradex.service.audit.anchors import anchors
     from loradex.service.settings import ServiceSettings
 
-    with Audit.at(database_address(ServiceSettings())) as audit:
+    settings = ServiceSettings()
+    named = anchors(settings.anchor_urls())
+    if anchor and not named:
+        raise InvalidArgumentError("LORADEX_ANCHOR names no place; see SECURITY.md, keeping heads")
+    with Audit.at(database_address(settings)) as audit:
         newest = audit.head()
     if newest is None:
         terminal.complain("loradex: there are no answers yet, and so there is no head to keep")
         raise typer.Exit(1)
+    failed = 0
+    for place in named if anchor else []:
+        try:
+            place.keep(newest)
+        except AnchorError as error:
+            failed += 1
+            terminal.complain(f"loradex: {error}")
     if as_json:
         terminal.as_json(newest.as_dict())
     else:
         terminal.say(newest.chain_hash)
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -46,25 +66,31 @@ def verify(
     """Compute every hash anew and name what is wrong; exit code 1 if anything is.
 
     Nothing is believed that the database could say in its own favour: rows are read as they lie and hashed here,
-    and its functions, triggers and grants are compared with this release. Needs no more than loradex_reader may.
+    and its functions, triggers and grants are compared with this release. All heads that LORADEX_ANCHOR leads to
+    must be in the chain. Needs no more than loradex_reader may.
 
-    Example: loradex audit verify --head "$(tail -1 /mnt/write-once/loradex-heads)"
+    Example: loradex audit verify
     """
     from loradex.addresses import database_address
-    from loradex.service.audit import Audit
+    from loradex.service.audit import Audit, anchored
+    from loradex.service.audit.anchors import anchors
     from loradex.service.audit.head import hash_of
     from loradex.service.settings import ServiceSettings
 
+    settings = ServiceSettings()
     heads = head or []
     for one in heads:
         hash_of(one)
-    with Audit.at(database_address(ServiceSettings())) as audit:
+    kept = anchored.read(anchors(settings.anchor_urls()))
+    heads = [*heads, *kept.heads]
+    with Audit.at(database_address(settings)) as audit:
         with terminal.counting("answers", audit.length()) as passed:
-            broken = list(audit.breaks(heads, passed))
+            broken = [*kept.findings, *audit.breaks(heads, passed)]
         checked = audit.checked
     if as_json:
         found = [one.as_dict() for one in broken]
-        terminal.as_json({**checked.as_dict(), "heads": len(heads), "intact": not broken, "broken": found})
+        summary = {"heads": len(heads), "anchors": kept.anchors, "intact": not broken, "broken": found}
+        terminal.as_json({**checked.as_dict(), **summary})
     else:
         if broken:
             rows = [(one.position, one.answer_id, one.reason) for one in broken]

@@ -64,7 +64,7 @@ def restore(
     Logins that this server does not have are made; they can log in once they have a password. A dump of an older
     version is brought up to date. Needs a user that may create roles. If it fails, the database stays empty.
 
-    Example: LORADEX_DATABASE_URL=postgresql://owner:...@new/loradex loradex db restore /backups/loradex-monday
+    Example: loradex db restore /backups/loradex-monday
     """
     from loradex.addresses import database_address
     from loradex.embedded import backup

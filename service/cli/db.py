@@ -88,7 +88,7 @@ def url() -> None:
 
     A password on a command line can be read by others on this machine: for psql itself use `loradex db psql`.
 
-    Example: export DATABASE_URL="$(loradex db url)"
+    Example: loradex db url
     """
     from loradex.addresses import database_address
     from loradex.db.session import libpq_url

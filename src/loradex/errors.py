@@ -221,6 +221,12 @@ class TrainingDataError(LoradexError):
     code = "training_data"
 
 
+class AnchorError(LoradexError):
+    """A place where heads of the chain are kept cannot be reached, or holds what nobody kept there."""
+
+    code = "anchor"
+
+
 def _with_sqlstate(root: type[LoradexError]) -> dict[str, type[LoradexError]]:
     table: dict[str, type[LoradexError]] = {}
     for kind in root.__subclasses__():

@@ -1,0 +1,107 @@
+"""Base models and encoders of the database, as those who register and look after them see them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, LiteralString, TypeVar
+
+import psycopg
+from psycopg.rows import class_row
+
+from loradex.errors import UnknownNameError
+from loradex.library.encoder_files import EncoderFiles
+from loradex.library.manifest import BaseModelEntry
+
+Stored = TypeVar("Stored")
+
+BASE_MODELS: LiteralString = """
+    select m.name, m.revision, m.context_length, m.frame, m.created_at, m.retired_at,
+           to_jsonb(m.name) = (select value from loradex.settings where name = 'base_model') as is_default,
+           (select count(*) from loradex.adapters a where a.base_model = m.name and a.state = 'active') as adapters,
+           (select count(*) from loradex.worker_health w where w.base_model = m.name and w.living) as workers
+    from loradex.base_models m
+    order by m.name"""
+ENCODERS: LiteralString = """
+    select e.name, e.revision, e.dimensions, e.created_at, e.retired_at,
+           to_jsonb(e.name) = (select value from loradex.settings where name = 'encoder') as is_default,
+           (select count(*) from loradex.example_embeddings v where v.encoder = e.name) as examples,
+           (select count(*) from loradex.worker_health w where w.encoder = e.name and w.living) as workers
+    from loradex.encoders e
+    order by e.name"""
+
+
+@dataclass(frozen=True)
+class StoredBaseModel:
+    """One base model; `adapters` are its active ones, `workers` the living ones that answer with it."""
+
+    name: str
+    revision: str
+    context_length: int
+    frame: str
+    created_at: datetime
+    retired_at: datetime | None
+    is_default: bool
+    adapters: int
+    workers: int
+
+
+@dataclass(frozen=True)
+class StoredEncoder:
+    """One encoder; `examples` have a vector of it, `workers` are the living ones that read with it."""
+
+    name: str
+    revision: str
+    dimensions: int
+    created_at: datetime
+    retired_at: datetime | None
+    is_default: bool
+    examples: int
+    workers: int
+
+
+class ModelStore:
+    """Base models and encoders over one connection; the caller holds the transaction."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+
+    def base_models(self) -> list[StoredBaseModel]:
+        with self._connection.cursor(row_factory=class_row(StoredBaseModel)) as cursor:
+            return cursor.execute(BASE_MODELS).fetchall()
+
+    def encoders(self) -> list[StoredEncoder]:
+        with self._connection.cursor(row_factory=class_row(StoredEncoder)) as cursor:
+            return cursor.execute(ENCODERS).fetchall()
+
+    def base_model(self, name: str) -> StoredBaseModel:
+        """The one of that name; `UnknownNameError` if there is none."""
+        return _named(name, {one.name: one for one in self.base_models()}, "base model")
+
+    def encoder(self, name: str) -> StoredEncoder:
+        """The one of that name; `UnknownNameError` if there is none."""
+        return _named(name, {one.name: one for one in self.encoders()}, "encoder")
+
+    def put_base_model(self, entry: BaseModelEntry) -> None:
+        """Make it known, or bring it back; other facts under its name are an error."""
+        self._connection.execute(
+            "select loradex.register_base_model(%s, %s, %s, %s)",
+            (entry.name, entry.revision, entry.context_length, entry.frame),
+        )
+
+    def put_encoder(self, name: str, revision: str, files: EncoderFiles) -> None:
+        """Make it known with its index, or bring it back; other facts under its name are an error."""
+        self._connection.execute(
+            "select loradex.register_encoder(%s, %s, %s)", (name, revision, files.dimensions)
+        )
+
+    def retire_base_model(self, name: str) -> None:
+        self._connection.execute("select loradex.retire_base_model(%s)", (name,))
+
+    def retire_encoder(self, name: str) -> None:
+        self._connection.execute("select loradex.retire_encoder(%s)", (name,))
+
+
+def _named(name: str, known: Mapping[str, Stored], what: str) -> Stored:
+    if name not in known:
+        raise UnknownNameError(f"no {what} {name!r}; known are: {', '.join(known) or 'none yet'}")
+    return known[name]

@@ -1,0 +1,127 @@
+"""`loradex model`: the base models that adapters are composed on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from loradex import terminal
+
+if TYPE_CHECKING:
+    from loradex.library.model_store import ModelStore
+
+app = typer.Typer(add_completion=False, help="Base models: register, list, retire.")
+
+Name = Annotated[str, typer.Argument(help="Name of the base model.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+FRAME = "{prompt}\nAnswer:"
+
+
+@app.command()
+def register(
+    place: Annotated[str, typer.Argument(help="Directory in Hugging Face form, or an id of the hub.")],
+    name: Annotated[
+        str | None, typer.Option(help="What jobs and adapters call it; the directory's name if not given.")
+    ] = None,
+    template: Annotated[
+        str | None, typer.Option(help=r"Text the model reads, with {prompt} in it; \n is a line break.")
+    ] = None,
+    chat_template: Annotated[
+        bool, typer.Option("--chat-template", help="Take the model's own chat template.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a base model known from its files; no worker is needed, and nothing is loaded.
+
+    A retired one is back in service. The template stays with the model: other adapters, another name.
+
+    Example: loradex model register /srv/models/my-llama --name my-llama
+    """
+    from loradex.errors import InvalidArgumentError
+    from loradex.library.base_model_files import read_base_model
+    from loradex.library.chat_template import chat_frame
+    from loradex.library.model_place import model_directory, usual_name
+
+    if template is not None and chat_template:
+        raise InvalidArgumentError("give --template or --chat-template, not both")
+    directory = model_directory(place)
+    own = chat_frame(directory) if chat_template else None
+    frame = own or (FRAME if template is None else template.replace("\\n", "\n"))
+    entry = read_base_model(directory, name or usual_name(place), frame)
+    with store() as models:
+        models.put_base_model(entry)
+    if as_json:
+        terminal.as_json(entry.model_dump() | {"directory": str(directory)})
+        return
+    terminal.say(f"{entry.name} is registered: {entry.context_length} tokens, revision {entry.revision[:12]}")
+    terminal.say(
+        f"a worker answers with it when told LORADEX_BASE_MODEL={entry.name} LORADEX_BASE_MODEL_PATH={directory}"
+    )
+
+
+@app.command("list")
+def list_models(as_json: AsJson = False) -> None:
+    """List the base models; * is the one of jobs that name none.
+
+    Example: loradex model list
+    """
+    with store() as models:
+        found = models.base_models()
+    if as_json:
+        terminal.as_json([asdict(one) for one in found])
+        return
+    terminal.table(
+        ("name", "tokens", "adapters", "workers", "revision", "state"),
+        [
+            (
+                f"{one.name} *" if one.is_default else one.name,
+                one.context_length,
+                one.adapters,
+                one.workers,
+                one.revision[:12],
+                "retired" if one.retired_at else "active",
+            )
+            for one in found
+        ],
+    )
+
+
+@app.command()
+def show(name: Name, as_json: AsJson = False) -> None:
+    """Show everything known about one.
+
+    Example: loradex model show my-llama
+    """
+    with store() as models:
+        found = models.base_model(name)
+    if as_json:
+        terminal.as_json(asdict(found))
+    else:
+        terminal.table(("", ""), list(asdict(found).items()))
+
+
+@app.command()
+def retire(name: Name) -> None:
+    """Take one out of service: jobs that name it are refused from now on.
+
+    Its answers stay explained. `register` brings it back.
+
+    Example: loradex model retire my-llama
+    """
+    with store() as models:
+        models.retire_base_model(name)
+    terminal.say(f"{name} is retired")
+
+
+@contextmanager
+def store() -> "Iterator[ModelStore]":
+    """Base models and encoders of the database the settings name."""
+    from loradex.addresses import database_address
+    from loradex.db.session import connect, translate_errors
+    from loradex.library.model_store import ModelStore
+    from loradex.service.settings import ServiceSettings
+
+    with translate_errors(), connect(database_address(ServiceSettings())) as connection:
+        yield ModelStore(connection)
