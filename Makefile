@@ -51,4 +51,5 @@ bench: setup ## measure what is promised about speed
 
 faults: setup ## break the parts while they work, and knock at every door with anything
 	$(RUN) pytest -q tests/faults/test_hostile_input.py --hypothesis-profile=hostile
-	$(RUN) tests.faults.campaign --jobs 1000 --json
+	$(RUN) tests.faults.outages
+	$(RUN) tests.faults.campaign --json --keep

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from loradex.db import outages
 from loradex.errors import (
     BY_SQLSTATE,
+    DatabaseRefusesError,
     DatabaseUnavailableError,
     DimensionError,
     InvalidArgumentError,
@@ -21,6 +23,14 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 CONNECT_SECONDS = 5
+NETWORK: dict[str, Any] = {
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""A server that is gone without a goodbye, with its host or its network, is noticed within half a minute; left alone,
+TCP waits for two hours."""
 RELIED_ON = """
     set default_transaction_isolation = 'read committed'; set default_transaction_read_only = off;
     set default_transaction_deferrable = off; set synchronous_commit = on; set row_security = on;
@@ -35,11 +45,8 @@ _MISSING = {"3F000", "42P01", "42883", "42703", "42704"}
 """No such schema, table, function, column or type: the database is not migrated, or not to this version."""
 _MALFORMED = {"22P02", "2201W", "22P05", "22021", "22003", "22023", "22007", "22008"}
 """A value Postgres cannot read as the argument's type: text for a number, a NUL, a number out of range."""
-_ADVICE = {
-    "53100": "; free space on the disk of Postgres",
-    "53300": "; raise max_connections, or run fewer clients and workers",
-}
-"""Where starting Postgres again is not the cure."""
+_TOO_MUCH = "54"
+"""The class of SQLSTATEs for values that exceed a limit of Postgres."""
 _VECTOR = {"22000", "22P02", "22003", "54000"}
 """What pgvector raises before a function of ours sees the vector: NaN, infinity, an unlike length."""
 
@@ -54,7 +61,11 @@ def connect(url: str, *, application: str = APPLICATION) -> psycopg.Connection[t
     with translate_errors():
         try:
             connection = psycopg.connect(
-                libpq_url(url), autocommit=True, connect_timeout=CONNECT_SECONDS, application_name=application
+                libpq_url(url),
+                autocommit=True,
+                connect_timeout=CONNECT_SECONDS,
+                application_name=application,
+                **NETWORK,
             )
         except psycopg.ProgrammingError:
             raise InvalidArgumentError(
@@ -75,7 +86,7 @@ def engine(url: str, *, application: str = APPLICATION) -> "Engine":
     return create_engine(
         sqlalchemy_url(url),
         poolclass=NullPool,
-        connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": application},
+        connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": application, **NETWORK},
     )
 
 
@@ -124,12 +135,13 @@ def _kind(error: psycopg.Error, state: str, text: str) -> tuple[type[LoradexErro
     if state in _VECTOR and ("vector" in text or "dimensions" in text):
         return DimensionError, "; give as many finite numbers as the encoder has dimensions"
     if state == "42501":
-        return PermissionRefusedError, "; connect as a role that may do this (see SECURITY.md)"
+        return PermissionRefusedError, f"; {outages.advice_on(state, text)}"
     if state in _MISSING:
         return SchemaOutdatedError, ": run `loradex db upgrade`"
-    if state in _MALFORMED or (not state and isinstance(error, psycopg.DataError)):
-        return InvalidArgumentError, ""
-    if isinstance(error, psycopg.OperationalError):
-        advice = ". Start Postgres with `loradex up`, or check LORADEX_DATABASE_URL"
-        return DatabaseUnavailableError, _ADVICE.get(state, advice)
+    too_much = state[:2] == _TOO_MUCH
+    if too_much or state in _MALFORMED or (not state and isinstance(error, psycopg.DataError)):
+        return InvalidArgumentError, "; give less" if too_much else ""
+    if outages.is_outage(error):
+        kind = DatabaseRefusesError if state in outages.REFUSES else DatabaseUnavailableError
+        return kind, f"; {outages.advice_on(state, text)}"
     return None, ""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 CHUNK = 1 << 16
-Moment = Literal["before", "after"]
+Moment = Literal["before", "after", "during"]
 
 
 @dataclass(frozen=True)
@@ -23,18 +23,19 @@ class Trap:
 
 @dataclass
 class Proxy:
-    """Forwards connections on a free local port to `target`.
+    """Forwards connections on a free port of an address of this machine to `target`.
 
     `cut` hangs up every open connection. `cut_at(word, "before")` does so for the next connection whose
     client says `word`, before the server hears it; `"after"` lets the server hear it and keeps its reply
-    from the client. What is given as `then` is done at that moment.
+    from the client; `"during"` cuts nothing. What is given as `then` is done at that moment, before the word goes on.
     """
 
     target: tuple[str, int]
+    listen_at: str = "127.0.0.1"
     cuts: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server = socket.create_server((self.listen_at, 0))
         self.port: int = self._server.getsockname()[1]
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()

@@ -5,25 +5,28 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.repository import ROOT
 
-START_SECONDS = 90.0
+START_SECONDS = 240.0
 
 
 @dataclass
 class WorkerProcess:
     """Starts `python -m loradex.worker serve` in `home` and knows when it is ready.
 
-    `settings` are environment variables without their prefix `LORADEX_`.
+    `settings` are environment variables without their prefix `LORADEX_`, `environment` are others as they are.
+    `within` is what its command line begins with, such as another host's.
     """
 
     home: Path
     settings: Mapping[str, str]
     name: str = "worker"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    within: Sequence[str] = ()
     process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
 
     @property
@@ -48,9 +51,15 @@ class WorkerProcess:
         environment = kept | {f"LORADEX_{name}": value for name, value in wanted.items()}
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "loradex.worker"],
+                [*self.within, sys.executable, "-P", "-m", "loradex.worker"],
                 cwd=ROOT,
-                env=environment | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONFAULTHANDLER": "1"},
+                env={
+                    **environment,
+                    "OMP_NUM_THREADS": "1",
+                    "HF_HUB_OFFLINE": "1",
+                    "PYTHONFAULTHANDLER": "1",
+                    **self.environment,
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -1,13 +1,14 @@
 """A batch of jobs on its one way through the worker: claim, embed, route, prepare, compose, record."""
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 import structlog
 
-from loradex.errors import DatabaseUnavailableError, LeaseLostError, LoradexError, RoutingLostError
+from loradex.errors import LeaseLostError, LoradexError, RoutingLostError
 from loradex.library.adapter_roots import AdapterRoots
 from loradex.worker.answers import answer_document
 from loradex.worker.clock import Clock
@@ -16,7 +17,7 @@ from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.recipe import Recipe
 from loradex.worker.engine.rows import Row, RowResult
 from loradex.worker.identity import WorkerIdentity
-from loradex.worker.isolation import Failure, run_isolated
+from loradex.worker.isolation import OUTAGES, REFUSED, Failure, run_isolated
 from loradex.worker.jobs import Job, Jobs, Routing
 from loradex.worker.leases import Leases
 from loradex.worker.packing import pack_by_length
@@ -104,7 +105,7 @@ class Answering:
             self._stop.wait(self._limits.linger)
             while not self._stop.is_set() and (claimed := self._jobs.claim(self._limits.rows)):
                 batch = self._without_company(claimed)
-                with self._leases.kept(batch):
+                with self._leases.kept(batch), self._given_back_if_refused(batch):
                     self.answer_batch(batch)
         except LoradexError as error:
             self._log.warning("answering.broken_off", reason=str(error))
@@ -187,7 +188,7 @@ class Answering:
             self._log.warning("job.fenced_off", job=str(one.job.id), attempt=one.job.attempt)
         except RoutingLostError:
             self._give_back([one])
-        except DatabaseUnavailableError:
+        except OUTAGES:
             raise
         except LoradexError as error:
             self._fail(one.job, Failure.of(error))
@@ -223,6 +224,16 @@ class Answering:
             return claimed
         self._give_back(Claimed(job) for job in claimed if job is not suspect)
         return [suspect]
+
+    @contextmanager
+    def _given_back_if_refused(self, batch: Sequence[Job]) -> Iterator[None]:
+        """What Postgres refuses waits again, and costs no attempt however long that lasts."""
+        try:
+            yield
+        except REFUSED:
+            with suppress(LoradexError):
+                self._give_back(Claimed(job) for job in batch)
+            raise
 
     def _give_back(self, left: Iterable[Claimed]) -> None:
         jobs = [one.job for one in left]

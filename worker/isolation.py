@@ -4,7 +4,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from loradex.errors import DatabaseUnavailableError, LoradexError
+from loradex.errors import (
+    DatabaseRefusesError,
+    DatabaseUnavailableError,
+    LoradexError,
+    PermissionRefusedError,
+    SchemaOutdatedError,
+)
+
+REFUSED = (DatabaseRefusesError, PermissionRefusedError, SchemaOutdatedError)
+"""Postgres refuses this to every job alike."""
+
+OUTAGES = (DatabaseUnavailableError, *REFUSED)
+"""No job is at fault. A job may still be the cause of an outage that is not among `REFUSED`: it may need more memory or
+time than there is."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -36,7 +49,7 @@ def run_isolated(
         return []
     try:
         return list(step(items))
-    except DatabaseUnavailableError:
+    except OUTAGES:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, it must end as one recorded failure
         if len(items) == 1:

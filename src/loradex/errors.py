@@ -97,6 +97,12 @@ class DatabaseUnavailableError(LoradexError):
     code = "database_unavailable"
 
 
+class DatabaseRefusesError(DatabaseUnavailableError):
+    """Postgres answers and refuses everybody: it is a replica, its disk is full, or somebody holds a lock."""
+
+    code = "database_refuses"
+
+
 class RedisUnavailableError(LoradexError):
     """Redis does not answer at the configured address, or refuses what it is asked."""
 

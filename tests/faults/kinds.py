@@ -4,7 +4,8 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -13,6 +14,7 @@ import redis
 from celery import Celery
 from tests.faults.site import LEASE_SECONDS, Member, Site
 
+from loradex.db.session import NETWORK
 from loradex.wakeup import QUEUE, TASK
 
 RECORDING = "recipe_hash"
@@ -35,12 +37,9 @@ def kill_worker_before_commit(site: Site, dice: random.Random, _: Sequence[UUID]
 
 def kill_valkey(site: Site, _: random.Random, __: Sequence[UUID]) -> None:
     """SIGKILL Valkey and start it again, empty."""
-    port = urlsplit(site.valkey.url).port
-    for connection in psutil.net_connections("tcp4"):
-        if connection.laddr.port == port and connection.status == psutil.CONN_LISTEN and connection.pid:
-            process = psutil.Process(connection.pid)
-            process.kill()
-            process.wait()
+    process = _listener(site.valkey.url)
+    process.kill()
+    process.wait()
     site.valkey.start()
 
 
@@ -85,12 +84,68 @@ def stop_worker_past_its_lease(site: Site, dice: random.Random, _: Sequence[UUID
     worker.send(signal.SIGCONT)
 
 
+def freeze_postgres(site: Site, _: random.Random, __: Sequence[UUID]) -> None:
+    """No session gets an answer, and none is told; leases run out meanwhile."""
+    with _frozen(_listener(site.database_url)):
+        time.sleep(LEASE_SECONDS + 0.5)
+
+
+def freeze_valkey(site: Site, _: random.Random, __: Sequence[UUID]) -> None:
+    """The bell answers nobody for a while."""
+    with _frozen(_listener(site.redis_url)):
+        time.sleep(LEASE_SECONDS)
+
+
+def pull_a_cable(site: Site, dice: random.Random, _: Sequence[UUID]) -> None:
+    """A worker's host is cut off without a word, past its lease; without hosts, its connections break."""
+    _pull_a_cable(dice.choice(site.members), LEASE_SECONDS + 1.5)
+
+
+def pull_a_cable_for_long(site: Site, dice: random.Random, _: Sequence[UUID]) -> None:
+    """So long that both sides give the connection up."""
+    _pull_a_cable(dice.choice(site.members), NETWORK["tcp_user_timeout"] / 1000 + 10)
+
+
 def deliver_tenfold(site: Site, _: random.Random, jobs: Sequence[UUID]) -> None:
     """The same messages, ten times."""
     with Celery("faults", broker=site.redis_url, set_as_current=False) as app:
         for _ in range(DELIVERIES):
             for job in jobs:
                 app.send_task(TASK, args=[str(job)], task_id=str(job), queue=QUEUE)
+
+
+def _listener(url: str) -> psutil.Process:
+    """The process that listens at that port."""
+    port = urlsplit(url).port
+    return next(
+        psutil.Process(connection.pid)
+        for connection in psutil.net_connections("tcp4")
+        if connection.laddr.port == port and connection.status == psutil.CONN_LISTEN and connection.pid
+    )
+
+
+@contextmanager
+def _frozen(process: psutil.Process) -> Iterator[None]:
+    frozen = [process, *process.children(recursive=True)]
+    for one in frozen:
+        one.suspend()
+    try:
+        yield
+    finally:
+        for one in frozen:
+            one.resume()
+
+
+def _pull_a_cable(member: Member, seconds: float) -> None:
+    if not member.host.name:
+        member.proxy.cut()
+        member.bell.cut()
+        return
+    member.host.pull_cable()
+    try:
+        time.sleep(seconds)
+    finally:
+        member.host.plug_cable()
 
 
 def _at_recording(

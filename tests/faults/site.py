@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from tests.faults.hosts import Host, made
 from tests.proxy import Proxy
 from tests.stocked import TASKS, stock
 from tests.tiny_library import build_tiny_library
@@ -23,10 +24,12 @@ BATCH_ROWS = 8
 
 @dataclass
 class Member:
-    """A worker and the proxy through which alone it reaches Postgres."""
+    """A worker, the proxies through which alone it reaches Postgres and Valkey, and its host."""
 
     worker: WorkerProcess
     proxy: Proxy
+    bell: Proxy
+    host: Host
 
     def revive(self) -> None:
         """Start the worker again if it is dead, without waiting for it."""
@@ -54,12 +57,12 @@ class Site:
 
 @contextmanager
 def opened(
-    workers: int, *, proxied: bool = True, settings: Mapping[str, str] | None = None
+    workers: int, *, hosts: int = 0, proxied: bool = True, settings: Mapping[str, str] | None = None
 ) -> Iterator[Site]:
     """A site with running workers in a directory of its own; nothing is left of it afterwards.
 
-    Without `proxied` the workers reach Postgres directly, for those who measure. `settings` are the workers',
-    without their prefix.
+    The workers are spread over so many `hosts`, or run on this machine. Without `proxied` they reach the servers
+    directly, for those who measure. `settings` are the workers', without their prefix.
     """
     home = Path(tempfile.mkdtemp(prefix="loradex-faults-"))
     home.chmod(0o755)
@@ -70,30 +73,44 @@ def opened(
         migrate.upgrade(url)
         library = build_tiny_library(home / "library", TASKS)
         stock(url, library)
-        for number in range(workers):
-            parts = urlsplit(url)
-            proxy = Proxy((str(parts.hostname), int(parts.port or 0)))
-            through = parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}")
-            told = {
-                "DATABASE_URL": urlunsplit(through) if proxied else url,
-                "REDIS_URL": redis_url,
-                "BASE_MODEL_PATH": str(library.base),
-                "ENCODER_PATH": str(library.encoder),
-                "ADAPTER_ROOTS": str(library.root),
-                "LEASE_SECONDS": str(LEASE_SECONDS),
-                "SWEEP_SECONDS": str(SWEEP_SECONDS),
-                "BATCH_ROWS": str(BATCH_ROWS),
-                **(settings or {}),
-            }
-            members.append(Member(WorkerProcess(home, told, f"worker{number}"), proxy))
-            members[-1].worker.start(wait=False)
-        for member in members:
-            member.worker.wait_ready()
-        yield Site(postgres, valkey, members, home)
+        with made(hosts) as places:
+            for number in range(workers):
+                host = places[number % hosts] if hosts else Host()
+                proxy, bell = (Proxy(_address(one), host.gateway) for one in (url, redis_url))
+                told = {
+                    "DATABASE_URL": _through(url, proxy, host) if proxied else url,
+                    "REDIS_URL": _through(redis_url, bell, host) if proxied else redis_url,
+                    "BASE_MODEL_PATH": str(library.base),
+                    "ENCODER_PATH": str(library.encoder),
+                    "ADAPTER_ROOTS": str(library.root),
+                    "LEASE_SECONDS": str(LEASE_SECONDS),
+                    "SWEEP_SECONDS": str(SWEEP_SECONDS),
+                    "BATCH_ROWS": str(BATCH_ROWS),
+                    **(settings or {}),
+                }
+                worker = WorkerProcess(home, told, f"worker{number}", within=host.command)
+                members.append(Member(worker, proxy, bell, host))
+                worker.start(wait=False)
+            for member in members:
+                member.worker.wait_ready()
+            yield Site(postgres, valkey, members, home)
     finally:
         for member in members:
             member.worker.kill()
             member.proxy.close()
+            member.bell.close()
         valkey.destroy()
         postgres.destroy()
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return str(parts.hostname), int(parts.port or 0)
+
+
+def _through(url: str, proxy: Proxy, host: Host) -> str:
+    """The URL by way of the proxy, seen from the host."""
+    parts = urlsplit(url)
+    user = parts.netloc.rpartition("@")[0]
+    return urlunsplit(parts._replace(netloc=f"{user}@{host.gateway}:{proxy.port}"))

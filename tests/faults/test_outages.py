@@ -1,0 +1,49 @@
+"""A part of `python -m tests.faults.outages`: each outage at one moment, all of them outlived by one worker."""
+
+from collections.abc import Iterator
+
+import pytest
+from tests.faults.outage_site import OutageSite, opened
+from tests.faults.outages import MOMENTS, OUTAGES, chain_is_intact, outcome
+
+# tests/faults/test_redis_errors.py goes through the states of Redis.
+HERE = [name for name in OUTAGES if not name.startswith("Redis")]
+ADVICE = {
+    "Postgres: read-only replica": "name the primary",
+    "Postgres: no connection free": "run fewer clients and workers",
+    "Postgres: login locked": "name a login",
+    "Postgres: right to claim taken away": "SECURITY.md",
+    "Postgres: a function is missing": "loradex db upgrade",
+    "Postgres: a lock is held": "`loradex status` names it",
+    "network: names are not resolved": "look at the name service",
+    "network: certificates expired": "renew the certificate",
+}
+
+REFUSALS = {
+    "Postgres: right to claim taken away",
+    "Postgres: right to route taken away",
+    "Postgres: right to record taken away",
+}
+"""What lasts may last: it costs no job an attempt."""
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[OutageSite]:
+    with opened() as made:
+        yield made
+
+
+@pytest.mark.parametrize(("place", "name"), list(enumerate(HERE)))
+def test_an_outage_loses_nothing_and_says_what_to_do(site: OutageSite, place: int, name: str) -> None:
+    moment = "claiming" if name in ADVICE or name in REFUSALS else MOMENTS[place % len(MOMENTS)]
+
+    came = outcome(site, name, OUTAGES[name], moment)
+
+    assert (came.lost, came.doubled) == (0, 0), came
+    assert name not in REFUSALS or came.attempts == 1
+    assert ADVICE.get(name, "") in " ".join(came.said)
+    assert not any("Traceback" in line or "psycopg" in line for line in came.said)
+
+
+def test_the_chain_is_whole_after_all_of_them(site: OutageSite) -> None:
+    assert chain_is_intact(site)
