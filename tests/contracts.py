@@ -178,6 +178,18 @@ CONTRACTS = {
             'select loradex.enqueue_jobs(\'[{{"prompt": "Is it warm?"}}]\')', 2 * WAITING + JOB
         ),  # it counts those that wait, never all
     ),
+    "chain_head": Contract(READERS, "it takes nothing", Reads("select loradex.chain_head()", 2)),
+    "erase_jobs": Contract(
+        ADMIN,
+        Refusal("select loradex.erase_jobs('', '', '{{}}')", "LX001"),
+        Reads("select loradex.erase_jobs('why', 'who', array[{job}])", 3 * JOB),
+    ),
+    "erasure_canonical": Contract(READERS, ROW, "it reads no table"),
+    "jobs_to_erase": Contract(
+        ADMIN,
+        Refusal("select loradex.jobs_to_erase()", "LX001"),
+        Reads("select loradex.jobs_to_erase(array[{job}])", JOB),
+    ),
     "example_influence": Contract(
         READERS,
         Refusal("select loradex.example_influence(-1)", "LX002"),
@@ -265,9 +277,8 @@ CONTRACTS = {
         Refusal("select loradex.record_answer(gen_random_uuid(), 1, '{{}}')", "LX003"),
         Reads("{record}", 2 * ANSWER),
     ),
-    "refuse_change": Contract(
-        OWNER, Refusal("update loradex.answers set text = ''", "LX009"), "it reads no table"
-    ),
+    "refuse_change": Contract(OWNER, Refusal("delete from loradex.answers", "LX009"), "it reads no table"),
+    "refuse_rewriting": Contract(OWNER, "it needs a row: see test_erasing", "it reads no table"),
     "register_adapter": Contract(
         ADMIN,
         Refusal(

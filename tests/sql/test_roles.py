@@ -21,7 +21,7 @@ SHOWN = {"merge_components", "merge_results", "retrieved_examples", "retrieved_t
 CATALOGUE = {
     *("adapters", "base_models", "encoders", "examples", "methods", "settings", "task_affinities", "tasks"),
 }
-INNER = {"example_embeddings", "evaluations", "workers"}
+INNER = {"erasures", "example_embeddings", "evaluations", "workers"}
 SELECT = {
     "loradex_client": EVIDENCE | CATALOGUE | {"jobs"},
     "loradex_reader": EVIDENCE | CATALOGUE | INNER | {"jobs"},
@@ -58,6 +58,8 @@ REGISTRY = {
         "build_search",
         "change_setting",
         "drop_encoder_index",
+        "erase_jobs",
+        "jobs_to_erase",
         "group_duplicates",
         "register_adapter",
     ),
@@ -98,6 +100,7 @@ INTERNAL = {
         "notify_job",
         "notify_workers",
         "refuse_change",
+        "refuse_rewriting",
     ),
 }
 """Called inside other functions only, as their owner."""

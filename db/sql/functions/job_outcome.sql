@@ -9,10 +9,13 @@ as $$
 #variable_conflict use_column
 begin
     return query
-    select case when late.past then 'expired' else j.state end,
-           case when late.past then 'job_expired' else j.error_code end,
-           case when late.past then expiry(j.deadline) else j.error_message end,
-           case when a.id is not null then answer_document(a) end
+    select case when a.commitments is not null then 'failed' when late.past then 'expired' else j.state end,
+           case when a.commitments is not null then 'erased' when late.past then 'job_expired' else j.error_code end,
+           case when a.commitments is not null
+                    then format('its answer was erased; `loradex explain %s` shows what is left', a.id)
+                when late.past then expiry(j.deadline)
+                else j.error_message end,
+           case when a.id is not null and a.commitments is null then answer_document(a) end
     from jobs j
     left join answers a on a.id = j.answer_id
     cross join lateral (select coalesce(j.state = 'queued' and j.expires_at <= now(), false)) late(past)

@@ -16,7 +16,7 @@ declare
     decided routings;
     fresh answers;
     -- The head of the chain.
-    head answers;
+    head record;
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception using errcode = 'LX001', message =
@@ -90,7 +90,7 @@ begin
     fresh.salt := uuid_send(gen_random_uuid());
 
     lock table loradex.chain_lock in exclusive mode;
-    select a.* into head from answers a order by a.position desc limit 1;
+    select h.position, h.chain_hash into head from chain_head() h;
     fresh.position := coalesce(head.position, 0) + 1;
     fresh.previous_hash := coalesce(head.chain_hash, decode(repeat('00', 32), 'hex'));
     fresh.created_at := clock_timestamp();

@@ -38,6 +38,7 @@ create table loradex.jobs (
     finished_at timestamptz,
     expires_at timestamptz,
     answer_id uuid,
+    erased_at timestamptz,
     constraint jobs_pkey primary key (id),
     constraint jobs_choices_check check ((kind = 'choose') = (choices is not null)),
     constraint jobs_error_check check ((state in ('failed', 'cancelled', 'expired')) = (error_code is not null)),
@@ -92,6 +93,7 @@ comment on column loradex.jobs.started_at is 'when it was claimed last';
 comment on column loradex.jobs.finished_at is 'when it ended, however it did';
 comment on column loradex.jobs.expires_at is 'its deadline as a time; null: none';
 comment on column loradex.jobs.answer_id is 'its answer, once it is done';
+comment on column loradex.jobs.erased_at is 'when its texts and its answer''s were erased';
 create index jobs_owner_index on loradex.jobs (owner_id, created_at, id);
 create index jobs_finished_at_index on loradex.jobs (finished_at) where (finished_at is not null);
 create index jobs_queued_index on loradex.jobs (priority desc, queue_position) where (state = 'queued');
