@@ -147,7 +147,7 @@ class Session:
         """Those that may answer."""
         return [
             adapter
-            for adapter in AdapterStore(self._connection).find(active_only=True)
+            for adapter in AdapterStore(self._connection).find(states=("active",))
             if adapter.base_model == self._settings.base_model
         ]
 

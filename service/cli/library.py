@@ -30,6 +30,7 @@ def load(directory: Directory = None, cards: Cards = TASKS_DIRECTORY, as_json: A
     from loradex.addresses import database_address
     from loradex.db.session import connect, translate_errors
     from loradex.library.adapter_roots import AdapterRoots
+    from loradex.library.adapter_store import AdapterStore
     from loradex.library.cards import load_cards
     from loradex.library.installed import starter_library
     from loradex.library.load import load_library, open_library
@@ -39,13 +40,14 @@ def load(directory: Directory = None, cards: Cards = TASKS_DIRECTORY, as_json: A
     settings = ServiceSettings()
     known = load_cards(cards)
     library = open_library(directory or starter_library(), known)
-    roots = AdapterRoots.of(settings.adapter_roots, settings.home)
+    own = AdapterRoots.of(settings.adapter_roots, settings.home)
     with (
         translate_errors(),
         connect(database_address(settings)) as connection,
         counting("example vectors", len(library.examples)) as advance,
     ):
-        report = load_library(connection, library, known, roots, advance)
+        announced = AdapterStore(connection).announced_roots(library.manifest.base_model.name)
+        report = load_library(connection, library, known, own.joined(announced), advance)
     if as_json:
         terminal.as_json(asdict(report))
         return
