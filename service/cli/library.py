@@ -90,7 +90,7 @@ def verify(directory: Directory = None, cards: Cards = TASKS_DIRECTORY, as_json:
         [
             (
                 task,
-                facts.sha256,
+                facts.sha256[:12],
                 facts.rank,
                 facts.dtype,
                 f"{facts.bytes / MIB:.2f}",
