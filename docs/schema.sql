@@ -395,6 +395,7 @@ create table loradex.jobs (
     finished_at timestamptz,
     expires_at timestamptz,
     answer_id uuid,
+    erased_at timestamptz,
     constraint jobs_pkey primary key (id),
     constraint jobs_choices_check check ((kind = 'choose') = (choices is not null)),
     constraint jobs_error_check check ((state in ('failed', 'cancelled', 'expired')) = (error_code is not null)),
@@ -449,6 +450,7 @@ comment on column loradex.jobs.started_at is 'when it was claimed last';
 comment on column loradex.jobs.finished_at is 'when it ended, however it did';
 comment on column loradex.jobs.expires_at is 'its deadline as a time; null: none';
 comment on column loradex.jobs.answer_id is 'its answer, once it is done';
+comment on column loradex.jobs.erased_at is 'when its texts and its answer''s were erased';
 create index jobs_owner_index on loradex.jobs (owner_id, created_at, id);
 create index jobs_finished_at_index on loradex.jobs (finished_at) where (finished_at is not null);
 create index jobs_queued_index on loradex.jobs (priority desc, queue_position) where (state = 'queued');
@@ -457,7 +459,8 @@ create index jobs_expires_index on loradex.jobs (expires_at) where (expires_at i
 create unique index jobs_idempotency_index on loradex.jobs (owner_id, idempotency_key) where (idempotency_key is not null);
 
 -- file: tables/answers.sql
--- Answers with everything that led to them, one row each: append-only, chained by hashes, written by record_answer only.
+-- Answers with everything that led to them, one row each: append-only, chained by hashes, written by record_answer, and
+-- only what tells about whoever asked can be taken out of them again, by erase_jobs.
 -- What was a list is an array, in the order of ranks; the views retrievals, retrieved_examples, retrieved_tasks,
 -- merge_results and merge_components show it as rows. Answers refer to nothing, so that evidence outlives what it names,
 -- and lie in one partition per month of their ids, which are made as they are needed (make_partition).
@@ -468,12 +471,12 @@ create table loradex.answers (
     owner text not null,
     attempt int not null,
     position bigint not null,
-    prompt text not null,
-    text text not null,
+    prompt text,
+    text text,
     choice text,
     choices text[],
     scores float8[],
-    token_ids int[] not null,
+    token_ids int[],
     prompt_tokens int not null,
     output_tokens int not null,
     base_model text not null,
@@ -483,7 +486,7 @@ create table loradex.answers (
     versions jsonb not null,
     worker text not null,
     created_at timestamptz not null,
-    query public.vector not null,
+    query public.vector,
     encoder text not null,
     encoder_revision text not null,
     k int not null,
@@ -520,10 +523,15 @@ create table loradex.answers (
     adapter_uris text[] not null,
     weights float8[] not null,
     adapter_norms float8[] not null,
-    salt bytea not null,
+    salt bytea,
+    commitments jsonb,
     previous_hash bytea not null,
     chain_hash bytea not null,
-    constraint answers_pkey primary key (id)
+    constraint answers_pkey primary key (id),
+    constraint answers_erased_check check (
+        case when commitments is null
+            then num_nulls(prompt, text, token_ids, query, salt) = 0
+            else num_nonnulls(prompt, choices, text, choice, token_ids, query, salt) = 0 end)
 ) partition by range (id);
 comment on table loradex.answers is
     'Answers and all that led to them, one row each, append-only and hash-chained; partitioned by month.';
@@ -533,7 +541,7 @@ comment on column loradex.answers.owner_id is 'who asked';
 comment on column loradex.answers.owner is 'name of the login that asked';
 comment on column loradex.answers.attempt is 'which attempt at the job succeeded';
 comment on column loradex.answers.position is 'place in the chain, 1, 2, ... no gaps';
-comment on column loradex.answers.prompt is 'the question as it was asked';
+comment on column loradex.answers.prompt is 'the question as it was asked; null once it was erased';
 comment on column loradex.answers.text is 'the answer''s text';
 comment on column loradex.answers.choice is 'the choice that won, for choose';
 comment on column loradex.answers.choices is 'the choices there were, for choose';
@@ -586,11 +594,39 @@ comment on column loradex.answers.adapter_uris is 'where they were found';
 comment on column loradex.answers.weights is 'their weights; sum to 1';
 comment on column loradex.answers.adapter_norms is 'Frobenius norm of each one''s own update';
 comment on column loradex.answers.salt is 'random; keeps what is erased from being guessed from its commitments';
+comment on column loradex.answers.commitments is 'of an erased answer: column to salted hash of what it held';
 comment on column loradex.answers.previous_hash is 'chain_hash of the link before; zeros for the first';
 comment on column loradex.answers.chain_hash is 'SHA-256 of previous_hash and answer_canonical(answer)';
 create index answers_job_id_index on loradex.answers (job_id);
 create index answers_owner_index on loradex.answers (owner_id);
 create index answers_position_index on loradex.answers ("position");
+
+-- file: tables/erasures.sql
+-- Notes that say what was erased, when, why and by whom: links of the chain, as answers are. Written by erase_jobs only.
+create table loradex.erasures (
+    id uuid not null,
+    position bigint not null,
+    answers uuid[] not null,
+    reason text not null,
+    asked_by text not null,
+    login text not null,
+    created_at timestamptz not null,
+    previous_hash bytea not null,
+    chain_hash bytea not null,
+    constraint erasures_pkey primary key (id),
+    constraint erasures_position_key unique ("position")
+);
+comment on table loradex.erasures is
+    'Notes of what was erased, in the chain of answers; append-only.';
+comment on column loradex.erasures.id is 'the note';
+comment on column loradex.erasures.position is 'place in the chain, which answers and notes share';
+comment on column loradex.erasures.answers is 'the answers whose texts and vectors were erased';
+comment on column loradex.erasures.reason is 'why';
+comment on column loradex.erasures.asked_by is 'who wanted it';
+comment on column loradex.erasures.login is 'name of the login that did it';
+comment on column loradex.erasures.created_at is 'when';
+comment on column loradex.erasures.previous_hash is 'chain_hash of the link before; zeros for the first';
+comment on column loradex.erasures.chain_hash is 'SHA-256 of previous_hash and erasure_canonical(erasure)';
 
 -- file: tables/evaluations.sql
 -- What `loradex eval` measured.
@@ -979,7 +1015,7 @@ set bytea_output = 'hex'
 set extra_float_digits = 1
 as $$
 begin
-    return ((to_jsonb(answer) - array['salt', 'chain_hash']) || answer_commitments(answer))::text;
+    return ((to_jsonb(answer) - array['salt', 'commitments', 'chain_hash']) || answer_commitments(answer))::text;
 end
 $$;
 comment on function loradex.answer_canonical(loradex.answers) is
@@ -990,15 +1026,17 @@ grant execute on function loradex.answer_canonical(loradex.answers)
 
 -- file: functions/answer_commitments.sql
 -- The commitments to what can be erased of an answer, column to hash: SHA-256 over the answer's salt and the JSON text of
--- an object of the column alone. Who does not know the salt cannot try values against them.
+-- an object of the column alone. Who does not know the salt cannot try values against them. An erased answer has kept
+-- them.
 -- Locks: none. Raises: nothing.
 create or replace function loradex.answer_commitments(answer loradex.answers) returns jsonb
 language sql stable parallel safe
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
-    select jsonb_object_agg(e.key, encode(
-        sha256(answer.salt || convert_to(jsonb_build_object(e.key, e.value)::text, 'UTF8')), 'hex'))
-    from jsonb_each(answer_erasable(answer)) e
+    select coalesce(answer.commitments, (
+        select jsonb_object_agg(e.key, encode(
+            sha256(answer.salt || convert_to(jsonb_build_object(e.key, e.value)::text, 'UTF8')), 'hex'))
+        from jsonb_each(answer_erasable(answer)) e))
 $$;
 comment on function loradex.answer_commitments(loradex.answers) is
     'Salted commitments to what can be erased of an answer, column to SHA-256 in hex; internal.';
@@ -1097,18 +1135,18 @@ grant execute on function loradex.answer_hash(loradex.answers)
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 
 -- file: functions/audit_head.sql
--- The last answer of the chain, to be kept elsewhere: whoever cuts off the tail cannot make this hash appear again.
--- Locks: none. Raises: nothing; no rows while there are no answers.
+-- The newest link of the chain, to be kept elsewhere: whoever cuts off the tail cannot make this hash appear again.
+-- Locks: none. Raises: nothing; no rows while the chain is empty.
 create or replace function loradex.audit_head()
 returns table ("position" bigint, answer_id uuid, chain_hash text, created_at timestamptz)
 language sql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
-    select a.position, a.id, encode(a.chain_hash, 'hex'), a.created_at
-    from answers a order by a.position desc limit 1
+    select h.position, case when h.is_answer then h.id end, encode(h.chain_hash, 'hex'), h.created_at
+    from chain_head() h
 $$;
 comment on function loradex.audit_head() is
-    'Position, id and hash (hex) of the last answer: keep them elsewhere to notice a cut tail.';
+    'Position and hash (hex) of the newest link, and its answer, if it is no note: keep them elsewhere.';
 revoke execute on function loradex.audit_head() from public;
 grant execute on function loradex.audit_head() to loradex_reader, loradex_worker, loradex_admin;
 
@@ -1336,6 +1374,25 @@ comment on function loradex.cancel_jobs(uuid[]) is
     'Ends jobs that have no answer yet as cancelled; returns the state each is in now.';
 revoke execute on function loradex.cancel_jobs(uuid[]) from public;
 grant execute on function loradex.cancel_jobs(uuid[]) to loradex_client, loradex_admin;
+
+-- file: functions/chain_head.sql
+-- The newest link of the chain: an answer, or the note of an erasure. Whoever writes the next one holds chain_lock.
+-- Locks: none. Raises: nothing; no row while the chain is empty.
+create or replace function loradex.chain_head()
+returns table ("position" bigint, id uuid, is_answer boolean, chain_hash bytea, created_at timestamptz)
+language sql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select l.* from (
+        (select a.position, a.id, true, a.chain_hash, a.created_at from answers a order by a.position desc limit 1)
+        union all
+        (select e.position, e.id, false, e.chain_hash, e.created_at from erasures e order by e.position desc limit 1)
+    ) l
+    order by l.position desc limit 1
+$$;
+comment on function loradex.chain_head() is 'The newest link of the chain, an answer or the note of an erasure; internal.';
+revoke execute on function loradex.chain_head() from public;
+grant execute on function loradex.chain_head() to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/change_setting.sql
 -- Changes the default of a job's setting, or a limit; `maximum` moves the end of its range first. Null leaves a thing as
@@ -2428,6 +2485,112 @@ comment on function loradex.enqueue_jobs(jsonb) is
 revoke execute on function loradex.enqueue_jobs(jsonb) from public;
 grant execute on function loradex.enqueue_jobs(jsonb) to loradex_client, loradex_admin;
 
+-- file: functions/erase_jobs.sql
+-- Erases what can be erased of jobs and their answers (answer_erasable), and leaves a note in the chain that says which
+-- answers, why and by whom. Jobs that wait or are being answered end as failed, with the code `erased`. At most at_most
+-- jobs are taken at a time: call it until it says 0. What Postgres keeps of old rows goes with the next vacuum.
+-- Locks: the jobs' rows and their routings; then, until the transaction ends, the table chain_lock, as record_answer.
+-- Raises: LX001 no reason, nothing asked for, or another isolation.
+create or replace function loradex.erase_jobs(
+    reason text,
+    asked_by text,
+    job_ids uuid[] default null,
+    owner_id bigint default null,
+    before timestamptz default null,
+    at_most int default 500
+) returns table (jobs int, answers int)
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    now constant timestamptz := clock_timestamp();
+    erased_jobs uuid[];
+    note erasures;
+    head record;
+    ended uuid;
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception using errcode = 'LX001', message =
+            'erase_jobs reads the newest link of the chain; call it in a READ COMMITTED transaction';
+    end if;
+    if coalesce(trim(reason), '') = '' or length(reason) > 1000 or coalesce(trim(asked_by), '') = ''
+       or length(asked_by) > 200 or coalesce(at_most, 0) not between 1 and 10000 then
+        raise exception using errcode = 'LX001', message =
+            'erasing needs a reason of at most 1000 characters, who asked for it in at most 200, and 1 to 10000 jobs';
+    end if;
+
+    erased_jobs := array(
+        select f.job_id from jobs_to_erase(erase_jobs.job_ids, erase_jobs.owner_id, erase_jobs.before) f limit at_most);
+    erased_jobs := array(
+        select j.id from jobs j where j.id = any (erased_jobs) and j.erased_at is null order by j.id for update);
+    for ended in
+        update jobs j
+        set state = 'failed', lease_until = null, finished_at = now, error_code = 'erased',
+            error_message = 'its question was erased before it was answered'
+        where j.id = any (erased_jobs) and j.state in ('queued', 'running')
+        returning j.id
+    loop
+        perform notify_job(ended);
+    end loop;
+    delete from routings r where r.job_id = any (erased_jobs);
+    update jobs j
+    set prompt = '', choices = case when j.choices is not null then '{}'::text[] end, idempotency_key = null,
+        metadata = null,
+        error_message = case when j.error_code = 'erased' then j.error_message
+                             when j.error_code is not null then 'erased' end,
+        erased_at = now
+    where j.id = any (erased_jobs);
+
+    with emptied as (
+        update answers a
+        set prompt = null, choices = null, text = null, choice = null, token_ids = null, query = null, salt = null,
+            commitments = answer_commitments(a)
+        where a.id in (select j.answer_id from jobs j where j.id = any (erased_jobs)) and a.commitments is null
+        returning a.id
+    )
+    select coalesce(array_agg(e.id order by e.id), '{}') into note.answers from emptied e;
+    if cardinality(note.answers) > 0 then
+        lock table loradex.chain_lock in exclusive mode;
+        select * into head from chain_head();
+        note.id := uuidv7();
+        note.position := head.position + 1;
+        note.reason := erase_jobs.reason;
+        note.asked_by := erase_jobs.asked_by;
+        note.login := session_user;
+        note.created_at := clock_timestamp();
+        note.previous_hash := head.chain_hash;
+        note.chain_hash := sha256(note.previous_hash || convert_to(erasure_canonical(note), 'UTF8'));
+        insert into erasures select note.*;
+    end if;
+    return query select cardinality(erased_jobs), cardinality(note.answers);
+end
+$$;
+comment on function loradex.erase_jobs(text, text, uuid[], bigint, timestamptz, int) is
+    'Erases texts and vectors of jobs and their answers, and leaves a chained note; returns how many.';
+revoke execute on function loradex.erase_jobs(text, text, uuid[], bigint, timestamptz, int) from public;
+grant execute on function loradex.erase_jobs(text, text, uuid[], bigint, timestamptz, int) to loradex_admin;
+
+-- file: functions/erasure_canonical.sql
+-- The text that the hash of a note of an erasure covers: every column but the hash itself, as JSON with sorted keys.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.erasure_canonical(erasure loradex.erasures) returns text
+language plpgsql stable parallel safe
+set search_path = pg_catalog, loradex, public, pg_temp
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set bytea_output = 'hex'
+as $$
+begin
+    return (to_jsonb(erasure) - 'chain_hash')::text;
+end
+$$;
+comment on function loradex.erasure_canonical(loradex.erasures) is
+    'The text the chain hash of a note of an erasure covers: every column but the hash itself.';
+revoke execute on function loradex.erasure_canonical(loradex.erasures) from public;
+grant execute on function loradex.erasure_canonical(loradex.erasures)
+    to loradex_reader, loradex_worker, loradex_admin;
+
 -- file: functions/example_influence.sql
 -- The answers that an example helped to decide, where it weighed most first. It looks at the neighbours of every answer.
 -- Locks: none. Raises: LX002 unknown example.
@@ -2595,7 +2758,7 @@ grant execute on function loradex.expiry(float8) to loradex_reader, loradex_clie
 -- file: functions/explain.sql
 -- Everything that is known about an answer, as one JSON document: answer_document, how the answer came about, and the
 -- texts of its neighbours where the library still holds what it held then. The chain covers all of it but the keys that
--- `unchained` names.
+-- `unchained` names. `erased` says whether its texts are gone.
 -- Locks: none. Raises: LX004 unknown answer, or another user's.
 create or replace function loradex.explain(answer_id uuid) returns jsonb
 language plpgsql stable
@@ -2652,7 +2815,8 @@ begin
             'calibrated', answer.calibrated, 'density', answer.density, 'dtype', answer.merge_dtype,
             'update_norm', answer.update_norm, 'sign_conflict', answer.sign_conflict,
             'milliseconds', answer.merge_milliseconds),
-        'versions', answer.versions);
+        'versions', answer.versions,
+        'erased', answer.commitments is not null);
 end
 $$;
 comment on function loradex.explain(uuid) is
@@ -3006,10 +3170,13 @@ as $$
 #variable_conflict use_column
 begin
     return query
-    select case when late.past then 'expired' else j.state end,
-           case when late.past then 'job_expired' else j.error_code end,
-           case when late.past then expiry(j.deadline) else j.error_message end,
-           case when a.id is not null then answer_document(a) end
+    select case when a.commitments is not null then 'failed' when late.past then 'expired' else j.state end,
+           case when a.commitments is not null then 'erased' when late.past then 'job_expired' else j.error_code end,
+           case when a.commitments is not null
+                    then format('its answer was erased; `loradex explain %s` shows what is left', a.id)
+                when late.past then expiry(j.deadline)
+                else j.error_message end,
+           case when a.id is not null and a.commitments is null then answer_document(a) end
     from jobs j
     left join answers a on a.id = j.answer_id
     cross join lateral (select coalesce(j.state = 'queued' and j.expires_at <= now(), false)) late(past)
@@ -3031,12 +3198,40 @@ as $$
     select to_jsonb(job) - array[
         'id', 'queue_position', 'state', 'attempt', 'releases', 'lease_until', 'worker', 'claim_hash', 'held_seconds',
         'error_code', 'error_message', 'cancelled_by', 'created_at', 'started_at', 'finished_at', 'expires_at',
-        'answer_id']
+        'answer_id', 'erased_at']
 $$;
 comment on function loradex.job_request(loradex.jobs) is 'What a job asks for, as JSON, without its fate.';
 revoke execute on function loradex.job_request(loradex.jobs) from public;
 grant execute on function loradex.job_request(loradex.jobs)
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
+-- file: functions/jobs_to_erase.sql
+-- The jobs of which texts would be erased: those named, those of an owner, those from before a moment, or what several of
+-- these have in common. Jobs that were erased are left out, so that erasing can be broken off and gone on with.
+-- Locks: none. Raises: LX001 nothing is asked for.
+create or replace function loradex.jobs_to_erase(
+    job_ids uuid[] default null, owner_id bigint default null, before timestamptz default null
+) returns table (job_id uuid)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    if job_ids is null and owner_id is null and before is null then
+        raise exception using errcode = 'LX001', message =
+            'say what is to be erased: jobs, an owner, or a moment before which';
+    end if;
+    return query
+    select j.id from jobs j
+    where j.erased_at is null
+      and (jobs_to_erase.job_ids is null or j.id = any (jobs_to_erase.job_ids))
+      and (jobs_to_erase.owner_id is null or j.owner_id = jobs_to_erase.owner_id)
+      and (jobs_to_erase.before is null or j.created_at < jobs_to_erase.before);
+end
+$$;
+comment on function loradex.jobs_to_erase(uuid[], bigint, timestamptz) is
+    'Jobs of which texts would be erased, by id, owner and age; those that were erased are left out.';
+revoke execute on function loradex.jobs_to_erase(uuid[], bigint, timestamptz) from public;
+grant execute on function loradex.jobs_to_erase(uuid[], bigint, timestamptz) to loradex_admin;
 
 -- file: functions/living_workers.sql
 -- The workers that gave a sign of life within the setting worker_silence_seconds.
@@ -3070,7 +3265,7 @@ begin
     end if;
     execute format('create table loradex.%I (like loradex.answers including all)', name);
     execute format(
-        'create trigger append_only before update or delete or truncate on loradex.%I '
+        'create trigger append_only before delete or truncate on loradex.%I '
         'for each statement execute function loradex.refuse_change()', name);
     execute format(
         'alter table loradex.answers attach partition loradex.%I for values from (%L) to (%L)',
@@ -3434,7 +3629,7 @@ declare
     decided routings;
     fresh answers;
     -- The head of the chain.
-    head answers;
+    head record;
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception using errcode = 'LX001', message =
@@ -3508,7 +3703,7 @@ begin
     fresh.salt := uuid_send(gen_random_uuid());
 
     lock table loradex.chain_lock in exclusive mode;
-    select a.* into head from answers a order by a.position desc limit 1;
+    select h.position, h.chain_hash into head from chain_head() h;
     fresh.position := coalesce(head.position, 0) + 1;
     fresh.previous_hash := coalesce(head.chain_hash, decode(repeat('00', 32), 'hex'));
     fresh.created_at := clock_timestamp();
@@ -3550,7 +3745,9 @@ comment on function loradex.refuse_change() is
     'Trigger: refuses UPDATE, DELETE and TRUNCATE on tables of evidence with LX009.';
 revoke execute on function loradex.refuse_change() from public;
 
-create or replace trigger append_only before update or delete or truncate on loradex.answers
+create or replace trigger append_only before delete or truncate on loradex.answers
+    for each statement execute function loradex.refuse_change();
+create or replace trigger append_only before update or delete or truncate on loradex.erasures
     for each statement execute function loradex.refuse_change();
 create or replace trigger append_only before update or delete or truncate on loradex.evaluations
     for each statement execute function loradex.refuse_change();
@@ -3561,6 +3758,34 @@ create or replace trigger content_is_fixed
     before update of id, name, version, task, base_model, sha256, rank, alpha, target_modules, dtype, parameters,
         update_norm, card, registered_at on loradex.adapters
     for each statement execute function loradex.refuse_change();
+
+-- file: functions/refuse_rewriting.sql
+-- Lets an UPDATE of an answer pass only if it erases: what can be erased becomes null, commitments take its place, and
+-- nothing else changes. The check of the table sees to the nulls.
+-- Locks: none of its own. Raises: LX009.
+create or replace function loradex.refuse_rewriting() returns trigger
+language plpgsql volatile
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    erased text[] := array['prompt', 'choices', 'text', 'choice', 'token_ids', 'query', 'salt', 'commitments'];
+begin
+    if old.commitments is null and new.commitments = answer_commitments(old)
+       and to_jsonb(new) - erased = to_jsonb(old) - erased then
+        return new;
+    end if;
+    raise exception using
+        errcode = 'LX009',
+        message = format('update on loradex.%s is refused: its rows are evidence; only `loradex erase` takes from them',
+                         tg_table_name);
+end
+$$;
+comment on function loradex.refuse_rewriting() is
+    'Trigger: refuses UPDATE on answers with LX009, unless it erases what can be erased and nothing else.';
+revoke execute on function loradex.refuse_rewriting() from public;
+
+create or replace trigger only_erasing before update on loradex.answers
+    for each row execute function loradex.refuse_rewriting();
 
 -- file: functions/register_adapter.sql
 -- Registers an adapter. As active it takes the share it is given: 1 retires those that were active for its task and base
@@ -3871,7 +4096,7 @@ grant execute on function loradex.release_jobs(text, uuid[], text) to loradex_wo
 -- file: functions/reroute.sql
 -- What task_distribution would have said for the stored query of an answer under other settings; null keeps the
 -- answer's own. Tasks the answer excluded stay excluded. It looks through the examples of today.
--- Locks: none. Raises: LX001 bad setting; LX004 unknown answer.
+-- Locks: none. Raises: LX001 bad setting; LX004 unknown answer, or an erased one.
 create or replace function loradex.reroute(
     answer_id uuid, k int default null, top_p float8 default null, temperature float8 default null
 ) returns table (
@@ -3887,6 +4112,10 @@ begin
     if not found then
         raise exception using errcode = 'LX004', message = format(
             'no answer %s; list them with `select id from loradex.answers`', coalesce(answer_id::text, 'null'));
+    end if;
+    if stored.query is null then
+        raise exception using errcode = 'LX004', message = format(
+            'the query of answer %s was erased, so it cannot be routed again', answer_id);
     end if;
     return query select * from task_distribution(
         stored.query, coalesce(k, stored.k), coalesce(top_p, stored.top_p),
@@ -3939,7 +4168,7 @@ begin
                        ((row_number() over chain - 1) % 256 + 1)::int as place
                 from answers a
                 join methods h on h.name = a.method
-                where a.created_at >= since and a.id >= first_id(since)
+                where a.query is not null and a.created_at >= since and a.id >= first_id(since)
                 window chain as (partition by a.encoder order by a.position)
             ) p
         ) c
@@ -4411,7 +4640,7 @@ begin
     from (
         select r.id, r.query <=> similar_answers.query as distance
         from answers r
-        where r.encoder = similar_answers.encoder
+        where r.encoder = similar_answers.encoder and r.query is not null
         order by distance
         limit similar_answers.k
     ) n
@@ -4558,8 +4787,9 @@ revoke execute on function loradex.task_overlap(int, text, int) from public;
 grant execute on function loradex.task_overlap(int, text, int) to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/verify_audit_chain.sql
--- Checks the chain of answers from one to another (default: from first to last) and names every broken link; no rows
--- means that the chain is intact. A tail that was cut off shows only against a head kept elsewhere (audit_head).
+-- Checks the chain from one answer to another (default: from first to last) and names every broken link; no rows means
+-- that the chain is intact. A tail that was cut off shows only against a head kept elsewhere (audit_head). Links are
+-- answers and the notes of erasures. What was archived is not there to be looked at: the chain begins where it ended.
 -- The hashes are computed by as many processes as Postgres grants (max_parallel_workers_per_gather); only broken links
 -- are kept in memory. One snapshot: answers that are recorded meanwhile are not looked at.
 -- Locks: none. Raises: LX004 unknown answer.
@@ -4580,7 +4810,9 @@ begin
             raise exception using errcode = 'LX004', message = format('no answer %s to begin with', from_answer);
         end if;
         -- At the start of a part of the chain there may be nothing to compare with: then it stays null.
-        select a.chain_hash into hash_before from answers a where a.position = first_position - 1;
+        select l.chain_hash into hash_before from (
+            select a.position, a.chain_hash from answers a union all select e.position, e.chain_hash from erasures e
+        ) l where l.position = first_position - 1;
     end if;
     if to_answer is not null then
         select a.position into last_position from answers a where a.id = to_answer;
@@ -4590,34 +4822,42 @@ begin
     end if;
 
     return query
-    select l.position, l.id, broken.reason
+    select l.position, l.answer_id, broken.reason
     from (
-        select h.position, h.id, h.previous_hash, h.changed,
+        select h.position, h.answer_id, h.previous_hash, h.changed, h.unnoted,
                lag(h.position + 1, 1, first_position) over (order by h.position) as expected,
                lag(h.chain_hash, 1, hash_before) over (order by h.position) as before
         from (
-            select a.position, a.id, a.previous_hash, a.chain_hash,
-                   a.chain_hash is distinct from answer_hash(a) as changed
+            select a.position, a.id as answer_id, a.previous_hash, a.chain_hash,
+                   a.chain_hash is distinct from answer_hash(a) as changed,
+                   a.commitments is not null and not exists (
+                       select from erasures e where e.answers @> array[a.id]) as unnoted
             from answers a
             where a.position >= first_position and (last_position is null or a.position <= last_position)
+            union all
+            select e.position, null, e.previous_hash, e.chain_hash,
+                   e.chain_hash is distinct from
+                       sha256(e.previous_hash || convert_to(erasure_canonical(e), 'UTF8')), false
+            from erasures e
+            where e.position >= first_position and (last_position is null or e.position <= last_position)
             -- Keeps the hash below the window, where it is computed in parallel.
             offset 0
         ) h
     ) l
     cross join lateral (values
         (1, case when l.position <> l.expected
-                 then format('%s answer(s) before it are missing', l.position - l.expected)
+                 then format('%s link(s) before it are missing', l.position - l.expected)
                  when l.previous_hash <> l.before
-                 then 'its previous_hash is not the chain_hash of the answer before it' end),
-        (2, case when l.changed
-                 then 'its chain_hash does not fit its columns: the answer was changed' end)
+                 then 'its previous_hash is not the chain_hash of the link before it' end),
+        (2, case when l.changed then 'its chain_hash does not fit its columns: it was changed' end),
+        (3, case when l.unnoted then 'its texts were erased, and no note says so' end)
     ) as broken(place, reason)
     where broken.reason is not null
     order by l.position, broken.place;
 end
 $$;
 comment on function loradex.verify_audit_chain(uuid, uuid) is
-    'One row per broken link of the answer chain with the reason; no rows means intact.';
+    'One row per broken link of the chain with the reason; no rows means intact.';
 revoke execute on function loradex.verify_audit_chain(uuid, uuid) from public;
 grant execute on function loradex.verify_audit_chain(uuid, uuid) to loradex_reader, loradex_worker, loradex_admin;
 
@@ -5159,7 +5399,7 @@ grant usage on schema loradex to loradex_reader, loradex_client, loradex_worker,
 grant select on
     loradex.base_models, loradex.encoders, loradex.tasks, loradex.methods, loradex.settings, loradex.adapters, loradex.examples
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
-grant select on loradex.example_embeddings, loradex.evaluations, loradex.workers
+grant select on loradex.example_embeddings, loradex.evaluations, loradex.workers, loradex.erasures
     to loradex_reader, loradex_worker, loradex_admin;
 grant select on loradex.jobs, loradex.answers
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
