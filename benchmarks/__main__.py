@@ -5,6 +5,7 @@
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -48,6 +49,8 @@ def _run(name: str, arguments: list[str]) -> dict[str, Any] | None:
     started = time.monotonic()
     ran = subprocess.run(
         [sys.executable, "-P", "-m", f"loradex.benchmarks.{name}", "--json", *arguments],
+        # Some say what a worker says in the words of the tests.
+        env=os.environ | {"PYTHONPATH": str(RESULTS.resolve().parents[1])},
         stdout=subprocess.PIPE,
         text=True,
         check=False,

@@ -27,6 +27,7 @@ TABLES = (
     "example_embeddings",
     "jobs",
     "answers",
+    "erasures",
     "evaluations",
     "routings",
     "locks",

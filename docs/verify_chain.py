@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from heapq import merge
 from pathlib import Path
 
 Row = dict[str, str | None]
@@ -53,11 +54,11 @@ NUMBERS = "top_p temperature routing_milliseconds density update_norm sign_confl
 NUMBER_LISTS = "scores similarities task_similarities probabilities task_weights weights adapter_norms"
 TEXT_LISTS = (
     "choices exclude_tasks exclude_adapters example_refs example_tasks tasks adapters adapter_tasks "
-    "adapter_hashes adapter_uris"
+    "adapter_hashes adapter_uris answers"
 )
 BOOLEAN = {"t": "true", "f": "false"}.__getitem__
 KINDS: dict[str, Callable[[str], str]] = {
-    **dict.fromkeys([*WHOLE.split(), "generation", "timings", "versions"], str),
+    **dict.fromkeys([*WHOLE.split(), "generation", "timings", "versions", "commitments"], str),
     **dict.fromkeys(NUMBERS.split(), number),
     **dict.fromkeys(WHOLE_LISTS.split(), lambda text: array(str, text)),
     **dict.fromkeys(NUMBER_LISTS.split(), lambda text: array(number, text)),
@@ -76,12 +77,16 @@ def written(parts: dict[str, str]) -> str:
 
 
 def canonical(row: Row) -> str:
-    """The canonical text of an answer."""
+    """The canonical text of an answer, or of a note, which has nothing that can be erased."""
     parts = {key: "null" if text is None else KINDS.get(key, string)(text) for key, text in row.items()}
-    salt = bytes.fromhex((row["salt"] or "")[2:])
-    for key in ERASABLE:
-        parts[key] = string(hashlib.sha256(salt + written({key: parts[key]}).encode()).hexdigest())
-    del parts["salt"], parts["chain_hash"]
+    salt, kept = parts.pop("salt", ""), parts.pop("commitments", "null")
+    for key in ERASABLE if salt else []:
+        if kept != "null":
+            parts[key] = string(json.loads(kept)[key])
+        else:
+            text = bytes.fromhex(json.loads(salt)[2:]) + written({key: parts[key]}).encode()
+            parts[key] = string(hashlib.sha256(text).hexdigest())
+    del parts["chain_hash"]
     return written(parts)
 
 
@@ -99,20 +104,30 @@ def value(field: str) -> str | None:
     return None if field == r"\N" else re.sub(r"\\(.)", lambda found: ESCAPES.get(found[1], found[1]), field)
 
 
+def place(row: Row) -> int:
+    return int(row["position"] or 0)
+
+
 def findings(directory: Path, heads: set[str]) -> Iterator[str]:
     expected, before = 1, "\\x" + "00" * 32
-    for row in rows(directory / "answers.tsv"):
-        stored, previous, position = row["chain_hash"], row["previous_hash"] or "", int(row["position"] or 0)
+    erased, noted = set[str](), set[str]()
+    for row in merge(*(rows(directory / f"{table}.tsv") for table in ("answers", "erasures")), key=place):
+        stored, previous, position = row["chain_hash"], row["previous_hash"] or "", place(row)
         computed = hashlib.sha256(bytes.fromhex(previous[2:]) + canonical(row).encode()).hexdigest()
         if position != expected:
-            yield f"answer {row['id']}: its position is {position}, and {expected} was expected"
+            yield f"link {row['id']}: its position is {position}, and {expected} was expected"
         elif previous != before:
-            yield f"answer {row['id']}: its previous_hash is not the chain_hash of the answer before it"
+            yield f"link {row['id']}: its previous_hash is not the chain_hash of the link before it"
         if stored != "\\x" + computed:
-            yield f"answer {row['id']}: its chain_hash does not fit its columns"
+            yield f"link {row['id']}: its chain_hash does not fit its columns"
+        if "salt" not in row:
+            noted.update(re.findall("[0-9a-f-]{36}", row["answers"] or ""))
+        elif row["commitments"] is not None:
+            erased.add(row["id"] or "")
         expected, before = position + 1, stored or ""
         heads.discard(computed)
-    yield from (f"no answer has the hash {head}" for head in sorted(heads))
+    yield from (f"no link has the hash {head}" for head in sorted(heads))
+    yield from (f"link {one}: its texts were erased, and no note says so" for one in sorted(erased - noted))
 
 
 if __name__ == "__main__":

@@ -352,7 +352,8 @@ create index example_embeddings_duplicate_index on loradex.example_embeddings (d
 create index example_embeddings_encoder_task_index on loradex.example_embeddings (encoder, task, duplicate_of);
 
 -- file: tables/jobs.sql
--- One question with its settings, from queued to done or failed. Written by the queue's functions only.
+-- One question with its settings, from queued to its end: done, failed, cancelled or expired. Written by the queue's
+-- functions only.
 create table loradex.jobs (
     id uuid not null default uuidv7(),
     owner_id bigint not null,
@@ -374,30 +375,39 @@ create table loradex.jobs (
     idempotency_key text,
     metadata jsonb,
     priority smallint not null default 0,
+    deadline float8,
     queue_position bigint generated always as identity,
     state text not null default 'queued',
     attempt int not null default 0,
     releases int not null default 0,
     lease_until timestamptz,
     worker text,
+    claim_hash bytea,
+    held_seconds float8 not null default 0,
     error_code text,
     error_message text,
+    cancelled_by text,
     created_at timestamptz not null default now(),
     started_at timestamptz,
     finished_at timestamptz,
+    expires_at timestamptz,
     answer_id uuid,
+    erased_at timestamptz,
     constraint jobs_pkey primary key (id),
     constraint jobs_choices_check check ((kind = 'choose') = (choices is not null)),
-    constraint jobs_error_check check ((state = 'failed') = (error_code is not null)),
+    constraint jobs_error_check check ((state in ('failed', 'cancelled', 'expired')) = (error_code is not null)),
+    constraint jobs_cancelled_check check ((state = 'cancelled') = (cancelled_by is not null)),
     constraint jobs_kind_check check (kind in ('generate', 'choose')),
     constraint jobs_lease_check check ((state = 'running') = (lease_until is not null)),
-    constraint jobs_state_check check (state in ('queued', 'running', 'done', 'failed')),
+    constraint jobs_state_check check (state in ('queued', 'running', 'done', 'failed', 'cancelled', 'expired')),
     constraint jobs_base_model_fkey foreign key (base_model) references loradex.base_models(name),
     constraint jobs_encoder_fkey foreign key (encoder) references loradex.encoders(name),
     constraint jobs_expected_task_fkey foreign key (expected_task) references loradex.tasks(name),
     constraint jobs_owner_id_fkey foreign key (owner_id) references loradex.owners(id),
     constraint jobs_method_fkey foreign key (method) references loradex.methods(name)
-);
+)
+-- Each job is written anew two or three times; on its own page that takes a fraction of the WAL.
+with (fillfactor = 70);
 comment on table loradex.jobs is
     'Questions and how far they are; only the queue functions write here.';
 comment on column loradex.jobs.id is 'the job';
@@ -420,26 +430,34 @@ comment on column loradex.jobs.expected_task is 'true task where known';
 comment on column loradex.jobs.idempotency_key is 'asking again with it gives this job';
 comment on column loradex.jobs.metadata is 'what the asker noted on it: an object of texts; null if nothing';
 comment on column loradex.jobs.priority is 'higher goes first';
+comment on column loradex.jobs.deadline is 'seconds after which it ends as expired instead of being answered; null: never';
 comment on column loradex.jobs.queue_position is 'order of arrival';
-comment on column loradex.jobs.state is 'queued, running, done or failed';
+comment on column loradex.jobs.state is 'queued, running, done, failed, cancelled or expired';
 comment on column loradex.jobs.attempt is 'times claimed; fences off late writes';
 comment on column loradex.jobs.releases is 'times given back unharmed; these attempts do not count';
 comment on column loradex.jobs.lease_until is 'when others may claim a running job';
 comment on column loradex.jobs.worker is 'who claimed it last';
-comment on column loradex.jobs.error_code is 'why it failed, for programs';
-comment on column loradex.jobs.error_message is 'why it failed, for people';
+comment on column loradex.jobs.claim_hash is 'hash of the login and token that claimed it last (claim_hash)';
+comment on column loradex.jobs.held_seconds is 'for how long earlier claims held it';
+comment on column loradex.jobs.error_code is 'why it ended without an answer, for programs';
+comment on column loradex.jobs.error_message is 'why it ended without an answer, for people';
+comment on column loradex.jobs.cancelled_by is 'login that cancelled it';
 comment on column loradex.jobs.created_at is 'when it was accepted';
 comment on column loradex.jobs.started_at is 'when it was claimed last';
-comment on column loradex.jobs.finished_at is 'when it was done or failed';
+comment on column loradex.jobs.finished_at is 'when it ended, however it did';
+comment on column loradex.jobs.expires_at is 'its deadline as a time; null: none';
 comment on column loradex.jobs.answer_id is 'its answer, once it is done';
+comment on column loradex.jobs.erased_at is 'when its texts and its answer''s were erased';
 create index jobs_owner_index on loradex.jobs (owner_id, created_at, id);
-create index jobs_finished_at_index on loradex.jobs (finished_at);
+create index jobs_finished_at_index on loradex.jobs (finished_at) where (finished_at is not null);
 create index jobs_queued_index on loradex.jobs (priority desc, queue_position) where (state = 'queued');
 create index jobs_running_index on loradex.jobs (lease_until) where (state = 'running');
+create index jobs_expires_index on loradex.jobs (expires_at) where (expires_at is not null and state in ('queued', 'running'));
 create unique index jobs_idempotency_index on loradex.jobs (owner_id, idempotency_key) where (idempotency_key is not null);
 
 -- file: tables/answers.sql
--- Answers with everything that led to them, one row each: append-only, chained by hashes, written by record_answer only.
+-- Answers with everything that led to them, one row each: append-only, chained by hashes, written by record_answer, and
+-- only what tells about whoever asked can be taken out of them again, by erase_jobs.
 -- What was a list is an array, in the order of ranks; the views retrievals, retrieved_examples, retrieved_tasks,
 -- merge_results and merge_components show it as rows. Answers refer to nothing, so that evidence outlives what it names,
 -- and lie in one partition per month of their ids, which are made as they are needed (make_partition).
@@ -450,12 +468,12 @@ create table loradex.answers (
     owner text not null,
     attempt int not null,
     position bigint not null,
-    prompt text not null,
-    text text not null,
+    prompt text,
+    text text,
     choice text,
     choices text[],
     scores float8[],
-    token_ids int[] not null,
+    token_ids int[],
     prompt_tokens int not null,
     output_tokens int not null,
     base_model text not null,
@@ -465,7 +483,7 @@ create table loradex.answers (
     versions jsonb not null,
     worker text not null,
     created_at timestamptz not null,
-    query public.vector not null,
+    query public.vector,
     encoder text not null,
     encoder_revision text not null,
     k int not null,
@@ -502,10 +520,15 @@ create table loradex.answers (
     adapter_uris text[] not null,
     weights float8[] not null,
     adapter_norms float8[] not null,
-    salt bytea not null,
+    salt bytea,
+    commitments jsonb,
     previous_hash bytea not null,
     chain_hash bytea not null,
-    constraint answers_pkey primary key (id)
+    constraint answers_pkey primary key (id),
+    constraint answers_erased_check check (
+        case when commitments is null
+            then num_nulls(prompt, text, token_ids, query, salt) = 0
+            else num_nonnulls(prompt, choices, text, choice, token_ids, query, salt) = 0 end)
 ) partition by range (id);
 comment on table loradex.answers is
     'Answers and all that led to them, one row each, append-only and hash-chained; partitioned by month.';
@@ -515,7 +538,7 @@ comment on column loradex.answers.owner_id is 'who asked';
 comment on column loradex.answers.owner is 'name of the login that asked';
 comment on column loradex.answers.attempt is 'which attempt at the job succeeded';
 comment on column loradex.answers.position is 'place in the chain, 1, 2, ... no gaps';
-comment on column loradex.answers.prompt is 'the question as it was asked';
+comment on column loradex.answers.prompt is 'the question as it was asked; null once it was erased';
 comment on column loradex.answers.text is 'the answer''s text';
 comment on column loradex.answers.choice is 'the choice that won, for choose';
 comment on column loradex.answers.choices is 'the choices there were, for choose';
@@ -568,11 +591,39 @@ comment on column loradex.answers.adapter_uris is 'where they were found';
 comment on column loradex.answers.weights is 'their weights; sum to 1';
 comment on column loradex.answers.adapter_norms is 'Frobenius norm of each one''s own update';
 comment on column loradex.answers.salt is 'random; keeps what is erased from being guessed from its commitments';
+comment on column loradex.answers.commitments is 'of an erased answer: column to salted hash of what it held';
 comment on column loradex.answers.previous_hash is 'chain_hash of the link before; zeros for the first';
 comment on column loradex.answers.chain_hash is 'SHA-256 of previous_hash and answer_canonical(answer)';
 create index answers_job_id_index on loradex.answers (job_id);
 create index answers_owner_index on loradex.answers (owner_id);
 create index answers_position_index on loradex.answers ("position");
+
+-- file: tables/erasures.sql
+-- Notes that say what was erased, when, why and by whom: links of the chain, as answers are. Written by erase_jobs only.
+create table loradex.erasures (
+    id uuid not null,
+    position bigint not null,
+    answers uuid[] not null,
+    reason text not null,
+    asked_by text not null,
+    login text not null,
+    created_at timestamptz not null,
+    previous_hash bytea not null,
+    chain_hash bytea not null,
+    constraint erasures_pkey primary key (id),
+    constraint erasures_position_key unique ("position")
+);
+comment on table loradex.erasures is
+    'Notes of what was erased, in the chain of answers; append-only.';
+comment on column loradex.erasures.id is 'the note';
+comment on column loradex.erasures.position is 'place in the chain, which answers and notes share';
+comment on column loradex.erasures.answers is 'the answers whose texts and vectors were erased';
+comment on column loradex.erasures.reason is 'why';
+comment on column loradex.erasures.asked_by is 'who wanted it';
+comment on column loradex.erasures.login is 'name of the login that did it';
+comment on column loradex.erasures.created_at is 'when';
+comment on column loradex.erasures.previous_hash is 'chain_hash of the link before; zeros for the first';
+comment on column loradex.erasures.chain_hash is 'SHA-256 of previous_hash and erasure_canonical(erasure)';
 
 -- file: tables/evaluations.sql
 -- What `loradex eval` measured.
@@ -961,7 +1012,7 @@ set bytea_output = 'hex'
 set extra_float_digits = 1
 as $$
 begin
-    return ((to_jsonb(answer) - array['salt', 'chain_hash']) || answer_commitments(answer))::text;
+    return ((to_jsonb(answer) - array['salt', 'commitments', 'chain_hash']) || answer_commitments(answer))::text;
 end
 $$;
 comment on function loradex.answer_canonical(loradex.answers) is
@@ -972,15 +1023,17 @@ grant execute on function loradex.answer_canonical(loradex.answers)
 
 -- file: functions/answer_commitments.sql
 -- The commitments to what can be erased of an answer, column to hash: SHA-256 over the answer's salt and the JSON text of
--- an object of the column alone. Who does not know the salt cannot try values against them.
+-- an object of the column alone. Who does not know the salt cannot try values against them. An erased answer has kept
+-- them.
 -- Locks: none. Raises: nothing.
 create or replace function loradex.answer_commitments(answer loradex.answers) returns jsonb
 language sql stable parallel safe
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
-    select jsonb_object_agg(e.key, encode(
-        sha256(answer.salt || convert_to(jsonb_build_object(e.key, e.value)::text, 'UTF8')), 'hex'))
-    from jsonb_each(answer_erasable(answer)) e
+    select coalesce(answer.commitments, (
+        select jsonb_object_agg(e.key, encode(
+            sha256(answer.salt || convert_to(jsonb_build_object(e.key, e.value)::text, 'UTF8')), 'hex'))
+        from jsonb_each(answer_erasable(answer)) e))
 $$;
 comment on function loradex.answer_commitments(loradex.answers) is
     'Salted commitments to what can be erased of an answer, column to SHA-256 in hex; internal.';
@@ -1079,18 +1132,18 @@ grant execute on function loradex.answer_hash(loradex.answers)
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 
 -- file: functions/audit_head.sql
--- The last answer of the chain, to be kept elsewhere: whoever cuts off the tail cannot make this hash appear again.
--- Locks: none. Raises: nothing; no rows while there are no answers.
+-- The newest link of the chain, to be kept elsewhere: whoever cuts off the tail cannot make this hash appear again.
+-- Locks: none. Raises: nothing; no rows while the chain is empty.
 create or replace function loradex.audit_head()
 returns table ("position" bigint, answer_id uuid, chain_hash text, created_at timestamptz)
 language sql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
-    select a.position, a.id, encode(a.chain_hash, 'hex'), a.created_at
-    from answers a order by a.position desc limit 1
+    select h.position, case when h.is_answer then h.id end, encode(h.chain_hash, 'hex'), h.created_at
+    from chain_head() h
 $$;
 comment on function loradex.audit_head() is
-    'Position, id and hash (hex) of the last answer: keep them elsewhere to notice a cut tail.';
+    'Position and hash (hex) of the newest link, and its answer, if it is no note: keep them elsewhere.';
 revoke execute on function loradex.audit_head() from public;
 grant execute on function loradex.audit_head() to loradex_reader, loradex_worker, loradex_admin;
 
@@ -1261,6 +1314,83 @@ comment on function loradex.build_search() is
 revoke execute on function loradex.build_search() from public;
 grant execute on function loradex.build_search() to loradex_admin;
 
+-- file: functions/cancel_job.sql
+-- cancel_jobs for one job; returns the state it is in now.
+-- Locks: the job's row. Raises: LX003 no such job, or another user's.
+create or replace function loradex.cancel_job(job_id uuid) returns text
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    return (select c.state from cancel_jobs(array[cancel_job.job_id]) c);
+end
+$$;
+comment on function loradex.cancel_job(uuid) is
+    'Ends a job that has no answer yet as cancelled; returns the state it is in now.';
+revoke execute on function loradex.cancel_job(uuid) from public;
+grant execute on function loradex.cancel_job(uuid) to loradex_client, loradex_admin;
+
+-- file: functions/cancel_jobs.sql
+-- Ends jobs that have no answer yet as cancelled, at their owner's wish or an administrator's: those that wait at once,
+-- those that run too, and their worker drops them at its next token. A job that has ended stays as it is. Returns the
+-- state that each job is in now; all of them or none.
+-- Locks: the jobs' rows, in the order of their ids; it waits for an answer that is being recorded.
+-- Raises: LX001 no ids, or too many; LX003 no such job, or another user's.
+create or replace function loradex.cancel_jobs(job_ids uuid[]) returns table (job_id uuid, state text)
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    most int := (select s.value from settings s where s.name = 'max_jobs_per_call');
+    is_admin boolean := pg_has_role(session_user, 'loradex_admin', 'member');
+    asking bigint := current_owner();
+    stranger uuid;
+    job jobs;
+begin
+    if job_ids is null or cardinality(job_ids) > most then
+        raise exception using errcode = 'LX001', message = format('give an array of at most %s ids', most);
+    end if;
+    select given.id into stranger from unnest(job_ids) given(id)
+    where not exists (select from jobs j where j.id = given.id and (is_admin or j.owner_id = asking)) limit 1;
+    if found then
+        raise exception using errcode = 'LX003', message = format(
+            'no job %s, or it is another user''s', coalesce(stranger::text, 'null'));
+    end if;
+    for job in select j.* from jobs j where j.id = any (job_ids) order by j.id for update loop
+        if job.state in ('queued', 'running') then
+            perform end_job(
+                job, 'cancelled', 'job_cancelled',
+                format('%s cancelled it while it was %s', session_user, job.state), now(), session_user);
+        end if;
+    end loop;
+    return query select j.id, j.state from jobs j where j.id = any (job_ids);
+end
+$$;
+comment on function loradex.cancel_jobs(uuid[]) is
+    'Ends jobs that have no answer yet as cancelled; returns the state each is in now.';
+revoke execute on function loradex.cancel_jobs(uuid[]) from public;
+grant execute on function loradex.cancel_jobs(uuid[]) to loradex_client, loradex_admin;
+
+-- file: functions/chain_head.sql
+-- The newest link of the chain: an answer, or the note of an erasure. Whoever writes the next one holds chain_lock.
+-- Locks: none. Raises: nothing; no row while the chain is empty.
+create or replace function loradex.chain_head()
+returns table ("position" bigint, id uuid, is_answer boolean, chain_hash bytea, created_at timestamptz)
+language sql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select l.* from (
+        (select a.position, a.id, true, a.chain_hash, a.created_at from answers a order by a.position desc limit 1)
+        union all
+        (select e.position, e.id, false, e.chain_hash, e.created_at from erasures e order by e.position desc limit 1)
+    ) l
+    order by l.position desc limit 1
+$$;
+comment on function loradex.chain_head() is 'The newest link of the chain, an answer or the note of an erasure; internal.';
+revoke execute on function loradex.chain_head() from public;
+grant execute on function loradex.chain_head() to loradex_reader, loradex_worker, loradex_admin;
+
 -- file: functions/change_setting.sql
 -- Changes the default of a job's setting, or a limit; `maximum` moves the end of its range first. Null leaves a thing as
 -- it is. Jobs that are queued keep what they were accepted with.
@@ -1350,12 +1480,17 @@ begin
              or jsonb_typeof(answer -> 'output_tokens') is distinct from 'number'
              or jsonb_array_length(answer -> 'token_ids')::text is distinct from answer ->> 'output_tokens'
             then 'its tokens do not match their number'
+        when jsonb_typeof(answer -> 'prompt_tokens') is distinct from 'number'
+             or (answer ->> 'prompt_tokens')::numeric not between 0 and 2147483647
+            then 'it does not say how many tokens the prompt has'
         when job.kind = 'generate'
              and jsonb_array_length(answer -> 'token_ids') > (job.settings ->> 'max_new_tokens')::int
             then 'it has more tokens than the job allows'
         when jsonb_typeof(answer -> 'timings') is distinct from 'object' or exists (
             select from jsonb_each(answer -> 'timings') t
-            where jsonb_typeof(t.value) <> 'number' or t.value::numeric not between 0 and 1e12)
+            -- Not nearer to 0 than a float8 can be: views read them as such.
+            where jsonb_typeof(t.value) <> 'number'
+               or t.value::numeric <> 0 and t.value::numeric not between 1e-300 and 1e12)
             then 'a timing is not a number of milliseconds'
         when jsonb_typeof(answer -> 'versions') is distinct from 'object' or exists (
             select from jsonb_each(answer -> 'versions') v where jsonb_typeof(v.value) <> 'string')
@@ -1368,6 +1503,9 @@ begin
             routing ->> 'merge', (routing ->> 'calibrated')::boolean, (job.settings ->> 'density')::float8,
             merge ->> 'dtype', routing -> 'mixture')
             then 'its recipe is not the one that was decided'
+        when abs((select sum((m.part ->> 'weight')::float8)
+                  from jsonb_array_elements(routing -> 'mixture') m(part)) - 1) > 1e-6
+            then 'the weights of its mixture do not sum to 1'
         when exists (
             select from jsonb_each(merge) m
             where m.key in ('update_norm', 'milliseconds') and jsonb_typeof(m.value) <> 'number'
@@ -1784,7 +1922,9 @@ revoke execute on function loradex.claim_hash(text) from public;
 
 -- file: functions/claim_jobs.sql
 -- Hands up to max_jobs waiting jobs to a worker: running, under a lease, with the next attempt number. A running job
--- whose lease is over is waiting too. Jobs that were lost max_attempts times become failed on the way.
+-- whose lease is over is waiting too. On the way jobs end that are past their deadline (expired), that were lost
+-- max_attempts times, or that workers have held for max_held_seconds altogether (failed). The claim is this login's and,
+-- where a token is given, of whoever knows it: see claim_hash.
 -- Locks: the claimed rows of jobs, FOR UPDATE SKIP LOCKED: workers never wait for each other. Raises: LX001.
 create or replace function loradex.claim_jobs(
     worker text,
@@ -1793,14 +1933,17 @@ create or replace function loradex.claim_jobs(
     max_attempts int,
     now timestamptz default now(),
     only_base_model text default null,
-    only_encoder text default null
+    only_encoder text default null,
+    token text default null
 ) returns setof loradex.jobs
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    lost uuid;
+    mine bytea := claim_hash(token);
+    max_held int := (select s.value from settings s where s.name = 'max_held_seconds');
+    lost jobs;
     committing text;
 begin
     if coalesce(worker, '') = '' or length(worker) > 200 or coalesce(max_jobs, 0) not between 1 and 10000
@@ -1809,17 +1952,22 @@ begin
             'claim_jobs needs a worker name of at most 200 characters, max_jobs from 1 to 10000, and max_attempts of 1 '
             'or more';
     end if;
-
     perform check_lease(lease, claim_jobs.now);
+    if exists (select from workers w where w.name = claim_jobs.worker and w.claim_hash <> mine) then
+        raise exception using errcode = 'LX001', message = format(
+            'another worker is announced as %s; give each a name of its own', shown(worker));
+    end if;
 
     -- Losing a claim in a crash only leaves the job waiting, and whatever is written for it later is committed after it.
     committing := set_config('synchronous_commit', 'off', true);
 
+    perform expire_jobs(claim_jobs.now);
     if not exists (select from jobs j where j.state = 'running' and j.lease_until <= claim_jobs.now) then
         return query
         update jobs j
-        set state = 'running', attempt = j.attempt + 1, worker = claim_jobs.worker,
-            lease_until = claim_jobs.now + lease, started_at = claim_jobs.now
+        set state = 'running', attempt = j.attempt + 1, worker = claim_jobs.worker, claim_hash = mine,
+            started_at = claim_jobs.now,
+            lease_until = claim_jobs.now + least(lease, make_interval(secs => max_held - j.held_seconds))
         where j.id = any (array(
             select q.id from jobs q
             where q.state = 'queued'
@@ -1833,20 +1981,16 @@ begin
     end if;
 
     for lost in
-        update jobs j
-        set state = 'failed', lease_until = null, finished_at = claim_jobs.now, error_code = 'too_many_attempts',
-            error_message = format(
-                'it was lost %s times by its workers, the last of them %s; look at that worker''s log, '
-                'then enqueue it again', j.attempt - j.releases, j.worker)
-        where j.id in (
-            select p.id from jobs p
-            where p.state = 'running' and p.lease_until <= claim_jobs.now
-              and p.attempt - p.releases >= claim_jobs.max_attempts
-            for update skip locked)
-        returning j.id
+        select p.* from jobs p
+        where p.state = 'running' and p.lease_until <= claim_jobs.now
+          and (p.attempt - p.releases >= claim_jobs.max_attempts or held_seconds(p, p.lease_until) >= max_held)
+        for update skip locked
     loop
-        delete from routings r where r.job_id = lost;
-        perform notify_job(lost);
+        perform give_up_job(
+            lost,
+            case when lost.attempt - lost.releases >= claim_jobs.max_attempts then 'too_many_attempts'
+                 else 'held_too_long' end,
+            lost.worker, held_seconds(lost, lost.lease_until), claim_jobs.now);
     end loop;
 
     return query
@@ -1862,6 +2006,7 @@ begin
         select x.id, x.priority, x.queue_position from jobs x
         where x.state = 'running' and x.lease_until <= claim_jobs.now
           and x.attempt - x.releases < claim_jobs.max_attempts
+          and held_seconds(x, x.lease_until) < max_held
           and (only_base_model is null or x.base_model = only_base_model)
           and (only_encoder is null or x.encoder = only_encoder)
         order by x.priority desc, x.queue_position
@@ -1873,17 +2018,19 @@ begin
         select w.id from waiting w order by w.priority desc, w.queue_position limit claim_jobs.max_jobs
     )
     update jobs j
-    set state = 'running', attempt = j.attempt + 1, worker = claim_jobs.worker,
-        lease_until = claim_jobs.now + lease, started_at = claim_jobs.now
+    set state = 'running', attempt = j.attempt + 1, worker = claim_jobs.worker, claim_hash = mine,
+        started_at = claim_jobs.now, held_seconds = held_seconds(j, j.lease_until),
+        lease_until = claim_jobs.now
+            + least(lease, make_interval(secs => max_held - held_seconds(j, j.lease_until)))
     from chosen c
     where j.id = c.id
     returning j.*;
 end
 $$;
-comment on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text) is
+comment on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text) is
     'Hands waiting jobs to a worker under a lease, with the next attempt number; skips what others hold.';
-revoke execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text) from public;
-grant execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text) to loradex_worker;
+revoke execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text) from public;
+grant execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text) to loradex_worker;
 
 -- file: functions/complete_job.sql
 -- The row of loradex.jobs that a JSON object asks for: defaults filled in, whole numbers without a fraction, and what has
@@ -1914,7 +2061,9 @@ begin
     made.state := 'queued';
     made.attempt := 0;
     made.releases := 0;
+    made.held_seconds := 0;
     made.created_at := now();
+    made.expires_at := made.created_at + make_interval(secs => made.deadline);
     return made;
 end
 $$;
@@ -2165,6 +2314,33 @@ revoke execute on function loradex.encoder_index(text) from public;
 grant execute on function loradex.encoder_index(text)
     to loradex_reader, loradex_worker, loradex_admin;
 
+-- file: functions/end_job.sql
+-- Ends a job without an answer: as failed, cancelled or expired. Whoever waits for it is told, and so is the worker that
+-- has it in hand.
+-- Locks: the job's row, which its callers have locked before. Raises: nothing.
+create or replace function loradex.end_job(
+    job loradex.jobs, state text, code text, message text, now timestamptz, cancelled_by text default null
+) returns void
+language plpgsql volatile
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    update jobs j
+    set state = end_job.state, lease_until = null, finished_at = end_job.now, error_code = code,
+        error_message = left(message, 10000), cancelled_by = end_job.cancelled_by
+    where j.id = job.id;
+    delete from routings r where r.job_id = job.id;
+    perform notify_job(job.id);
+    if job.state = 'running' and end_job.state <> 'failed' then
+        perform notify_job(job.id, 'loradex_stop');
+    end if;
+end
+$$;
+comment on function loradex.end_job(loradex.jobs, text, text, text, timestamptz, text) is
+    'Ends a job without an answer and tells who waits for it and who computes it; internal.';
+revoke execute on function loradex.end_job(loradex.jobs, text, text, text, timestamptz, text) from public;
+
 -- file: functions/enqueue_jobs.sql
 -- Accepts a JSON array of jobs, all of them or none; what a job leaves out takes the defaults of loradex.settings. The
 -- only door to the queue. Its statements are planned once per session, since a plan made for the very document would
@@ -2306,6 +2482,112 @@ comment on function loradex.enqueue_jobs(jsonb) is
 revoke execute on function loradex.enqueue_jobs(jsonb) from public;
 grant execute on function loradex.enqueue_jobs(jsonb) to loradex_client, loradex_admin;
 
+-- file: functions/erase_jobs.sql
+-- Erases what can be erased of jobs and their answers (answer_erasable), and leaves a note in the chain that says which
+-- answers, why and by whom. Jobs that wait or are being answered end as failed, with the code `erased`. At most at_most
+-- jobs are taken at a time: call it until it says 0. What Postgres keeps of old rows goes with the next vacuum.
+-- Locks: the jobs' rows and their routings; then, until the transaction ends, the table chain_lock, as record_answer.
+-- Raises: LX001 no reason, nothing asked for, or another isolation.
+create or replace function loradex.erase_jobs(
+    reason text,
+    asked_by text,
+    job_ids uuid[] default null,
+    owner_id bigint default null,
+    before timestamptz default null,
+    at_most int default 500
+) returns table (jobs int, answers int)
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    now constant timestamptz := clock_timestamp();
+    erased_jobs uuid[];
+    note erasures;
+    head record;
+    ended uuid;
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception using errcode = 'LX001', message =
+            'erase_jobs reads the newest link of the chain; call it in a READ COMMITTED transaction';
+    end if;
+    if coalesce(trim(reason), '') = '' or length(reason) > 1000 or coalesce(trim(asked_by), '') = ''
+       or length(asked_by) > 200 or coalesce(at_most, 0) not between 1 and 10000 then
+        raise exception using errcode = 'LX001', message =
+            'erasing needs a reason of at most 1000 characters, who asked for it in at most 200, and 1 to 10000 jobs';
+    end if;
+
+    erased_jobs := array(
+        select f.job_id from jobs_to_erase(erase_jobs.job_ids, erase_jobs.owner_id, erase_jobs.before) f limit at_most);
+    erased_jobs := array(
+        select j.id from jobs j where j.id = any (erased_jobs) and j.erased_at is null order by j.id for update);
+    for ended in
+        update jobs j
+        set state = 'failed', lease_until = null, finished_at = now, error_code = 'erased',
+            error_message = 'its question was erased before it was answered'
+        where j.id = any (erased_jobs) and j.state in ('queued', 'running')
+        returning j.id
+    loop
+        perform notify_job(ended);
+    end loop;
+    delete from routings r where r.job_id = any (erased_jobs);
+    update jobs j
+    set prompt = '', choices = case when j.choices is not null then '{}'::text[] end, idempotency_key = null,
+        metadata = null,
+        error_message = case when j.error_code = 'erased' then j.error_message
+                             when j.error_code is not null then 'erased' end,
+        erased_at = now
+    where j.id = any (erased_jobs);
+
+    with emptied as (
+        update answers a
+        set prompt = null, choices = null, text = null, choice = null, token_ids = null, query = null, salt = null,
+            commitments = answer_commitments(a)
+        where a.id in (select j.answer_id from jobs j where j.id = any (erased_jobs)) and a.commitments is null
+        returning a.id
+    )
+    select coalesce(array_agg(e.id order by e.id), '{}') into note.answers from emptied e;
+    if cardinality(note.answers) > 0 then
+        lock table loradex.chain_lock in exclusive mode;
+        select * into head from chain_head();
+        note.id := uuidv7();
+        note.position := head.position + 1;
+        note.reason := erase_jobs.reason;
+        note.asked_by := erase_jobs.asked_by;
+        note.login := session_user;
+        note.created_at := clock_timestamp();
+        note.previous_hash := head.chain_hash;
+        note.chain_hash := sha256(note.previous_hash || convert_to(erasure_canonical(note), 'UTF8'));
+        insert into erasures select note.*;
+    end if;
+    return query select cardinality(erased_jobs), cardinality(note.answers);
+end
+$$;
+comment on function loradex.erase_jobs(text, text, uuid[], bigint, timestamptz, int) is
+    'Erases texts and vectors of jobs and their answers, and leaves a chained note; returns how many.';
+revoke execute on function loradex.erase_jobs(text, text, uuid[], bigint, timestamptz, int) from public;
+grant execute on function loradex.erase_jobs(text, text, uuid[], bigint, timestamptz, int) to loradex_admin;
+
+-- file: functions/erasure_canonical.sql
+-- The text that the hash of a note of an erasure covers: every column but the hash itself, as JSON with sorted keys.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.erasure_canonical(erasure loradex.erasures) returns text
+language plpgsql stable parallel safe
+set search_path = pg_catalog, loradex, public, pg_temp
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set bytea_output = 'hex'
+as $$
+begin
+    return (to_jsonb(erasure) - 'chain_hash')::text;
+end
+$$;
+comment on function loradex.erasure_canonical(loradex.erasures) is
+    'The text the chain hash of a note of an erasure covers: every column but the hash itself.';
+revoke execute on function loradex.erasure_canonical(loradex.erasures) from public;
+grant execute on function loradex.erasure_canonical(loradex.erasures)
+    to loradex_reader, loradex_worker, loradex_admin;
+
 -- file: functions/example_influence.sql
 -- The answers that an example helped to decide, where it weighed most first. It looks at the neighbours of every answer.
 -- Locks: none. Raises: LX002 unknown example.
@@ -2426,10 +2708,54 @@ revoke execute on function loradex.examples_hash(bigint[]) from public;
 grant execute on function loradex.examples_hash(bigint[])
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 
+-- file: functions/expire_jobs.sql
+-- Ends as expired what has no answer at its deadline, waiting or running. claim_jobs calls it, and so does every worker
+-- while it answers a batch.
+-- Locks: the jobs' rows, FOR UPDATE SKIP LOCKED. Raises: LX001 another time than now.
+create or replace function loradex.expire_jobs(now timestamptz default now()) returns int
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    job jobs;
+    ended int := 0;
+begin
+    perform check_lease(interval '1 second', expire_jobs.now);
+    for job in
+        select j.* from jobs j
+        where j.expires_at <= expire_jobs.now and j.state in ('queued', 'running')
+        order by j.expires_at limit 10000
+        for update skip locked
+    loop
+        perform end_job(job, 'expired', 'job_expired', expiry(job.deadline), expire_jobs.now);
+        ended := ended + 1;
+    end loop;
+    return ended;
+end
+$$;
+comment on function loradex.expire_jobs(timestamptz) is
+    'Ends as expired what has no answer at its deadline; returns how many jobs that were.';
+revoke execute on function loradex.expire_jobs(timestamptz) from public;
+grant execute on function loradex.expire_jobs(timestamptz) to loradex_worker;
+
+-- file: functions/expiry.sql
+-- What whoever waits for a job is told when it is past its deadline.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.expiry(deadline float8) returns text
+language sql immutable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select format('it had no answer within its deadline of %s s', deadline)
+$$;
+comment on function loradex.expiry(float8) is 'The message of a job that is past its deadline.';
+revoke execute on function loradex.expiry(float8) from public;
+grant execute on function loradex.expiry(float8) to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
 -- file: functions/explain.sql
 -- Everything that is known about an answer, as one JSON document: answer_document, how the answer came about, and the
 -- texts of its neighbours where the library still holds what it held then. The chain covers all of it but the keys that
--- `unchained` names.
+-- `unchained` names. `erased` says whether its texts are gone.
 -- Locks: none. Raises: LX004 unknown answer, or another user's.
 create or replace function loradex.explain(answer_id uuid) returns jsonb
 language plpgsql stable
@@ -2486,7 +2812,8 @@ begin
             'calibrated', answer.calibrated, 'density', answer.density, 'dtype', answer.merge_dtype,
             'update_norm', answer.update_norm, 'sign_conflict', answer.sign_conflict,
             'milliseconds', answer.merge_milliseconds),
-        'versions', answer.versions);
+        'versions', answer.versions,
+        'erased', answer.commitments is not null);
 end
 $$;
 comment on function loradex.explain(uuid) is
@@ -2496,35 +2823,41 @@ grant execute on function loradex.explain(uuid)
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 
 -- file: functions/extend_lease.sql
--- Prolongs the lease of running jobs that are still this worker's.
--- Locks: the jobs' rows. Raises: LX001 no lease.
+-- Prolongs the lease of running jobs that are still this worker's, yet not beyond max_held_seconds altogether.
+-- Locks: the jobs' rows. Raises: LX001 no lease, or a token that is too short.
 create or replace function loradex.extend_lease(
-    worker text, job_ids uuid[], lease interval, now timestamptz default now()
+    worker text, job_ids uuid[], lease interval, now timestamptz default now(), token text default null
 ) returns int
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
+    mine bytea := claim_hash(token);
+    max_held int := (select s.value from settings s where s.name = 'max_held_seconds');
     extended int;
 begin
     perform check_lease(lease, extend_lease.now);
-    update jobs j set lease_until = extend_lease.now + lease
-    where j.id = any (job_ids) and j.state = 'running' and j.worker = extend_lease.worker;
+    update jobs j
+    set lease_until = least(
+        extend_lease.now + lease, j.started_at + make_interval(secs => max_held - j.held_seconds))
+    where j.id = any (job_ids) and j.state = 'running' and j.worker = extend_lease.worker and j.claim_hash = mine
+      and held_seconds(j, extend_lease.now) < max_held;
     get diagnostics extended = row_count;
     return extended;
 end
 $$;
-comment on function loradex.extend_lease(text, uuid[], interval, timestamptz) is
+comment on function loradex.extend_lease(text, uuid[], interval, timestamptz, text) is
     'Prolongs the lease of running jobs that are still this worker''s; returns how many.';
-revoke execute on function loradex.extend_lease(text, uuid[], interval, timestamptz) from public;
-grant execute on function loradex.extend_lease(text, uuid[], interval, timestamptz) to loradex_worker;
+revoke execute on function loradex.extend_lease(text, uuid[], interval, timestamptz, text) from public;
+grant execute on function loradex.extend_lease(text, uuid[], interval, timestamptz, text) to loradex_worker;
 
 -- file: functions/fail_job.sql
 -- Ends a claimed job as failed, with the reason.
--- Locks: the job's row. Raises: LX003 unknown job; LX006 the attempt is no longer the job's; LX001 no code.
+-- Locks: the job's row. Raises: LX003 unknown job; LX006 the attempt is no longer the job's, or the claim is another's;
+-- LX001 no code.
 create or replace function loradex.fail_job(
-    job_id uuid, attempt int, code text, message text, now timestamptz default now()
+    job_id uuid, attempt int, code text, message text, now timestamptz default now(), token text default null
 ) returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
@@ -2535,29 +2868,27 @@ begin
             'a failed job needs an error code of small letters, digits and _; name the reason';
     end if;
     perform check_lease(interval '1 second', fail_job.now);
-    perform fence_job(job_id, attempt);
-    update jobs j
-    set state = 'failed', lease_until = null, finished_at = fail_job.now, error_code = code,
-        error_message = left(coalesce(message, 'no reason recorded'), 10000)
-    where j.id = job_id;
-    delete from routings r where r.job_id = fail_job.job_id;
-    perform notify_job(job_id);
+    perform end_job(
+        fence_job(job_id, attempt, token), 'failed', code, coalesce(message, 'no reason recorded'), fail_job.now);
 end
 $$;
-comment on function loradex.fail_job(uuid, int, text, text, timestamptz) is
+comment on function loradex.fail_job(uuid, int, text, text, timestamptz, text) is
     'Ends a claimed job as failed and notifies loradex_jobs; refused with LX006 if the attempt is over.';
-revoke execute on function loradex.fail_job(uuid, int, text, text, timestamptz) from public;
-grant execute on function loradex.fail_job(uuid, int, text, text, timestamptz) to loradex_worker;
+revoke execute on function loradex.fail_job(uuid, int, text, text, timestamptz, text) from public;
+grant execute on function loradex.fail_job(uuid, int, text, text, timestamptz, text) to loradex_worker;
 
 -- file: functions/fence_job.sql
--- The job's row, locked, if this attempt may still write for it: a worker that comes back from the dead may not.
--- Locks: the job's row, FOR UPDATE. Raises: LX003 unknown job; LX006 the attempt is no longer the job's.
-create or replace function loradex.fence_job(job_id uuid, attempt int) returns loradex.jobs
+-- The job's row, locked, if this attempt may still write for it: a worker that comes back from the dead may not, and
+-- neither may whoever did not claim it.
+-- Locks: the job's row, FOR UPDATE. Raises: LX003 unknown job; LX006 the attempt is no longer the job's, or the claim is
+-- another's.
+create or replace function loradex.fence_job(job_id uuid, attempt int, token text default null) returns loradex.jobs
 language plpgsql volatile
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
+    mine bytea := claim_hash(token);
     job jobs;
 begin
     select j.* into job from jobs j where j.id = fence_job.job_id for update;
@@ -2569,12 +2900,17 @@ begin
             'attempt %s at job %s is over: the job is %s at attempt %s; drop this result',
             coalesce(fence_job.attempt::text, 'null'), job_id, job.state, job.attempt);
     end if;
+    if job.claim_hash is distinct from mine then
+        raise exception using errcode = 'LX006', message = format(
+            'attempt %s at job %s was claimed by another login or with another token; drop this result',
+            fence_job.attempt, job_id);
+    end if;
     return job;
 end
 $$;
-comment on function loradex.fence_job(uuid, int) is
+comment on function loradex.fence_job(uuid, int, text) is
     'Locks and returns a running job if the attempt is still its own, else raises LX006; internal.';
-revoke execute on function loradex.fence_job(uuid, int) from public;
+revoke execute on function loradex.fence_job(uuid, int, text) from public;
 
 -- file: functions/first_id.sql
 -- The least id that an answer of a moment can have: ids begin with their time in milliseconds. With it, answers of a time
@@ -2593,6 +2929,30 @@ comment on function loradex.first_id(timestamptz) is
     'The least id that an answer of a moment can have, to find answers of a time without looking at other months.';
 revoke execute on function loradex.first_id(timestamptz) from public;
 grant execute on function loradex.first_id(timestamptz) to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
+-- file: functions/give_up_job.sql
+-- Ends a job as failed because workers lost it too often (code too_many_attempts) or held it for too long (held_too_long).
+-- Locks: the job's row, which its callers have locked before. Raises: nothing.
+create or replace function loradex.give_up_job(
+    job loradex.jobs, code text, worker text, held float8, now timestamptz
+) returns void
+language plpgsql volatile
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    perform end_job(
+        job, 'failed', code,
+        case code
+            when 'held_too_long' then format(
+                'workers held it for %s s altogether without an answer (setting max_held_seconds)', round(held))
+            else format('it was lost %s times by its workers', job.attempt - job.releases)
+        end || format(', the last of them %s; look at that worker''s log, then enqueue it again', worker),
+        give_up_job.now);
+end
+$$;
+comment on function loradex.give_up_job(loradex.jobs, text, text, float8, timestamptz) is
+    'Ends a job as failed that workers lost too often or held for too long; internal.';
+revoke execute on function loradex.give_up_job(loradex.jobs, text, text, float8, timestamptz) from public;
 
 -- file: functions/group_duplicates.sql
 -- Lets one example of each group of near duplicates stand for all in the index of an encoder, which is then as small
@@ -2697,6 +3057,19 @@ comment on function loradex.group_duplicates(text) is
 revoke execute on function loradex.group_duplicates(text) from public;
 grant execute on function loradex.group_duplicates(text) to loradex_admin;
 
+-- file: functions/held_seconds.sql
+-- For how long workers have held a job altogether, if the claim at hand ends at `until`; a job that waits has none.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.held_seconds(job loradex.jobs, until timestamptz) returns float8
+language sql immutable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select job.held_seconds + coalesce(greatest(extract(epoch from until - job.started_at)::float8, 0), 0)
+$$;
+comment on function loradex.held_seconds(loradex.jobs, timestamptz) is
+    'For how long workers have held a job altogether; internal.';
+revoke execute on function loradex.held_seconds(loradex.jobs, timestamptz) from public;
+
 -- file: functions/in_domain_similarity.sql
 -- How near the nearest other example is for examples themselves: the given percentile over a sample spread over all of
 -- them. A question farther from everything than this is out of the library's domain.
@@ -2765,9 +3138,26 @@ revoke execute on function loradex.is_served(text, text) from public;
 grant execute on function loradex.is_served(text, text)
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 
+-- file: functions/job_obstacle.sql
+-- Why a job does not move: null, or a sentence for whoever waits for it.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.job_obstacle(job_id uuid) returns text
+language sql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select format('no living worker takes jobs of base model %s with encoder %s; start one, or name others',
+                  j.base_model, j.encoder)
+    from jobs j
+    where j.id = job_obstacle.job_id and j.state = 'queued' and not is_served(j.base_model, j.encoder)
+$$;
+comment on function loradex.job_obstacle(uuid) is
+    'Why a job does not move, as a sentence; null if a worker will take it.';
+revoke execute on function loradex.job_obstacle(uuid) from public;
+grant execute on function loradex.job_obstacle(uuid) to loradex_client, loradex_admin;
+
 -- file: functions/job_outcome.sql
 -- How far a job is, and its answer once it has one: what whoever waits for it looks at. No row: there is no such job,
--- or it is another user's.
+-- or it is another user's. A waiting job that is past its deadline is shown as expired even before that is written.
 -- Locks: none. Raises: nothing.
 create or replace function loradex.job_outcome(job_id uuid)
 returns table (state text, error_code text, error_message text, answer jsonb)
@@ -2777,13 +3167,21 @@ as $$
 #variable_conflict use_column
 begin
     return query
-    select j.state, j.error_code, j.error_message, case when a.id is not null then answer_document(a) end
-    from jobs j left join answers a on a.id = j.answer_id
+    select case when a.commitments is not null then 'failed' when late.past then 'expired' else j.state end,
+           case when a.commitments is not null then 'erased' when late.past then 'job_expired' else j.error_code end,
+           case when a.commitments is not null
+                    then format('its answer was erased; `loradex explain %s` shows what is left', a.id)
+                when late.past then expiry(j.deadline)
+                else j.error_message end,
+           case when a.id is not null and a.commitments is null then answer_document(a) end
+    from jobs j
+    left join answers a on a.id = j.answer_id
+    cross join lateral (select coalesce(j.state = 'queued' and j.expires_at <= now(), false)) late(past)
     where j.id = job_outcome.job_id;
 end
 $$;
 comment on function loradex.job_outcome(uuid) is
-    'State of a job, why it failed if it did, and its answer as a JSON document if it has one.';
+    'State of a job, why it ended without an answer if it did, and its answer as a JSON document if it has one.';
 revoke execute on function loradex.job_outcome(uuid) from public;
 grant execute on function loradex.job_outcome(uuid) to loradex_client, loradex_admin;
 
@@ -2795,13 +3193,42 @@ language sql immutable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
     select to_jsonb(job) - array[
-        'id', 'queue_position', 'state', 'attempt', 'releases', 'lease_until', 'worker', 'error_code',
-        'error_message', 'created_at', 'started_at', 'finished_at', 'answer_id']
+        'id', 'queue_position', 'state', 'attempt', 'releases', 'lease_until', 'worker', 'claim_hash', 'held_seconds',
+        'error_code', 'error_message', 'cancelled_by', 'created_at', 'started_at', 'finished_at', 'expires_at',
+        'answer_id', 'erased_at']
 $$;
 comment on function loradex.job_request(loradex.jobs) is 'What a job asks for, as JSON, without its fate.';
 revoke execute on function loradex.job_request(loradex.jobs) from public;
 grant execute on function loradex.job_request(loradex.jobs)
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
+-- file: functions/jobs_to_erase.sql
+-- The jobs of which texts would be erased: those named, those of an owner, those from before a moment, or what several of
+-- these have in common. Jobs that were erased are left out, so that erasing can be broken off and gone on with.
+-- Locks: none. Raises: LX001 nothing is asked for.
+create or replace function loradex.jobs_to_erase(
+    job_ids uuid[] default null, owner_id bigint default null, before timestamptz default null
+) returns table (job_id uuid)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    if job_ids is null and owner_id is null and before is null then
+        raise exception using errcode = 'LX001', message =
+            'say what is to be erased: jobs, an owner, or a moment before which';
+    end if;
+    return query
+    select j.id from jobs j
+    where j.erased_at is null
+      and (jobs_to_erase.job_ids is null or j.id = any (jobs_to_erase.job_ids))
+      and (jobs_to_erase.owner_id is null or j.owner_id = jobs_to_erase.owner_id)
+      and (jobs_to_erase.before is null or j.created_at < jobs_to_erase.before);
+end
+$$;
+comment on function loradex.jobs_to_erase(uuid[], bigint, timestamptz) is
+    'Jobs of which texts would be erased, by id, owner and age; those that were erased are left out.';
+revoke execute on function loradex.jobs_to_erase(uuid[], bigint, timestamptz) from public;
+grant execute on function loradex.jobs_to_erase(uuid[], bigint, timestamptz) to loradex_admin;
 
 -- file: functions/living_workers.sql
 -- The workers that gave a sign of life within the setting worker_silence_seconds.
@@ -2835,7 +3262,7 @@ begin
     end if;
     execute format('create table loradex.%I (like loradex.answers including all)', name);
     execute format(
-        'create trigger append_only before update or delete or truncate on loradex.%I '
+        'create trigger append_only before delete or truncate on loradex.%I '
         'for each statement execute function loradex.refuse_change()', name);
     execute format(
         'alter table loradex.answers attach partition loradex.%I for values from (%L) to (%L)',
@@ -3069,19 +3496,19 @@ grant execute on function loradex.nearest_examples(public.vector, int, text, tex
 -- Tells whoever listens that a job has ended. Nothing is told while the queue of notifications is half full, which any
 -- session can fill: then waiters find out when they look again, and no answer fails for it.
 -- Locks: none. Raises: nothing.
-create or replace function loradex.notify_job(job_id uuid) returns void
+create or replace function loradex.notify_job(job_id uuid, channel text default 'loradex_jobs') returns void
 language plpgsql volatile
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 begin
     if pg_notification_queue_usage() < 0.5 then
-        perform pg_notify('loradex_jobs', job_id::text);
+        perform pg_notify(channel, job_id::text);
     end if;
 end
 $$;
-comment on function loradex.notify_job(uuid) is
-    'Notifies loradex_jobs that a job has ended, unless the queue of notifications is half full; internal.';
-revoke execute on function loradex.notify_job(uuid) from public;
+comment on function loradex.notify_job(uuid, text) is
+    'Notifies a channel that a job has ended, unless the queue of notifications is half full; internal.';
+revoke execute on function loradex.notify_job(uuid, text) from public;
 
 -- file: functions/notify_workers.sql
 -- Tells workers that listen on loradex_work, at the commit, that jobs wait: once, however many a transaction adds. Nothing
@@ -3185,19 +3612,21 @@ grant execute on function loradex.recipe_hash(text, boolean, float8, text, jsonb
 -- that route_jobs kept, the settings are the job's; of the rest only what can be true is taken (check_answer).
 -- Locks: the job's row and its routing; then, until the transaction ends, the table chain_lock, so that answers are
 -- chained one after the other. Call it in a READ COMMITTED transaction of its own, so that the lock is short.
--- Raises: LX001 incomplete or impossible answer, or another isolation; LX003 unknown job; LX006 the attempt is over;
--- LX010 its routing is gone, since Postgres crashed: release the job.
-create or replace function loradex.record_answer(job_id uuid, attempt int, answer jsonb) returns uuid
+-- Raises: LX001 incomplete or impossible answer, or another isolation; LX003 unknown job; LX006 the attempt is over, or
+-- the claim is another's; LX010 its routing is gone, since Postgres crashed: release the job.
+create or replace function loradex.record_answer(
+    job_id uuid, attempt int, answer jsonb, token text default null
+) returns uuid
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    job jobs := fence_job(job_id, attempt);
+    job jobs := fence_job(job_id, attempt, token);
     decided routings;
     fresh answers;
     -- The head of the chain.
-    head answers;
+    head record;
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception using errcode = 'LX001', message =
@@ -3271,7 +3700,7 @@ begin
     fresh.salt := uuid_send(gen_random_uuid());
 
     lock table loradex.chain_lock in exclusive mode;
-    select a.* into head from answers a order by a.position desc limit 1;
+    select h.position, h.chain_hash into head from chain_head() h;
     fresh.position := coalesce(head.position, 0) + 1;
     fresh.previous_hash := coalesce(head.chain_hash, decode(repeat('00', 32), 'hex'));
     fresh.created_at := clock_timestamp();
@@ -3290,10 +3719,10 @@ exception
             'the answer of job %s cannot be recorded: %s; give every field of the answer', job_id, sqlerrm);
 end
 $$;
-comment on function loradex.record_answer(uuid, int, jsonb) is
+comment on function loradex.record_answer(uuid, int, jsonb, text) is
     'Writes an answer and all its provenance, chains it, ends its job and notifies loradex_jobs; returns its id.';
-revoke execute on function loradex.record_answer(uuid, int, jsonb) from public;
-grant execute on function loradex.record_answer(uuid, int, jsonb) to loradex_worker;
+revoke execute on function loradex.record_answer(uuid, int, jsonb, text) from public;
+grant execute on function loradex.record_answer(uuid, int, jsonb, text) to loradex_worker;
 
 -- file: functions/refuse_change.sql
 -- Refuses UPDATE, DELETE and TRUNCATE on the tables of evidence (also of adapters' content), whoever asks.
@@ -3313,7 +3742,9 @@ comment on function loradex.refuse_change() is
     'Trigger: refuses UPDATE, DELETE and TRUNCATE on tables of evidence with LX009.';
 revoke execute on function loradex.refuse_change() from public;
 
-create or replace trigger append_only before update or delete or truncate on loradex.answers
+create or replace trigger append_only before delete or truncate on loradex.answers
+    for each statement execute function loradex.refuse_change();
+create or replace trigger append_only before update or delete or truncate on loradex.erasures
     for each statement execute function loradex.refuse_change();
 create or replace trigger append_only before update or delete or truncate on loradex.evaluations
     for each statement execute function loradex.refuse_change();
@@ -3324,6 +3755,34 @@ create or replace trigger content_is_fixed
     before update of id, name, version, task, base_model, sha256, rank, alpha, target_modules, dtype, parameters,
         update_norm, card, registered_at on loradex.adapters
     for each statement execute function loradex.refuse_change();
+
+-- file: functions/refuse_rewriting.sql
+-- Lets an UPDATE of an answer pass only if it erases: what can be erased becomes null, commitments take its place, and
+-- nothing else changes. The check of the table sees to the nulls.
+-- Locks: none of its own. Raises: LX009.
+create or replace function loradex.refuse_rewriting() returns trigger
+language plpgsql volatile
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    erased text[] := array['prompt', 'choices', 'text', 'choice', 'token_ids', 'query', 'salt', 'commitments'];
+begin
+    if old.commitments is null and new.commitments = answer_commitments(old)
+       and to_jsonb(new) - erased = to_jsonb(old) - erased then
+        return new;
+    end if;
+    raise exception using
+        errcode = 'LX009',
+        message = format('update on loradex.%s is refused: its rows are evidence; only `loradex erase` takes from them',
+                         tg_table_name);
+end
+$$;
+comment on function loradex.refuse_rewriting() is
+    'Trigger: refuses UPDATE on answers with LX009, unless it erases what can be erased and nothing else.';
+revoke execute on function loradex.refuse_rewriting() from public;
+
+create or replace trigger only_erasing before update on loradex.answers
+    for each row execute function loradex.refuse_rewriting();
 
 -- file: functions/register_adapter.sql
 -- Registers an adapter. As active it takes the share it is given: 1 retires those that were active for its task and base
@@ -3597,32 +4056,44 @@ grant execute on function loradex.register_task(text, text, text, jsonb) to lora
 
 -- file: functions/release_jobs.sql
 -- Gives running jobs of this worker back to the queue, as a worker does when it is told to stop. The attempt number
--- stays, so that the fence holds, but the attempt does not count against the job.
--- Locks: the jobs' rows. Raises: nothing; jobs that are not this worker's are left alone.
-create or replace function loradex.release_jobs(worker text, job_ids uuid[]) returns int
+-- stays, so that the fence holds, but the attempt does not count against the job. The time it was held does: a job that
+-- workers have held for max_held_seconds altogether ends as failed.
+-- Locks: the jobs' rows. Raises: LX001 a token that is too short; jobs that are not this worker's are left alone.
+create or replace function loradex.release_jobs(worker text, job_ids uuid[], token text default null) returns int
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    released int;
+    mine bytea := claim_hash(token);
+    max_held int := (select s.value from settings s where s.name = 'max_held_seconds');
+    job jobs;
+    released int := 0;
 begin
-    update jobs j
-    set state = 'queued', lease_until = null, worker = null, started_at = null, releases = j.releases + 1
-    where j.id = any (job_ids) and j.state = 'running' and j.worker = release_jobs.worker;
-    get diagnostics released = row_count;
+    for job in
+        update jobs j
+        set state = 'queued', lease_until = null, worker = null, started_at = null, releases = j.releases + 1,
+            held_seconds = held_seconds(j, now())
+        where j.id = any (job_ids) and j.state = 'running' and j.worker = release_jobs.worker and j.claim_hash = mine
+        returning j.*
+    loop
+        released := released + 1;
+        if job.held_seconds >= max_held then
+            perform give_up_job(job, 'held_too_long', worker, job.held_seconds, now());
+        end if;
+    end loop;
     return released;
 end
 $$;
-comment on function loradex.release_jobs(text, uuid[]) is
+comment on function loradex.release_jobs(text, uuid[], text) is
     'Gives running jobs of this worker back to the queue; returns how many.';
-revoke execute on function loradex.release_jobs(text, uuid[]) from public;
-grant execute on function loradex.release_jobs(text, uuid[]) to loradex_worker;
+revoke execute on function loradex.release_jobs(text, uuid[], text) from public;
+grant execute on function loradex.release_jobs(text, uuid[], text) to loradex_worker;
 
 -- file: functions/reroute.sql
 -- What task_distribution would have said for the stored query of an answer under other settings; null keeps the
 -- answer's own. Tasks the answer excluded stay excluded. It looks through the examples of today.
--- Locks: none. Raises: LX001 bad setting; LX004 unknown answer.
+-- Locks: none. Raises: LX001 bad setting; LX004 unknown answer, or an erased one.
 create or replace function loradex.reroute(
     answer_id uuid, k int default null, top_p float8 default null, temperature float8 default null
 ) returns table (
@@ -3638,6 +4109,10 @@ begin
     if not found then
         raise exception using errcode = 'LX004', message = format(
             'no answer %s; list them with `select id from loradex.answers`', coalesce(answer_id::text, 'null'));
+    end if;
+    if stored.query is null then
+        raise exception using errcode = 'LX004', message = format(
+            'the query of answer %s was erased, so it cannot be routed again', answer_id);
     end if;
     return query select * from task_distribution(
         stored.query, coalesce(k, stored.k), coalesce(top_p, stored.top_p),
@@ -3690,7 +4165,7 @@ begin
                        ((row_number() over chain - 1) % 256 + 1)::int as place
                 from answers a
                 join methods h on h.name = a.method
-                where a.created_at >= since and a.id >= first_id(since)
+                where a.query is not null and a.created_at >= since and a.id >= first_id(since)
                 window chain as (partition by a.encoder order by a.position)
             ) p
         ) c
@@ -3807,13 +4282,16 @@ grant execute on function loradex.retire_encoder(text) to loradex_admin;
 -- file: functions/route_jobs.sql
 -- Routes a batch of jobs and keeps what was decided, with the query vectors, until record_answer makes it evidence: a
 -- worker reads the mixture and how it is merged, and is never asked what Postgres decided.
--- Locks: rows of routings of its own jobs. Raises: as decide_routes.
-create or replace function loradex.route_jobs(job_ids uuid[], queries public.vector[])
+-- Of a job that is not this worker's nothing is kept.
+-- Locks: rows of routings of its own jobs. Raises: as decide_routes; LX001 a token that is too short.
+create or replace function loradex.route_jobs(job_ids uuid[], queries public.vector[], token text default null)
 returns table (job_id uuid, routing jsonb)
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
+declare
+    mine bytea := claim_hash(token);
 begin
     return query
     with decided as materialized (
@@ -3823,17 +4301,17 @@ begin
         select d.job_id, j.attempt, g.query, d.routing
         from decided d
         join unnest(job_ids, queries) g(id, query) on g.id = d.job_id
-        join jobs j on j.id = d.job_id and j.state = 'running'
+        join jobs j on j.id = d.job_id and j.state = 'running' and j.claim_hash = mine
         on conflict (job_id) do update
         set attempt = excluded.attempt, query = excluded.query, routing = excluded.routing
     )
     select d.job_id, d.routing from decided d;
 end
 $$;
-comment on function loradex.route_jobs(uuid[], public.vector[]) is
+comment on function loradex.route_jobs(uuid[], public.vector[], text) is
     'decide_routes for running jobs, kept until record_answer: one JSON document per job.';
-revoke execute on function loradex.route_jobs(uuid[], public.vector[]) from public;
-grant execute on function loradex.route_jobs(uuid[], public.vector[]) to loradex_worker;
+revoke execute on function loradex.route_jobs(uuid[], public.vector[], text) from public;
+grant execute on function loradex.route_jobs(uuid[], public.vector[], text) to loradex_worker;
 
 -- file: functions/search_exactly.sql
 -- The neighbours of every request by looking at every vector of the allowed tasks; slow and exact.
@@ -4159,7 +4637,7 @@ begin
     from (
         select r.id, r.query <=> similar_answers.query as distance
         from answers r
-        where r.encoder = similar_answers.encoder
+        where r.encoder = similar_answers.encoder and r.query is not null
         order by distance
         limit similar_answers.k
     ) n
@@ -4306,8 +4784,9 @@ revoke execute on function loradex.task_overlap(int, text, int) from public;
 grant execute on function loradex.task_overlap(int, text, int) to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/verify_audit_chain.sql
--- Checks the chain of answers from one to another (default: from first to last) and names every broken link; no rows
--- means that the chain is intact. A tail that was cut off shows only against a head kept elsewhere (audit_head).
+-- Checks the chain from one answer to another (default: from first to last) and names every broken link; no rows means
+-- that the chain is intact. A tail that was cut off shows only against a head kept elsewhere (audit_head). Links are
+-- answers and the notes of erasures. What was archived is not there to be looked at: the chain begins where it ended.
 -- The hashes are computed by as many processes as Postgres grants (max_parallel_workers_per_gather); only broken links
 -- are kept in memory. One snapshot: answers that are recorded meanwhile are not looked at.
 -- Locks: none. Raises: LX004 unknown answer.
@@ -4328,7 +4807,9 @@ begin
             raise exception using errcode = 'LX004', message = format('no answer %s to begin with', from_answer);
         end if;
         -- At the start of a part of the chain there may be nothing to compare with: then it stays null.
-        select a.chain_hash into hash_before from answers a where a.position = first_position - 1;
+        select l.chain_hash into hash_before from (
+            select a.position, a.chain_hash from answers a union all select e.position, e.chain_hash from erasures e
+        ) l where l.position = first_position - 1;
     end if;
     if to_answer is not null then
         select a.position into last_position from answers a where a.id = to_answer;
@@ -4338,34 +4819,42 @@ begin
     end if;
 
     return query
-    select l.position, l.id, broken.reason
+    select l.position, l.answer_id, broken.reason
     from (
-        select h.position, h.id, h.previous_hash, h.changed,
+        select h.position, h.answer_id, h.previous_hash, h.changed, h.unnoted,
                lag(h.position + 1, 1, first_position) over (order by h.position) as expected,
                lag(h.chain_hash, 1, hash_before) over (order by h.position) as before
         from (
-            select a.position, a.id, a.previous_hash, a.chain_hash,
-                   a.chain_hash is distinct from answer_hash(a) as changed
+            select a.position, a.id as answer_id, a.previous_hash, a.chain_hash,
+                   a.chain_hash is distinct from answer_hash(a) as changed,
+                   a.commitments is not null and not exists (
+                       select from erasures e where e.answers @> array[a.id]) as unnoted
             from answers a
             where a.position >= first_position and (last_position is null or a.position <= last_position)
+            union all
+            select e.position, null, e.previous_hash, e.chain_hash,
+                   e.chain_hash is distinct from
+                       sha256(e.previous_hash || convert_to(erasure_canonical(e), 'UTF8')), false
+            from erasures e
+            where e.position >= first_position and (last_position is null or e.position <= last_position)
             -- Keeps the hash below the window, where it is computed in parallel.
             offset 0
         ) h
     ) l
     cross join lateral (values
         (1, case when l.position <> l.expected
-                 then format('%s answer(s) before it are missing', l.position - l.expected)
+                 then format('%s link(s) before it are missing', l.position - l.expected)
                  when l.previous_hash <> l.before
-                 then 'its previous_hash is not the chain_hash of the answer before it' end),
-        (2, case when l.changed
-                 then 'its chain_hash does not fit its columns: the answer was changed' end)
+                 then 'its previous_hash is not the chain_hash of the link before it' end),
+        (2, case when l.changed then 'its chain_hash does not fit its columns: it was changed' end),
+        (3, case when l.unnoted then 'its texts were erased, and no note says so' end)
     ) as broken(place, reason)
     where broken.reason is not null
     order by l.position, broken.place;
 end
 $$;
 comment on function loradex.verify_audit_chain(uuid, uuid) is
-    'One row per broken link of the answer chain with the reason; no rows means intact.';
+    'One row per broken link of the chain with the reason; no rows means intact.';
 revoke execute on function loradex.verify_audit_chain(uuid, uuid) from public;
 grant execute on function loradex.verify_audit_chain(uuid, uuid) to loradex_reader, loradex_worker, loradex_admin;
 
@@ -4680,6 +5169,8 @@ select
         as busy_workers,
     hour.done_last_hour,
     hour.failed_last_hour,
+    hour.cancelled_last_hour,
+    hour.expired_last_hour,
     hour.median_wait_seconds,
     (select s.value::int from loradex.settings s where s.name = 'max_waiting_jobs') as max_waiting_jobs,
     (select count(distinct b.waiting_pid) from loradex.blocked_sessions() b) as blocked_sessions,
@@ -4694,6 +5185,8 @@ from (
     select
         count(*) filter (where j.state = 'done') as done_last_hour,
         count(*) filter (where j.state = 'failed') as failed_last_hour,
+        count(*) filter (where j.state = 'cancelled') as cancelled_last_hour,
+        count(*) filter (where j.state = 'expired') as expired_last_hour,
         (percentile_cont(0.5) within group (order by extract(epoch from j.started_at - j.created_at)))::float8
             as median_wait_seconds
     from loradex.jobs j
@@ -4707,6 +5200,8 @@ comment on column loradex.queue_health.expired_leases is 'of these, those whose 
 comment on column loradex.queue_health.oldest_waiting_seconds is 'age of the oldest waiting job; null if none waits';
 comment on column loradex.queue_health.done_last_hour is 'answers of the last hour';
 comment on column loradex.queue_health.failed_last_hour is 'failures of the last hour';
+comment on column loradex.queue_health.cancelled_last_hour is 'jobs cancelled in the last hour';
+comment on column loradex.queue_health.expired_last_hour is 'jobs that ended at their deadline in the last hour';
 comment on column loradex.queue_health.busy_workers is 'workers with a live lease';
 comment on column loradex.queue_health.median_wait_seconds is 'median time from arrival to claim, of jobs finished in the last hour';
 comment on column loradex.queue_health.max_waiting_jobs is 'how many may wait';
@@ -4901,7 +5396,7 @@ grant usage on schema loradex to loradex_reader, loradex_client, loradex_worker,
 grant select on
     loradex.base_models, loradex.encoders, loradex.tasks, loradex.methods, loradex.settings, loradex.adapters, loradex.examples
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
-grant select on loradex.example_embeddings, loradex.evaluations, loradex.workers
+grant select on loradex.example_embeddings, loradex.evaluations, loradex.workers, loradex.erasures
     to loradex_reader, loradex_worker, loradex_admin;
 grant select on loradex.jobs, loradex.answers
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
@@ -5028,6 +5523,8 @@ values
     ('metadata', 'job', 'pairs', null, 0, null, 16, 512, null, null,
         'what the asker notes on it, to find it by; no answer depends on it'),
     ('priority', 'job', 'integer', '0', -32768, null, 32767, null, null, null, 'higher goes first'),
+    ('deadline', 'job', 'number', null, null, 0, 31536000, null, null, null,
+        'seconds after which it ends as expired instead of being answered'),
     ('max_waiting_jobs', 'limit', 'integer', '100000', 1, null, 100000000, null, null, null,
         'queued jobs; more are refused with LX008'),
     ('max_jobs_per_call', 'limit', 'integer', '10000', 1, null, 1000000, null, null, null,
@@ -5036,6 +5533,8 @@ values
         'bytes of the document of one call of enqueue_jobs, as jsonb'),
     ('max_lease_seconds', 'limit', 'integer', '3600', 1, null, 86400, null, null, null,
         'longest lease a worker may ask for'),
+    ('max_held_seconds', 'limit', 'integer', '14400', 1, null, 604800, null, null, null,
+        'a job that workers held for so long altogether, without an answer, fails'),
     ('worker_silence_seconds', 'limit', 'integer', '20', 1, null, 86400, null, null, null,
         'a worker that is silent for longer counts as gone'),
     ('max_workers', 'limit', 'integer', '1000', 1, null, 1000000, null, null, null,

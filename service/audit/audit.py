@@ -18,10 +18,12 @@ class Checked:
 
     Attributes:
         answers: Answers whose hashes were computed.
+        erased: How many of them hold no texts any more.
         functions, triggers: Those of the release, which the database's were compared with.
     """
 
     answers: int = 0
+    erased: int = 0
     functions: int = 0
     triggers: int = 0
 
@@ -66,7 +68,7 @@ class Audit:
     def breaks(
         self, heads: Sequence[str] = (), passed: Callable[[int], None] = lambda _: None
     ) -> Iterator[Finding]:
-        """Everything that is wrong, as it is found: with the table, functions, triggers and grants, then the chain.
+        """Everything that is wrong, as it is found: with tables, functions, triggers and grants, then the chain.
 
         Args:
             heads: Hashes that were kept elsewhere; each must be the hash of an answer.
@@ -76,11 +78,12 @@ class Audit:
             InvalidArgumentError: A head is not a hash.
         """
         kept = [head.hash_of(text) for text in heads]
-        table = evidence.table(self._connection, evidence.ANSWERS)
+        tables = [evidence.table(self._connection, name) for name in evidence.LINKS]
         release = Release.installed()
-        self.checked = Checked(0, len(release.functions), len(release.triggers))
-        yield from evidence.doubts(self._connection, table)
+        self.checked = Checked(0, 0, len(release.functions), len(release.triggers))
+        for table in tables:
+            yield from evidence.doubts(self._connection, table)
         yield from release.findings(self._connection)
-        chain = Chain(self._connection, table)
+        chain = Chain(self._connection, tables)
         yield from chain.findings(kept, passed)
-        self.checked.answers = chain.answers
+        self.checked.answers, self.checked.erased = chain.answers, len(chain.erased)

@@ -1,5 +1,6 @@
 """Some hundred links of the chain, as Postgres prints them, with their canonical texts."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -8,12 +9,15 @@ from typing import LiteralString, TypeVar
 from psycopg import sql
 
 from loradex.service.audit.canonical import commitment, objects, written
-from loradex.service.audit.evidence import ERASABLE, Table
+from loradex.service.audit.evidence import ANSWERS, ERASABLE, Table
 from loradex.service.audit.snapshot import Connection, as_printed
 
 LINKS_AT_ONCE = 300
 HASH = "chain_hash"
 SALT = "salt"
+COMMITMENTS = "commitments"
+LEFT_OUT = frozenset({HASH, SALT, COMMITMENTS})
+"""Columns that do not stand in the canonical text."""
 
 IN_ORDER: LiteralString = "select {columns} from {table} order by position, id"
 
@@ -45,16 +49,27 @@ def _read(connection: Connection, table: Table) -> Iterator[Batch]:
         cursor.execute(sql.SQL(IN_ORDER).format(columns=names, table=sql.Identifier("loradex", table.name)))
         while rows := cursor.fetchmany(LINKS_AT_ONCE):
             columns = dict(zip(table.columns, zip(*rows, strict=True), strict=True))
-            yield Batch(columns, canonical(table.columns, columns))
+            yield Batch(columns, canonical(table.name, table.columns, columns))
 
 
-def canonical(kinds: Mapping[str, str], columns: Mapping[str, Sequence[str | None]]) -> list[str]:
+def canonical(table: str, kinds: Mapping[str, str], columns: Mapping[str, Sequence[str | None]]) -> list[str]:
     """The canonical text of each row of these columns (name → type, name → what is printed in it)."""
-    texts = {name: written(kind, columns[name]) for name, kind in kinds.items() if name not in {HASH, SALT}}
-    salts = [as_bytes(salt) for salt in columns[SALT]]
-    for name in ERASABLE:
-        texts[name] = [commitment(name, value, salt) for value, salt in zip(texts[name], salts, strict=True)]
+    texts = {name: written(kind, columns[name]) for name, kind in kinds.items() if name not in LEFT_OUT}
+    if table == ANSWERS:
+        salts = [as_bytes(salt) for salt in columns[SALT]]
+        kept = [None if text is None else _kept(text) for text in columns[COMMITMENTS]]
+        for name in ERASABLE:
+            texts[name] = [
+                commitment(name, value, salt) if hashes is None else hashes.get(name, "null")
+                for value, salt, hashes in zip(texts[name], salts, kept, strict=True)
+            ]
     return objects(texts)
+
+
+def _kept(text: str) -> dict[str, str]:
+    """The commitments that an erased answer keeps, column → JSON."""
+    found = json.loads(text)
+    return {name: json.dumps(value) for name, value in found.items()} if isinstance(found, dict) else {}
 
 
 def as_bytes(printed: str | None) -> bytes:

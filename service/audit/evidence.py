@@ -9,23 +9,21 @@ from loradex.service.audit.finding import Finding
 from loradex.service.audit.snapshot import Connection
 
 ANSWERS = "answers"
+ERASURES = "erasures"
 ERASABLE = ("prompt", "choices", "text", "choice", "token_ids", "query")
 """Columns of an answer that stand in its canonical text by a commitment."""
 
-LINK = {
-    "id": "uuid",
-    "position": "bigint",
-    "salt": "bytea",
-    "previous_hash": "bytea",
-    "chain_hash": "bytea",
-    "prompt": "text",
-    "choices": "text[]",
-    "text": "text",
-    "choice": "text",
-    "token_ids": "integer[]",
-    "query": "public.vector",
+LINK = {"id": "uuid", "position": "bigint", "previous_hash": "bytea", "chain_hash": "bytea"}
+LINKS: Mapping[str, Mapping[str, str]] = {
+    ANSWERS: LINK
+    | {"salt": "bytea", "commitments": "jsonb", "prompt": "text", "choices": "text[]", "text": "text"}
+    | {"choice": "text", "token_ids": "integer[]", "query": "public.vector"},
+    ERASURES: LINK | {"answers": "uuid[]"},
 }
-"""Columns that make the chain, and those that can be erased, with their types; all others may differ by version."""
+"""Table of the chain → columns that make the chain, and those that can be erased, with their types.
+
+All other columns may differ by version.
+"""
 
 COLUMNS = """
     select a.attname, format_type(a.atttypid, null), a.atttypid::bigint, a.attgenerated <> ''
@@ -94,7 +92,7 @@ def table(connection: Connection, name: str) -> Table:
     found = {row[0]: row[1:] for row in connection.execute(COLUMNS, (name,)).fetchall()}
     if not found:
         raise SchemaOutdatedError(f"there is no table loradex.{name}: run `loradex db upgrade`")
-    needed = LINK if name == ANSWERS else {}
+    needed = LINKS.get(name, {})
     kinds = {column: kind for column, (kind, *_) in found.items()}
     for column, kind in (dict.fromkeys(needed, "missing") | kinds).items():
         if kind != needed.get(column, kind) or kind not in ENCODERS:
@@ -116,7 +114,7 @@ def require_all_rows(connection: Connection) -> None:
     Raises:
         PermissionRefusedError: It does not see every row of every table.
     """
-    hidden = connection.execute(HIDDEN, ([ANSWERS],)).fetchall()
+    hidden = connection.execute(HIDDEN, (list(LINKS),)).fetchall()
     if hidden:
         raise PermissionRefusedError(
             f"row-level security hides rows of {', '.join(name for (name,) in hidden)} from this login: connect as "

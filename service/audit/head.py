@@ -14,22 +14,29 @@ HEX_DIGITS = 64
 
 @dataclass(frozen=True)
 class Head:
-    """The newest link: kept elsewhere, its hash shows when the chain was cut or rewritten since."""
+    """The newest link: kept elsewhere, its hash shows when the chain was cut or rewritten since.
+
+    `answer_id` is None where the link is the note of an erasure.
+    """
 
     position: int
-    answer_id: UUID
+    answer_id: UUID | None
     chain_hash: str
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "answer_id": str(self.answer_id)}
+        return {**asdict(self), "answer_id": None if self.answer_id is None else str(self.answer_id)}
 
 
 def newest(connection: Connection) -> Head | None:
-    """The head; None while there is no answer."""
+    """The head; None while the chain is empty."""
     with connection.cursor(row_factory=class_row(Head)) as cursor:
         return cursor.execute(
-            "select position, id as answer_id, encode(chain_hash, 'hex') as chain_hash "
-            "from loradex.answers order by position desc nulls last limit 1"
+            """
+            select l.position, l.answer_id, encode(l.chain_hash, 'hex') as chain_hash from (
+                (select position, id as answer_id, chain_hash from loradex.answers order by 1 desc nulls last limit 1)
+                union all
+                (select position, null, chain_hash from loradex.erasures order by 1 desc nulls last limit 1)
+            ) l order by 1 desc nulls last limit 1"""
         ).fetchone()
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from loradex.db.sqlfiles import SqlFile, live_files
 from loradex.service.audit import function, privilege, trigger
-from loradex.service.audit.evidence import ANSWERS
+from loradex.service.audit.evidence import LINKS
 from loradex.service.audit.finding import Finding
 from loradex.service.audit.snapshot import Connection
 
@@ -31,4 +31,4 @@ class Release:
         """Where a database differs: in its functions, its triggers, and in who may write evidence."""
         yield from function.differences(connection, self.functions)
         yield from trigger.differences(connection, self.triggers)
-        yield from privilege.writers(connection, [ANSWERS])
+        yield from privilege.writers(connection, LINKS)

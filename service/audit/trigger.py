@@ -9,10 +9,10 @@ from loradex.service.audit.snapshot import Connection
 
 TRIGGER = re.compile(
     r"^\s*create (?:or replace )?trigger (?P<name>\w+)\s+before (?P<events>[^;]*?)\s+on (?P<table>loradex\.\w+)\s+"
-    r"for each statement execute function (?P<function>loradex\.\w+\(\))",
+    r"for each (?P<each>row|statement) execute function (?P<function>loradex\.\w+\(\))",
     re.IGNORECASE | re.MULTILINE,
 )
-"""As we write it, and as Postgres does; one with a condition, or for each row, is not of this shape."""
+"""As we write it, and as Postgres does; one with a condition is not of this shape."""
 
 TRIGGERS = """
     select c.oid::regclass::text, t.tgname, pg_get_triggerdef(t.oid), t.tgenabled in ('O', 'A')
@@ -33,11 +33,12 @@ PARTITIONS = """
 
 @dataclass(frozen=True, order=True)
 class Trigger:
-    """On what a trigger calls a function, before each statement."""
+    """On what a trigger calls a function, before each statement or row."""
 
     table: str
     name: str
     events: frozenset[str]
+    each: str
     function: str
 
     def __str__(self) -> str:
@@ -54,6 +55,7 @@ def triggers_in(text: str) -> list[Trigger]:
                 re.sub(r'[\s"]', "", event)
                 for event in re.split(r"\s+or\s+", found["events"], flags=re.IGNORECASE)
             ),
+            found["each"],
             found["function"],
         )
         for found in TRIGGER.finditer(text.lower())

@@ -40,8 +40,10 @@ COMMANDS = {
         "loradex.service.cli.examples:app", "Add the examples that decide which task a prompt is like."
     ),
     "ask": Entry("loradex.service.cli.ask:ask", "Ask a question."),
+    "cancel": Entry("loradex.service.cli.cancel:cancel", "End jobs that have no answer yet."),
     "explain": Entry("loradex.service.cli.explain:explain", "Say how an answer came about."),
     "audit": Entry("loradex.service.cli.audit:app", "Check that no answer was changed afterwards."),
+    "erase": Entry("loradex.service.cli.erase:erase", "Erase what was asked and answered; the chain holds."),
     "doctor": Entry(
         "loradex.service.cli.doctor:doctor", "Check a deployment, and say the cure of what is ill."
     ),

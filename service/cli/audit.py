@@ -96,7 +96,8 @@ def verify(
             rows = [(one.position, one.answer_id, one.reason) for one in broken]
             terminal.table(("position", "answer", "what is wrong"), rows)
         else:
-            terminal.say(f"intact: {checked.answers} answers")
+            erased = f", {checked.erased} of them erased" if checked.erased else ""
+            terminal.say(f"intact: {checked.answers} answers{erased}")
         terminal.say(_account(checked, len(heads)))
     if broken:
         raise typer.Exit(1)

@@ -104,7 +104,7 @@ def test_it_finds_an_intact_chain_intact(chain: World, exported: Exported) -> No
 
 def test_it_knows_an_empty_chain(world: World, exported: Exported) -> None:
     assert exported.verify() == (0, ["intact"])
-    assert exported.verify("ab" * 32) == (1, [f"no answer has the hash {'ab' * 32}"])
+    assert exported.verify("ab" * 32) == (1, [f"no link has the hash {'ab' * 32}"])
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_it_knows_an_empty_chain(world: World, exported: Exported) -> None:
         ),
         (
             "update loradex.answers a set text = 'forged', chain_hash = sha256('x') where position = 2",
-            "is not the chain_hash of the answer before",
+            "is not the chain_hash of the link before",
         ),
     ],
 )
@@ -163,4 +163,4 @@ def test_it_finds_a_cut_tail(chain: World, exported: Exported) -> None:
     head = chain.value("select encode(chain_hash, 'hex') from loradex.answers where position = 6")
     chain.rows("delete from loradex.answers where position = 6 returning 1")
     assert exported.verify() == (0, ["intact"])
-    assert exported.verify(head) == (1, [f"no answer has the hash {head}"])
+    assert exported.verify(head) == (1, [f"no link has the hash {head}"])

@@ -386,7 +386,9 @@ EMPTY_ARRAYS = {"exclude_tasks", "exclude_adapters"}
 def test_a_changed_value_in_any_column_is_found(forger: World) -> None:
     columns = forger.rows(
         "select column_name, data_type from information_schema.columns "
-        "where table_schema = 'loradex' and table_name = 'answers' order by 1"
+        "where table_schema = 'loradex' and table_name = 'answers' "
+        # Null until an answer is erased: see test_erasing.
+        "and column_name <> 'commitments' order by 1"
     )
     assert len(columns) > 50
     missed = []

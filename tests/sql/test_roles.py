@@ -21,7 +21,7 @@ SHOWN = {"merge_components", "merge_results", "retrieved_examples", "retrieved_t
 CATALOGUE = {
     *("adapters", "base_models", "encoders", "examples", "methods", "settings", "task_affinities", "tasks"),
 }
-INNER = {"example_embeddings", "evaluations", "workers"}
+INNER = {"erasures", "example_embeddings", "evaluations", "workers"}
 SELECT = {
     "loradex_client": EVIDENCE | CATALOGUE | {"jobs"},
     "loradex_reader": EVIDENCE | CATALOGUE | INNER | {"jobs"},
@@ -41,7 +41,15 @@ UPDATE = {
 VECTOR = ["embedding", "encoder", "example_id", "task"]
 """What the administrator may say of an example; `duplicate_of` is found out."""
 QUEUE = {
-    *("announce_worker", "claim_jobs", "extend_lease", "fail_job", "record_answer", "release_jobs"),
+    *(
+        "announce_worker",
+        "claim_jobs",
+        "expire_jobs",
+        "extend_lease",
+        "fail_job",
+        "record_answer",
+        "release_jobs",
+    ),
     *("route_jobs", "withdraw_worker"),
 }
 REGISTRY = {
@@ -50,6 +58,8 @@ REGISTRY = {
         "build_search",
         "change_setting",
         "drop_encoder_index",
+        "erase_jobs",
+        "jobs_to_erase",
         "group_duplicates",
         "register_adapter",
     ),
@@ -67,11 +77,12 @@ OWN = {
     "first_id",
     "answer_document",
     "answer_hash",
+    "expiry",
     "explain",
     "is_served",
     "job_request",
 }
-ASKING = {"enqueue_jobs", "job_outcome", "own_jobs"}
+ASKING = {"cancel_job", "cancel_jobs", "enqueue_jobs", "job_obstacle", "job_outcome", "own_jobs"}
 INTERNAL = {
     *(
         "activate_adapter",
@@ -81,11 +92,15 @@ INTERNAL = {
         "check_jobs",
         "check_lease",
         "complete_job",
+        "end_job",
         "fence_job",
+        "give_up_job",
+        "held_seconds",
         "make_partition",
         "notify_job",
         "notify_workers",
         "refuse_change",
+        "refuse_rewriting",
     ),
 }
 """Called inside other functions only, as their owner."""
@@ -229,6 +244,7 @@ REFUSED = {
     ],
     "loradex_reader": [
         "select loradex.enqueue_jobs('[]')",
+        "select loradex.cancel_job(gen_random_uuid())",
         "select loradex.claim_jobs('w', 1, '1s', 1)",
         "insert into loradex.evaluations default values",
         "delete from loradex.answers",

@@ -14,7 +14,7 @@ set bytea_output = 'hex'
 set extra_float_digits = 1
 as $$
 begin
-    return ((to_jsonb(answer) - array['salt', 'chain_hash']) || answer_commitments(answer))::text;
+    return ((to_jsonb(answer) - array['salt', 'commitments', 'chain_hash']) || answer_commitments(answer))::text;
 end
 $$;
 comment on function loradex.answer_canonical(loradex.answers) is

@@ -1,6 +1,6 @@
 -- Everything that is known about an answer, as one JSON document: answer_document, how the answer came about, and the
 -- texts of its neighbours where the library still holds what it held then. The chain covers all of it but the keys that
--- `unchained` names.
+-- `unchained` names. `erased` says whether its texts are gone.
 -- Locks: none. Raises: LX004 unknown answer, or another user's.
 create or replace function loradex.explain(answer_id uuid) returns jsonb
 language plpgsql stable
@@ -57,7 +57,8 @@ begin
             'calibrated', answer.calibrated, 'density', answer.density, 'dtype', answer.merge_dtype,
             'update_norm', answer.update_norm, 'sign_conflict', answer.sign_conflict,
             'milliseconds', answer.merge_milliseconds),
-        'versions', answer.versions);
+        'versions', answer.versions,
+        'erased', answer.commitments is not null);
 end
 $$;
 comment on function loradex.explain(uuid) is

@@ -14,7 +14,7 @@ begin
     end if;
     execute format('create table loradex.%I (like loradex.answers including all)', name);
     execute format(
-        'create trigger append_only before update or delete or truncate on loradex.%I '
+        'create trigger append_only before delete or truncate on loradex.%I '
         'for each statement execute function loradex.refuse_change()', name);
     execute format(
         'alter table loradex.answers attach partition loradex.%I for values from (%L) to (%L)',

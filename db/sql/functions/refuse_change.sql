@@ -15,7 +15,9 @@ comment on function loradex.refuse_change() is
     'Trigger: refuses UPDATE, DELETE and TRUNCATE on tables of evidence with LX009.';
 revoke execute on function loradex.refuse_change() from public;
 
-create or replace trigger append_only before update or delete or truncate on loradex.answers
+create or replace trigger append_only before delete or truncate on loradex.answers
+    for each statement execute function loradex.refuse_change();
+create or replace trigger append_only before update or delete or truncate on loradex.erasures
     for each statement execute function loradex.refuse_change();
 create or replace trigger append_only before update or delete or truncate on loradex.evaluations
     for each statement execute function loradex.refuse_change();

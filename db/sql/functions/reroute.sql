@@ -1,6 +1,6 @@
 -- What task_distribution would have said for the stored query of an answer under other settings; null keeps the
 -- answer's own. Tasks the answer excluded stay excluded. It looks through the examples of today.
--- Locks: none. Raises: LX001 bad setting; LX004 unknown answer.
+-- Locks: none. Raises: LX001 bad setting; LX004 unknown answer, or an erased one.
 create or replace function loradex.reroute(
     answer_id uuid, k int default null, top_p float8 default null, temperature float8 default null
 ) returns table (
@@ -16,6 +16,10 @@ begin
     if not found then
         raise exception using errcode = 'LX004', message = format(
             'no answer %s; list them with `select id from loradex.answers`', coalesce(answer_id::text, 'null'));
+    end if;
+    if stored.query is null then
+        raise exception using errcode = 'LX004', message = format(
+            'the query of answer %s was erased, so it cannot be routed again', answer_id);
     end if;
     return query select * from task_distribution(
         stored.query, coalesce(k, stored.k), coalesce(top_p, stored.top_p),

@@ -37,7 +37,7 @@ begin
                        ((row_number() over chain - 1) % 256 + 1)::int as place
                 from answers a
                 join methods h on h.name = a.method
-                where a.created_at >= since and a.id >= first_id(since)
+                where a.query is not null and a.created_at >= since and a.id >= first_id(since)
                 window chain as (partition by a.encoder order by a.position)
             ) p
         ) c

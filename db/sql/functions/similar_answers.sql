@@ -19,7 +19,7 @@ begin
     from (
         select r.id, r.query <=> similar_answers.query as distance
         from answers r
-        where r.encoder = similar_answers.encoder
+        where r.encoder = similar_answers.encoder and r.query is not null
         order by distance
         limit similar_answers.k
     ) n

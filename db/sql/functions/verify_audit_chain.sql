@@ -1,5 +1,6 @@
--- Checks the chain of answers from one to another (default: from first to last) and names every broken link; no rows
--- means that the chain is intact. A tail that was cut off shows only against a head kept elsewhere (audit_head).
+-- Checks the chain from one answer to another (default: from first to last) and names every broken link; no rows means
+-- that the chain is intact. A tail that was cut off shows only against a head kept elsewhere (audit_head). Links are
+-- answers and the notes of erasures. What was archived is not there to be looked at: the chain begins where it ended.
 -- The hashes are computed by as many processes as Postgres grants (max_parallel_workers_per_gather); only broken links
 -- are kept in memory. One snapshot: answers that are recorded meanwhile are not looked at.
 -- Locks: none. Raises: LX004 unknown answer.
@@ -20,7 +21,9 @@ begin
             raise exception using errcode = 'LX004', message = format('no answer %s to begin with', from_answer);
         end if;
         -- At the start of a part of the chain there may be nothing to compare with: then it stays null.
-        select a.chain_hash into hash_before from answers a where a.position = first_position - 1;
+        select l.chain_hash into hash_before from (
+            select a.position, a.chain_hash from answers a union all select e.position, e.chain_hash from erasures e
+        ) l where l.position = first_position - 1;
     end if;
     if to_answer is not null then
         select a.position into last_position from answers a where a.id = to_answer;
@@ -30,33 +33,41 @@ begin
     end if;
 
     return query
-    select l.position, l.id, broken.reason
+    select l.position, l.answer_id, broken.reason
     from (
-        select h.position, h.id, h.previous_hash, h.changed,
+        select h.position, h.answer_id, h.previous_hash, h.changed, h.unnoted,
                lag(h.position + 1, 1, first_position) over (order by h.position) as expected,
                lag(h.chain_hash, 1, hash_before) over (order by h.position) as before
         from (
-            select a.position, a.id, a.previous_hash, a.chain_hash,
-                   a.chain_hash is distinct from answer_hash(a) as changed
+            select a.position, a.id as answer_id, a.previous_hash, a.chain_hash,
+                   a.chain_hash is distinct from answer_hash(a) as changed,
+                   a.commitments is not null and not exists (
+                       select from erasures e where e.answers @> array[a.id]) as unnoted
             from answers a
             where a.position >= first_position and (last_position is null or a.position <= last_position)
+            union all
+            select e.position, null, e.previous_hash, e.chain_hash,
+                   e.chain_hash is distinct from
+                       sha256(e.previous_hash || convert_to(erasure_canonical(e), 'UTF8')), false
+            from erasures e
+            where e.position >= first_position and (last_position is null or e.position <= last_position)
             -- Keeps the hash below the window, where it is computed in parallel.
             offset 0
         ) h
     ) l
     cross join lateral (values
         (1, case when l.position <> l.expected
-                 then format('%s answer(s) before it are missing', l.position - l.expected)
+                 then format('%s link(s) before it are missing', l.position - l.expected)
                  when l.previous_hash <> l.before
-                 then 'its previous_hash is not the chain_hash of the answer before it' end),
-        (2, case when l.changed
-                 then 'its chain_hash does not fit its columns: the answer was changed' end)
+                 then 'its previous_hash is not the chain_hash of the link before it' end),
+        (2, case when l.changed then 'its chain_hash does not fit its columns: it was changed' end),
+        (3, case when l.unnoted then 'its texts were erased, and no note says so' end)
     ) as broken(place, reason)
     where broken.reason is not null
     order by l.position, broken.place;
 end
 $$;
 comment on function loradex.verify_audit_chain(uuid, uuid) is
-    'One row per broken link of the answer chain with the reason; no rows means intact.';
+    'One row per broken link of the chain with the reason; no rows means intact.';
 revoke execute on function loradex.verify_audit_chain(uuid, uuid) from public;
 grant execute on function loradex.verify_audit_chain(uuid, uuid) to loradex_reader, loradex_worker, loradex_admin;

@@ -1,4 +1,5 @@
--- Answers with everything that led to them, one row each: append-only, chained by hashes, written by record_answer only.
+-- Answers with everything that led to them, one row each: append-only, chained by hashes, written by record_answer, and
+-- only what tells about whoever asked can be taken out of them again, by erase_jobs.
 -- What was a list is an array, in the order of ranks; the views retrievals, retrieved_examples, retrieved_tasks,
 -- merge_results and merge_components show it as rows. Answers refer to nothing, so that evidence outlives what it names,
 -- and lie in one partition per month of their ids, which are made as they are needed (make_partition).
@@ -9,12 +10,12 @@ create table loradex.answers (
     owner text not null,
     attempt int not null,
     position bigint not null,
-    prompt text not null,
-    text text not null,
+    prompt text,
+    text text,
     choice text,
     choices text[],
     scores float8[],
-    token_ids int[] not null,
+    token_ids int[],
     prompt_tokens int not null,
     output_tokens int not null,
     base_model text not null,
@@ -24,7 +25,7 @@ create table loradex.answers (
     versions jsonb not null,
     worker text not null,
     created_at timestamptz not null,
-    query public.vector not null,
+    query public.vector,
     encoder text not null,
     encoder_revision text not null,
     k int not null,
@@ -61,10 +62,15 @@ create table loradex.answers (
     adapter_uris text[] not null,
     weights float8[] not null,
     adapter_norms float8[] not null,
-    salt bytea not null,
+    salt bytea,
+    commitments jsonb,
     previous_hash bytea not null,
     chain_hash bytea not null,
-    constraint answers_pkey primary key (id)
+    constraint answers_pkey primary key (id),
+    constraint answers_erased_check check (
+        case when commitments is null
+            then num_nulls(prompt, text, token_ids, query, salt) = 0
+            else num_nonnulls(prompt, choices, text, choice, token_ids, query, salt) = 0 end)
 ) partition by range (id);
 comment on table loradex.answers is
     'Answers and all that led to them, one row each, append-only and hash-chained; partitioned by month.';
@@ -74,7 +80,7 @@ comment on column loradex.answers.owner_id is 'who asked';
 comment on column loradex.answers.owner is 'name of the login that asked';
 comment on column loradex.answers.attempt is 'which attempt at the job succeeded';
 comment on column loradex.answers.position is 'place in the chain, 1, 2, ... no gaps';
-comment on column loradex.answers.prompt is 'the question as it was asked';
+comment on column loradex.answers.prompt is 'the question as it was asked; null once it was erased';
 comment on column loradex.answers.text is 'the answer''s text';
 comment on column loradex.answers.choice is 'the choice that won, for choose';
 comment on column loradex.answers.choices is 'the choices there were, for choose';
@@ -127,6 +133,7 @@ comment on column loradex.answers.adapter_uris is 'where they were found';
 comment on column loradex.answers.weights is 'their weights; sum to 1';
 comment on column loradex.answers.adapter_norms is 'Frobenius norm of each one''s own update';
 comment on column loradex.answers.salt is 'random; keeps what is erased from being guessed from its commitments';
+comment on column loradex.answers.commitments is 'of an erased answer: column to salted hash of what it held';
 comment on column loradex.answers.previous_hash is 'chain_hash of the link before; zeros for the first';
 comment on column loradex.answers.chain_hash is 'SHA-256 of previous_hash and answer_canonical(answer)';
 create index answers_job_id_index on loradex.answers (job_id);
