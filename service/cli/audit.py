@@ -1,5 +1,6 @@
 """`loradex audit`: the hash chain of answers, its head and its truth."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -7,7 +8,10 @@ import typer
 from loradex import terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from loradex.service.audit import Checked
+    from loradex.service.audit.archive import Archive
 
 app = typer.Typer(add_completion=False)
 
@@ -61,6 +65,12 @@ def verify(
         list[str] | None,
         typer.Option(help="A head that was kept: it must still be in the chain. May be repeated."),
     ] = None,
+    archive: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A directory that `loradex archive` wrote; give all of them, or the newest. Repeatable."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compute every hash anew and name what is wrong; exit code 1 if anything is.
@@ -81,11 +91,12 @@ def verify(
     heads = head or []
     for one in heads:
         hash_of(one)
+    archives = _archives(archive or [])
     kept = anchored.read(anchors(settings.anchor_urls()))
     heads = [*heads, *kept.heads]
     with Audit.at(database_address(settings)) as audit:
-        with terminal.counting("answers", audit.length()) as passed:
-            broken = [*kept.findings, *audit.breaks(heads, passed)]
+        with terminal.counting("answers", audit.length() + sum(one.answers for one in archives)) as passed:
+            broken = [*kept.findings, *audit.breaks(heads, passed, archives)]
         checked = audit.checked
     if as_json:
         found = [one.as_dict() for one in broken]
@@ -101,6 +112,15 @@ def verify(
         terminal.say(_account(checked, len(heads)))
     if broken:
         raise typer.Exit(1)
+
+
+def _archives(directories: "Sequence[Path]") -> "list[Archive]":
+    """What was archived, oldest first; only this needs pyarrow."""
+    if not directories:
+        return []
+    from loradex.service.audit.archive import Archive
+
+    return sorted(map(Archive.at, directories), key=lambda one: one.first_position)
 
 
 def _account(checked: "Checked", heads: int) -> str:
