@@ -8,6 +8,9 @@ CANDIDATES := python3 python3.11 python3.12 python3.13
 PYTHON ?= $(shell for name in $(CANDIDATES); do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 
+# Test processes: one more than there are cores, since tests also wait for servers.
+PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+
 # One thread: on few cores torch and its tokenizers are slower with more. No hub: tests and demo need none.
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
@@ -34,7 +37,7 @@ demo: setup ## three questions, from an empty machine to answers and their prove
 	$(BIN)/loradex demo
 
 test: setup lint ## everything that is checked: style, types, layers, all tests
-	$(RUN) pytest -n logical --maxprocesses 4 --dist loadfile
+	$(RUN) pytest -n $(PROCESSES) --maxprocesses 6 --dist loadfile --no-loadscope-reorder
 
 lint: setup ## style, types and layers
 	$(RUN) ruff check .

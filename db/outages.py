@@ -11,6 +11,8 @@ REFUSES = {
 """By SQLSTATE: it answers, and refuses this to everybody, whatever the question is."""
 
 AWAY = {
+    "26000": "a pooler is between: set LORADEX_PREPARE_THRESHOLD=0",
+    "42P05": "a pooler is between: set LORADEX_PREPARE_THRESHOLD=0",
     "25P03": "try again",
     "25P04": "try again",
     "40001": "try again",
@@ -32,6 +34,7 @@ AWAY = {
 
 WORDS = (
     ("password authentication failed", "correct the password in LORADEX_DATABASE_URL"),
+    ("does not exist", "correct user and database in LORADEX_DATABASE_URL"),
     ("is not permitted to log in", "name a login in LORADEX_DATABASE_URL; `loradex db login` makes one"),
     ("too many", AWAY["53300"]),
     ("remaining connection slots", AWAY["53300"]),
@@ -45,6 +48,8 @@ WORDS = (
     ("closed unexpectedly", "the connection broke; try again"),
     ("closed the connection", "the connection broke; try again"),
     ("unexpected eof", "the connection broke; try again"),
+    ("connection is lost", "the connection broke; try again"),
+    ("connection is closed", "the connection broke; try again"),
     ("Connection reset", "the connection broke; try again"),
     ("translate host", "correct the host in LORADEX_DATABASE_URL, or look at the name service"),
 )
@@ -56,7 +61,11 @@ START = "start Postgres with `loradex up`, or check LORADEX_DATABASE_URL"
 def is_outage(error: psycopg.Error) -> bool:
     """Whether Postgres, and not what it was asked, is the cause."""
     state = error.sqlstate or ""
-    return state in REFUSES or state in AWAY or isinstance(error, psycopg.OperationalError)
+    return (
+        state in REFUSES
+        or state in AWAY
+        or isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    )
 
 
 def advice_on(state: str, text: str) -> str:

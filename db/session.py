@@ -1,109 +1,105 @@
-"""Connections to Postgres, and the one place where its errors become Loradex's."""
+"""Connections to Postgres; within `translate_errors` its errors become Loradex's."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from loradex.db import outages
-from loradex.errors import (
-    BY_SQLSTATE,
-    DatabaseRefusesError,
-    DatabaseUnavailableError,
-    DimensionError,
-    InvalidArgumentError,
-    LoradexError,
-    PermissionRefusedError,
-    SchemaOutdatedError,
-)
-from loradex.urls import require_unambiguous_url
+from loradex.db.address import connection_options
+from loradex.db.postgres_errors import typed_error
+from loradex.db.session_settings import LIFT, LIFTS, SETTLE, settling
+from loradex.program import program_name
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-CONNECT_SECONDS = 5
-NETWORK: dict[str, Any] = {
-    "keepalives_idle": 15,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
-}
-"""A server that is gone without a goodbye, with its host or its network, is noticed within half a minute; left alone,
-TCP waits for two hours."""
-RELIED_ON = """
-    set default_transaction_isolation = 'read committed'; set default_transaction_read_only = off;
-    set default_transaction_deferrable = off; set synchronous_commit = on; set row_security = on;
-    set client_encoding = 'UTF8'; set standard_conforming_strings = on; set array_nulls = on;
-    set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres'; set extra_float_digits = 1; set bytea_output = 'hex';
-    set search_path = public; set transform_null_equals = off; set plan_cache_mode = auto;
-    set client_min_messages = warning"""
-"""What every session sets for itself, whatever the server, the database or the login has for a default."""
-APPLICATION = "loradex"
-
-_MISSING = {"3F000", "42P01", "42883", "42703", "42704"}
-"""No such schema, table, function, column or type: the database is not migrated, or not to this version."""
-_MALFORMED = {"22P02", "2201W", "22P05", "22021", "22003", "22023", "22007", "22008"}
-"""A value Postgres cannot read as the argument's type: text for a number, a NUL, a number out of range."""
-_TOO_MUCH = "54"
-"""The class of SQLSTATEs for values that exceed a limit of Postgres."""
-_VECTOR = {"22000", "22P02", "22003", "54000"}
-"""What pgvector raises before a function of ours sees the vector: NaN, infinity, an unlike length."""
+USES_BEFORE_PREPARED = 5
 
 
-def connect(url: str, *, application: str = APPLICATION) -> psycopg.Connection[tuple[object, ...]]:
+class Session(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that relies on no default.
+
+    Attributes:
+        pooled: A pooler hands each transaction to another session of the server, so nothing is prepared, nothing
+            is heard, and what `settled` sets holds for a transaction.
+    """
+
+    pooled = False
+
+
+def connect(url: str, *, application: str | None = None, prepare_threshold: int | None = None) -> Session:
     """An open connection in autocommit mode; begin a transaction with `connection.transaction()`.
 
+    Args:
+        url: Where Postgres is.
+        application: What Postgres is told of this program; the name of the command where it is left out.
+        prepare_threshold: Uses after which a statement is prepared, 0 for never; None leaves it to us.
+
     Raises:
-        InvalidArgumentError: The URL cannot be read; it is not repeated, since it may hold a password.
+        InvalidArgumentError: The URL cannot be read.
         DatabaseUnavailableError: Nothing answers at the address, or it refuses this user.
     """
     with translate_errors():
+        connection = Session.connect(**connection_options(url, application or program_name()))
         try:
-            connection = psycopg.connect(
-                libpq_url(url),
-                autocommit=True,
-                connect_timeout=CONNECT_SECONDS,
-                application_name=application,
-                **NETWORK,
-            )
-        except psycopg.ProgrammingError:
-            raise InvalidArgumentError(
-                "the database URL cannot be read; write LORADEX_DATABASE_URL as postgresql://user:password@host:port/name"
-            ) from None
-        try:
-            connection.execute(RELIED_ON)
+            connection.pooled = _settle(connection) != connection.info.backend_pid
+            connection.prepare_threshold = uses_before_prepared(prepare_threshold, pooled=connection.pooled)
+            if connection.pooled:
+                connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+                connection.read_only = connection.deferrable = False
         except BaseException:
             connection.close()
             raise
         return connection
 
 
-def engine(url: str, *, application: str = APPLICATION) -> "Engine":
+def uses_before_prepared(threshold: int | None, *, pooled: bool) -> int | None:
+    """Psycopg's `prepare_threshold` for ours: None decides by whether a pooler is between, 0 is never."""
+    if threshold is None:
+        return None if pooled else USES_BEFORE_PREPARED
+    return threshold or None
+
+
+@contextmanager
+def settled(connection: Session) -> Iterator[None]:
+    """What a call relies on: behind a pooler it is set anew, for one transaction around the call."""
+    if not connection.pooled:
+        yield
+        return
+    with connection.transaction():
+        _settle(connection)
+        yield
+
+
+def _settle(connection: psycopg.Connection[Any], lifts: int = LIFTS) -> int:
+    """Set what we rely on; the process id of the server's session."""
+    values = settling(connection.info.backend_pid)
+    try:
+        with connection.transaction() if lifts < LIFTS else nullcontext():
+            if lifts < LIFTS:
+                connection.execute(LIFT)
+            row = connection.execute(SETTLE, values).fetchone()
+    except psycopg.errors.QueryCanceled:
+        if not lifts:
+            raise
+        return _settle(connection, lifts - 1)
+    return int(row[0]) if row is not None else 0
+
+
+def engine(url: str, *, application: str | None = None) -> "Engine":
     """An SQLAlchemy engine without a pool: each `with engine.connect()` is a session of its own."""
-    from sqlalchemy import NullPool, create_engine  # noqa: PLC0415 - the client never needs it, and it is slow
+    from sqlalchemy import NullPool, create_engine, event  # noqa: PLC0415 - slow, and the client never needs it
 
-    return create_engine(
-        sqlalchemy_url(url),
-        poolclass=NullPool,
-        connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": application, **NETWORK},
-    )
+    options = connection_options(url, application or program_name())
+    made = create_engine("postgresql+psycopg://", poolclass=NullPool, connect_args=options)
 
+    @event.listens_for(made, "connect")
+    def _(connection: psycopg.Connection[Any], _record: object) -> None:
+        _settle(connection)
+        connection.autocommit = False
 
-def libpq_url(url: str) -> str:
-    """The URL as libpq reads it: without SQLAlchemy's driver name. Raises as `db.urls.checked` does."""
-    return require_unambiguous_url(url, "LORADEX_DATABASE_URL").replace(
-        "postgresql+psycopg://", "postgresql://", 1
-    )
-
-
-def sqlalchemy_url(url: str) -> str:
-    """The URL as SQLAlchemy reads it, for psycopg 3."""
-    return (
-        libpq_url(url)
-        .replace("postgresql://", "postgresql+psycopg://", 1)
-        .replace("postgres://", "postgresql+psycopg://", 1)
-    )
+    return made
 
 
 @contextmanager
@@ -119,29 +115,3 @@ def translate_errors() -> Iterator[None]:
         if typed is None:
             raise
         raise typed from error
-
-
-def typed_error(error: psycopg.Error) -> LoradexError | None:
-    """The Loradex error an error of Postgres stands for; None for what no user can cause or cure."""
-    state = error.sqlstate or ""
-    text = " ".join((error.diag.message_primary or str(error)).split())
-    if state in BY_SQLSTATE:
-        return BY_SQLSTATE[state](text)
-    kind, advice = _kind(error, state, text)
-    return None if kind is None else kind(text + advice)
-
-
-def _kind(error: psycopg.Error, state: str, text: str) -> tuple[type[LoradexError] | None, str]:
-    if state in _VECTOR and ("vector" in text or "dimensions" in text):
-        return DimensionError, "; give as many finite numbers as the encoder has dimensions"
-    if state == "42501":
-        return PermissionRefusedError, f"; {outages.advice_on(state, text)}"
-    if state in _MISSING:
-        return SchemaOutdatedError, ": run `loradex db upgrade`"
-    too_much = state[:2] == _TOO_MUCH
-    if too_much or state in _MALFORMED or (not state and isinstance(error, psycopg.DataError)):
-        return InvalidArgumentError, "; give less" if too_much else ""
-    if outages.is_outage(error):
-        kind = DatabaseRefusesError if state in outages.REFUSES else DatabaseUnavailableError
-        return kind, f"; {outages.advice_on(state, text)}"
-    return None, ""

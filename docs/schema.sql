@@ -202,7 +202,7 @@ create table loradex.settings (
     changed_by text,
     constraint settings_pkey primary key (name),
     constraint settings_kind_check check (kind in ('job', 'limit', 'routing')),
-    constraint settings_type_check check (type in ('text', 'texts', 'number', 'integer')),
+    constraint settings_type_check check (type in ('text', 'texts', 'pairs', 'number', 'integer')),
     constraint settings_limit_check check (kind = 'job' or (type = 'integer' and value is not null)),
     constraint settings_names_check check (names in ('methods', 'base_models', 'encoders', 'tasks', 'adapters'))
 );
@@ -210,12 +210,12 @@ comment on table loradex.settings is
     'What a job may say, with ranges and defaults, how much the queue takes and how routing weighs: declared once.';
 comment on column loradex.settings.name is 'such as k; for a job it is the field of the JSON document';
 comment on column loradex.settings.kind is 'job: what a job may say, value is its default; limit: value is the limit; routing: of all jobs alike';
-comment on column loradex.settings.type is 'text, texts (a list), number or integer';
+comment on column loradex.settings.type is 'text, texts (a list), pairs (an object of texts), number or integer';
 comment on column loradex.settings.value is 'the default, or the value; null: no default';
-comment on column loradex.settings.minimum is 'least number, characters of a text, or texts of a list';
+comment on column loradex.settings.minimum is 'least number, characters of a text, texts of a list, or pairs';
 comment on column loradex.settings.above is 'the number must be greater than this';
-comment on column loradex.settings.maximum is 'greatest number, characters of a text, or texts of a list';
-comment on column loradex.settings.longest is 'characters of all texts of a list together';
+comment on column loradex.settings.maximum is 'greatest number, characters of a text, texts of a list, or pairs';
+comment on column loradex.settings.longest is 'characters of all texts of a list together, or of the text of a pair';
 comment on column loradex.settings.options is 'the only texts it may have; null: any';
 comment on column loradex.settings.names is 'table whose names it must be one of; null: any text';
 comment on column loradex.settings.description is 'what it means';
@@ -375,6 +375,7 @@ create table loradex.jobs (
     settings jsonb not null,
     expected_task text,
     idempotency_key text,
+    metadata jsonb,
     priority smallint not null default 0,
     queue_position bigint generated always as identity,
     state text not null default 'queued',
@@ -421,6 +422,7 @@ comment on column loradex.jobs.exclude_adapters is 'adapters that may not take p
 comment on column loradex.jobs.settings is 'what else the job says: the settings that have no column here, complete with defaults';
 comment on column loradex.jobs.expected_task is 'true task where known';
 comment on column loradex.jobs.idempotency_key is 'asking again with it gives this job';
+comment on column loradex.jobs.metadata is 'what the asker noted on it: an object of texts; null if nothing';
 comment on column loradex.jobs.priority is 'higher goes first';
 comment on column loradex.jobs.queue_position is 'order of arrival';
 comment on column loradex.jobs.state is 'queued, running, done or failed';
@@ -435,7 +437,7 @@ comment on column loradex.jobs.started_at is 'when it was claimed last';
 comment on column loradex.jobs.finished_at is 'when it was done or failed';
 comment on column loradex.jobs.answer_id is 'its answer, once it is done';
 comment on column loradex.jobs.erased_at is 'when its texts and its answer''s were erased';
-create index jobs_created_at_index on loradex.jobs (created_at);
+create index jobs_owner_index on loradex.jobs (owner_id, created_at, id);
 create index jobs_finished_at_index on loradex.jobs (finished_at);
 create index jobs_queued_index on loradex.jobs (priority desc, queue_position) where (state = 'queued');
 create index jobs_running_index on loradex.jobs (lease_until) where (state = 'running');
@@ -1076,6 +1078,12 @@ begin
         'text', answer.text,
         'choice', answer.choice,
         'scores', to_jsonb(answer.scores),
+        'prompt_tokens', answer.prompt_tokens,
+        'output_tokens', answer.output_tokens,
+        'finish_reason', case
+            when answer.generation ->> 'kind' = 'choose' then 'choice'
+            when answer.output_tokens >= (answer.generation ->> 'max_new_tokens')::int then 'length'
+            else 'stop' end,
         'method', answer.method,
         'neighbours', coalesce((
             select jsonb_agg(jsonb_build_object(
@@ -1769,6 +1777,7 @@ set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
+    longest_key constant int := 64;
     found_wrong record;
 begin
     select g.ordinal, f.field, wrong.complaint, unknown.complaint as stranger into found_wrong
@@ -1807,6 +1816,24 @@ begin
                 then format('a text of %s is empty; give each a text', s.name)
             when (select count(distinct btrim(one)) from json_array_elements_text(f.value) one)
                  < json_array_length(f.value) then format('two texts of %s are the same; give each once', s.name)
+            end
+        when s.type = 'pairs' then case
+            when json_typeof(f.value) <> 'object' then format('%s must be an object of texts', s.name)
+            -- A character is written in 12 bytes at most. What is longer is not taken apart.
+            when pg_column_size(f.value) > s.maximum * (12 * (longest_key + s.longest) + 100) then format(
+                '%s is too long; give at most %s pairs, with keys to %s and texts to %s characters',
+                s.name, s.maximum, longest_key, s.longest)
+            when (select count(*) from json_object_keys(f.value)) not between s.minimum and s.maximum then format(
+                '%s has %s pairs; give at most %s', s.name, (select count(*) from json_object_keys(f.value)), s.maximum)
+            when (select count(distinct key) from json_object_keys(f.value) key)
+                 < (select count(*) from json_object_keys(f.value))
+                then format('two keys of %s are the same; give each once', s.name)
+            when exists (select from json_object_keys(f.value) key where length(key) > longest_key or key !~ '\S')
+                then format('a key of %s must have 1 to %s characters', s.name, longest_key)
+            when exists (select from json_each(f.value) pair where json_typeof(pair.value) <> 'string')
+                then format('%s must be an object of texts; write numbers as texts', s.name)
+            when exists (select from json_each_text(f.value) pair where length(pair.value) > s.longest)
+                then format('a text of %s has more than %s characters; shorten it', s.name, s.longest)
             end
         -- Longer than any number that could be in range: it is not read.
         when json_typeof(f.value) <> 'number' or octet_length(f.value::text) > 64
@@ -2463,6 +2490,9 @@ begin
     cross join lateral complete_job(ids[e.ordinal], asking, e.job::jsonb, defaults, columns, integers) r
     on conflict (owner_id, idempotency_key) where idempotency_key is not null do nothing;
     get diagnostics inserted = row_count;
+    if inserted > 0 then
+        perform notify_workers();
+    end if;
     if inserted = wanted then
         return query select i.ordinal::int, i.id, true from unnest(ids) with ordinality i(id, ordinal);
         return;
@@ -2560,6 +2590,7 @@ begin
     delete from routings r where r.job_id = any (erased_jobs);
     update jobs j
     set prompt = '', choices = case when j.choices is not null then '{}'::text[] end, idempotency_key = null,
+        metadata = null,
         error_message = case when j.error_code = 'erased' then j.error_message
                              when j.error_code is not null then 'erased' end,
         erased_at = now
@@ -2769,8 +2800,6 @@ begin
         'prompt', answer.prompt,
         'choices', to_jsonb(answer.choices),
         'token_ids', to_jsonb(answer.token_ids),
-        'prompt_tokens', answer.prompt_tokens,
-        'output_tokens', answer.output_tokens,
         'base_model', answer.base_model,
         'base_model_revision', answer.base_model_revision,
         'expected_task', job.expected_task,
@@ -3425,6 +3454,78 @@ $$;
 comment on function loradex.notify_job(uuid) is
     'Notifies loradex_jobs that a job has ended, unless the queue of notifications is half full; internal.';
 revoke execute on function loradex.notify_job(uuid) from public;
+
+-- file: functions/notify_workers.sql
+-- Tells workers that listen on loradex_work, at the commit, that jobs wait: once, however many a transaction adds. Nothing
+-- is told while the queue of notifications is half full, which any session can fill: then Redis or a sweep finds them.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.notify_workers() returns void
+language plpgsql volatile
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    if pg_notification_queue_usage() < 0.5 then
+        perform pg_notify('loradex_work', '');
+    end if;
+end
+$$;
+comment on function loradex.notify_workers() is
+    'Notifies loradex_work that jobs wait, unless the queue of notifications is half full; internal.';
+revoke execute on function loradex.notify_workers() from public;
+
+-- file: functions/own_jobs.sql
+-- The jobs that the login of this session handed in, newest first: a page of max_jobs, of one state, with these pairs in
+-- their metadata. `after_job` is the last job of the page before. Every login sees its own, the administrator too. A page
+-- is read along the index of the login's jobs, for which each call is planned for its own arguments.
+-- Locks: none. Raises: LX001 unknown state, metadata that is not an object of texts, max_jobs out of range; LX003
+-- after_job is not a job of this login.
+create or replace function loradex.own_jobs(
+    only_state text default null, only_metadata jsonb default null, max_jobs int default 100, after_job uuid default null
+) returns table (
+    job_id uuid, state text, kind text, prompt text, metadata jsonb, priority smallint, created_at timestamptz,
+    started_at timestamptz, finished_at timestamptz, error_code text, error_message text
+)
+language plpgsql stable security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+set plan_cache_mode = force_custom_plan
+as $$
+#variable_conflict use_column
+declare
+    states constant text[] := '{queued,running,done,failed}';
+    asking constant bigint := current_owner();
+    last_at timestamptz;
+begin
+    if not coalesce(only_state = any (states), true) then
+        raise exception using errcode = 'LX001', message = format(
+            'not a state: %s; a job is one of %s', shown(only_state), array_to_string(states, ', '));
+    end if;
+    if coalesce(max_jobs, 0) not between 1 and 1000 then
+        raise exception using errcode = 'LX001', message = 'max_jobs must be from 1 to 1000';
+    end if;
+    perform check_settings(json_build_array(json_build_object('metadata', only_metadata)));
+    if after_job is not null then
+        select j.created_at into last_at from jobs j where j.id = after_job and j.owner_id = asking;
+        if not found then
+            raise exception using errcode = 'LX003', message = format(
+                'no job %s to go on after, or it is another user''s; begin anew without it', after_job);
+        end if;
+    end if;
+    return query
+    select j.id, j.state, j.kind, j.prompt, coalesce(j.metadata, '{}'), j.priority, j.created_at, j.started_at,
+           j.finished_at, j.error_code, j.error_message
+    from jobs j
+    where j.owner_id = asking
+      and (only_state is null or j.state = only_state)
+      and (only_metadata is null or j.metadata @> only_metadata)
+      and (after_job is null or (j.created_at, j.id) < (last_at, after_job))
+    order by j.created_at desc, j.id desc
+    limit max_jobs;
+end
+$$;
+comment on function loradex.own_jobs(text, jsonb, int, uuid) is
+    'A page of the jobs this login handed in, newest first, of one state and with these pairs in their metadata.';
+revoke execute on function loradex.own_jobs(text, jsonb, int, uuid) from public;
+grant execute on function loradex.own_jobs(text, jsonb, int, uuid) to loradex_client, loradex_admin;
 
 -- file: functions/recipe_hash.sql
 -- The hash that names a mixture: SHA-256, in hex, over one line per fact: merge, calibrated, density, dtype, and for each
@@ -4614,13 +4715,13 @@ set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    first_position bigint := coalesce((select max(r.last_position) from archives r), 0) + 1;
-    last_position bigint;
+    from_position bigint := coalesce((select max(r.last_position) from archives r), 0) + 1;
+    to_position bigint;
     hash_before bytea := coalesce(
         (select r.last_hash from archives r order by r.last_position desc limit 1), decode(repeat('00', 32), 'hex'));
 begin
     if from_answer is not null then
-        select a.position into first_position from answers a where a.id = from_answer;
+        select a.position into from_position from answers a where a.id = from_answer;
         if not found then
             raise exception using errcode = 'LX004', message = format('no answer %s to begin with', from_answer);
         end if;
@@ -4628,10 +4729,10 @@ begin
         select l.chain_hash into hash_before from (
             select a.position, a.chain_hash from answers a union all select e.position, e.chain_hash from erasures e
             union all select r.position, r.chain_hash from archives r
-        ) l where l.position = first_position - 1;
+        ) l where l.position = from_position - 1;
     end if;
     if to_answer is not null then
-        select a.position into last_position from answers a where a.id = to_answer;
+        select a.position into to_position from answers a where a.id = to_answer;
         if not found then
             raise exception using errcode = 'LX004', message = format('no answer %s to end with', to_answer);
         end if;
@@ -4641,7 +4742,7 @@ begin
     select l.position, l.answer_id, broken.reason
     from (
         select h.position, h.answer_id, h.previous_hash, h.changed, h.unnoted,
-               lag(h.position + 1, 1, first_position) over (order by h.position) as expected,
+               lag(h.position + 1, 1, from_position) over (order by h.position) as expected,
                lag(h.chain_hash, 1, hash_before) over (order by h.position) as before
         from (
             select a.position, a.id as answer_id, a.previous_hash, a.chain_hash,
@@ -4649,19 +4750,19 @@ begin
                    a.commitments is not null and not exists (
                        select from erasures e where e.answers @> array[a.id]) as unnoted
             from answers a
-            where a.position >= first_position and (last_position is null or a.position <= last_position)
+            where a.position >= from_position and (to_position is null or a.position <= to_position)
             union all
             select e.position, null, e.previous_hash, e.chain_hash,
                    e.chain_hash is distinct from
                        sha256(e.previous_hash || convert_to(erasure_canonical(e), 'UTF8')), false
             from erasures e
-            where e.position >= first_position and (last_position is null or e.position <= last_position)
+            where e.position >= from_position and (to_position is null or e.position <= to_position)
             union all
             select r.position, null, r.previous_hash, r.chain_hash,
                    r.chain_hash is distinct from
                        sha256(r.previous_hash || convert_to(archive_canonical(r), 'UTF8')), false
             from archives r
-            where r.position >= first_position and (last_position is null or r.position <= last_position)
+            where r.position >= from_position and (to_position is null or r.position <= to_position)
             -- Keeps the hash below the window, where it is computed in parallel.
             offset 0
         ) h
@@ -5338,6 +5439,8 @@ values
         'the true task where it is known, for the view task_confusion'),
     ('idempotency_key', 'job', 'text', null, 1, null, 200, null, null, null,
         'enqueuing again with it gives the same job'),
+    ('metadata', 'job', 'pairs', null, 0, null, 16, 512, null, null,
+        'what the asker notes on it, to find it by; no answer depends on it'),
     ('priority', 'job', 'integer', '0', -32768, null, 32767, null, null, null, 'higher goes first'),
     ('max_waiting_jobs', 'limit', 'integer', '100000', 1, null, 100000000, null, null, null,
         'queued jobs; more are refused with LX008'),

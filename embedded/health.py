@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import psycopg
 import redis
 
-from loradex.db.session import libpq_url
+from loradex.db.address import libpq_url
 from loradex.errors import InvalidArgumentError
 from loradex.urls import require_unambiguous_url
 

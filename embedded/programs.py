@@ -14,7 +14,7 @@ from types import FrameType
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from loradex.db.session import libpq_url
+from loradex.db.address import libpq_url
 from loradex.embedded.cluster import INSTALLATION, WHEEL
 from loradex.errors import InvalidArgumentError, StackError
 

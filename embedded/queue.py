@@ -2,7 +2,7 @@
 
 import psycopg
 
-from loradex.db.session import libpq_url
+from loradex.db.address import libpq_url
 from loradex.embedded.health import Health, first_line, ill, well
 from loradex.errors import InvalidArgumentError
 

@@ -1,16 +1,18 @@
 """Several processes that measure the tasks of one plan side by side, each with models of its own."""
 
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.queues import Queue
 from queue import Empty
 
 from loradex.errors import EvaluationFailedError, LoradexError
 from loradex.evaluation.cells import Cell
 from loradex.evaluation.pages import keep_freed_pages
+
+NAME = "loradex-evaluation"
+"""What its processes are called in this one."""
 
 LOOKS_PER_SECOND = 2
 """How often the parent looks whether its processes live."""
@@ -44,14 +46,16 @@ def side_by_side(
     Raises:
         EvaluationFailedError: A process died or met an error; the others are stopped.
     """
-    context = get_context("spawn")
+    # torch is imported once, by a server that has no threads yet, and every process is a copy of it.
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["loradex.evaluation.session"])
     waiting: Queue[str | None] = context.Queue()
     messages: Queue[Message] = context.Queue()
     for name in (*tasks, *(None for _ in range(count))):
         waiting.put(name)
     processes = [
-        context.Process(target=_work, args=(measure, waiting, messages, os.getpid()), daemon=True)
-        for _ in range(count)
+        context.Process(target=_work, args=(measure, waiting, messages), name=f"{NAME}-{number}", daemon=True)
+        for number in range(1, count + 1)
     ]
     for process in processes:
         process.start()
@@ -81,13 +85,15 @@ def side_by_side(
             process.join()
 
 
-def _work(measure: Measure, waiting: "Queue[str | None]", messages: "Queue[Message]", parent: int) -> None:
+def _work(measure: Measure, waiting: "Queue[str | None]", messages: "Queue[Message]") -> None:
     """One process: until there is no task left, or no parent to hear of it."""
     keep_freed_pages()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told to stop, and stops its processes
 
+    parent = parent_process()
+
     def tell(name: str, done: float) -> None:
-        if os.getppid() != parent:
+        if parent is not None and not parent.is_alive():
             raise SystemExit
         messages.put(Step(name, done))
 

@@ -8,9 +8,12 @@ pytest_plugins = [
     "tests.fix_library",
     "tests.fix_many",
     "tests.fix_models",
+    "tests.fix_pooler",
     "tests.fix_starter",
     "tests.fix_training",
     "tests.fix_valkey",
+    "tests.fix_wheels",
+    "tests.schedule",
     "tests.fix_answering",  # late: it imports others, and pytest wants to load those first
     "tests.fix_evaluation",
 ]

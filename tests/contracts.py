@@ -250,6 +250,12 @@ CONTRACTS = {
         Reads("select loradex.nearest_examples({query})", SEARCH),
     ),
     "notify_job": Contract(OWNER, GIVEN, "it reads no table"),
+    "notify_workers": Contract(OWNER, "it takes nothing", "it reads no table"),
+    "own_jobs": Contract(
+        ASKERS,
+        Refusal("select loradex.own_jobs('lost')", "LX001"),
+        Reads("select loradex.own_jobs(only_state => 'queued', max_jobs => 20)", 20),
+    ),
     "recipe_hash": Contract(EVERYBODY, GIVEN, "it reads no table"),
     "record_answer": Contract(
         WORKER,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.forked import ForkedWorker
 from tests.repository import ROOT
 
 START_SECONDS = 240.0
@@ -16,7 +17,7 @@ START_SECONDS = 240.0
 
 @dataclass
 class WorkerProcess:
-    """Starts `python -m loradex.worker serve` in `home` and knows when it is ready.
+    """Starts what `python -m loradex.worker` runs, in `home`, and knows when it is ready.
 
     `settings` are environment variables without their prefix `LORADEX_`, `environment` are others as they are.
     `within` is what its command line begins with, such as another host's.
@@ -27,7 +28,7 @@ class WorkerProcess:
     name: str = "worker"
     environment: Mapping[str, str] = field(default_factory=dict)
     within: Sequence[str] = ()
-    process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
+    process: "ForkedWorker | subprocess.Popen[bytes] | None" = field(default=None, init=False)
 
     @property
     def log(self) -> Path:
@@ -49,24 +50,25 @@ class WorkerProcess:
             **self.settings,
         }
         environment = kept | {f"LORADEX_{name}": value for name, value in wanted.items()}
+        self.process = self._started(environment)
+        if wait:
+            self.wait_ready()
+        return self
+
+    def _started(self, environment: Mapping[str, str]) -> "ForkedWorker | subprocess.Popen[bytes]":
+        """A copy of a process that has imported all; a program of its own where that makes a difference."""
+        if not self.within and not self.environment:
+            return ForkedWorker(environment, ROOT, self.log)
+        fixed = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONFAULTHANDLER": "1"}
         with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
+            return subprocess.Popen(
                 [*self.within, sys.executable, "-P", "-m", "loradex.worker"],
                 cwd=ROOT,
-                env={
-                    **environment,
-                    "OMP_NUM_THREADS": "1",
-                    "HF_HUB_OFFLINE": "1",
-                    "PYTHONFAULTHANDLER": "1",
-                    **self.environment,
-                },
+                env={**environment, **fixed, **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        if wait:
-            self.wait_ready()
-        return self
 
     def wait_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS

@@ -14,6 +14,7 @@ from types import FrameType
 
 from loradex.addresses import addresses
 from loradex.library.adapter_roots import AdapterRoots
+from loradex.program import PROGRAM
 from loradex.worker.batch import Answering, Limits
 from loradex.worker.engine.embed import Encoder
 from loradex.worker.engine.engine import Engine
@@ -22,6 +23,7 @@ from loradex.worker.identity import WorkerIdentity, register_models, versions
 from loradex.worker.jobs import Abilities, Jobs
 from loradex.worker.leases import Leases
 from loradex.worker.logs import log_as_json
+from loradex.worker.notifications import Notifications
 from loradex.worker.presence import Presence
 from loradex.worker.ready import Ready
 from loradex.worker.repeating import Repeating
@@ -32,6 +34,7 @@ from loradex.worker.wakeup import celery_app, listen
 def serve(settings: WorkerSettings) -> None:
     """Answer jobs until SIGTERM or Ctrl-C."""
     log_as_json(settings.log_level)
+    PROGRAM.set("loradex worker")
     database_url, redis_url = addresses(settings)
     worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     token = secrets.token_hex(32)
@@ -50,6 +53,7 @@ def serve(settings: WorkerSettings) -> None:
             max_attempts=settings.max_attempts,
             retry_for=lease,
             token=token,
+            prepare_threshold=settings.prepare_threshold,
         )
 
     answering_jobs, lease_jobs = jobs(), jobs()
@@ -92,6 +96,7 @@ def serve(settings: WorkerSettings) -> None:
         limits=Limits(settings.batch_rows, settings.batch_tokens, settings.linger_ms / 1000),
         stop=stop,
     )
+    listen_url = database_url if settings.listen_url is None else settings.listen_url.get_secret_value()
     app = celery_app(redis_url, answering.answer_waiting_jobs)
     # It needs no Redis: with the bell dead or lost, answers come later by at most these seconds, and come.
     sweep = Repeating(
@@ -105,6 +110,7 @@ def serve(settings: WorkerSettings) -> None:
         presence,
         Ready(settings.ready_path, identity),
         sweep,
+        Notifications(listen_url, answering.answer_waiting_jobs, stop),
     ):
         listen(app, stop)
 

@@ -12,7 +12,8 @@ from pgvector.psycopg import register_vector
 from psycopg.rows import class_row, tuple_row
 from psycopg.types.json import Jsonb
 
-from loradex.db.reconnect import Reconnecting, repeat_through_outage
+from loradex.db.pool import Pool
+from loradex.db.reconnect import repeat_through_outage
 
 Vector = npt.NDArray[np.float32]
 Document = Mapping[str, Any]
@@ -97,9 +98,10 @@ class Jobs:
         max_attempts: int,
         retry_for: timedelta,
         token: str | None = None,
+        prepare_threshold: int | None = None,
     ) -> None:
         # Vectors in binary: as text they cost a millisecond each on both ends.
-        self._database = Reconnecting(url, register_vector)
+        self._database = Pool(url, prepare=register_vector, prepare_threshold=prepare_threshold)
         self._base_model = base_model
         self._encoder = encoder
         self._max_attempts = max_attempts

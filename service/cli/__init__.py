@@ -11,6 +11,7 @@ points of the group `loradex.commands` (pyproject.toml). Raise a `LoradexError` 
 import os
 import sys
 from collections.abc import Sequence
+from contextvars import copy_context
 from typing import Annotated, ClassVar
 
 import typer
@@ -123,7 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     try:
-        code = app(arguments, prog_name="loradex", standalone_mode=False)
+        # In a context of its own: a command says its name there.
+        code = copy_context().run(app, arguments, prog_name="loradex", standalone_mode=False)
     except LoradexError as error:
         return _failed(str(error), error.exit_code)
     except Abort:

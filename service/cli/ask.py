@@ -14,6 +14,7 @@ from loradex.service.client.request import FIELDS, TEXTS, Request
 
 ONE_BY_ONE = {"exclude_tasks": "exclude_task", "exclude_adapters": "exclude_adapter"}
 """Lists whose texts are given by an option that is repeated; choices stand in one option, with commas."""
+REPEATED = (*ONE_BY_ONE, "metadata")
 
 
 def _plain(hint: Any) -> type:
@@ -40,12 +41,14 @@ def options_of_request(command: Callable[..., None]) -> Callable[..., None]:
     for name in FIELDS[1:]:
         option = ONE_BY_ONE.get(name, name)
         flags = [f"--{option.replace('_', '-')}"]
-        kind: Any = list[str] if name in ONE_BY_ONE else str if name in TEXTS else _plain(hints[name])
+        kind: Any = list[str] if name in REPEATED else str if name in TEXTS else _plain(hints[name])
         more = (
             "; separated by commas"
             if name == "choices"
+            else "; one is KEY=TEXT, and it may be given again"
+            if name == "metadata"
             else "; may be given again"
-            if name in ONE_BY_ONE
+            if name in REPEATED
             else ""
         )
         annotation = Annotated[
@@ -85,6 +88,7 @@ def ask(
     from loradex.service.client import Client
 
     settings["choices"] = split_choices(settings["choices"])
+    settings["metadata"] = split_pairs(settings["metadata"])
     wanted = {name: value for name, value in settings.items() if value is not None}
     with Client() as client:
         answer = client.enqueue(prompt, **wanted).wait(timeout=timeout)
@@ -105,3 +109,14 @@ def split_choices(text: str | None) -> list[str] | None:
             f'--choices cannot be read ({error}); write them as yes,no,"well, maybe"'
         ) from None
     return [part.strip() for part in parts]
+
+
+def split_pairs(texts: list[str] | None) -> dict[str, str] | None:
+    """The pairs in `["customer=7"]`; `InvalidArgumentError` for a text without a key, or a key given twice."""
+    pairs: dict[str, str] = {}
+    for text in texts or ():
+        key, sign, value = text.partition("=")
+        if not sign or not key or key in pairs:
+            raise InvalidArgumentError("--metadata takes KEY=TEXT, and each key once")
+        pairs[key] = value
+    return pairs or None

@@ -91,6 +91,6 @@ def url() -> None:
     Example: loradex db url
     """
     from loradex.addresses import database_address
-    from loradex.db.session import libpq_url
+    from loradex.db.address import libpq_url
 
     terminal.say(libpq_url(database_address(ServiceSettings())))

@@ -8,6 +8,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
+from loradex.program import PROGRAM
+
 PLUGINS = "loradex.commands"
 """Entry points of other rooms' commands: `train`, or `library build` for a command of a group."""
 
@@ -42,6 +44,8 @@ class LazyGroup(TyperGroup):
         name, command, rest = super().resolve_command(ctx, args)
         if name is not None and name in self.table:
             command = load(name, self.table[name])
+        inner = rest[:1] if rest and rest[0] in getattr(command, "commands", ()) else []
+        PROGRAM.set(" ".join(["loradex", name or "", *inner]))
         return name, command, rest
 
 

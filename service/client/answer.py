@@ -2,11 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
+NEIGHBOUR = ("rank", "example_id", "source_ref", "task", "similarity")
+LONGEST_TEXT = 60
+LONGEST_MIXTURE = 3
+"""Of a text, and of its adapters, in a `repr`."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Answer:
     """What a job was answered, and from what.
 
@@ -17,6 +22,10 @@ class Answer:
         choice: The choice that won; None where text was generated.
         choices: The choices in the order given, or None.
         scores: Normalised log-likelihood of each choice, natural log, or None.
+        finish_reason: `choice`; for a text `length` where as many tokens were written as the job allows, else
+            `stop`.
+        prompt_tokens: Tokens that were read.
+        output_tokens: Tokens that were written, or those of the choice.
         method: How the adapters were mixed.
         mixture: The adapters, heaviest first: rank, adapter_id, adapter, version, task, sha256, uri,
             weight, update_norm.
@@ -34,6 +43,9 @@ class Answer:
     choice: str | None
     choices: tuple[str, ...] | None
     scores: tuple[float, ...] | None
+    finish_reason: Literal["choice", "length", "stop"]
+    prompt_tokens: int
+    output_tokens: int
     method: str
     mixture: tuple[Mapping[str, Any], ...]
     neighbours: tuple[Mapping[str, Any], ...]
@@ -53,13 +65,25 @@ class Answer:
             choice=explained["choice"],
             choices=None if choices is None else tuple(choices),
             scores=None if scores is None else tuple(scores),
+            finish_reason=explained["finish_reason"],
+            prompt_tokens=explained["prompt_tokens"],
+            output_tokens=explained["output_tokens"],
             method=explained["method"],
             mixture=tuple(explained["mixture"]),
-            neighbours=tuple(explained["neighbours"]),
+            neighbours=tuple({key: one[key] for key in NEIGHBOUR} for one in explained["neighbours"]),
             distribution=tuple(explained["distribution"]),
             timings=explained["timings"],
             chain_hash=chain["chain_hash"],
         )
+
+    def __hash__(self) -> int:
+        return hash((self.answer_id, self.chain_hash))
+
+    def __repr__(self) -> str:
+        text = self.text if len(self.text) <= LONGEST_TEXT else f"{self.text[:LONGEST_TEXT]}..."
+        parts = [f"{part['weight']:.2f} {part['adapter']}" for part in self.mixture[:LONGEST_MIXTURE]]
+        more = ["..."] if len(self.mixture) > LONGEST_MIXTURE else []
+        return f"Answer({text!r}, from {' + '.join(parts + more) or 'the base model'}, id {self.answer_id})"
 
     def as_dict(self) -> dict[str, Any]:
         """The answer as JSON can carry it."""

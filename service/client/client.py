@@ -1,53 +1,57 @@
-"""Hands jobs in, waits for answers, explains them: three statements of SQL and a bell."""
+"""Hands jobs in, waits for answers, explains them: a few statements of SQL and a bell."""
 
-import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from queue import Empty
 from types import TracebackType
 from typing import Any, LiteralString, Self
 from uuid import UUID
 
-from psycopg.rows import class_row
+import psycopg
+from psycopg.abc import Params
+from psycopg.pq import TransactionStatus
+from psycopg.rows import Row, RowFactory, class_row, tuple_row
 
 from loradex.addresses import addresses
-from loradex.db.reconnect import Reconnecting, repeat_through_outage
+from loradex.db.pool import IDLE_SECONDS, Pool
+from loradex.db.reconnect import repeat_through_outage
+from loradex.db.session import translate_errors
 from loradex.errors import (
     InvalidArgumentError,
     RedisUnavailableError,
     UnknownAnswerError,
     UnknownJobError,
 )
+from loradex.program import program_name
 from loradex.service.client.answer import Answer
-from loradex.service.client.job import Job, Status
+from loradex.service.client.calls import (
+    CONNECTIONS,
+    ENQUEUE,
+    EXPLAIN,
+    MOST_BYTES,
+    NOT_A_CONNECTION,
+    REPEAT_SECONDS,
+    Call,
+    explained,
+    page_of,
+    uuid_of,
+)
+from loradex.service.client.deadline import Deadline
+from loradex.service.client.facts import OWN_JOBS, JobFacts
+from loradex.service.client.job import Job
 from loradex.service.client.listener import Listener
-from loradex.service.client.request import Request, takes_request
+from loradex.service.client.outcome import OUTCOME, JobOutcome, Status, known, unfinished
+from loradex.service.client.request import Request
+from loradex.service.client.signatures import Ask, Enqueue, takes
 from loradex.service.client.wakeup import Waker
 from loradex.settings import Settings
-
-JOB_OUTCOME: LiteralString = """
-    select state as status, error_code, error_message, answer from loradex.job_outcome(%s)"""
-ENQUEUE: LiteralString = "select job_id, created from loradex.enqueue_jobs(%s) order by ordinal"
-REPEAT_SECONDS = 15.0
-LARGE_CALL = 1 << 20
-"""Characters of a document from which on its size is compared with the limit before it is sent."""
-
-
-@dataclass(frozen=True)
-class JobOutcome:
-    """A job as Postgres has it at one moment; `answer` is the document of `loradex.answer_document`."""
-
-    status: Status
-    error_code: str | None
-    error_message: str | None
-    answer: dict[str, Any] | None
 
 
 class Client:
     """A caller's door to Loradex; may be shared by threads.
 
     Without arguments it reads LORADEX_DATABASE_URL and LORADEX_REDIS_URL, and failing these finds the stack
-    that `loradex up` started.
+    that `loradex up` started. It has up to 4 connections to Postgres while it is used, and none while it is not.
     """
 
     def __init__(
@@ -57,14 +61,18 @@ class Client:
         *,
         settings: Settings | None = None,
     ) -> None:
+        told = settings or Settings()
         if database_url is None or redis_url is None:
-            found = addresses(settings or Settings())
+            found = addresses(told)
             database_url = database_url or found.database_url
             redis_url = redis_url or found.redis_url
-        self._database = Reconnecting(database_url)
+        self._pool = self._connections(database_url, CONNECTIONS, told.prepare_threshold)
+        self._ears = self._pool
+        if told.listen_url is not None:
+            self._ears = self._connections(told.listen_url.get_secret_value(), 1, told.prepare_threshold)
         self._waker = Waker(redis_url)
         self._log = logging.getLogger("loradex.client")
-        self.listener = Listener(database_url)
+        self.listener = Listener(self._ears)
 
     def __enter__(self) -> Self:
         return self
@@ -75,17 +83,24 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Give the connections back; jobs handed in go on without us."""
+        """Give the connections back, for good; jobs handed in go on without us, waits end with an error."""
         self.listener.close()
         self._waker.close()
-        self._database.close()
+        self._ears.close()
+        self._pool.close()
 
-    @takes_request(Request)
-    def enqueue(self, request: Request) -> Job:
+    @takes(Ask)
+    def ask(self, request: Request, *, timeout: float | None = 60.0) -> Answer:
+        """Hand one job in and wait for its answer. Raises as `enqueue` and `Job.wait` do."""
+        return self.enqueue_many([request])[0].wait(timeout)
+
+    @takes(Enqueue)
+    def enqueue(self, request: Request, *, connection: psycopg.Connection[Any] | None = None) -> Job:
         """Hand one job in: a prompt and the other fields of `Request`.
 
         Returns when the job is committed. If Redis is down then, the job is accepted all the same: a warning
-        is logged, `job.doorbell_error` says why, and a worker's sweep finds the job.
+        is logged and `job.doorbell_error` says why. With `connection` the job becomes part of the caller's
+        transaction, and workers hear of it at the commit.
 
         Raises:
             InvalidArgumentError, UnknownNameError: The job is refused; nothing was written.
@@ -94,33 +109,76 @@ class Client:
             DatabaseUnavailableError: Without an `idempotency_key` it may be unknown whether the job was
                 accepted.
         """
-        return self.enqueue_many([request])[0]
+        return self.enqueue_many([request], connection=connection)[0]
 
-    def enqueue_many(self, jobs: Iterable[Request | Mapping[str, Any]]) -> list[Job]:
+    def enqueue_many(
+        self,
+        jobs: Iterable[Request | Mapping[str, Any]],
+        *,
+        connection: psycopg.Connection[Any] | None = None,
+    ) -> list[Job]:
         """Hand many jobs in, in one round trip: all of them or none. Raises as `enqueue` does."""
-        requests = [Request.of(job) for job in jobs]
-        if not requests:
+        call = Call.of(jobs)
+        if call is None:
             return []
-        rows = self._enqueue_with_retry(requests)
+        if connection is not None:
+            return [
+                Job(self, job_id, created=created) for job_id, created in _insert_within(connection, call)
+            ]
+        if call.large:
+            call.require_room(self._fetched(MOST_BYTES))
+        rows = self._fetched(ENQUEUE, (call.document,), seconds=REPEAT_SECONDS if call.keyed else 0)
         error = self._wake_workers([job_id for job_id, created in rows if created])
         return [Job(self, job_id, created=created, doorbell_error=error) for job_id, created in rows]
 
     def job(self, job_id: UUID | str) -> Job:
         """The job of that id; `UnknownJobError` if there is none, or it is not this user's."""
-        job = Job(self, _uuid(job_id, UnknownJobError))
+        job = Job(self, uuid_of(job_id, UnknownJobError))
         self.outcome(job.id)
         return job
 
+    def jobs(
+        self,
+        *,
+        state: Status | None = None,
+        metadata: Mapping[str, str] | None = None,
+        limit: int = 100,
+        after: Job | UUID | str | None = None,
+    ) -> list[Job]:
+        """A page of the jobs that this user handed in, newest first; `job.facts` has what was listed.
+
+        Args:
+            state: Those in this state only.
+            metadata: Those with these pairs in their metadata only.
+            limit: Jobs of a page, 1,000 at most.
+            after: The last job of the page before.
+        """
+        found = self._fetched(OWN_JOBS, page_of(state, metadata, limit, after), class_row(JobFacts))
+        return [Job(self, facts.job_id, facts=facts) for facts in found]
+
+    def as_completed(self, jobs: Iterable[Job], timeout: float | None = None) -> Iterator[Job]:
+        """The jobs in the order in which they end; `job.wait()` then has its answer at once.
+
+        Raises:
+            WaitTimeoutError: Some had not ended after `timeout` seconds.
+        """
+        left = {job.id: job for job in jobs}
+        deadline = Deadline(timeout)
+        with self.listener.watch(list(left)) as ended:
+            while left:
+                try:
+                    outcome = ended.get(timeout=deadline.left())
+                except Empty:
+                    raise self.listener.outage or unfinished(len(left), timeout) from None
+                if isinstance(outcome, Exception):
+                    raise outcome
+                job = left.pop(outcome.job_id)
+                job.keep(outcome)
+                yield job
+
     def outcome(self, job_id: UUID) -> JobOutcome:
         """How far a job is, and its answer if it has one."""
-        with (
-            self._database.session() as connection,
-            connection.cursor(row_factory=class_row(JobOutcome)) as cursor,
-        ):
-            outcome = cursor.execute(JOB_OUTCOME, (job_id,)).fetchone()
-        if outcome is None:
-            raise UnknownJobError(f"no job {job_id}, or it is another user's")
-        return outcome
+        return known(self._fetched(OUTCOME, {"job": job_id}, class_row(JobOutcome)), job_id)
 
     def answer(self, answer_id: UUID | str) -> Answer:
         """An answer with the provenance that a program needs."""
@@ -128,36 +186,33 @@ class Client:
 
     def explain(self, answer_id: UUID | str) -> dict[str, Any]:
         """Everything that is known about an answer: the document `loradex.explain` returns."""
-        identity = _uuid(answer_id, UnknownAnswerError)
-        with self._database.session() as connection:
-            row = connection.execute("select loradex.explain(%s)", (identity,)).fetchone()
-        if row is None or row[0] is None:
-            raise UnknownAnswerError(f"no answer {answer_id}, or it is another user's")
-        document: dict[str, Any] = row[0]
-        return document
+        return explained(self._fetched(EXPLAIN, (uuid_of(answer_id, UnknownAnswerError),)), answer_id)
 
-    def _enqueue_with_retry(self, requests: Sequence[Request]) -> list[tuple[UUID, bool]]:
-        document = json.dumps([request.document() for request in requests], ensure_ascii=False)
-        if len(document) > LARGE_CALL:
-            self._require_room(len(document.encode()))
-        # Without a key it is unknown after an outage whether a job was accepted: repeating could double it.
-        keyed = all(request.idempotency_key is not None for request in requests)
-        return repeat_through_outage(REPEAT_SECONDS if keyed else 0, self._insert, document)
+    @staticmethod
+    def _connections(url: str, size: int, prepare_threshold: int | None) -> Pool:
+        return Pool(
+            url,
+            size=size,
+            application=program_name("loradex client"),
+            prepare_threshold=prepare_threshold,
+            idle_seconds=IDLE_SECONDS,
+        )
 
-    def _insert(self, document: str) -> list[tuple[UUID, bool]]:
-        with self._database.session() as connection:
-            return connection.execute(ENQUEUE, (document,)).fetchall()
+    def _fetched(
+        self,
+        statement: LiteralString,
+        values: Params | None = None,
+        row_factory: RowFactory[Row] = tuple_row,  # type: ignore[assignment]
+        *,
+        seconds: float = 0,
+    ) -> list[Row]:
+        """The rows of a statement, which is repeated through an outage for `seconds`."""
 
-    def _require_room(self, size: int) -> None:
-        """Refuse a document here that Postgres would have to receive whole before it could refuse it."""
-        with self._database.session() as connection:
-            row = connection.execute(
-                "select value::bigint from loradex.settings where name = 'max_call_bytes'"
-            ).fetchone()
-        if row is not None and size > row[0]:
-            raise InvalidArgumentError(
-                f"the call has {size} bytes of JSON and may have {row[0]} (setting max_call_bytes); split it"
-            )
+        def fetch() -> list[Row]:
+            with self._pool.session() as session, session.cursor(row_factory=row_factory) as cursor:
+                return cursor.execute(statement, values).fetchall()
+
+        return repeat_through_outage(seconds, fetch)
 
     def _wake_workers(self, jobs: Sequence[UUID]) -> RedisUnavailableError | None:
         if not jobs:
@@ -170,8 +225,12 @@ class Client:
         return None
 
 
-def _uuid(text: UUID | str, unknown: type[UnknownJobError] | type[UnknownAnswerError]) -> UUID:
-    try:
-        return text if isinstance(text, UUID) else UUID(text)
-    except (ValueError, AttributeError, TypeError):
-        raise unknown(f"{text!r} is not an id; ids look like 0198c5f2-6d3e-7c41-9a55-0c1d2e3f4a5b") from None
+def _insert_within(connection: psycopg.Connection[Any], call: Call) -> list[tuple[UUID, bool]]:
+    """Insert inside the caller's transaction; what is refused leaves the transaction as it was."""
+    if not isinstance(connection, psycopg.Connection):
+        raise InvalidArgumentError(NOT_A_CONNECTION)
+    with translate_errors():
+        if not connection.autocommit and connection.info.transaction_status == TransactionStatus.IDLE:
+            connection.execute("select")  # begins the transaction, which is the caller's to end
+        with connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
+            return cursor.execute(ENQUEUE, (call.document,)).fetchall()

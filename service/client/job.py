@@ -1,30 +1,22 @@
 """A job the caller has handed in."""
 
-import time
-from typing import TYPE_CHECKING, Literal
+from queue import Empty
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from loradex.errors import DatabaseUnavailableError, JobFailedError, RedisUnavailableError, WaitTimeoutError
+from loradex.errors import RedisUnavailableError, UnknownJobError
 from loradex.service.client.answer import Answer
+from loradex.service.client.deadline import Deadline
+from loradex.service.client.facts import JobFacts
+from loradex.service.client.handle import JobHandle
+from loradex.service.client.outcome import JobOutcome, Status, too_late
 
 if TYPE_CHECKING:
     from loradex.service.client.client import Client
 
-Status = Literal["queued", "running", "done", "failed"]
 
-ASK_AGAIN_SECONDS = 5.0
-"""A notification is enough; asking again now and then needs no proof that none is ever missed."""
-
-
-class Job:
-    """An accepted job: it is committed in Postgres, whatever happens to this process.
-
-    Attributes:
-        id: The job's id.
-        created: False if the idempotency key was used before and this is the older job.
-        doorbell_error: Why no worker was woken, or None. The job is queued all the same; a worker's sweep
-            finds it.
-    """
+class Job(JobHandle):
+    __doc__ = JobHandle.__doc__
 
     def __init__(
         self,
@@ -33,14 +25,10 @@ class Job:
         *,
         created: bool = True,
         doorbell_error: RedisUnavailableError | None = None,
+        facts: JobFacts | None = None,
     ) -> None:
+        super().__init__(job_id, created=created, doorbell_error=doorbell_error, facts=facts)
         self._client = client
-        self.id = job_id
-        self.created = created
-        self.doorbell_error = doorbell_error
-
-    def __repr__(self) -> str:
-        return f"Job({self.id})"
 
     @property
     def status(self) -> Status:
@@ -57,29 +45,27 @@ class Job:
             JobFailedError: The job ended as failed.
             WaitTimeoutError: No answer yet; the job goes on and may be waited for again.
             DatabaseUnavailableError: Postgres was away when the time was over.
+            ClientClosedError: The client was closed.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with self._client.listener.waiting_for(self.id) as woken:
-            while True:
-                woken.clear()
-                outage = None
-                try:
-                    outcome = self._client.outcome(self.id)
-                except DatabaseUnavailableError as error:
-                    outage = error
-                else:
-                    if outcome.answer is not None:
-                        return Answer.of(outcome.answer)
-                    if outcome.status == "failed":
-                        raise JobFailedError(
-                            outcome.error_code or "unknown", outcome.error_message or "no reason recorded"
-                        )
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    if outage is not None:
-                        raise outage
-                    raise WaitTimeoutError(
-                        f"job {self.id} has no answer after {timeout:g} s; it goes on: wait again, "
-                        "or see `loradex status`"
-                    )
-                woken.wait(ASK_AGAIN_SECONDS if left is None else min(left, ASK_AGAIN_SECONDS))
+        outcome = self._outcome or self._ended(timeout)
+        self.keep(outcome)
+        return outcome.answered()
+
+    def _ended(self, timeout: float | None) -> JobOutcome:
+        deadline = Deadline(timeout)
+        with self._client.listener.watch([self.id]) as ended:
+            try:
+                told = ended.get(timeout=deadline.left())
+            except Empty:
+                told = self._client.listener.outage or self._looked_at(timeout)
+        if isinstance(told, Exception):
+            raise told
+        return told
+
+    def _looked_at(self, timeout: float | None) -> JobOutcome | Exception:
+        """How it ended, or why it is too late to wait on."""
+        try:
+            outcome = self._client.outcome(self.id)
+        except UnknownJobError:
+            return too_late(self.id, None, timeout)
+        return outcome if outcome.ended else too_late(self.id, outcome, timeout)

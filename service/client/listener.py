@@ -1,94 +1,166 @@
-"""Hears `NOTIFY loradex_jobs` over a connection of its own and wakes whoever waits for that job."""
+"""Looks for the outcomes of jobs that somebody waits for: one thread and one connection for all who wait."""
 
 import logging
+import queue
 import selectors
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
 from uuid import UUID
 
-import psycopg
+from psycopg.rows import class_row
 
-from loradex.db.session import connect
-
-CHANNEL = "loradex_jobs"
-LONGEST_SILENCE_SECONDS = 5.0
-RECONNECT_SECONDS = 0.5
+from loradex.db.pool import Pool, is_reusable
+from loradex.db.session import Session, settled
+from loradex.errors import ClientClosedError, DatabaseUnavailableError
+from loradex.service.client.outcome import ENDED, JobOutcome
+from loradex.service.client.waiting import (
+    CHANNEL,
+    LONGEST_SILENCE_SECONDS,
+    LOOK_AT_ONCE,
+    POLL_SECONDS,
+    RECONNECT_SECONDS,
+    RELEASE_SECONDS,
+    UNHEARD,
+    Ended,
+    Waiting,
+)
 
 
 class Listener:
-    """A thread that lives from the first wait to `close`; several threads may wait at once.
+    """A thread that lives from the first wait to `close`; it holds a connection while somebody waits.
 
-    A notification that was missed while Postgres was away is made good: after every (re)connection all
-    waiters are woken and look for themselves.
+    A notification that was missed while Postgres was away is made good: after every (re)connection it looks for all
+    jobs that are waited for.
+
+    Attributes:
+        outage: Why Postgres cannot be asked now, or None.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._lock = threading.Lock()
-        self._waiting: dict[UUID, list[threading.Event]] = {}
+    def __init__(self, pool: Pool) -> None:
+        self.outage: DatabaseUnavailableError | None = None
+        self._pool = pool
+        self._waiting = Waiting()
+        self._state = threading.Condition()
+        self._holding = False
         self._stop = threading.Event()
         self._nudge, self._nudged = socket.socketpair()
+        self._nudge.settimeout(0)
         self._thread: threading.Thread | None = None
+        self._said = False
         self._log = logging.getLogger("loradex.client")
 
     @contextmanager
-    def waiting_for(self, job: UUID) -> Iterator[threading.Event]:
-        """An event that is set when the job may have ended; clear it, then look."""
-        event = threading.Event()
-        with self._lock:
-            self._waiting.setdefault(job, []).append(event)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="loradex-listener", daemon=True)
-                self._thread.start()
+    def watch(self, jobs: Collection[UUID]) -> "Iterator[queue.SimpleQueue[Ended]]":
+        """A queue that gets the outcome of each job when it has ended, or an error instead of them."""
+        ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
         try:
-            yield event
+            with self._waiting.watch(jobs, ended.put):
+                self._begin()
+                yield ended
         finally:
-            with self._lock:
-                self._waiting[job].remove(event)
-                if not self._waiting[job]:
-                    del self._waiting[job]
+            self._end()
 
     def close(self) -> None:
-        self._stop.set()
-        self._nudge.send(b".")
+        with self._state:
+            self._stop.set()
+        self._waiting.fail(ClientClosedError("this client was closed while it waited; its jobs go on"))
+        self._wake()
         if self._thread is not None:
             self._thread.join()
         self._nudge.close()
         self._nudged.close()
 
+    def _begin(self) -> None:
+        with self._state:
+            if self._stop.is_set():
+                raise ClientClosedError("this client was closed; make a new one")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="loradex-listener", daemon=True)
+                self._thread.start()
+            self._state.notify_all()
+        self._wake()
+
+    def _end(self) -> None:
+        """Have the connection given back before the next call needs one, if nobody else waits."""
+        if self._waiting:
+            return
+        self._wake()
+        with self._state:
+            self._state.wait_for(lambda: not self._holding or bool(self._waiting), RELEASE_SECONDS)
+
+    def _wake(self) -> None:
+        with suppress(OSError):  # it is full, so it wakes anyway; or closed
+            self._nudge.send(b".")
+
     def _run(self) -> None:
         while not self._stop.is_set():
+            if not self._waiting:
+                self._nudged.recv(4096)
+                continue
             try:
-                with connect(self._url) as connection:
-                    connection.execute(f"listen {CHANNEL}")
-                    self._wake_all()
-                    self._hear(connection)
-            except Exception as error:  # noqa: BLE001 - without this thread every wait would take seconds longer
-                self._log.warning("listening again: %s", error)
+                with self._held(), self._pool.lent() as connection:
+                    self._serve(connection)
+            except DatabaseUnavailableError as error:
+                if self.outage is None:
+                    self._log.warning("listening again: %s", error)
+                self.outage = error
                 self._stop.wait(RECONNECT_SECONDS)
+            except Exception as error:  # noqa: BLE001 - whoever waits is told, whatever it is
+                self._waiting.fail(error)
 
-    def _hear(self, connection: psycopg.Connection[object]) -> None:
-        with selectors.DefaultSelector() as ready:
-            ready.register(connection, selectors.EVENT_READ)
-            ready.register(self._nudged, selectors.EVENT_READ)
-            while not self._stop.is_set():
-                ready.select(LONGEST_SILENCE_SECONDS)
-                for notice in connection.notifies(timeout=0):
-                    self._wake(notice.payload)
-
-    def _wake(self, payload: str) -> None:
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Say that a connection is held, until the block is left."""
+        with self._state:
+            self._holding = True
         try:
-            job = UUID(payload)
-        except ValueError:
-            return
-        with self._lock:
-            for event in self._waiting.get(job, ()):
-                event.set()
+            yield
+        finally:
+            with self._state:
+                self._holding = False
+                self._state.notify_all()
 
-    def _wake_all(self) -> None:
-        with self._lock:
-            for events in self._waiting.values():
-                for event in events:
-                    event.set()
+    def _serve(self, connection: Session) -> None:
+        """Look for outcomes until nobody waits."""
+        if connection.pooled:
+            self._say_unheard()
+            self._hear(connection, ())
+            return
+        connection.execute(f"listen {CHANNEL}")
+        try:
+            self._hear(connection, (connection,))
+        finally:
+            # One that goes on listening and is not read would fill the queue of notifications for everybody.
+            if is_reusable(connection):
+                connection.execute(f"unlisten {CHANNEL}")
+
+    def _hear(self, connection: Session, ears: Collection[Session]) -> None:
+        self._look(connection, self._waiting.all())
+        with selectors.DefaultSelector() as ready:
+            ready.register(self._nudged, selectors.EVENT_READ)
+            for ear in ears:
+                ready.register(ear, selectors.EVENT_READ)
+            while self._waiting and not self._stop.is_set():
+                came = ready.select(LONGEST_SILENCE_SECONDS if ears else POLL_SECONDS)
+                if any(key.fileobj is self._nudged for key, _ in came):
+                    self._nudged.recv(4096)
+                payloads = [one.payload for ear in ears for one in ear.notifies(timeout=0)]
+                heard = came and ears
+                self._look(connection, self._waiting.worth_a_look(payloads) if heard else self._waiting.all())
+
+    def _say_unheard(self) -> None:
+        if not self._said:
+            self._said = True
+            self._log.warning(UNHEARD)
+
+    def _look(self, connection: Session, jobs: Sequence[UUID]) -> None:
+        some = iter(jobs)
+        while chunk := list(islice(some, LOOK_AT_ONCE)):
+            with settled(connection), connection.cursor(row_factory=class_row(JobOutcome)) as cursor:
+                found = cursor.execute(ENDED, (chunk,)).fetchall()
+            for outcome in found:
+                self._waiting.deliver(outcome)
+        self.outage = None

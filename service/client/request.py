@@ -4,11 +4,9 @@ import dataclasses
 import difflib
 import math
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY
-from functools import wraps
-from inspect import signature
-from typing import Annotated, Any, Concatenate, Literal, ParamSpec, SupportsIndex, TypeVar, cast
+from typing import Annotated, Any, Literal, SupportsIndex
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
@@ -17,10 +15,6 @@ from loradex.errors import InvalidArgumentError
 
 BIGGEST_BIGINT = (1 << 63) - 1
 BIGGEST_INT = (1 << 31) - 1
-
-P = ParamSpec("P")
-Owner = TypeVar("Owner")
-Result = TypeVar("Result")
 
 
 def _storable(text: str) -> str:
@@ -57,8 +51,13 @@ def _in_order(texts: object) -> object:
     return texts
 
 
+def _as_pairs(pairs: object) -> object:
+    return dict(pairs) if isinstance(pairs, Mapping) else pairs
+
+
 Text = Annotated[str, AfterValidator(_storable)]
 Texts = Annotated[Sequence[str] | set[str] | frozenset[str], BeforeValidator(_in_order)]
+Pairs = Annotated[Mapping[str, str], BeforeValidator(_as_pairs)]
 Number = Annotated[float, AfterValidator(_finite)]
 Integer = Annotated[int, BeforeValidator(_whole), Field(ge=-BIGGEST_INT, le=BIGGEST_INT)]
 Seed = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=BIGGEST_BIGINT)]
@@ -90,6 +89,7 @@ class Request:
         seed: Seed of the sampling.
         expected_task: The true task where it is known, for the view `task_confusion`.
         idempotency_key: Enqueuing again with it gives the same job.
+        metadata: Texts noted on the job, to find it by: 16 pairs at most.
         priority: Higher goes first.
     """
 
@@ -113,16 +113,20 @@ class Request:
     seed: Seed | None = None
     expected_task: Text | None = None
     idempotency_key: Text | None = None
+    metadata: Pairs | None = None
     priority: Priority | None = None
 
     def __post_init__(self) -> None:
         for name in TEXTS:
             for text in getattr(self, name) or ():
                 _storable(text)
+        for pair in (self.metadata or {}).items():
+            for text in pair:
+                _storable(text)
 
     @classmethod
-    def of(cls, values: "Request | Mapping[str, Any]") -> "Request":
-        """The request in a mapping of its fields.
+    def of(cls, values: "Request | Mapping[str, Any]", also: Iterable[str] = ()) -> "Request":
+        """The request in a mapping of its fields. A name that is unknown may have been meant as one of `also`.
 
         Raises:
             InvalidArgumentError: Every field that has the wrong shape is named; an unknown one with the likeliest
@@ -136,7 +140,7 @@ class Request:
             )
         unknown = [name for name in values if name not in FIELDS]
         if unknown:
-            raise InvalidArgumentError("; ".join(map(_unknown, unknown)))
+            raise InvalidArgumentError("; ".join(_unknown(name, (*FIELDS, *also)) for name in unknown))
         if "prompt" not in values:
             raise InvalidArgumentError("prompt: a job needs one")
         try:
@@ -156,27 +160,10 @@ FIELDS = tuple(field.name for field in dataclasses.fields(Request))
 TEXTS = ("choices", "exclude_tasks", "exclude_adapters")
 
 
-def takes_request(
-    request: Callable[P, Request],  # noqa: ARG001 - its signature is what counts
-) -> Callable[[Callable[[Owner, Request], Result]], Callable[Concatenate[Owner, P], Result]]:
-    """A method written for a request takes the request's own arguments: `enqueue(prompt, k=3)`, fully typed."""
-
-    def decorate(method: Callable[[Owner, Request], Result]) -> Callable[Concatenate[Owner, P], Result]:
-        @wraps(method)
-        def call(self: Owner, *arguments: P.args, **settings: P.kwargs) -> Result:
-            given = dict(zip(FIELDS[:1], arguments, strict=False)) | settings
-            return method(self, Request.of(given))
-
-        call.__signature__ = signature(Request)  # type: ignore[attr-defined]
-        return cast("Callable[Concatenate[Owner, P], Result]", call)
-
-    return decorate
-
-
-def _unknown(name: object) -> str:
+def _unknown(name: object, known: Sequence[str]) -> str:
     """A field nobody knows may have any name, so it is quoted."""
-    close = difflib.get_close_matches(str(name), FIELDS, n=1)
-    meant = f"did you mean {close[0]}?" if close else f"known are: {', '.join(FIELDS)}"
+    close = difflib.get_close_matches(str(name), known, n=1)
+    meant = f"did you mean {close[0]}?" if close else f"known are: {', '.join(known)}"
     return f"{ascii(name)[:100]}: no such setting; {meant}"
 
 

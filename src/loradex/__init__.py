@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from loradex.service.client import Answer as Answer
+    from loradex.service.client import AsyncClient as AsyncClient
+    from loradex.service.client import AsyncJob as AsyncJob
     from loradex.service.client import Client as Client
     from loradex.service.client import Job as Job
     from loradex.service.client import Request as Request
 
-__all__ = ["Answer", "Client", "Job", "Request"]
+__all__ = ["Answer", "AsyncClient", "AsyncJob", "Client", "Job", "Request"]
 
 
 def __getattr__(name: str) -> object:

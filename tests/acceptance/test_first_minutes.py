@@ -1,17 +1,11 @@
-"""A new user's first minutes, on the real base model, the real encoder and the starter library."""
+"""A new user's first minutes with the wheels: the real base model, the real encoder, the starter library."""
 
 import json
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import LiteralString
 
 import psycopg
 import pytest
 from tests.acceptance.terminal import Terminal, chosen
-from tests.repository import ROOT
-
-from loradex.embedded import EmbeddedPostgres
 
 QUESTION = (
     "Premise: A man is playing a guitar on stage. Hypothesis: A man is performing music. "
@@ -21,20 +15,6 @@ CHOICES = ["yes", "no", "maybe"]
 LIMIT_BYTES = 48 << 20
 
 pytestmark = pytest.mark.timeout(600)
-
-
-@pytest.fixture(scope="module")
-def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
-    home = tmp_path_factory.mktemp("home")
-    made = Terminal(Path(sys.executable).parent, ROOT, {"LORADEX_HOME": str(home)})
-    yield made
-    made.loradex("down")
-    EmbeddedPostgres(home).destroy()
-
-
-@pytest.fixture(scope="module")
-def demo(terminal: Terminal) -> str:
-    return terminal.loradex("demo")
 
 
 def test_the_demo_gives_three_right_answers_with_their_provenance(demo: str) -> None:

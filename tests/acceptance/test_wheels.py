@@ -1,20 +1,14 @@
 """Both wheels, installed where no clone is: they answer, in a folder with packages named like ours."""
 
-import shutil
-import subprocess
 import sys
-import sysconfig
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.acceptance.hostile import OURS, HostileFolder
+from tests.acceptance.hostile import OURS
 from tests.acceptance.terminal import Terminal, chosen
+from tests.fix_wheels import Wheels
 from tests.repository import ROOT
-
-from loradex.embedded import EmbeddedPostgres
 
 MODEL = "loradex_starter/SmolLM2-135M-Instruct.Q4_1.gguf"
 LIMIT_BYTES = 2_000_000
@@ -33,66 +27,6 @@ with Client() as client:
 REVEALED = "reveal_type(answer.choice)\n"
 
 pytestmark = pytest.mark.timeout(600)
-
-
-@dataclass(frozen=True)
-class Wheels:
-    loradex: Path
-    starter: Path
-
-
-@pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Wheels:
-    """Built from a copy, so that nothing an earlier build left behind gets in."""
-    root = tmp_path_factory.mktemp("wheels")
-    source = root / "source"
-    source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    rooms = [link.name for link in (ROOT / "src" / "loradex").iterdir() if link.is_symlink()]
-    for name in ("src", "starter", *rooms):
-        left_out = shutil.ignore_patterns("__pycache__", "*.egg-info", "build")
-        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=left_out)
-    return Wheels(_build(source, root / "main"), _build(source / "starter", root / "other"))
-
-
-def _build(source: Path, target: Path) -> Path:
-    command = (sys.executable, "-P", "-m", "build", "--wheel", "--no-isolation", "--outdir", target, source)
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (wheel,) = target.iterdir()
-    return wheel
-
-
-@pytest.fixture(scope="module")
-def programs(wheels: Wheels, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an environment with both wheels; what they depend on is seen in this one's directory."""
-    environment = tmp_path_factory.mktemp("environment")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
-    python = environment / "bin" / "python"
-    pip = (sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check")
-    subprocess.run(
-        [*pip, "install", "--quiet", "--no-deps", "--no-index", wheels.loradex, wheels.starter], check=True
-    )
-    places = sysconfig.get_paths(vars={"base": str(environment), "platbase": str(environment)})
-    (Path(places["purelib"]) / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
-    return python.parent
-
-
-@pytest.fixture(scope="module")
-def terminal(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
-    """A user without a clone, in a folder full of hostile packages."""
-    root = tmp_path_factory.mktemp("user")
-    hostile = HostileFolder(root / "folder", root / "marks")
-    made = Terminal(programs, hostile.folder, {"HOME": str(root)}, hostile.refuse)
-    yield made
-    made.loradex("down")
-    EmbeddedPostgres(root / ".local" / "share" / "loradex").destroy()
-
-
-@pytest.fixture(scope="module")
-def demo(terminal: Terminal) -> str:
-    return terminal.loradex("demo")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import redis
 from celery import Celery
 from tests.faults.site import LEASE_SECONDS, Member, Site
 
-from loradex.db.session import NETWORK
+from loradex.db.address import NETWORK
 from loradex.wakeup import QUEUE, TASK
 
 RECORDING = "recipe_hash"

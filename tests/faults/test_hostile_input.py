@@ -25,7 +25,8 @@ from tests.fix_db import Connection
 from tests.fix_hypothesis import KNOCKS
 from tests.wakeup_messages import body, message
 
-from loradex.db.session import connect, translate_errors, typed_error
+from loradex.db.postgres_errors import typed_error
+from loradex.db.session import connect, translate_errors
 from loradex.errors import AdapterRefusedError, ExampleFileError, LoradexError
 from loradex.library.adapter_files import inspect
 from loradex.library.examples import load_examples

@@ -19,7 +19,13 @@ ERROR = re.compile(r"^\| (?P<sqlstate>LX\d{3}) \| `(?P<code>\w+)` \|", re.MULTIL
 RECIPE = re.compile(r"^```text\n(?P<lines>merge .*?)^```", re.MULTILINE | re.DOTALL)
 LONGEST_NAME = 1000
 """Characters of a text without a maximum of its own (check_settings)."""
-TYPES = {"text": "text", "texts": "list of texts", "integer": "whole number", "number": "number"}
+TYPES = {
+    "text": "text",
+    "texts": "list of texts",
+    "pairs": "object of texts",
+    "integer": "whole number",
+    "number": "number",
+}
 SETTINGS = "select * from loradex.settings where kind = %s order by name"
 
 
@@ -71,6 +77,8 @@ def span(setting: dict[str, Any]) -> str:
     if setting["type"] == "texts":
         together = f"{low} to {high:,}, together at most {setting['longest']:,} characters"
         return f"{together}; {names}" if names else together
+    if setting["type"] == "pairs":
+        return f"{low} to {high} pairs, each text at most {setting['longest']:,} characters"
     if above is not None:
         return f"above {above}" + (f", at most {high:,}" if high is not None else "")
     return f"{low:,} to {high:,}"

@@ -1,14 +1,11 @@
 """`loradex eval` on a stocked database, a tiny model and a worker that runs."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
 
-import psutil
 import pytest
 
 from loradex.db.session import connect
@@ -17,7 +14,9 @@ from loradex.evaluation.cells import Cell
 from loradex.evaluation.methods import ALL, JOB_METHODS, METHODS, chosen_methods
 from loradex.evaluation.plan import IN_DOMAIN, OOD, SEMI_OOD, SETTINGS, Options, Plan
 from loradex.evaluation.session import Session
+from loradex.evaluation.side_by_side import NAME
 from loradex.library.cards import TaskCard
+from loradex.service.cli import run
 from loradex.worker.settings import WorkerSettings
 
 
@@ -167,14 +166,12 @@ def test_a_killed_process_ends_the_run_and_loses_no_cell(
     exam: Path, exam_cards: dict[str, TaskCard], exam_settings: WorkerSettings, tmp_path: Path
 ) -> None:
     record = tmp_path / "cells.jsonl"
-    plan = a_plan(exam, exam_cards, limit=3)
-    killed: set[psutil.Process] = set()
+    plan = a_plan(exam, exam_cards, settings=(IN_DOMAIN,), methods=("base", "cat"), limit=3)
 
     def kill(_name: str, _done: float) -> None:
-        for child in {*psutil.Process().children()} - killed:
-            if "spawn_main" in " ".join(child.cmdline()):
+        for child in active_children():
+            if child.name.startswith(NAME):
                 child.kill()
-                killed.add(child)
 
     cells = []
     with (
@@ -227,31 +224,19 @@ def test_cells_land_in_postgres_once(
     assert rows == (len(cells), 1, 3)
 
 
-def test_the_command_prints_a_table_and_writes_a_report(exam: Path, exam_settings: WorkerSettings) -> None:
+def test_the_command_prints_a_table_and_writes_a_report(
+    exam: Path, exam_settings: WorkerSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
     report = exam_settings.home / "report"
     arguments = ["--data", str(exam / "data"), "--cards", str(exam / "cards"), "--report", str(report)]
     arguments += ["--limit", "2", "--processes", "1"]
 
-    def run(*more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [Path(sys.executable).with_name("loradex"), "eval", *arguments, *more],
-            env=dict(os.environ),
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-
-    done = run("--setting", "in-domain,semi-ood,ood", "--method", "base,own,cat,ties,centroid")
-    assert done.returncode == 0, done.stderr
-    assert "centroid" in done.stdout
-    swept = run("--sweep", "--method", "cat", "--json")
-    assert swept.returncode == 0, swept.stderr
-    assert {tuple(json.loads(line)["options"]) for line in swept.stdout.splitlines()} == {
-        ("k",),
-        ("top_p",),
-        ("temperature",),
-    }
+    settings, methods = "in-domain,semi-ood,ood", "base,own,cat,ties,centroid"
+    assert run(["eval", *arguments, "--setting", settings, "--method", methods]) == 0
+    assert "centroid" in capsys.readouterr().out
+    assert run(["eval", *arguments, "--sweep", "--method", "cat", "--json"]) == 0
+    swept = capsys.readouterr().out.splitlines()
+    assert {tuple(json.loads(line)["options"]) for line in swept} == {("k",), ("top_p",), ("temperature",)}
     page = (report / "evaluation.md").read_text()
     for part in ("## in-domain", "## semi-ood", "## ood", "Best merged method", "sweep.png"):
         assert part in page
@@ -260,33 +245,26 @@ def test_the_command_prints_a_table_and_writes_a_report(exam: Path, exam_setting
 
 
 def test_affinities_are_measured_once_kept_and_used(
-    exam: Path, exam_cards: dict[str, TaskCard], exam_settings: WorkerSettings
+    exam: Path,
+    exam_cards: dict[str, TaskCard],
+    exam_settings: WorkerSettings,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     arguments = ["library", "affinities", "--data", str(exam / "data"), "--cards", str(exam / "cards")]
 
-    def run(*more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [Path(sys.executable).with_name("loradex"), *arguments, *more],
-            env=dict(os.environ),
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-
-    one = run("--rows", "2", "--task", "garden", "--json")
-    assert one.returncode == 0, one.stderr
+    assert run([*arguments, "--rows", "2", "--task", "garden", "--json"]) == 0
+    one = capsys.readouterr().out.splitlines()
     url = exam_settings.database_url.get_secret_value()  # type: ignore[union-attr]
     kept = """
         select f.task, a.name, score, n, measured_at
         from loradex.task_affinities f join loradex.adapters a on a.id = f.adapter_id order by 1, 2"""
     with connect(url) as connection:
         rows = connection.execute(kept).fetchall()
-        printed = [tuple(json.loads(line).values()) for line in one.stdout.splitlines()]
+        printed = [tuple(json.loads(line).values()) for line in one]
         assert [row[:4] for row in rows] == printed
         assert {row[:2] for row in rows} == {("garden", f"tiny-{task}") for task in exam_cards}
         assert all(0 <= row[2] <= 1 and row[3] == 2 for row in rows)
-        assert run().returncode == 0
+        assert run(arguments) == 0
         more = connection.execute(kept).fetchall()
     assert len(more) == 9
     assert set(rows) < set(more), "a pair that is known is not measured again"

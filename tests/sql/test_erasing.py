@@ -35,7 +35,9 @@ def everything(world: World) -> str:
 
 def test_texts_go_and_the_chain_holds(scratch: World) -> None:
     first, second, third = scratch.answered(
-        {"prompt": SECRET, "choices": [SECRET, "no"], "idempotency_key": SECRET}, {}, {"prompt": "other"}
+        {"prompt": SECRET, "choices": [SECRET, "no"], "idempotency_key": SECRET, "metadata": {"k": SECRET}},
+        {},
+        {"prompt": "other"},
     )
     head = scratch.value("select chain_hash from loradex.audit_head()")
     before = scratch.value("select loradex.answer_canonical(a) from loradex.answers a where id = %s", first)

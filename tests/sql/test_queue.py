@@ -119,6 +119,7 @@ FIELDS = st.sampled_from(
         "expected_task",
         "idempotency_key",
         "priority",
+        "metadata",
         "owner",
         "state",
     ]

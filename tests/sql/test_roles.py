@@ -75,7 +75,7 @@ OWN = {
     "is_served",
     "job_request",
 }
-ASKING = {"enqueue_jobs", "job_outcome"}
+ASKING = {"enqueue_jobs", "job_outcome", "own_jobs"}
 INTERNAL = {
     *(
         "activate_adapter",
@@ -88,6 +88,7 @@ INTERNAL = {
         "fence_job",
         "make_partition",
         "notify_job",
+        "notify_workers",
         "refuse_change",
         "refuse_rewriting",
     ),

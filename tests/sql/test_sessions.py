@@ -1,16 +1,19 @@
 """A session relies on nothing that the server, the database or the login may have set otherwise."""
 
 import datetime as dt
+import time
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+from tests.until import until
 from tests.world import World
 
-from loradex.db import reconnect
-from loradex.db.reconnect import Reconnecting
+from loradex.db.pool import Pool
 from loradex.db.session import connect
 from loradex.embedded import EmbeddedPostgres
+from loradex.errors import ClientClosedError, DatabaseUnavailableError
 
 FOREIGN = (
     *("default_transaction_isolation = 'repeatable read'", "default_transaction_isolation = 'serializable'"),
@@ -27,6 +30,7 @@ FOREIGN = (
         "plan_cache_mode = 'force_custom_plan'",
         "client_min_messages = 'debug5'",
     ),
+    *("quote_all_identifiers = on", "statement_timeout = '1ms'", "lock_timeout = '1ms'"),
     *("synchronous_commit = off", "client_encoding = 'LATIN1'", "default_text_search_config = 'simple'"),
 )
 
@@ -51,6 +55,59 @@ def test_a_job_goes_its_way_under_foreign_defaults(
         assert first.execute("show synchronous_commit").fetchone() == ("on",)
 
 
+LIMITS = (
+    *("statement_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"),
+    *("lock_timeout", "transaction_timeout"),
+)
+
+
+def test_limits_that_are_too_short_are_lengthened_and_others_stay(
+    database_url: str, postgres: EmbeddedPostgres
+) -> None:
+    name = database_url.rpartition("/")[2]
+
+    def in_force(value: str) -> set[str]:
+        with connect(postgres.url) as admin:
+            for limit in LIMITS:
+                admin.execute(f"alter database {name} set {limit} = '{value}'".encode())
+        with connect(database_url) as session:
+            return {str(row[0]) for limit in LIMITS for row in session.execute(f"show {limit}".encode())}
+
+    assert in_force("9s") == {"1min", "10s", "2min"}
+    assert in_force("1h") == {"1h"}
+    assert in_force("0") == {"0"}
+
+
+def test_why_there_is_no_connection_is_said_at_once(database_url: str) -> None:
+    """A pool does not try for long what cannot be, and the advice fits the cause."""
+    parts = urlsplit(database_url)
+    for netloc, path, advice in (
+        (f"{parts.username}:wrong@{parts.hostname}:{parts.port}", parts.path, "correct the password"),
+        (parts.netloc, "/nowhere", "correct user and database"),
+        (f"{parts.username}:wrong@{parts.hostname}:1", parts.path, "loradex up"),
+    ):
+        pool = Pool(urlunsplit(parts._replace(netloc=netloc, path=path)), size=4)
+        started = time.monotonic()
+        with pytest.raises(DatabaseUnavailableError, match=advice) as refused, pool.session():
+            pass
+        assert time.monotonic() - started < 4
+        assert "\n" not in str(refused.value)
+
+
+def test_a_pool_closes_what_is_idle_and_replaces_what_was_cut(
+    database_url: str, connection: psycopg.Connection[Any]
+) -> None:
+    count = "select count(*) from pg_stat_activity where application_name = 'pooled'"
+    pool = Pool(database_url, size=3, application="pooled", idle_seconds=0.2)
+    with pool.session(), pool.session(), pool.session() as last:
+        assert connection.execute(count).fetchone() == (3,)
+    connection.execute("select pg_terminate_backend(%s, 5000)", (last.info.backend_pid,))
+    with pool.session() as again:
+        assert again.execute("select 1").fetchone() == (1,)
+    until(lambda: connection.execute(count).fetchone() == (0,))
+    pool.close()
+
+
 def test_a_connection_whose_preparation_failed_is_closed(database_url: str) -> None:
     made: list[psycopg.Connection[Any]] = []
 
@@ -58,7 +115,7 @@ def test_a_connection_whose_preparation_failed_is_closed(database_url: str) -> N
         made.append(connection)
         connection.execute("select no_such_thing()")
 
-    database = Reconnecting(database_url, failing)
+    database = Pool(database_url, prepare=failing)
     for _ in range(2):
         with pytest.raises(Exception, match="no_such_thing"), database.session():
             pass
@@ -69,7 +126,7 @@ def test_a_connection_that_cannot_be_set_up_is_closed(
     database_url: str, monkeypatch: pytest.MonkeyPatch, connection: psycopg.Connection[Any]
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr("loradex.db.session.RELIED_ON", "set nonsense.nonsense.nonsense = off off")
+        patched.setattr("loradex.db.session.SETTLE", "set nonsense.nonsense.nonsense = off off")
         with pytest.raises(psycopg.Error):
             connect(database_url, application="half set up")
     left = connection.execute(
@@ -79,10 +136,10 @@ def test_a_connection_that_cannot_be_set_up_is_closed(
 
 
 def test_what_was_closed_stays_closed(database_url: str) -> None:
-    database = Reconnecting(database_url)
+    database = Pool(database_url)
     with database.session() as connection:
         connection.execute("select 1")
     database.close()
     with pytest.raises(Exception, match="was closed"), database.session():
         pass
-    assert reconnect.ClientClosedError.code == "client_closed"
+    assert ClientClosedError.code == "client_closed"

@@ -1,5 +1,5 @@
-import inspect
 import json
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loradex.errors import InvalidArgumentError
-from loradex.service.client.request import FIELDS, Request, takes_request
+from loradex.service.client.request import FIELDS, Request
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
@@ -56,6 +56,11 @@ def test_what_is_no_mapping_is_refused(value: object) -> None:
         ({"prompt": "a", "temperature": float("inf")}, "temperature"),
         ({"prompt": "a", "seed": -1}, "seed"),
         ({"prompt": "a", "normalization": "median"}, "normalization"),
+        ({"prompt": "a", "metadata": [("a", "b")]}, "metadata"),
+        ({"prompt": "a", "metadata": {"customer": 7}}, "metadata"),
+        ({"prompt": "a", "metadata": {7: "customer"}}, "metadata"),
+        ({"prompt": "a", "metadata": {"a": "b\0"}}, "NUL"),
+        ({"prompt": "a", "metadata": {"\ud800": "b"}}, "surrogate"),
         ({"prompt": "a", "colour": "red"}, "colour"),
     ],
 )
@@ -86,6 +91,7 @@ def test_a_refusal_does_not_repeat_the_prompt() -> None:
         ({"choices": ("a", "b")}, {"choices": ["a", "b"]}),
         ({"choices": {"b", "a"}}, {"choices": ["a", "b"]}),
         ({"exclude_tasks": iter(["b", "a"])}, {"exclude_tasks": ["b", "a"]}),
+        ({"metadata": MappingProxyType({"customer": "7"})}, {"metadata": {"customer": "7"}}),
     ],
 )
 def test_what_means_the_same_is_taken(values: dict[str, object], document: dict[str, object]) -> None:
@@ -97,17 +103,3 @@ def test_a_wrong_name_is_answered_with_the_right_one() -> None:
         Request.of({"prompt": "a", "temprature": 0.5})
     with pytest.raises(InvalidArgumentError, match="known are"):
         Request.of({"prompt": "a", "zzzz": 0.5})
-
-
-def test_a_method_takes_the_arguments_of_a_request() -> None:
-    class Asker:
-        @takes_request(Request)
-        def ask(self, request: Request) -> Request:
-            """Ask."""
-            return request
-
-    assert Asker().ask("why", k=3) == Request("why", k=3)
-    assert Asker().ask(prompt="why") == Request("why")
-    with pytest.raises(InvalidArgumentError, match="did you mean method"):
-        Asker().ask("why", metod="cat")  # type: ignore[call-arg]
-    assert "sampling_top_p" in str(inspect.signature(Asker.ask))

@@ -4,7 +4,8 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from loradex.db.session import connect, typed_error
+from loradex.db.postgres_errors import typed_error
+from loradex.db.session import connect
 from loradex.errors import (
     DatabaseRefusesError,
     DatabaseUnavailableError,

@@ -12,6 +12,12 @@ begin
         'text', answer.text,
         'choice', answer.choice,
         'scores', to_jsonb(answer.scores),
+        'prompt_tokens', answer.prompt_tokens,
+        'output_tokens', answer.output_tokens,
+        'finish_reason', case
+            when answer.generation ->> 'kind' = 'choose' then 'choice'
+            when answer.output_tokens >= (answer.generation ->> 'max_new_tokens')::int then 'length'
+            else 'stop' end,
         'method', answer.method,
         'neighbours', coalesce((
             select jsonb_agg(jsonb_build_object(

@@ -10,6 +10,7 @@ set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
+    longest_key constant int := 64;
     found_wrong record;
 begin
     select g.ordinal, f.field, wrong.complaint, unknown.complaint as stranger into found_wrong
@@ -48,6 +49,24 @@ begin
                 then format('a text of %s is empty; give each a text', s.name)
             when (select count(distinct btrim(one)) from json_array_elements_text(f.value) one)
                  < json_array_length(f.value) then format('two texts of %s are the same; give each once', s.name)
+            end
+        when s.type = 'pairs' then case
+            when json_typeof(f.value) <> 'object' then format('%s must be an object of texts', s.name)
+            -- A character is written in 12 bytes at most. What is longer is not taken apart.
+            when pg_column_size(f.value) > s.maximum * (12 * (longest_key + s.longest) + 100) then format(
+                '%s is too long; give at most %s pairs, with keys to %s and texts to %s characters',
+                s.name, s.maximum, longest_key, s.longest)
+            when (select count(*) from json_object_keys(f.value)) not between s.minimum and s.maximum then format(
+                '%s has %s pairs; give at most %s', s.name, (select count(*) from json_object_keys(f.value)), s.maximum)
+            when (select count(distinct key) from json_object_keys(f.value) key)
+                 < (select count(*) from json_object_keys(f.value))
+                then format('two keys of %s are the same; give each once', s.name)
+            when exists (select from json_object_keys(f.value) key where length(key) > longest_key or key !~ '\S')
+                then format('a key of %s must have 1 to %s characters', s.name, longest_key)
+            when exists (select from json_each(f.value) pair where json_typeof(pair.value) <> 'string')
+                then format('%s must be an object of texts; write numbers as texts', s.name)
+            when exists (select from json_each_text(f.value) pair where length(pair.value) > s.longest)
+                then format('a text of %s has more than %s characters; shorten it', s.name, s.longest)
             end
         -- Longer than any number that could be in range: it is not read.
         when json_typeof(f.value) <> 'number' or octet_length(f.value::text) > 64

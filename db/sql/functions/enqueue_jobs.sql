@@ -89,6 +89,9 @@ begin
     cross join lateral complete_job(ids[e.ordinal], asking, e.job::jsonb, defaults, columns, integers) r
     on conflict (owner_id, idempotency_key) where idempotency_key is not null do nothing;
     get diagnostics inserted = row_count;
+    if inserted > 0 then
+        perform notify_workers();
+    end if;
     if inserted = wanted then
         return query select i.ordinal::int, i.id, true from unnest(ids) with ordinality i(id, ordinal);
         return;

@@ -32,8 +32,6 @@ begin
         'prompt', answer.prompt,
         'choices', to_jsonb(answer.choices),
         'token_ids', to_jsonb(answer.token_ids),
-        'prompt_tokens', answer.prompt_tokens,
-        'output_tokens', answer.output_tokens,
         'base_model', answer.base_model,
         'base_model_revision', answer.base_model_revision,
         'expected_task', job.expected_task,

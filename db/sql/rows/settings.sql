@@ -33,6 +33,8 @@ values
         'the true task where it is known, for the view task_confusion'),
     ('idempotency_key', 'job', 'text', null, 1, null, 200, null, null, null,
         'enqueuing again with it gives the same job'),
+    ('metadata', 'job', 'pairs', null, 0, null, 16, 512, null, null,
+        'what the asker notes on it, to find it by; no answer depends on it'),
     ('priority', 'job', 'integer', '0', -32768, null, 32767, null, null, null, 'higher goes first'),
     ('max_waiting_jobs', 'limit', 'integer', '100000', 1, null, 100000000, null, null, null,
         'queued jobs; more are refused with LX008'),

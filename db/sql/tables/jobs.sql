@@ -18,6 +18,7 @@ create table loradex.jobs (
     settings jsonb not null,
     expected_task text,
     idempotency_key text,
+    metadata jsonb,
     priority smallint not null default 0,
     queue_position bigint generated always as identity,
     state text not null default 'queued',
@@ -64,6 +65,7 @@ comment on column loradex.jobs.exclude_adapters is 'adapters that may not take p
 comment on column loradex.jobs.settings is 'what else the job says: the settings that have no column here, complete with defaults';
 comment on column loradex.jobs.expected_task is 'true task where known';
 comment on column loradex.jobs.idempotency_key is 'asking again with it gives this job';
+comment on column loradex.jobs.metadata is 'what the asker noted on it: an object of texts; null if nothing';
 comment on column loradex.jobs.priority is 'higher goes first';
 comment on column loradex.jobs.queue_position is 'order of arrival';
 comment on column loradex.jobs.state is 'queued, running, done or failed';
@@ -78,7 +80,7 @@ comment on column loradex.jobs.started_at is 'when it was claimed last';
 comment on column loradex.jobs.finished_at is 'when it was done or failed';
 comment on column loradex.jobs.answer_id is 'its answer, once it is done';
 comment on column loradex.jobs.erased_at is 'when its texts and its answer''s were erased';
-create index jobs_created_at_index on loradex.jobs (created_at);
+create index jobs_owner_index on loradex.jobs (owner_id, created_at, id);
 create index jobs_finished_at_index on loradex.jobs (finished_at);
 create index jobs_queued_index on loradex.jobs (priority desc, queue_position) where (state = 'queued');
 create index jobs_running_index on loradex.jobs (lease_until) where (state = 'running');

@@ -1,0 +1,170 @@
+"""A few connections to Postgres that outlive outages, for threads that share them."""
+
+import selectors
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from loradex.db.session import Session, connect, settled, translate_errors
+from loradex.errors import ClientClosedError, DatabaseUnavailableError
+from loradex.program import program_name
+
+BUSY_SECONDS = 60.0
+IDLE_SECONDS = 10.0
+
+
+class Pool:
+    """Up to `size` connections, made when they are needed.
+
+    A connection that is idle for long, was cut meanwhile, or whose set-up failed is closed. One that cannot be made
+    says why at once: a pool that retried in the background would only say that time is over.
+
+    Args:
+        url: Where Postgres is.
+        size: Connections at most; more callers at once wait for each other.
+        application: What Postgres is told of this program.
+        prepare_threshold: As for `connect`.
+        prepare: What is done with every new connection before it is used.
+        idle_seconds: How long an unused one is kept; None keeps it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        size: int = 1,
+        application: str | None = None,
+        prepare_threshold: int | None = None,
+        prepare: Callable[[psycopg.Connection[Any]], None] | None = None,
+        idle_seconds: float | None = None,
+    ) -> None:
+        self._url = url
+        self._size = size
+        self._application = application or program_name()
+        self._prepare_threshold = prepare_threshold
+        self._prepare = prepare
+        self._idle_seconds = idle_seconds
+        self._room = threading.BoundedSemaphore(size)
+        self._lock = threading.Lock()
+        self._idle: deque[tuple[float, Session]] = deque()
+        self._sweeper: threading.Timer | None = None
+        self._closed = False
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """A connection for one call; what Postgres reports within is raised as a typed error."""
+        with self.lent() as connection, settled(connection):
+            yield connection
+
+    @contextmanager
+    def lent(self) -> Iterator[Session]:
+        """A connection as it is, for as long as the block runs."""
+        with translate_errors():
+            if not self._room.acquire(timeout=BUSY_SECONDS):
+                raise busy(self._size)
+            try:
+                connection = self._newest_idle() or self._connected()
+                try:
+                    yield connection
+                finally:
+                    self._take_back(connection)
+            finally:
+                self._room.release()
+
+    def close(self) -> None:
+        """Give the connections back, for good; those in use are closed after their call."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, deque()
+            if self._sweeper is not None:
+                self._sweeper.cancel()
+        for _, connection in idle:
+            connection.close()
+
+    def _newest_idle(self) -> Session | None:
+        while True:
+            with self._lock:
+                if self._closed:
+                    raise ClientClosedError("this client was closed; make a new one")
+                if not self._idle:
+                    return None
+                _, connection = self._idle.pop()
+            if is_quiet(connection) or _answers(connection):
+                return connection
+            connection.close()
+
+    def _connected(self) -> Session:
+        connection = connect(
+            self._url, application=self._application, prepare_threshold=self._prepare_threshold
+        )
+        try:
+            if self._prepare is not None:
+                with settled(connection):
+                    self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _take_back(self, connection: Session) -> None:
+        with self._lock:
+            if not self._closed and is_reusable(connection):
+                self._idle.append((time.monotonic(), connection))
+                self._sweep_later()
+                return
+        connection.close()
+
+    def _sweep_later(self) -> None:
+        if self._idle_seconds is not None and self._sweeper is None:
+            self._sweeper = threading.Timer(self._idle_seconds, self._sweep, (self._idle_seconds,))
+            self._sweeper.daemon = True
+            self._sweeper.start()
+
+    def _sweep(self, seconds: float) -> None:
+        """Close what has been idle for `seconds`; the oldest lie first."""
+        old = []
+        with self._lock:
+            self._sweeper = None
+            while self._idle and self._idle[0][0] <= time.monotonic() - seconds:
+                old.append(self._idle.popleft()[1])
+            if self._idle:
+                self._sweep_later()
+        for connection in old:
+            connection.close()
+
+
+def busy(size: int) -> DatabaseUnavailableError:
+    """The error of a caller who waited long enough for a connection."""
+    return DatabaseUnavailableError(
+        f"all {size} connections of this client were busy for {BUSY_SECONDS:g} s; use more clients, or fewer calls "
+        "at once"
+    )
+
+
+def _answers(connection: Session) -> bool:
+    try:
+        connection.execute("select")
+    except psycopg.Error:
+        return False
+    return True
+
+
+def is_quiet(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """Whether nothing came over an idle connection: a server that ends a session says so, or hangs up.
+
+    What came may be a notification, too.
+    """
+    with selectors.DefaultSelector() as ready:
+        ready.register(connection.fileno(), selectors.EVENT_READ)
+        return not ready.select(0)
+
+
+def is_reusable(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """Whether a call left the connection as it found it."""
+    return not connection.closed and connection.info.transaction_status == TransactionStatus.IDLE

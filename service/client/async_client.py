@@ -1,0 +1,218 @@
+"""`Client` for asyncio: the same words, awaited."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, LiteralString, Self
+from uuid import UUID
+
+import psycopg
+from psycopg.abc import Params
+from psycopg.pq import TransactionStatus
+from psycopg.rows import AsyncRowFactory, Row, class_row, tuple_row
+
+from loradex.addresses import addresses
+from loradex.db.async_pool import AsyncPool
+from loradex.db.pool import IDLE_SECONDS
+from loradex.db.reconnect import repeat_through_outage_async
+from loradex.db.session import translate_errors
+from loradex.errors import (
+    InvalidArgumentError,
+    RedisUnavailableError,
+    UnknownAnswerError,
+    UnknownJobError,
+)
+from loradex.program import program_name
+from loradex.service.client.answer import Answer
+from loradex.service.client.async_job import AsyncJob
+from loradex.service.client.async_listener import AsyncListener
+from loradex.service.client.async_wakeup import AsyncWaker
+from loradex.service.client.calls import (
+    CONNECTIONS,
+    ENQUEUE,
+    EXPLAIN,
+    MOST_BYTES,
+    NOT_A_CONNECTION,
+    REPEAT_SECONDS,
+    Call,
+    explained,
+    page_of,
+    uuid_of,
+)
+from loradex.service.client.deadline import Deadline
+from loradex.service.client.facts import OWN_JOBS, JobFacts
+from loradex.service.client.outcome import OUTCOME, JobOutcome, Status, known, unfinished
+from loradex.service.client.request import Request
+from loradex.service.client.signatures import Ask, AsyncEnqueue, takes
+from loradex.service.client.wakeup import Waker
+from loradex.settings import Settings
+
+
+class AsyncClient:
+    """`Client` for the tasks of one event loop; arguments, answers and errors are the same."""
+
+    def __init__(
+        self,
+        database_url: str | None = None,
+        redis_url: str | None = None,
+        *,
+        settings: Settings | None = None,
+    ) -> None:
+        told = settings or Settings()
+        if database_url is None or redis_url is None:
+            found = addresses(told)
+            database_url = database_url or found.database_url
+            redis_url = redis_url or found.redis_url
+        self._pool = self._connections(database_url, CONNECTIONS, told.prepare_threshold)
+        self._ears = self._pool
+        if told.listen_url is not None:
+            self._ears = self._connections(told.listen_url.get_secret_value(), 1, told.prepare_threshold)
+        self._waker = AsyncWaker(Waker(redis_url))
+        self._log = logging.getLogger("loradex.client")
+        self.listener = AsyncListener(self._ears)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give the connections back, for good; jobs handed in go on without us, waits end with an error."""
+        await self.listener.close()
+        await self._waker.close()
+        await self._ears.close()
+        await self._pool.close()
+
+    @takes(Ask)
+    async def ask(self, request: Request, *, timeout: float | None = 60.0) -> Answer:  # noqa: ASYNC109
+        """Hand one job in and wait for its answer."""
+        return await (await self.enqueue_many([request]))[0].wait(timeout)
+
+    @takes(AsyncEnqueue)
+    async def enqueue(
+        self, request: Request, *, connection: psycopg.AsyncConnection[Any] | None = None
+    ) -> AsyncJob:
+        """Hand one job in; see `Client.enqueue`."""
+        return (await self.enqueue_many([request], connection=connection))[0]
+
+    async def enqueue_many(
+        self,
+        jobs: Iterable[Request | Mapping[str, Any]],
+        *,
+        connection: psycopg.AsyncConnection[Any] | None = None,
+    ) -> list[AsyncJob]:
+        """Hand many jobs in, in one round trip: all of them or none."""
+        jobs = list(jobs)
+        # Thousands of jobs are a while of work, and other tasks shall not wait for it.
+        call = await asyncio.to_thread(Call.of, jobs) if len(jobs) > 1 else Call.of(jobs)
+        if call is None:
+            return []
+        if connection is not None:
+            return [
+                AsyncJob(self, job_id, created=created)
+                for job_id, created in await _insert_within(connection, call)
+            ]
+        if call.large:
+            call.require_room(await self._fetched(MOST_BYTES))
+        rows = await self._fetched(ENQUEUE, (call.document,), seconds=REPEAT_SECONDS if call.keyed else 0)
+        error = await self._wake_workers([job_id for job_id, created in rows if created])
+        return [AsyncJob(self, job_id, created=created, doorbell_error=error) for job_id, created in rows]
+
+    async def job(self, job_id: UUID | str) -> AsyncJob:
+        """The job of that id; `UnknownJobError` if there is none, or it is not this user's."""
+        job = AsyncJob(self, uuid_of(job_id, UnknownJobError))
+        await self.outcome(job.id)
+        return job
+
+    async def jobs(
+        self,
+        *,
+        state: Status | None = None,
+        metadata: Mapping[str, str] | None = None,
+        limit: int = 100,
+        after: AsyncJob | UUID | str | None = None,
+    ) -> list[AsyncJob]:
+        """A page of the jobs that this user handed in; see `Client.jobs`."""
+        found = await self._fetched(OWN_JOBS, page_of(state, metadata, limit, after), class_row(JobFacts))
+        return [AsyncJob(self, facts.job_id, facts=facts) for facts in found]
+
+    async def as_completed(
+        self,
+        jobs: Iterable[AsyncJob],
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> AsyncIterator[AsyncJob]:
+        """The jobs in the order in which they end; see `Client.as_completed`."""
+        left = {job.id: job for job in jobs}
+        deadline = Deadline(timeout)
+        async with self.listener.watch(list(left)) as ended:
+            while left:
+                try:
+                    async with asyncio.timeout(deadline.left()):
+                        outcome = await ended.get()
+                except TimeoutError:
+                    raise self.listener.outage or unfinished(len(left), timeout) from None
+                if isinstance(outcome, Exception):
+                    raise outcome
+                job = left.pop(outcome.job_id)
+                job.keep(outcome)
+                yield job
+
+    async def outcome(self, job_id: UUID) -> JobOutcome:
+        """How far a job is, and its answer if it has one."""
+        return known(await self._fetched(OUTCOME, {"job": job_id}, class_row(JobOutcome)), job_id)
+
+    async def answer(self, answer_id: UUID | str) -> Answer:
+        """An answer with the provenance that a program needs."""
+        return Answer.of(await self.explain(answer_id))
+
+    async def explain(self, answer_id: UUID | str) -> dict[str, Any]:
+        """Everything that is known about an answer: the document `loradex.explain` returns."""
+        found = await self._fetched(EXPLAIN, (uuid_of(answer_id, UnknownAnswerError),))
+        return explained(found, answer_id)
+
+    @staticmethod
+    def _connections(url: str, size: int, prepare_threshold: int | None) -> AsyncPool:
+        return AsyncPool(
+            url,
+            size=size,
+            application=program_name("loradex client"),
+            prepare_threshold=prepare_threshold,
+            idle_seconds=IDLE_SECONDS,
+        )
+
+    async def _fetched(
+        self,
+        statement: LiteralString,
+        values: Params | None = None,
+        row_factory: AsyncRowFactory[Row] = tuple_row,  # type: ignore[assignment]
+        *,
+        seconds: float = 0,
+    ) -> list[Row]:
+        """The rows of a statement, which is repeated through an outage for `seconds`."""
+
+        async def fetch() -> list[Row]:
+            async with self._pool.session() as session, session.cursor(row_factory=row_factory) as cursor:
+                return await (await cursor.execute(statement, values)).fetchall()
+
+        return await repeat_through_outage_async(seconds, fetch)
+
+    async def _wake_workers(self, jobs: Sequence[UUID]) -> RedisUnavailableError | None:
+        error = await self._waker.wake(jobs) if jobs else None
+        if error is not None:
+            self._log.warning("%s", error)
+        return error
+
+
+async def _insert_within(connection: psycopg.AsyncConnection[Any], call: Call) -> list[tuple[UUID, bool]]:
+    """Insert inside the caller's transaction; what is refused leaves the transaction as it was."""
+    if not isinstance(connection, psycopg.AsyncConnection):
+        raise InvalidArgumentError(NOT_A_CONNECTION)
+    with translate_errors():
+        if not connection.autocommit and connection.info.transaction_status == TransactionStatus.IDLE:
+            await connection.execute("select")  # begins the transaction, which is the caller's to end
+        async with connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
+            return await (await cursor.execute(ENQUEUE, (call.document,))).fetchall()

@@ -1,0 +1,59 @@
+"""`Job` for asyncio."""
+
+import asyncio
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from loradex.errors import RedisUnavailableError, UnknownJobError
+from loradex.service.client.answer import Answer
+from loradex.service.client.facts import JobFacts
+from loradex.service.client.handle import JobHandle
+from loradex.service.client.outcome import JobOutcome, Status, too_late
+
+if TYPE_CHECKING:
+    from loradex.service.client.async_client import AsyncClient
+
+
+class AsyncJob(JobHandle):
+    __doc__ = JobHandle.__doc__
+
+    def __init__(
+        self,
+        client: "AsyncClient",
+        job_id: UUID,
+        *,
+        created: bool = True,
+        doorbell_error: RedisUnavailableError | None = None,
+        facts: JobFacts | None = None,
+    ) -> None:
+        super().__init__(job_id, created=created, doorbell_error=doorbell_error, facts=facts)
+        self._client = client
+
+    async def status(self) -> Status:
+        """The job's state as Postgres has it now."""
+        return (await self._client.outcome(self.id)).status
+
+    async def wait(self, timeout: float | None = 60.0) -> Answer:  # noqa: ASYNC109 - the same words as `Job.wait`
+        """The answer, as soon as it is committed; arguments and errors are those of `Job.wait`."""
+        outcome = self._outcome or await self._ended(timeout)
+        self.keep(outcome)
+        return outcome.answered()
+
+    async def _ended(self, seconds: float | None) -> JobOutcome:
+        async with self._client.listener.watch([self.id]) as ended:
+            try:
+                async with asyncio.timeout(seconds):
+                    told = await ended.get()
+            except TimeoutError:
+                told = self._client.listener.outage or await self._looked_at(seconds)
+        if isinstance(told, Exception):
+            raise told
+        return told
+
+    async def _looked_at(self, seconds: float | None) -> JobOutcome | Exception:
+        """How it ended, or why it is too late to wait on."""
+        try:
+            outcome = await self._client.outcome(self.id)
+        except UnknownJobError:
+            return too_late(self.id, None, seconds)
+        return outcome if outcome.ended else too_late(self.id, outcome, seconds)

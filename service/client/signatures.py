@@ -1,0 +1,67 @@
+"""Methods that take the fields of a `Request` as their own arguments, fully typed: `enqueue(prompt, k=3)`."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+import psycopg
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from loradex.errors import InvalidArgumentError
+from loradex.service.client.request import FIELDS, Request
+
+P = ParamSpec("P")
+Owner = TypeVar("Owner")
+Result = TypeVar("Result")
+
+OPAQUE = ConfigDict(arbitrary_types_allowed=True)
+
+
+@dataclass(frozen=True, kw_only=True, config=OPAQUE)
+class Enqueue(Request):
+    """A request and the caller's transaction that it becomes part of."""
+
+    connection: psycopg.Connection[Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=OPAQUE)
+class AsyncEnqueue(Request):
+    """A request and the caller's transaction that it becomes part of."""
+
+    connection: psycopg.AsyncConnection[Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask(Request):
+    """A request and the seconds to wait for its answer."""
+
+    timeout: float | None = 60.0
+
+
+def takes(
+    arguments: Callable[P, Request],
+) -> Callable[[Callable[..., Result]], Callable[Concatenate[Any, P], Result]]:
+    """Give a method that is written for a `Request` the arguments of `arguments` instead.
+
+    What `arguments` has beside the fields of a request reaches the method by name.
+    """
+    own = sorted({field.name for field in dataclasses.fields(arguments)} - set(FIELDS))  # type: ignore[arg-type]
+
+    def decorate(method: Callable[..., Result]) -> Callable[Concatenate[Any, P], Result]:
+        @wraps(method)
+        def call(self: Owner, *given: Any, **named: Any) -> Result:
+            if len(given) > 1 or (given and "prompt" in named):
+                raise InvalidArgumentError(
+                    "only the prompt stands without a name, as in enqueue(prompt, k=3)"
+                )
+            fields = dict(zip(FIELDS[:1], given, strict=False)) | named
+            rest = {name: fields.pop(name) for name in own if name in fields}
+            return method(self, Request.of(fields, own), **rest)
+
+        call.__signature__ = signature(arguments)  # type: ignore[attr-defined]
+        return cast("Callable[Concatenate[Any, P], Result]", call)
+
+    return decorate
