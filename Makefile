@@ -16,7 +16,7 @@ export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup demo test bench faults lint format
+.PHONY: help setup demo test bench faults lint format pin
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,3 +56,6 @@ faults: setup ## break the parts while they work, and knock at every door with a
 	$(RUN) pytest -q tests/faults/test_hostile_input.py --hypothesis-profile=hostile
 	$(RUN) tests.faults.outages
 	$(RUN) tests.faults.campaign --json --keep
+
+pin: ## write the digests of today's images behind their tags; needs Docker and the registry
+	deploy/pin-images.sh

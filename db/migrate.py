@@ -1,6 +1,7 @@
 """Brings a database to the newest revision, and says whether it is there."""
 
 import re
+import time
 from collections.abc import Callable
 from importlib.resources import files
 
@@ -8,12 +9,18 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import DBAPIError
 
 from loradex.db.session import engine, translate_errors
 from loradex.errors import SchemaOutdatedError
 
 SCHEMA = "loradex"
 HEAD = "head"
+LOCK_TIMEOUT = "5s"
+"""How long a revision holds up everybody behind it while it waits for one session."""
+HELD = {"55P03", "40P01"}
+"""A lock was not had in that time, or was waited for in a circle."""
+ATTEMPTS, PAUSE_SECONDS = 20, 3.0
 BEFORE_THE_BASELINE = re.compile(r"\d{4}")
 """Ids of revisions that were squashed into the baseline."""
 
@@ -25,6 +32,8 @@ def alembic_config() -> Config:
 
 def upgrade(url: str, revision: str = HEAD) -> None:
     """Run the missing revisions; nothing happens if there are none. Another migrator is waited for.
+
+    Workers may go on meanwhile: a revision that meets a lock is undone and tried again, for about a minute.
 
     Raises:
         SchemaOutdatedError: The database was made by a version this one knows nothing of.
@@ -68,7 +77,20 @@ def _require_known(revision: str | None) -> None:
 
 
 def _run(url: str, action: Callable[[Config], None]) -> None:
+    with translate_errors():
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                _run_once(url, action)
+            except DBAPIError as error:
+                if left == 0 or getattr(error.orig, "sqlstate", None) not in HELD:
+                    raise
+                time.sleep(PAUSE_SECONDS)
+            else:
+                return
+
+
+def _run_once(url: str, action: Callable[[Config], None]) -> None:
     config = alembic_config()
-    with translate_errors(), engine(url).connect() as connection:
-        config.attributes["connection"] = connection
+    with engine(url).connect() as connection:
+        config.attributes |= {"connection": connection, "lock_timeout": LOCK_TIMEOUT}
         action(config)

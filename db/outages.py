@@ -33,6 +33,7 @@ AWAY = {
 """By SQLSTATE: it did not do this, and may do it the next time."""
 
 WORDS = (
+    ("cached plan", "the database was upgraded meanwhile; try again"),
     ("password authentication failed", "correct the password in LORADEX_DATABASE_URL"),
     ("does not exist", "correct user and database in LORADEX_DATABASE_URL"),
     ("is not permitted to log in", "name a login in LORADEX_DATABASE_URL; `loradex db login` makes one"),
@@ -55,14 +56,18 @@ WORDS = (
 )
 """By words of the message: a connection that is refused or breaks has no SQLSTATE."""
 
+STALE_PLAN = "0A000"
+"""Of a statement that was prepared before the schema changed, and of other things too."""
 START = "start Postgres with `loradex up`, or check LORADEX_DATABASE_URL"
 
 
 def is_outage(error: psycopg.Error) -> bool:
     """Whether Postgres, and not what it was asked, is the cause."""
     state = error.sqlstate or ""
+    stale = state == STALE_PLAN and "cached plan" in str(error)
     return (
-        state in REFUSES
+        stale
+        or state in REFUSES
         or state in AWAY
         or isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     )

@@ -40,7 +40,7 @@ def _kind(error: psycopg.Error, state: str, text: str) -> tuple[type[LoradexErro
     if state == "42501":
         return PermissionRefusedError, f"; {outages.advice_on(state, text)}"
     if state in _MISSING:
-        return SchemaOutdatedError, ": run `loradex db upgrade`"
+        return SchemaOutdatedError, ": run `loradex db upgrade`, or another version of this program"
     too_much = state[:2] == _TOO_MUCH
     if too_much or state in _MALFORMED or (not state and isinstance(error, psycopg.DataError)):
         return InvalidArgumentError, "; give less" if too_much else ""

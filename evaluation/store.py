@@ -15,15 +15,17 @@ from loradex.evaluation.cells import Cell
 
 
 def adapters_by_task(connection: psycopg.Connection[Any], base_model: str) -> dict[str, list[str]]:
-    """Task → names of its active adapters.
+    """Task → names of its active adapters, and then of those that were declared to be trained on it.
 
     Raises:
         InvalidArgumentError: There is none at all.
     """
     with translate_errors():
         rows = connection.execute(
-            "select task, array_agg(name order by name = task desc, name) from loradex.adapters "
-            "where base_model = %s and state = 'active' group by task",
+            "select task, array_agg(name order by own desc, share desc, name = task desc, name) from ("
+            "select t.task, a.name, t.task = a.task as own, max(a.share) as share from loradex.adapters a "
+            "cross join unnest(a.task || a.trained_on) t(task) "
+            "where a.base_model = %s and a.state = 'active' group by 1, 2, 3) trained group by task",
             (base_model,),
         ).fetchall()
     if not rows:
@@ -45,19 +47,21 @@ def rows_trained_on(connection: psycopg.Connection[Any], base_model: str, task: 
         rows = connection.execute(
             "select distinct jsonb_object_keys(seen) from loradex.adapters a, "
             "jsonb_path_query(a.card, 'lax $.**.data.training') seen "
-            "where a.base_model = %s and a.task = %s and jsonb_typeof(seen) = 'object'",
+            "where a.base_model = %s and %s = any (a.task || a.trained_on) and jsonb_typeof(seen) = 'object'",
             (base_model, task),
         ).fetchall()
     return {row[0] for row in rows}
 
 
 def library_hash(connection: psycopg.Connection[Any], base_model: str, encoder: str) -> str:
-    """SHA-256, in hex, of what could answer: active adapters, affinities, examples with a vector."""
+    """SHA-256, in hex, of what could answer: active adapters, affinities and their weight, examples."""
     with translate_errors():
         rows = connection.execute(
             "with active as ("
-            "select id, sha256::text from loradex.adapters where base_model = %s and state = 'active') "
-            "select sha256 from active "
+            "select id, sha256::text, share, trained_on from loradex.adapters "
+            "where base_model = %s and state = 'active') "
+            "select concat_ws(' ', sha256, nullif(share, 1), nullif(trained_on::text, '{}')) from active "
+            "union all select concat_ws(' ', name, value) from loradex.settings where kind = 'routing' "
             "union all select concat_ws(' ', f.task, a.sha256, f.score, f.n) from loradex.task_affinities f "
             "join active a on a.id = f.adapter_id "
             "union all select x.sha256::text from loradex.examples x "

@@ -22,6 +22,14 @@ RootList = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split)]
 
 
 @dataclass(frozen=True)
+class AdapterPlace:
+    """Where an adapter lies: the root that it lies below, and what is stored of it."""
+
+    root: Path
+    uri: str
+
+
+@dataclass(frozen=True)
 class AdapterRoots:
     """LORADEX_ADAPTER_ROOTS: adapters are stored relative to one of them, so that roots can move."""
 
@@ -34,14 +42,25 @@ class AdapterRoots:
         chosen = (*configured, *libraries, home / "train", home / "adapters")
         return cls(tuple(dict.fromkeys(root.resolve() for root in chosen)))
 
+    def joined(self, announced: Sequence[str]) -> "AdapterRoots":
+        """The roots that living workers announced, then these: what a worker reads is a better place to name."""
+        return AdapterRoots(
+            tuple(dict.fromkeys((*(Path(root).resolve() for root in announced), *self.roots)))
+        )
+
     def uri(self, directory: Path) -> str:
-        """What to store for a directory: relative to its root, or absolute where that would be ambiguous."""
+        """What to store for a directory, see `place`."""
+        return self.place(directory).uri
+
+    def place(self, directory: Path) -> AdapterPlace:
+        """Where a directory lies; stored relative to its root, or absolute where that would be ambiguous."""
         given = Path(os.path.abspath(directory))  # noqa: PTH100 - links must stay visible here
         for root in self.roots:
             inside = self._inside(given, root)
             if inside is not None:
                 relative = inside.relative_to(root).as_posix()
-                return relative if self._candidates(relative)[:1] == [inside] else str(inside)
+                plain = self._candidates(relative)[:1] == [inside]
+                return AdapterPlace(root, relative if plain else str(inside))
         raise AdapterRefusedError(
             f"{directory}: it lies below none of the adapter roots ({self._shown}); "
             "copy it there or add its parent to LORADEX_ADAPTER_ROOTS"

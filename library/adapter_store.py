@@ -1,6 +1,6 @@
 """The adapters of the database, as those who register and look after them see it; nothing here commits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 
 from loradex.errors import UnknownNameError
 from loradex.library.adapter_files import AdapterFacts
+from loradex.library.adapter_roots import AdapterPlace
 from loradex.library.affinities import Affinity
 from loradex.library.manifest import BaseModelEntry
 
@@ -19,11 +20,12 @@ Pair = tuple[str, str]
 
 FIND: LiteralString = """
     select name, version, task, base_model, sha256, uri, rank, alpha, target_modules, dtype, parameters,
-           update_norm, state, card, registered_at, retired_at
+           update_norm, trained_on, state, share, card, registered_at, retired_at
     from loradex.adapters
-    where name = coalesce(%(name)s, name) and version = coalesce(%(version)s, version)
-      and (state = 'active' or not %(active_only)s)
+    where id = coalesce(%(id)s, id) and name = coalesce(%(name)s, name)
+      and version = coalesce(%(version)s, version) and state = any (%(states)s)
     order by name, version"""
+STATES = ("active", "staged", "retired")
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,31 @@ class StoredAdapter:
     dtype: str
     parameters: int
     update_norm: float
+    trained_on: list[str]
     state: str
+    share: float
     card: Mapping[str, Any]
     registered_at: datetime
     retired_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How an adapter is to be registered.
+
+    Attributes:
+        place: Its directory, as `AdapterRoots.place` has it.
+        state: `active`, or `staged` until it is activated.
+        share: Its part of the task's questions; 1 retires the task's other adapters.
+        trained_on: Tasks it was trained on beside its own.
+    """
+
+    name: str
+    task: str
+    place: AdapterPlace
+    state: str = "active"
+    share: float = 1.0
+    trained_on: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +78,7 @@ class Registered:
     name: str
     version: int
     state: str
+    share: float
     uri: str
     created: bool
 
@@ -83,8 +107,8 @@ class AdapterStore:
                 "(`loradex library load`), then register again"
             )
 
-    def register(self, facts: AdapterFacts, name: str, task: str, uri: str) -> Registered:
-        """A new version, active from now on; the same files of the same task again add nothing."""
+    def register(self, facts: AdapterFacts, wanted: Wanted) -> Registered:
+        """A new version; the same files of the same task again change nothing."""
         with self._connection.cursor(row_factory=tuple_row) as cursor:
             adapter_id, created = next(
                 cursor.execute(
@@ -92,14 +116,14 @@ class AdapterStore:
                     select adapter_id, created from loradex.register_adapter(
                         name => %s, task => %s, base_model => %s, sha256 => %s, uri => %s, rank => %s,
                         alpha => %s, target_modules => %s, dtype => %s, parameters => %s, update_norm => %s,
-                        card => %s)
+                        card => %s, state => %s, share => %s, trained_on => %s, root => %s)
                     """,
                     (
-                        name,
-                        task,
+                        wanted.name,
+                        wanted.task,
                         facts.base_model,
                         facts.sha256,
-                        uri,
+                        wanted.place.uri,
                         facts.rank,
                         facts.alpha,
                         list(facts.target_modules),
@@ -107,25 +131,22 @@ class AdapterStore:
                         facts.parameters,
                         facts.update_norm,
                         Jsonb({**facts.card, "files": dict(facts.files), "warnings": list(facts.warnings)}),
+                        wanted.state,
+                        wanted.share,
+                        list(wanted.trained_on),
+                        str(wanted.place.root),
                     ),
                 )
             )
-            # A statement of its own: the row is not visible to the one that made it.
-            version_name, version, state, place = next(
-                cursor.execute(
-                    "select name, version, state, uri from loradex.adapters where id = %s", (adapter_id,)
-                )
-            )
-        return Registered(version_name, version, state, place, created)
+        # A statement of its own: the row is not visible to the one that made it.
+        one = self._by_id(adapter_id)
+        return Registered(one.name, one.version, one.state, one.share, one.uri, created)
 
     def find(
-        self, name: str | None = None, version: int | None = None, *, active_only: bool = False
+        self, name: str | None = None, version: int | None = None, *, states: Sequence[str] = STATES
     ) -> list[StoredAdapter]:
         """Every version of every adapter, or those of one name, in order."""
-        with self._connection.cursor(row_factory=class_row(StoredAdapter)) as cursor:
-            return cursor.execute(
-                FIND, {"name": name, "version": version, "active_only": active_only}
-            ).fetchall()
+        return self._find({"id": None, "name": name, "version": version, "states": list(states)})
 
     def get(self, name: str, version: int | None = None) -> StoredAdapter:
         """One version, the newest unless it is named; `UnknownNameError` if there is none."""
@@ -135,8 +156,48 @@ class AdapterStore:
             raise UnknownNameError(f"no adapter {shown}; `loradex adapter list` shows all")
         return found[-1]
 
-    def set_state(self, name: str, version: int, state: str) -> None:
-        self._connection.execute("select loradex.set_adapter_state(%s, %s, %s)", (name, version, state))
+    def set_state(self, name: str, version: int | None, state: str, share: float = 1.0) -> StoredAdapter:
+        """Activate or retire a version, by default the newest or the active one; which one that was."""
+        with self._connection.cursor(row_factory=tuple_row) as cursor:
+            (adapter_id,) = next(
+                cursor.execute(
+                    "select loradex.set_adapter_state(%s, %s, %s, %s)", (name, version, state, share)
+                )
+            )
+        return self._by_id(adapter_id)
+
+    def announced_roots(self, base_model: str) -> list[str]:
+        """Where the living workers of a base model read adapters; what most of them have comes first."""
+        with self._connection.cursor(row_factory=tuple_row) as cursor:
+            rows = cursor.execute(
+                "select r.root from loradex.worker_health w "
+                "cross join unnest(w.adapter_roots) with ordinality r(root, place) "
+                "where w.living and w.base_model = %s group by r.root order by count(*) desc, min(r.place)",
+                (base_model,),
+            ).fetchall()
+        return [root for (root,) in rows]
+
+    def is_found(self, registered: Registered) -> bool:
+        """Whether retrieval can find it: its tasks have examples, or it was measured to answer some task."""
+        with self._connection.cursor(row_factory=tuple_row) as cursor:
+            (found,) = next(
+                cursor.execute(
+                    "select exists (select from loradex.examples x "
+                    "where x.task = a.task or x.task = any (a.trained_on)) "
+                    "or exists (select from loradex.task_affinities f where f.adapter_id = a.id) "
+                    "from loradex.adapters a where a.name = %s and a.version = %s",
+                    (registered.name, registered.version),
+                )
+            )
+        return bool(found)
+
+    def _by_id(self, adapter_id: int) -> StoredAdapter:
+        (one,) = self._find({"id": adapter_id, "name": None, "version": None, "states": list(STATES)})
+        return one
+
+    def _find(self, wanted: Mapping[str, Any]) -> list[StoredAdapter]:
+        with self._connection.cursor(row_factory=class_row(StoredAdapter)) as cursor:
+            return cursor.execute(FIND, wanted).fetchall()
 
     def affinities(self, base_model: str) -> dict[Pair, Affinity]:
         """What was measured of the base model's adapters."""

@@ -10,7 +10,7 @@ import psycopg
 from loradex.errors import AdapterRefusedError, ExampleConflictError, LibraryCorruptError
 from loradex.library.adapter_files import AdapterFacts, inspect
 from loradex.library.adapter_roots import AdapterRoots
-from loradex.library.adapter_store import AdapterStore
+from loradex.library.adapter_store import AdapterStore, Wanted
 from loradex.library.affinities import Scores, read_affinities
 from loradex.library.cards import TaskCard
 from loradex.library.example_store import ExampleStore, NewExample, conflict
@@ -94,7 +94,7 @@ def load_library(
     """
     manifest = library.manifest
     places = {
-        task: roots.uri(library.directory / manifest.adapters[task].directory) for task in library.adapters
+        task: roots.place(library.directory / manifest.adapters[task].directory) for task in library.adapters
     }
     examples, adapters = ExampleStore(connection), AdapterStore(connection)
     with connection.transaction():
@@ -102,7 +102,7 @@ def load_library(
         examples.put_encoder(manifest.encoder.name, manifest.encoder.revision, manifest.encoder.dimensions)
         adapters.put_base_model(manifest.base_model)
         registered = [
-            adapters.register(facts, manifest.adapters[task].name, task, places[task])
+            adapters.register(facts, Wanted(manifest.adapters[task].name, task, places[task]))
             for task, facts in library.adapters.items()
         ]
         added = _add_examples(examples, library, advance)

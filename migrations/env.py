@@ -5,10 +5,9 @@ import os
 from alembic import context
 from sqlalchemy import Connection, text
 
-from loradex.db.migrate import SCHEMA
+from loradex.db.migrate import LOCK_TIMEOUT, SCHEMA
 from loradex.db.session import engine
 
-LOCK_TIMEOUT = "5s"
 STATEMENT_TIMEOUT = "15min"
 # Two migrators may try this at once: whoever comes second finds it made.
 SCHEMA_AND_LOCK = f"""
@@ -32,7 +31,8 @@ def migrate(connection: Connection) -> None:
     connection.execute(text("set search_path = public"))
     connection.dialect.default_schema_name = "public"
     connection.execute(text(f"set statement_timeout = '{STATEMENT_TIMEOUT}'"))
-    connection.execute(text(f"set lock_timeout = '{LOCK_TIMEOUT}'"))
+    lock_timeout = context.config.attributes.get("lock_timeout", LOCK_TIMEOUT)
+    connection.execute(text(f"set lock_timeout = '{lock_timeout}'"))
     connection.commit()
     connection.execute(text(SCHEMA_AND_LOCK))
     connection.commit()

@@ -116,6 +116,16 @@ CONTRACTS = {
     ),
     "build_search": Contract(ADMIN, "it takes nothing", CATALOGUE),
     "change_setting": Contract(ADMIN, Refusal("select loradex.change_setting('k', '0')", "LX001"), CATALOGUE),
+    "cancel_job": Contract(
+        ASKERS,
+        Refusal("select loradex.cancel_job(gen_random_uuid())", "LX003"),
+        Reads("select loradex.cancel_job({job})", JOB),
+    ),
+    "cancel_jobs": Contract(
+        ASKERS,
+        Refusal("select loradex.cancel_jobs(array[gen_random_uuid()])", "LX003"),
+        Reads("select loradex.cancel_jobs(array[{job}, {running}])", 2 * JOB),
+    ),
     "check_answer": Contract(
         OWNER, Refusal("select loradex.check_answer(null::loradex.jobs, '{{}}', '3')", "LX001"), ARGUMENTS
     ),
@@ -167,6 +177,7 @@ CONTRACTS = {
         READERS, Refusal("select loradex.duplicate_examples(0)", "LX001"), HYGIENE
     ),
     "encoder_index": Contract(READERS, "any text is a name", "it reads no table"),
+    "end_job": Contract(OWNER, GIVEN, "it writes to its job alone"),
     "enqueue_jobs": Contract(
         ASKERS,
         Refusal("select loradex.enqueue_jobs('3')", "LX001"),
@@ -197,6 +208,12 @@ CONTRACTS = {
         Reads("select loradex.example_neighbours(1, examples_a_task => 2)", EXAMPLES + 10 * SEARCH),
     ),
     "examples_hash": Contract(EVERYBODY, "ids of nothing have a hash too", ARGUMENTS),
+    "expire_jobs": Contract(
+        WORKER,
+        "another time than now is the owner of the schema's to say",
+        Reads("select loradex.expire_jobs()", JOB),
+    ),
+    "expiry": Contract(EVERYBODY, "any number is a deadline", "it reads no table"),
     "explain": Contract(
         EVERYBODY,
         Refusal("select loradex.explain(null)", "LX004"),
@@ -217,10 +234,12 @@ CONTRACTS = {
         Refusal("select loradex.fence_job(gen_random_uuid(), 1)", "LX003"),
         Reads("select loradex.fence_job({running}, 1)", JOB),
     ),
+    "give_up_job": Contract(OWNER, GIVEN, "it writes to its job alone"),
     "first_id": Contract(EVERYBODY, "any moment has a first id", "it reads no table"),
     "group_duplicates": Contract(
         ADMIN, Refusal("select loradex.group_duplicates('nobody')", "LX002"), "it looks at every vector"
     ),
+    "held_seconds": Contract(OWNER, ROW, "it reads no table"),
     "in_domain_similarity": Contract(
         READERS,
         Refusal("select loradex.in_domain_similarity(percentile => 2)", "LX001"),
@@ -228,6 +247,9 @@ CONTRACTS = {
     ),
     "is_drawn": Contract(READERS, ROW, CATALOGUE),
     "is_served": Contract(EVERYBODY, "any text is a name", "it reads the announced workers"),
+    "job_obstacle": Contract(
+        ASKERS, "a job nobody knows has no obstacle", Reads("select loradex.job_obstacle({job})", JOB)
+    ),
     "job_outcome": Contract(
         ASKERS,
         "a job nobody knows has no outcome: no row",
@@ -285,7 +307,7 @@ CONTRACTS = {
         ADMIN, Refusal("select loradex.register_encoder('', 'r', 3)", "LX001"), CATALOGUE
     ),
     "register_task": Contract(
-        ADMIN, Refusal("select loradex.register_task('t', 'f', 'bleu')", "LX001"), CATALOGUE
+        ADMIN, Refusal("select loradex.register_task('t', 'f', 'taste')", "LX001"), CATALOGUE
     ),
     "release_jobs": Contract(
         WORKER,

@@ -89,8 +89,8 @@ def snapshots_fail(server: RedisServer) -> Iterator[None]:
     gone.mkdir()
     server.admin.config_set("dir", str(gone))
     gone.rmdir()
-    server.admin.config_set("save", "3600 1")
     server.admin.set("something", "changed")
+    server.admin.config_set("save", "3600 1")
     server.admin.bgsave()
     while server.admin.info("persistence")["rdb_last_bgsave_status"] != "err":
         time.sleep(0.01)
@@ -134,7 +134,7 @@ def cluster(server: RedisServer) -> Iterator[None]:
             yield
         finally:
             server.stop()
-    for file in server.directory.glob("nodes*.conf"):
+    for file in server.directory.rglob("nodes*.conf"):
         file.unlink()
     server.start()
 

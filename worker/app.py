@@ -110,7 +110,7 @@ def serve(settings: WorkerSettings) -> None:
         presence,
         Ready(settings.ready_path, identity),
         sweep,
-        Notifications(listen_url, answering.answer_waiting_jobs, stop),
+        Notifications(listen_url, answering.answer_waiting_jobs, stop, leases.told),
     ):
         listen(app, stop)
 

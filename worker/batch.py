@@ -14,6 +14,7 @@ from loradex.worker.answers import answer_document
 from loradex.worker.clock import Clock
 from loradex.worker.engine.embed import EmbeddedQuestion, Encoder
 from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.questions import UNWANTED
 from loradex.worker.engine.recipe import Recipe
 from loradex.worker.engine.rows import Row, RowResult
 from loradex.worker.identity import WorkerIdentity
@@ -164,7 +165,9 @@ class Answering:
     def _compose(self, batch: Sequence[Prepared]) -> list[Answered | Failure]:
         mixtures = [part for one in batch for part in one.routing.mixture]
         self._engine.bank.ensure({part["sha256"]: self._adapters.locate(part["uri"]) for part in mixtures})
-        results = self._engine.answer([one.row for one in batch])
+        results = self._engine.answer(
+            [one.row for one in batch], lambda place: self._leases.is_over(batch[place].job.id)
+        )
         return [
             result
             if isinstance(result, Failure)
@@ -185,7 +188,7 @@ class Answering:
         try:
             answer_id = self._jobs.record(one.job, answer)
         except LeaseLostError:
-            self._log.warning("job.fenced_off", job=str(one.job.id), attempt=one.job.attempt)
+            self._fenced_off(one.job)
         except RoutingLostError:
             self._give_back([one])
         except OUTAGES:
@@ -198,10 +201,12 @@ class Answering:
     def _through(
         self, step: Callable[[Sequence[Before]], Sequence[After | Failure]], batch: Sequence[Before]
     ) -> list[After]:
-        """What comes out of the step; the jobs that fail in it are recorded as failed and go no further."""
+        """What comes out of the step; a job that fails in it is recorded as failed, one that is over is left."""
         done: list[After] = []
         for one, result in zip(batch, run_isolated(step, batch), strict=True):
-            if isinstance(result, Failure):
+            if result is UNWANTED:
+                self._fenced_off(one.job)
+            elif isinstance(result, Failure):
                 self._fail(one.job, result)
             else:
                 done.append(result)
@@ -212,7 +217,11 @@ class Answering:
         try:
             self._jobs.fail(job, failure.code, failure.message)
         except LeaseLostError:
-            self._log.warning("job.fenced_off", job=str(job.id), attempt=job.attempt)
+            self._fenced_off(job)
+
+    def _fenced_off(self, job: Job) -> None:
+        """The attempt is over: the job was cancelled, has expired, or is another worker's."""
+        self._log.warning("job.fenced_off", job=str(job.id), attempt=job.attempt)
 
     def _without_company(self, claimed: Sequence[Job]) -> Sequence[Job]:
         """The batch to answer: a job that was lost before is answered alone, the others go back.

@@ -23,7 +23,13 @@ CLAIM: LiteralString = """
            attempt - releases - 1 as lost_attempts,
            -- A clock may be set back, and a claim begins before the commit of what it finds.
            greatest(extract(epoch from started_at - created_at)::float8 * 1000, 0) as waited_ms
-    from loradex.claim_jobs(%s, %s, %s, %s, only_base_model => %s, only_encoder => %s)"""
+    from loradex.claim_jobs(
+        %s, %s, %s, %s, only_base_model => %s, only_encoder => %s, token => %s)"""
+
+OVER: LiteralString = """
+    select held.id from unnest(%s::uuid[]) held(id)
+    where not exists (
+        select from loradex.jobs j where j.id = held.id and j.state = 'running' and j.worker = %s)"""
 
 ANNOUNCE: LiteralString = "select loradex.announce_worker(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
@@ -84,7 +90,7 @@ class Jobs:
     """One connection to Postgres and the calls a worker makes over it; it reconnects after an outage.
 
     `retry_for` is how long a write is repeated while Postgres is away. Repeating is safe: the attempt number
-    fences off the second of two writes.
+    fences off the second of two writes. `token` is this worker's secret, which binds its claims to it.
     """
 
     def __init__(
@@ -115,9 +121,10 @@ class Jobs:
 
         Jobs out of attempts become failed on the way.
         """
-        values = (self.worker, rows, self.lease, self._max_attempts, self._base_model, self._encoder)
+        values = (self.worker, rows, self.lease, self._max_attempts)
+        only = (self._base_model, self._encoder, self._token)
         with self._database.session() as connection, connection.cursor(row_factory=class_row(Job)) as cursor:
-            return cursor.execute(CLAIM, values).fetchall()
+            return cursor.execute(CLAIM, values + only).fetchall()
 
     def route(self, jobs: Sequence[Job], queries: Sequence[Vector]) -> list[Routing]:
         """What Postgres decides for each job, in the jobs' order: one statement for all of them.
@@ -126,8 +133,8 @@ class Jobs:
         """
         rows = self._repeated(
             "select job_id, routing ->> 'merge', (routing -> 'calibrated')::boolean, routing -> 'mixture' "
-            "from loradex.route_jobs(%s, %b)",
-            ([job.id for job in jobs], list(queries)),
+            "from loradex.route_jobs(%s, %b, %s)",
+            ([job.id for job in jobs], list(queries), self._token),
         )
         routings = {job_id: Routing(*decided) for job_id, *decided in rows}
         return [routings[job.id] for job in jobs]
@@ -140,24 +147,40 @@ class Jobs:
             RoutingLostError: Postgres no longer knows what it decided; release the job.
         """
         rows = self._repeated(
-            "select loradex.record_answer(%s, %s, %s)", (job.id, job.attempt, Jsonb(answer))
+            "select loradex.record_answer(%s, %s, %s, %s)", (job.id, job.attempt, Jsonb(answer), self._token)
         )
         return UUID(str(rows[0][0]))
 
     def fail(self, job: Job, code: str, message: str) -> None:
         """End the job as failed; `LeaseLostError` if it is no longer this worker's."""
-        self._repeated("select loradex.fail_job(%s, %s, %s, %s)", (job.id, job.attempt, code, message))
+        self._repeated(
+            "select loradex.fail_job(%s, %s, %s, %s, token => %s)",
+            (job.id, job.attempt, code, message, self._token),
+        )
 
     def release(self, jobs: Sequence[Job]) -> None:
         """Give jobs back to the queue."""
-        self._repeated("select loradex.release_jobs(%s, %s)", (self.worker, [job.id for job in jobs]))
+        self._repeated(
+            "select loradex.release_jobs(%s, %s, %s)", (self.worker, [job.id for job in jobs], self._token)
+        )
 
     def extend(self, ids: Sequence[UUID]) -> None:
         """Prolong the lease of jobs that are still this worker's."""
         with self._database.session() as connection:
             connection.execute(
-                "select loradex.extend_lease(%s, %s, %s)", (self.worker, list(ids), self.lease)
+                "select loradex.extend_lease(%s, %s, %s, token => %s)",
+                (self.worker, list(ids), self.lease, self._token),
             )
+
+    def expire(self) -> None:
+        """End what is past its deadline, this worker's or not."""
+        with self._database.session() as connection:
+            connection.execute("select loradex.expire_jobs()")
+
+    def over(self, ids: Sequence[UUID]) -> set[UUID]:
+        """Those of the jobs that have ended or are another worker's now."""
+        with self._database.session() as connection:
+            return {row[0] for row in connection.execute(OVER, (list(ids), self.worker)).fetchall()}
 
     def announce(self, abilities: Abilities) -> None:
         """Say that this worker lives, and what it can do."""

@@ -1,4 +1,4 @@
-"""Hears from Postgres that jobs wait, beside Redis: at the commit, whoever enqueued and however."""
+"""Hears from Postgres that jobs wait, beside Redis, and that jobs in hand are over: at the commit, whoever did it."""
 
 import threading
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from loradex.errors import LoradexError
 from loradex.program import program_name
 
 CHANNEL = "loradex_work"
+STOP_CHANNEL = "loradex_stop"
 LOOK_EVERY_SECONDS = 0.5
 RECONNECT_SECONDS = 1.0
 UNHEARD = (
@@ -30,12 +31,20 @@ class Notifications:
         url: Where Postgres itself is, not a pooler.
         wake: Answers what waits; what is said meanwhile leads to one more call.
         stop: Set when the worker ends.
+        drop: Told the ids of jobs that were cancelled, or so it is said: any login may say anything.
     """
 
-    def __init__(self, url: str, wake: Callable[[], None], stop: threading.Event) -> None:
+    def __init__(
+        self,
+        url: str,
+        wake: Callable[[], None],
+        stop: threading.Event,
+        drop: Callable[[str], None] = lambda _job: None,
+    ) -> None:
         self._url = url
         self._application = program_name()
         self._wake = wake
+        self._drop = drop
         self._stop = stop
         self._heard = threading.Event()
         self._log = structlog.get_logger("notifications")
@@ -71,6 +80,7 @@ class Notifications:
                         self._log.warning("notifications.not_heard", reason=UNHEARD)
                         return
                     connection.execute(f"listen {CHANNEL}")
+                    connection.execute(f"listen {STOP_CHANNEL}")
                     if away:
                         self._log.info("notifications.heard_again")
                     away = False
@@ -84,8 +94,11 @@ class Notifications:
     def _listen(self, connection: Session) -> None:
         self._heard.set()  # what was said before nobody listened
         while not self._stop.is_set():
-            if list(connection.notifies(timeout=LOOK_EVERY_SECONDS, stop_after=1)):
-                self._heard.set()
+            for notice in connection.notifies(timeout=LOOK_EVERY_SECONDS, stop_after=1):
+                if notice.channel == STOP_CHANNEL:
+                    self._drop(notice.payload)
+                else:
+                    self._heard.set()
 
 
 def _reason(error: Exception) -> str:

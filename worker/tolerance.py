@@ -2,7 +2,7 @@
 
 from typing import Final
 
-SCORES: Final = {("cpu", "float32"): 1e-3, ("cpu", "bfloat16"): 0.25}
+SCORES: Final = {("cpu", "float32"): 1e-3, ("cpu", "bfloat16"): 0.5}
 """(device, dtype) → nats a token. A batch of another size, other threads or another processor round otherwise."""
 
 

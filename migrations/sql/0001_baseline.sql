@@ -155,7 +155,7 @@ comment on table loradex.tasks is
     'Data sets that examples come from and adapters were trained on.';
 comment on column loradex.tasks.name is 'such as rte';
 comment on column loradex.tasks.family is 'such as nli';
-comment on column loradex.tasks.metric is 'accuracy or exact_match';
+comment on column loradex.tasks.metric is 'accuracy, exact_match, f1, rouge_l or bleu';
 comment on column loradex.tasks.card is 'the task card';
 comment on column loradex.tasks.created_at is 'when the row was written';
 
@@ -352,7 +352,8 @@ create index example_embeddings_duplicate_index on loradex.example_embeddings (d
 create index example_embeddings_encoder_task_index on loradex.example_embeddings (encoder, task, duplicate_of);
 
 -- file: tables/jobs.sql
--- One question with its settings, from queued to done or failed. Written by the queue's functions only.
+-- One question with its settings, from queued to its end: done, failed, cancelled or expired. Written by the queue's
+-- functions only.
 create table loradex.jobs (
     id uuid not null default uuidv7(),
     owner_id bigint not null,
@@ -374,31 +375,39 @@ create table loradex.jobs (
     idempotency_key text,
     metadata jsonb,
     priority smallint not null default 0,
+    deadline float8,
     queue_position bigint generated always as identity,
     state text not null default 'queued',
     attempt int not null default 0,
     releases int not null default 0,
     lease_until timestamptz,
     worker text,
+    claim_hash bytea,
+    held_seconds float8 not null default 0,
     error_code text,
     error_message text,
+    cancelled_by text,
     created_at timestamptz not null default now(),
     started_at timestamptz,
     finished_at timestamptz,
+    expires_at timestamptz,
     answer_id uuid,
     erased_at timestamptz,
     constraint jobs_pkey primary key (id),
     constraint jobs_choices_check check ((kind = 'choose') = (choices is not null)),
-    constraint jobs_error_check check ((state = 'failed') = (error_code is not null)),
+    constraint jobs_error_check check ((state in ('failed', 'cancelled', 'expired')) = (error_code is not null)),
+    constraint jobs_cancelled_check check ((state = 'cancelled') = (cancelled_by is not null)),
     constraint jobs_kind_check check (kind in ('generate', 'choose')),
     constraint jobs_lease_check check ((state = 'running') = (lease_until is not null)),
-    constraint jobs_state_check check (state in ('queued', 'running', 'done', 'failed')),
+    constraint jobs_state_check check (state in ('queued', 'running', 'done', 'failed', 'cancelled', 'expired')),
     constraint jobs_base_model_fkey foreign key (base_model) references loradex.base_models(name),
     constraint jobs_encoder_fkey foreign key (encoder) references loradex.encoders(name),
     constraint jobs_expected_task_fkey foreign key (expected_task) references loradex.tasks(name),
     constraint jobs_owner_id_fkey foreign key (owner_id) references loradex.owners(id),
     constraint jobs_method_fkey foreign key (method) references loradex.methods(name)
-);
+)
+-- Each job is written anew two or three times; on its own page that takes a fraction of the WAL.
+with (fillfactor = 70);
 comment on table loradex.jobs is
     'Questions and how far they are; only the queue functions write here.';
 comment on column loradex.jobs.id is 'the job';
@@ -421,23 +430,29 @@ comment on column loradex.jobs.expected_task is 'true task where known';
 comment on column loradex.jobs.idempotency_key is 'asking again with it gives this job';
 comment on column loradex.jobs.metadata is 'what the asker noted on it: an object of texts; null if nothing';
 comment on column loradex.jobs.priority is 'higher goes first';
+comment on column loradex.jobs.deadline is 'seconds after which it ends as expired instead of being answered; null: never';
 comment on column loradex.jobs.queue_position is 'order of arrival';
-comment on column loradex.jobs.state is 'queued, running, done or failed';
+comment on column loradex.jobs.state is 'queued, running, done, failed, cancelled or expired';
 comment on column loradex.jobs.attempt is 'times claimed; fences off late writes';
 comment on column loradex.jobs.releases is 'times given back unharmed; these attempts do not count';
 comment on column loradex.jobs.lease_until is 'when others may claim a running job';
 comment on column loradex.jobs.worker is 'who claimed it last';
-comment on column loradex.jobs.error_code is 'why it failed, for programs';
-comment on column loradex.jobs.error_message is 'why it failed, for people';
+comment on column loradex.jobs.claim_hash is 'hash of the login and token that claimed it last (claim_hash)';
+comment on column loradex.jobs.held_seconds is 'for how long earlier claims held it';
+comment on column loradex.jobs.error_code is 'why it ended without an answer, for programs';
+comment on column loradex.jobs.error_message is 'why it ended without an answer, for people';
+comment on column loradex.jobs.cancelled_by is 'login that cancelled it';
 comment on column loradex.jobs.created_at is 'when it was accepted';
 comment on column loradex.jobs.started_at is 'when it was claimed last';
-comment on column loradex.jobs.finished_at is 'when it was done or failed';
+comment on column loradex.jobs.finished_at is 'when it ended, however it did';
+comment on column loradex.jobs.expires_at is 'its deadline as a time; null: none';
 comment on column loradex.jobs.answer_id is 'its answer, once it is done';
 comment on column loradex.jobs.erased_at is 'when its texts and its answer''s were erased';
 create index jobs_owner_index on loradex.jobs (owner_id, created_at, id);
-create index jobs_finished_at_index on loradex.jobs (finished_at);
+create index jobs_finished_at_index on loradex.jobs (finished_at) where (finished_at is not null);
 create index jobs_queued_index on loradex.jobs (priority desc, queue_position) where (state = 'queued');
 create index jobs_running_index on loradex.jobs (lease_until) where (state = 'running');
+create index jobs_expires_index on loradex.jobs (expires_at) where (expires_at is not null and state in ('queued', 'running'));
 create unique index jobs_idempotency_index on loradex.jobs (owner_id, idempotency_key) where (idempotency_key is not null);
 
 -- file: tables/answers.sql
@@ -1395,6 +1410,64 @@ comment on function loradex.build_search() is
 revoke execute on function loradex.build_search() from public;
 grant execute on function loradex.build_search() to loradex_admin;
 
+-- file: functions/cancel_job.sql
+-- cancel_jobs for one job; returns the state it is in now.
+-- Locks: the job's row. Raises: LX003 no such job, or another user's.
+create or replace function loradex.cancel_job(job_id uuid) returns text
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    return (select c.state from cancel_jobs(array[cancel_job.job_id]) c);
+end
+$$;
+comment on function loradex.cancel_job(uuid) is
+    'Ends a job that has no answer yet as cancelled; returns the state it is in now.';
+revoke execute on function loradex.cancel_job(uuid) from public;
+grant execute on function loradex.cancel_job(uuid) to loradex_client, loradex_admin;
+
+-- file: functions/cancel_jobs.sql
+-- Ends jobs that have no answer yet as cancelled, at their owner's wish or an administrator's: those that wait at once,
+-- those that run too, and their worker drops them at its next token. A job that has ended stays as it is. Returns the
+-- state that each job is in now; all of them or none.
+-- Locks: the jobs' rows, in the order of their ids; it waits for an answer that is being recorded.
+-- Raises: LX001 no ids, or too many; LX003 no such job, or another user's.
+create or replace function loradex.cancel_jobs(job_ids uuid[]) returns table (job_id uuid, state text)
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    most int := (select s.value from settings s where s.name = 'max_jobs_per_call');
+    is_admin boolean := pg_has_role(session_user, 'loradex_admin', 'member');
+    asking bigint := current_owner();
+    stranger uuid;
+    job jobs;
+begin
+    if job_ids is null or cardinality(job_ids) > most then
+        raise exception using errcode = 'LX001', message = format('give an array of at most %s ids', most);
+    end if;
+    select given.id into stranger from unnest(job_ids) given(id)
+    where not exists (select from jobs j where j.id = given.id and (is_admin or j.owner_id = asking)) limit 1;
+    if found then
+        raise exception using errcode = 'LX003', message = format(
+            'no job %s, or it is another user''s', coalesce(stranger::text, 'null'));
+    end if;
+    for job in select j.* from jobs j where j.id = any (job_ids) order by j.id for update loop
+        if job.state in ('queued', 'running') then
+            perform end_job(
+                job, 'cancelled', 'job_cancelled',
+                format('%s cancelled it while it was %s', session_user, job.state), now(), session_user);
+        end if;
+    end loop;
+    return query select j.id, j.state from jobs j where j.id = any (job_ids);
+end
+$$;
+comment on function loradex.cancel_jobs(uuid[]) is
+    'Ends jobs that have no answer yet as cancelled; returns the state each is in now.';
+revoke execute on function loradex.cancel_jobs(uuid[]) from public;
+grant execute on function loradex.cancel_jobs(uuid[]) to loradex_client, loradex_admin;
+
 -- file: functions/chain_head.sql
 -- The newest link of the chain: an answer, or the note of an erasure or an archive. Whoever writes the next one holds chain_lock.
 -- Locks: none. Raises: nothing; no row while the chain is empty.
@@ -1505,12 +1578,17 @@ begin
              or jsonb_typeof(answer -> 'output_tokens') is distinct from 'number'
              or jsonb_array_length(answer -> 'token_ids')::text is distinct from answer ->> 'output_tokens'
             then 'its tokens do not match their number'
+        when jsonb_typeof(answer -> 'prompt_tokens') is distinct from 'number'
+             or (answer ->> 'prompt_tokens')::numeric not between 0 and 2147483647
+            then 'it does not say how many tokens the prompt has'
         when job.kind = 'generate'
              and jsonb_array_length(answer -> 'token_ids') > (job.settings ->> 'max_new_tokens')::int
             then 'it has more tokens than the job allows'
         when jsonb_typeof(answer -> 'timings') is distinct from 'object' or exists (
             select from jsonb_each(answer -> 'timings') t
-            where jsonb_typeof(t.value) <> 'number' or t.value::numeric not between 0 and 1e12)
+            -- Not nearer to 0 than a float8 can be: views read them as such.
+            where jsonb_typeof(t.value) <> 'number'
+               or t.value::numeric <> 0 and t.value::numeric not between 1e-300 and 1e12)
             then 'a timing is not a number of milliseconds'
         when jsonb_typeof(answer -> 'versions') is distinct from 'object' or exists (
             select from jsonb_each(answer -> 'versions') v where jsonb_typeof(v.value) <> 'string')
@@ -1523,6 +1601,9 @@ begin
             routing ->> 'merge', (routing ->> 'calibrated')::boolean, (job.settings ->> 'density')::float8,
             merge ->> 'dtype', routing -> 'mixture')
             then 'its recipe is not the one that was decided'
+        when abs((select sum((m.part ->> 'weight')::float8)
+                  from jsonb_array_elements(routing -> 'mixture') m(part)) - 1) > 1e-6
+            then 'the weights of its mixture do not sum to 1'
         when exists (
             select from jsonb_each(merge) m
             where m.key in ('update_norm', 'milliseconds') and jsonb_typeof(m.value) <> 'number'
@@ -1939,7 +2020,9 @@ revoke execute on function loradex.claim_hash(text) from public;
 
 -- file: functions/claim_jobs.sql
 -- Hands up to max_jobs waiting jobs to a worker: running, under a lease, with the next attempt number. A running job
--- whose lease is over is waiting too. Jobs that were lost max_attempts times become failed on the way.
+-- whose lease is over is waiting too. On the way jobs end that are past their deadline (expired), that were lost
+-- max_attempts times, or that workers have held for max_held_seconds altogether (failed). The claim is this login's and,
+-- where a token is given, of whoever knows it: see claim_hash.
 -- Locks: the claimed rows of jobs, FOR UPDATE SKIP LOCKED: workers never wait for each other. Raises: LX001.
 create or replace function loradex.claim_jobs(
     worker text,
@@ -1948,14 +2031,17 @@ create or replace function loradex.claim_jobs(
     max_attempts int,
     now timestamptz default now(),
     only_base_model text default null,
-    only_encoder text default null
+    only_encoder text default null,
+    token text default null
 ) returns setof loradex.jobs
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    lost uuid;
+    mine bytea := claim_hash(token);
+    max_held int := (select s.value from settings s where s.name = 'max_held_seconds');
+    lost jobs;
     committing text;
 begin
     if coalesce(worker, '') = '' or length(worker) > 200 or coalesce(max_jobs, 0) not between 1 and 10000
@@ -1964,17 +2050,22 @@ begin
             'claim_jobs needs a worker name of at most 200 characters, max_jobs from 1 to 10000, and max_attempts of 1 '
             'or more';
     end if;
-
     perform check_lease(lease, claim_jobs.now);
+    if exists (select from workers w where w.name = claim_jobs.worker and w.claim_hash <> mine) then
+        raise exception using errcode = 'LX001', message = format(
+            'another worker is announced as %s; give each a name of its own', shown(worker));
+    end if;
 
     -- Losing a claim in a crash only leaves the job waiting, and whatever is written for it later is committed after it.
     committing := set_config('synchronous_commit', 'off', true);
 
+    perform expire_jobs(claim_jobs.now);
     if not exists (select from jobs j where j.state = 'running' and j.lease_until <= claim_jobs.now) then
         return query
         update jobs j
-        set state = 'running', attempt = j.attempt + 1, worker = claim_jobs.worker,
-            lease_until = claim_jobs.now + lease, started_at = claim_jobs.now
+        set state = 'running', attempt = j.attempt + 1, worker = claim_jobs.worker, claim_hash = mine,
+            started_at = claim_jobs.now,
+            lease_until = claim_jobs.now + least(lease, make_interval(secs => max_held - j.held_seconds))
         where j.id = any (array(
             select q.id from jobs q
             where q.state = 'queued'
@@ -1988,20 +2079,16 @@ begin
     end if;
 
     for lost in
-        update jobs j
-        set state = 'failed', lease_until = null, finished_at = claim_jobs.now, error_code = 'too_many_attempts',
-            error_message = format(
-                'it was lost %s times by its workers, the last of them %s; look at that worker''s log, '
-                'then enqueue it again', j.attempt - j.releases, j.worker)
-        where j.id in (
-            select p.id from jobs p
-            where p.state = 'running' and p.lease_until <= claim_jobs.now
-              and p.attempt - p.releases >= claim_jobs.max_attempts
-            for update skip locked)
-        returning j.id
+        select p.* from jobs p
+        where p.state = 'running' and p.lease_until <= claim_jobs.now
+          and (p.attempt - p.releases >= claim_jobs.max_attempts or held_seconds(p, p.lease_until) >= max_held)
+        for update skip locked
     loop
-        delete from routings r where r.job_id = lost;
-        perform notify_job(lost);
+        perform give_up_job(
+            lost,
+            case when lost.attempt - lost.releases >= claim_jobs.max_attempts then 'too_many_attempts'
+                 else 'held_too_long' end,
+            lost.worker, held_seconds(lost, lost.lease_until), claim_jobs.now);
     end loop;
 
     return query
@@ -2017,6 +2104,7 @@ begin
         select x.id, x.priority, x.queue_position from jobs x
         where x.state = 'running' and x.lease_until <= claim_jobs.now
           and x.attempt - x.releases < claim_jobs.max_attempts
+          and held_seconds(x, x.lease_until) < max_held
           and (only_base_model is null or x.base_model = only_base_model)
           and (only_encoder is null or x.encoder = only_encoder)
         order by x.priority desc, x.queue_position
@@ -2028,17 +2116,19 @@ begin
         select w.id from waiting w order by w.priority desc, w.queue_position limit claim_jobs.max_jobs
     )
     update jobs j
-    set state = 'running', attempt = j.attempt + 1, worker = claim_jobs.worker,
-        lease_until = claim_jobs.now + lease, started_at = claim_jobs.now
+    set state = 'running', attempt = j.attempt + 1, worker = claim_jobs.worker, claim_hash = mine,
+        started_at = claim_jobs.now, held_seconds = held_seconds(j, j.lease_until),
+        lease_until = claim_jobs.now
+            + least(lease, make_interval(secs => max_held - held_seconds(j, j.lease_until)))
     from chosen c
     where j.id = c.id
     returning j.*;
 end
 $$;
-comment on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text) is
+comment on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text) is
     'Hands waiting jobs to a worker under a lease, with the next attempt number; skips what others hold.';
-revoke execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text) from public;
-grant execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text) to loradex_worker;
+revoke execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text) from public;
+grant execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text) to loradex_worker;
 
 -- file: functions/complete_job.sql
 -- The row of loradex.jobs that a JSON object asks for: defaults filled in, whole numbers without a fraction, and what has
@@ -2069,7 +2159,9 @@ begin
     made.state := 'queued';
     made.attempt := 0;
     made.releases := 0;
+    made.held_seconds := 0;
     made.created_at := now();
+    made.expires_at := made.created_at + make_interval(secs => made.deadline);
     return made;
 end
 $$;
@@ -2394,6 +2486,33 @@ comment on function loradex.encoder_index(text) is 'Name of an encoder''s index 
 revoke execute on function loradex.encoder_index(text) from public;
 grant execute on function loradex.encoder_index(text)
     to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/end_job.sql
+-- Ends a job without an answer: as failed, cancelled or expired. Whoever waits for it is told, and so is the worker that
+-- has it in hand.
+-- Locks: the job's row, which its callers have locked before. Raises: nothing.
+create or replace function loradex.end_job(
+    job loradex.jobs, state text, code text, message text, now timestamptz, cancelled_by text default null
+) returns void
+language plpgsql volatile
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    update jobs j
+    set state = end_job.state, lease_until = null, finished_at = end_job.now, error_code = code,
+        error_message = left(message, 10000), cancelled_by = end_job.cancelled_by
+    where j.id = job.id;
+    delete from routings r where r.job_id = job.id;
+    perform notify_job(job.id);
+    if job.state = 'running' and end_job.state <> 'failed' then
+        perform notify_job(job.id, 'loradex_stop');
+    end if;
+end
+$$;
+comment on function loradex.end_job(loradex.jobs, text, text, text, timestamptz, text) is
+    'Ends a job without an answer and tells who waits for it and who computes it; internal.';
+revoke execute on function loradex.end_job(loradex.jobs, text, text, text, timestamptz, text) from public;
 
 -- file: functions/enqueue_jobs.sql
 -- Accepts a JSON array of jobs, all of them or none; what a job leaves out takes the defaults of loradex.settings. The
@@ -2762,6 +2881,50 @@ revoke execute on function loradex.examples_hash(bigint[]) from public;
 grant execute on function loradex.examples_hash(bigint[])
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 
+-- file: functions/expire_jobs.sql
+-- Ends as expired what has no answer at its deadline, waiting or running. claim_jobs calls it, and so does every worker
+-- while it answers a batch.
+-- Locks: the jobs' rows, FOR UPDATE SKIP LOCKED. Raises: LX001 another time than now.
+create or replace function loradex.expire_jobs(now timestamptz default now()) returns int
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    job jobs;
+    ended int := 0;
+begin
+    perform check_lease(interval '1 second', expire_jobs.now);
+    for job in
+        select j.* from jobs j
+        where j.expires_at <= expire_jobs.now and j.state in ('queued', 'running')
+        order by j.expires_at limit 10000
+        for update skip locked
+    loop
+        perform end_job(job, 'expired', 'job_expired', expiry(job.deadline), expire_jobs.now);
+        ended := ended + 1;
+    end loop;
+    return ended;
+end
+$$;
+comment on function loradex.expire_jobs(timestamptz) is
+    'Ends as expired what has no answer at its deadline; returns how many jobs that were.';
+revoke execute on function loradex.expire_jobs(timestamptz) from public;
+grant execute on function loradex.expire_jobs(timestamptz) to loradex_worker;
+
+-- file: functions/expiry.sql
+-- What whoever waits for a job is told when it is past its deadline.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.expiry(deadline float8) returns text
+language sql immutable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select format('it had no answer within its deadline of %s s', deadline)
+$$;
+comment on function loradex.expiry(float8) is 'The message of a job that is past its deadline.';
+revoke execute on function loradex.expiry(float8) from public;
+grant execute on function loradex.expiry(float8) to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
 -- file: functions/explain.sql
 -- Everything that is known about an answer, as one JSON document: answer_document, how the answer came about, and the
 -- texts of its neighbours where the library still holds what it held then. The chain covers all of it but the keys that
@@ -2833,35 +2996,41 @@ grant execute on function loradex.explain(uuid)
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 
 -- file: functions/extend_lease.sql
--- Prolongs the lease of running jobs that are still this worker's.
--- Locks: the jobs' rows. Raises: LX001 no lease.
+-- Prolongs the lease of running jobs that are still this worker's, yet not beyond max_held_seconds altogether.
+-- Locks: the jobs' rows. Raises: LX001 no lease, or a token that is too short.
 create or replace function loradex.extend_lease(
-    worker text, job_ids uuid[], lease interval, now timestamptz default now()
+    worker text, job_ids uuid[], lease interval, now timestamptz default now(), token text default null
 ) returns int
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
+    mine bytea := claim_hash(token);
+    max_held int := (select s.value from settings s where s.name = 'max_held_seconds');
     extended int;
 begin
     perform check_lease(lease, extend_lease.now);
-    update jobs j set lease_until = extend_lease.now + lease
-    where j.id = any (job_ids) and j.state = 'running' and j.worker = extend_lease.worker;
+    update jobs j
+    set lease_until = least(
+        extend_lease.now + lease, j.started_at + make_interval(secs => max_held - j.held_seconds))
+    where j.id = any (job_ids) and j.state = 'running' and j.worker = extend_lease.worker and j.claim_hash = mine
+      and held_seconds(j, extend_lease.now) < max_held;
     get diagnostics extended = row_count;
     return extended;
 end
 $$;
-comment on function loradex.extend_lease(text, uuid[], interval, timestamptz) is
+comment on function loradex.extend_lease(text, uuid[], interval, timestamptz, text) is
     'Prolongs the lease of running jobs that are still this worker''s; returns how many.';
-revoke execute on function loradex.extend_lease(text, uuid[], interval, timestamptz) from public;
-grant execute on function loradex.extend_lease(text, uuid[], interval, timestamptz) to loradex_worker;
+revoke execute on function loradex.extend_lease(text, uuid[], interval, timestamptz, text) from public;
+grant execute on function loradex.extend_lease(text, uuid[], interval, timestamptz, text) to loradex_worker;
 
 -- file: functions/fail_job.sql
 -- Ends a claimed job as failed, with the reason.
--- Locks: the job's row. Raises: LX003 unknown job; LX006 the attempt is no longer the job's; LX001 no code.
+-- Locks: the job's row. Raises: LX003 unknown job; LX006 the attempt is no longer the job's, or the claim is another's;
+-- LX001 no code.
 create or replace function loradex.fail_job(
-    job_id uuid, attempt int, code text, message text, now timestamptz default now()
+    job_id uuid, attempt int, code text, message text, now timestamptz default now(), token text default null
 ) returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
@@ -2872,29 +3041,27 @@ begin
             'a failed job needs an error code of small letters, digits and _; name the reason';
     end if;
     perform check_lease(interval '1 second', fail_job.now);
-    perform fence_job(job_id, attempt);
-    update jobs j
-    set state = 'failed', lease_until = null, finished_at = fail_job.now, error_code = code,
-        error_message = left(coalesce(message, 'no reason recorded'), 10000)
-    where j.id = job_id;
-    delete from routings r where r.job_id = fail_job.job_id;
-    perform notify_job(job_id);
+    perform end_job(
+        fence_job(job_id, attempt, token), 'failed', code, coalesce(message, 'no reason recorded'), fail_job.now);
 end
 $$;
-comment on function loradex.fail_job(uuid, int, text, text, timestamptz) is
+comment on function loradex.fail_job(uuid, int, text, text, timestamptz, text) is
     'Ends a claimed job as failed and notifies loradex_jobs; refused with LX006 if the attempt is over.';
-revoke execute on function loradex.fail_job(uuid, int, text, text, timestamptz) from public;
-grant execute on function loradex.fail_job(uuid, int, text, text, timestamptz) to loradex_worker;
+revoke execute on function loradex.fail_job(uuid, int, text, text, timestamptz, text) from public;
+grant execute on function loradex.fail_job(uuid, int, text, text, timestamptz, text) to loradex_worker;
 
 -- file: functions/fence_job.sql
--- The job's row, locked, if this attempt may still write for it: a worker that comes back from the dead may not.
--- Locks: the job's row, FOR UPDATE. Raises: LX003 unknown job; LX006 the attempt is no longer the job's.
-create or replace function loradex.fence_job(job_id uuid, attempt int) returns loradex.jobs
+-- The job's row, locked, if this attempt may still write for it: a worker that comes back from the dead may not, and
+-- neither may whoever did not claim it.
+-- Locks: the job's row, FOR UPDATE. Raises: LX003 unknown job; LX006 the attempt is no longer the job's, or the claim is
+-- another's.
+create or replace function loradex.fence_job(job_id uuid, attempt int, token text default null) returns loradex.jobs
 language plpgsql volatile
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
+    mine bytea := claim_hash(token);
     job jobs;
 begin
     select j.* into job from jobs j where j.id = fence_job.job_id for update;
@@ -2906,12 +3073,17 @@ begin
             'attempt %s at job %s is over: the job is %s at attempt %s; drop this result',
             coalesce(fence_job.attempt::text, 'null'), job_id, job.state, job.attempt);
     end if;
+    if job.claim_hash is distinct from mine then
+        raise exception using errcode = 'LX006', message = format(
+            'attempt %s at job %s was claimed by another login or with another token; drop this result',
+            fence_job.attempt, job_id);
+    end if;
     return job;
 end
 $$;
-comment on function loradex.fence_job(uuid, int) is
+comment on function loradex.fence_job(uuid, int, text) is
     'Locks and returns a running job if the attempt is still its own, else raises LX006; internal.';
-revoke execute on function loradex.fence_job(uuid, int) from public;
+revoke execute on function loradex.fence_job(uuid, int, text) from public;
 
 -- file: functions/first_id.sql
 -- The least id that an answer of a moment can have: ids begin with their time in milliseconds. With it, answers of a time
@@ -2930,6 +3102,30 @@ comment on function loradex.first_id(timestamptz) is
     'The least id that an answer of a moment can have, to find answers of a time without looking at other months.';
 revoke execute on function loradex.first_id(timestamptz) from public;
 grant execute on function loradex.first_id(timestamptz) to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
+-- file: functions/give_up_job.sql
+-- Ends a job as failed because workers lost it too often (code too_many_attempts) or held it for too long (held_too_long).
+-- Locks: the job's row, which its callers have locked before. Raises: nothing.
+create or replace function loradex.give_up_job(
+    job loradex.jobs, code text, worker text, held float8, now timestamptz
+) returns void
+language plpgsql volatile
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    perform end_job(
+        job, 'failed', code,
+        case code
+            when 'held_too_long' then format(
+                'workers held it for %s s altogether without an answer (setting max_held_seconds)', round(held))
+            else format('it was lost %s times by its workers', job.attempt - job.releases)
+        end || format(', the last of them %s; look at that worker''s log, then enqueue it again', worker),
+        give_up_job.now);
+end
+$$;
+comment on function loradex.give_up_job(loradex.jobs, text, text, float8, timestamptz) is
+    'Ends a job as failed that workers lost too often or held for too long; internal.';
+revoke execute on function loradex.give_up_job(loradex.jobs, text, text, float8, timestamptz) from public;
 
 -- file: functions/group_duplicates.sql
 -- Lets one example of each group of near duplicates stand for all in the index of an encoder, which is then as small
@@ -3034,6 +3230,19 @@ comment on function loradex.group_duplicates(text) is
 revoke execute on function loradex.group_duplicates(text) from public;
 grant execute on function loradex.group_duplicates(text) to loradex_admin;
 
+-- file: functions/held_seconds.sql
+-- For how long workers have held a job altogether, if the claim at hand ends at `until`; a job that waits has none.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.held_seconds(job loradex.jobs, until timestamptz) returns float8
+language sql immutable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select job.held_seconds + coalesce(greatest(extract(epoch from until - job.started_at)::float8, 0), 0)
+$$;
+comment on function loradex.held_seconds(loradex.jobs, timestamptz) is
+    'For how long workers have held a job altogether; internal.';
+revoke execute on function loradex.held_seconds(loradex.jobs, timestamptz) from public;
+
 -- file: functions/in_domain_similarity.sql
 -- How near the nearest other example is for examples themselves: the given percentile over a sample spread over all of
 -- them. A question farther from everything than this is out of the library's domain.
@@ -3102,9 +3311,26 @@ revoke execute on function loradex.is_served(text, text) from public;
 grant execute on function loradex.is_served(text, text)
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 
+-- file: functions/job_obstacle.sql
+-- Why a job does not move: null, or a sentence for whoever waits for it.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.job_obstacle(job_id uuid) returns text
+language sql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select format('no living worker takes jobs of base model %s with encoder %s; start one, or name others',
+                  j.base_model, j.encoder)
+    from jobs j
+    where j.id = job_obstacle.job_id and j.state = 'queued' and not is_served(j.base_model, j.encoder)
+$$;
+comment on function loradex.job_obstacle(uuid) is
+    'Why a job does not move, as a sentence; null if a worker will take it.';
+revoke execute on function loradex.job_obstacle(uuid) from public;
+grant execute on function loradex.job_obstacle(uuid) to loradex_client, loradex_admin;
+
 -- file: functions/job_outcome.sql
 -- How far a job is, and its answer once it has one: what whoever waits for it looks at. No row: there is no such job,
--- or it is another user's.
+-- or it is another user's. A waiting job that is past its deadline is shown as expired even before that is written.
 -- Locks: none. Raises: nothing.
 create or replace function loradex.job_outcome(job_id uuid)
 returns table (state text, error_code text, error_message text, answer jsonb)
@@ -3114,17 +3340,21 @@ as $$
 #variable_conflict use_column
 begin
     return query
-    select case when a.commitments is null then j.state else 'failed' end,
-           case when a.commitments is null then j.error_code else 'erased' end,
-           case when a.commitments is null then j.error_message
-                else format('its answer was erased; `loradex explain %s` shows what is left', a.id) end,
+    select case when a.commitments is not null then 'failed' when late.past then 'expired' else j.state end,
+           case when a.commitments is not null then 'erased' when late.past then 'job_expired' else j.error_code end,
+           case when a.commitments is not null
+                    then format('its answer was erased; `loradex explain %s` shows what is left', a.id)
+                when late.past then expiry(j.deadline)
+                else j.error_message end,
            case when a.id is not null and a.commitments is null then answer_document(a) end
-    from jobs j left join answers a on a.id = j.answer_id
+    from jobs j
+    left join answers a on a.id = j.answer_id
+    cross join lateral (select coalesce(j.state = 'queued' and j.expires_at <= now(), false)) late(past)
     where j.id = job_outcome.job_id;
 end
 $$;
 comment on function loradex.job_outcome(uuid) is
-    'State of a job, why it failed if it did, and its answer as a JSON document if it has one.';
+    'State of a job, why it ended without an answer if it did, and its answer as a JSON document if it has one.';
 revoke execute on function loradex.job_outcome(uuid) from public;
 grant execute on function loradex.job_outcome(uuid) to loradex_client, loradex_admin;
 
@@ -3136,8 +3366,9 @@ language sql immutable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
     select to_jsonb(job) - array[
-        'id', 'queue_position', 'state', 'attempt', 'releases', 'lease_until', 'worker', 'error_code',
-        'error_message', 'created_at', 'started_at', 'finished_at', 'answer_id', 'erased_at']
+        'id', 'queue_position', 'state', 'attempt', 'releases', 'lease_until', 'worker', 'claim_hash', 'held_seconds',
+        'error_code', 'error_message', 'cancelled_by', 'created_at', 'started_at', 'finished_at', 'expires_at',
+        'answer_id', 'erased_at']
 $$;
 comment on function loradex.job_request(loradex.jobs) is 'What a job asks for, as JSON, without its fate.';
 revoke execute on function loradex.job_request(loradex.jobs) from public;
@@ -3438,19 +3669,19 @@ grant execute on function loradex.nearest_examples(public.vector, int, text, tex
 -- Tells whoever listens that a job has ended. Nothing is told while the queue of notifications is half full, which any
 -- session can fill: then waiters find out when they look again, and no answer fails for it.
 -- Locks: none. Raises: nothing.
-create or replace function loradex.notify_job(job_id uuid) returns void
+create or replace function loradex.notify_job(job_id uuid, channel text default 'loradex_jobs') returns void
 language plpgsql volatile
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 begin
     if pg_notification_queue_usage() < 0.5 then
-        perform pg_notify('loradex_jobs', job_id::text);
+        perform pg_notify(channel, job_id::text);
     end if;
 end
 $$;
-comment on function loradex.notify_job(uuid) is
-    'Notifies loradex_jobs that a job has ended, unless the queue of notifications is half full; internal.';
-revoke execute on function loradex.notify_job(uuid) from public;
+comment on function loradex.notify_job(uuid, text) is
+    'Notifies a channel that a job has ended, unless the queue of notifications is half full; internal.';
+revoke execute on function loradex.notify_job(uuid, text) from public;
 
 -- file: functions/notify_workers.sql
 -- Tells workers that listen on loradex_work, at the commit, that jobs wait: once, however many a transaction adds. Nothing
@@ -3488,7 +3719,7 @@ set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
 declare
-    states constant text[] := '{queued,running,done,failed}';
+    states constant text[] := '{queued,running,done,failed,cancelled,expired}';
     asking constant bigint := current_owner();
     last_at timestamptz;
 begin
@@ -3554,15 +3785,17 @@ grant execute on function loradex.recipe_hash(text, boolean, float8, text, jsonb
 -- that route_jobs kept, the settings are the job's; of the rest only what can be true is taken (check_answer).
 -- Locks: the job's row and its routing; then, until the transaction ends, the table chain_lock, so that answers are
 -- chained one after the other. Call it in a READ COMMITTED transaction of its own, so that the lock is short.
--- Raises: LX001 incomplete or impossible answer, or another isolation; LX003 unknown job; LX006 the attempt is over;
--- LX010 its routing is gone, since Postgres crashed: release the job.
-create or replace function loradex.record_answer(job_id uuid, attempt int, answer jsonb) returns uuid
+-- Raises: LX001 incomplete or impossible answer, or another isolation; LX003 unknown job; LX006 the attempt is over, or
+-- the claim is another's; LX010 its routing is gone, since Postgres crashed: release the job.
+create or replace function loradex.record_answer(
+    job_id uuid, attempt int, answer jsonb, token text default null
+) returns uuid
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    job jobs := fence_job(job_id, attempt);
+    job jobs := fence_job(job_id, attempt, token);
     decided routings;
     fresh answers;
     -- The head of the chain.
@@ -3659,10 +3892,10 @@ exception
             'the answer of job %s cannot be recorded: %s; give every field of the answer', job_id, sqlerrm);
 end
 $$;
-comment on function loradex.record_answer(uuid, int, jsonb) is
+comment on function loradex.record_answer(uuid, int, jsonb, text) is
     'Writes an answer and all its provenance, chains it, ends its job and notifies loradex_jobs; returns its id.';
-revoke execute on function loradex.record_answer(uuid, int, jsonb) from public;
-grant execute on function loradex.record_answer(uuid, int, jsonb) to loradex_worker;
+revoke execute on function loradex.record_answer(uuid, int, jsonb, text) from public;
+grant execute on function loradex.record_answer(uuid, int, jsonb, text) to loradex_worker;
 
 -- file: functions/refuse_change.sql
 -- Refuses UPDATE, DELETE and TRUNCATE on the tables of evidence (also of adapters' content), whoever asks.
@@ -3729,9 +3962,10 @@ create or replace trigger only_erasing before update on loradex.answers
 -- file: functions/register_adapter.sql
 -- Registers an adapter. As active it takes the share it is given: 1 retires those that were active for its task and base
 -- model, less leaves them the rest. As staged it answers nothing until it is activated. The same content again changes
--- nothing and returns the older row. Without a version it takes the next of its name.
+-- nothing and returns the older row. Without a version it takes the next of its name. Where a root is named, a living
+-- worker of the base model must have announced it, if any lives: else nobody could read the files.
 -- Locks: registrations of one task wait for each other. Raises: LX001 bad value, or the version is taken; LX002
--- unknown task or base model.
+-- unknown task or base model. LX001 too where no living worker reads the root.
 create or replace function loradex.register_adapter(
     name text,
     task text,
@@ -3748,7 +3982,8 @@ create or replace function loradex.register_adapter(
     version int default null,
     state text default 'active',
     share float8 default 1,
-    trained_on text[] default '{}'
+    trained_on text[] default '{}',
+    root text default null
 ) returns table (adapter_id bigint, adapter_version int, created boolean)
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
@@ -3813,6 +4048,16 @@ begin
         raise exception using errcode = 'LX001', message = format(
             'adapter %s belongs to another task or base model; choose another name', name);
     end if;
+    if root is not null
+       and not exists (select from living_workers() w
+                       where w.base_model = register_adapter.base_model and root = any (w.adapter_roots))
+       and exists (select from living_workers() w where w.base_model = register_adapter.base_model) then
+        raise exception using errcode = 'LX001', message = format(
+            'no living worker reads adapters below %s: put it below one of %s, or start the workers with '
+            'LORADEX_ADAPTER_ROOTS=%s (`loradex up` does) and register it again', shown(root),
+            (select string_agg(distinct shown(r.root), ', ') from living_workers() w
+             cross join unnest(w.adapter_roots) r(root) where w.base_model = register_adapter.base_model), root);
+    end if;
     chosen := coalesce(version, (select coalesce(max(a.version), 0) + 1 from adapters a
                                  where a.name = register_adapter.name));
     if exists (select from adapters a where a.name = register_adapter.name and a.version = chosen) then
@@ -3834,12 +4079,12 @@ begin
 end
 $$;
 comment on function loradex.register_adapter(
-    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int, text, float8, text[]) is
+    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int, text, float8, text[], text) is
     'Registers an adapter, as active with its share of the task or staged; the same content again returns the older row.';
 revoke execute on function loradex.register_adapter(
-    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int, text, float8, text[]) from public;
+    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int, text, float8, text[], text) from public;
 grant execute on function loradex.register_adapter(
-    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int, text, float8, text[]) to loradex_admin;
+    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int, text, float8, text[], text) to loradex_admin;
 
 -- file: functions/register_affinity.sql
 -- Keeps how well an adapter answers a task, measured on rows that no adapter was trained on. Measuring again
@@ -3965,10 +4210,10 @@ set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 begin
     if coalesce(name, '') !~ '^[a-z0-9][a-z0-9_.-]{0,99}$' or coalesce(family, '') = '' or length(family) > 100
-       or coalesce(metric, '') not in ('accuracy', 'exact_match')
+       or coalesce(metric, '') not in ('accuracy', 'exact_match', 'f1', 'rouge_l', 'bleu')
        or coalesce(jsonb_typeof(card), '') <> 'object' or pg_column_size(card) > 1000000 then
         raise exception using errcode = 'LX001', message =
-            'a task needs a name (small letters, digits, _ . -), a family, metric accuracy or exact_match, and a card of at most 1 MB';
+            'a task needs a name (small letters, digits, _ . -), a family, a metric (accuracy, exact_match, f1, rouge_l or bleu), and a card of at most 1 MB';
     end if;
     insert into tasks as t values (register_task.name, register_task.family, register_task.metric, register_task.card)
     on conflict on constraint tasks_pkey do update set card = excluded.card
@@ -3986,27 +4231,39 @@ grant execute on function loradex.register_task(text, text, text, jsonb) to lora
 
 -- file: functions/release_jobs.sql
 -- Gives running jobs of this worker back to the queue, as a worker does when it is told to stop. The attempt number
--- stays, so that the fence holds, but the attempt does not count against the job.
--- Locks: the jobs' rows. Raises: nothing; jobs that are not this worker's are left alone.
-create or replace function loradex.release_jobs(worker text, job_ids uuid[]) returns int
+-- stays, so that the fence holds, but the attempt does not count against the job. The time it was held does: a job that
+-- workers have held for max_held_seconds altogether ends as failed.
+-- Locks: the jobs' rows. Raises: LX001 a token that is too short; jobs that are not this worker's are left alone.
+create or replace function loradex.release_jobs(worker text, job_ids uuid[], token text default null) returns int
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    released int;
+    mine bytea := claim_hash(token);
+    max_held int := (select s.value from settings s where s.name = 'max_held_seconds');
+    job jobs;
+    released int := 0;
 begin
-    update jobs j
-    set state = 'queued', lease_until = null, worker = null, started_at = null, releases = j.releases + 1
-    where j.id = any (job_ids) and j.state = 'running' and j.worker = release_jobs.worker;
-    get diagnostics released = row_count;
+    for job in
+        update jobs j
+        set state = 'queued', lease_until = null, worker = null, started_at = null, releases = j.releases + 1,
+            held_seconds = held_seconds(j, now())
+        where j.id = any (job_ids) and j.state = 'running' and j.worker = release_jobs.worker and j.claim_hash = mine
+        returning j.*
+    loop
+        released := released + 1;
+        if job.held_seconds >= max_held then
+            perform give_up_job(job, 'held_too_long', worker, job.held_seconds, now());
+        end if;
+    end loop;
     return released;
 end
 $$;
-comment on function loradex.release_jobs(text, uuid[]) is
+comment on function loradex.release_jobs(text, uuid[], text) is
     'Gives running jobs of this worker back to the queue; returns how many.';
-revoke execute on function loradex.release_jobs(text, uuid[]) from public;
-grant execute on function loradex.release_jobs(text, uuid[]) to loradex_worker;
+revoke execute on function loradex.release_jobs(text, uuid[], text) from public;
+grant execute on function loradex.release_jobs(text, uuid[], text) to loradex_worker;
 
 -- file: functions/reroute.sql
 -- What task_distribution would have said for the stored query of an answer under other settings; null keeps the
@@ -4200,13 +4457,16 @@ grant execute on function loradex.retire_encoder(text) to loradex_admin;
 -- file: functions/route_jobs.sql
 -- Routes a batch of jobs and keeps what was decided, with the query vectors, until record_answer makes it evidence: a
 -- worker reads the mixture and how it is merged, and is never asked what Postgres decided.
--- Locks: rows of routings of its own jobs. Raises: as decide_routes.
-create or replace function loradex.route_jobs(job_ids uuid[], queries public.vector[])
+-- Of a job that is not this worker's nothing is kept.
+-- Locks: rows of routings of its own jobs. Raises: as decide_routes; LX001 a token that is too short.
+create or replace function loradex.route_jobs(job_ids uuid[], queries public.vector[], token text default null)
 returns table (job_id uuid, routing jsonb)
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
+declare
+    mine bytea := claim_hash(token);
 begin
     return query
     with decided as materialized (
@@ -4216,17 +4476,17 @@ begin
         select d.job_id, j.attempt, g.query, d.routing
         from decided d
         join unnest(job_ids, queries) g(id, query) on g.id = d.job_id
-        join jobs j on j.id = d.job_id and j.state = 'running'
+        join jobs j on j.id = d.job_id and j.state = 'running' and j.claim_hash = mine
         on conflict (job_id) do update
         set attempt = excluded.attempt, query = excluded.query, routing = excluded.routing
     )
     select d.job_id, d.routing from decided d;
 end
 $$;
-comment on function loradex.route_jobs(uuid[], public.vector[]) is
+comment on function loradex.route_jobs(uuid[], public.vector[], text) is
     'decide_routes for running jobs, kept until record_answer: one JSON document per job.';
-revoke execute on function loradex.route_jobs(uuid[], public.vector[]) from public;
-grant execute on function loradex.route_jobs(uuid[], public.vector[]) to loradex_worker;
+revoke execute on function loradex.route_jobs(uuid[], public.vector[], text) from public;
+grant execute on function loradex.route_jobs(uuid[], public.vector[], text) to loradex_worker;
 
 -- file: functions/search_exactly.sql
 -- The neighbours of every request by looking at every vector of the allowed tasks; slow and exact.
@@ -5092,6 +5352,8 @@ select
         as busy_workers,
     hour.done_last_hour,
     hour.failed_last_hour,
+    hour.cancelled_last_hour,
+    hour.expired_last_hour,
     hour.median_wait_seconds,
     (select s.value::int from loradex.settings s where s.name = 'max_waiting_jobs') as max_waiting_jobs,
     (select count(distinct b.waiting_pid) from loradex.blocked_sessions() b) as blocked_sessions,
@@ -5106,6 +5368,8 @@ from (
     select
         count(*) filter (where j.state = 'done') as done_last_hour,
         count(*) filter (where j.state = 'failed') as failed_last_hour,
+        count(*) filter (where j.state = 'cancelled') as cancelled_last_hour,
+        count(*) filter (where j.state = 'expired') as expired_last_hour,
         (percentile_cont(0.5) within group (order by extract(epoch from j.started_at - j.created_at)))::float8
             as median_wait_seconds
     from loradex.jobs j
@@ -5119,6 +5383,8 @@ comment on column loradex.queue_health.expired_leases is 'of these, those whose 
 comment on column loradex.queue_health.oldest_waiting_seconds is 'age of the oldest waiting job; null if none waits';
 comment on column loradex.queue_health.done_last_hour is 'answers of the last hour';
 comment on column loradex.queue_health.failed_last_hour is 'failures of the last hour';
+comment on column loradex.queue_health.cancelled_last_hour is 'jobs cancelled in the last hour';
+comment on column loradex.queue_health.expired_last_hour is 'jobs that ended at their deadline in the last hour';
 comment on column loradex.queue_health.busy_workers is 'workers with a live lease';
 comment on column loradex.queue_health.median_wait_seconds is 'median time from arrival to claim, of jobs finished in the last hour';
 comment on column loradex.queue_health.max_waiting_jobs is 'how many may wait';
@@ -5341,9 +5607,10 @@ create policy all_rows on loradex.jobs for select to loradex_reader, loradex_wor
 create policy all_rows on loradex.answers for select to loradex_reader, loradex_worker, loradex_admin using (true);
 
 -- file: public.sql
--- What Postgres lets everybody do that could fill the disk: temporary tables, large objects, messages in the WAL. Taken
--- from PUBLIC in a database that is Loradex's alone, where this user may; in a database with other tables it stays as it
--- is, since others may need it (SECURITY.md says what remains then).
+-- What Postgres lets everybody do that could fill the disk (temporary tables, large objects, messages in the WAL) or the
+-- memory in which all sessions keep their locks (advisory locks, any number of them and without a transaction). Taken from
+-- PUBLIC in a database that is Loradex's alone, where this user may; in a database with other tables it stays as it is,
+-- since others may need it (SECURITY.md says what remains then).
 -- Locks: none to speak of. Raises: nothing.
 do $$
 declare
@@ -5362,14 +5629,15 @@ begin
     for filling in
         select p.oid::regprocedure::text from pg_proc p
         where p.pronamespace = 'pg_catalog'::regnamespace
-          and p.proname in ('lo_creat', 'lo_create', 'lo_from_bytea', 'lo_put', 'lowrite', 'pg_logical_emit_message')
+          and (p.proname in ('lo_creat', 'lo_create', 'lo_from_bytea', 'lo_put', 'lowrite', 'pg_logical_emit_message')
+               or p.proname ~ '^pg_(try_)?advisory_(xact_)?lock')
     loop
         execute format('revoke execute on function %s from public', filling);
     end loop;
 exception
     when insufficient_privilege then
-        raise notice 'temporary tables, large objects and WAL messages stay open to every login: only a superuser '
-            'and owner of the database can take them from PUBLIC';
+        raise notice 'temporary tables, large objects, WAL messages and advisory locks stay open to every login: only a '
+            'superuser and owner of the database can take them from PUBLIC';
 end
 $$;
 
@@ -5439,6 +5707,8 @@ values
     ('metadata', 'job', 'pairs', null, 0, null, 16, 512, null, null,
         'what the asker notes on it, to find it by; no answer depends on it'),
     ('priority', 'job', 'integer', '0', -32768, null, 32767, null, null, null, 'higher goes first'),
+    ('deadline', 'job', 'number', null, null, 0, 31536000, null, null, null,
+        'seconds after which it ends as expired instead of being answered'),
     ('max_waiting_jobs', 'limit', 'integer', '100000', 1, null, 100000000, null, null, null,
         'queued jobs; more are refused with LX008'),
     ('max_jobs_per_call', 'limit', 'integer', '10000', 1, null, 1000000, null, null, null,
@@ -5447,6 +5717,8 @@ values
         'bytes of the document of one call of enqueue_jobs, as jsonb'),
     ('max_lease_seconds', 'limit', 'integer', '3600', 1, null, 86400, null, null, null,
         'longest lease a worker may ask for'),
+    ('max_held_seconds', 'limit', 'integer', '14400', 1, null, 604800, null, null, null,
+        'a job that workers held for so long altogether, without an answer, fails'),
     ('worker_silence_seconds', 'limit', 'integer', '20', 1, null, 86400, null, null, null,
         'a worker that is silent for longer counts as gone'),
     ('max_workers', 'limit', 'integer', '1000', 1, null, 1000000, null, null, null,

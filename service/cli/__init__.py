@@ -40,6 +40,7 @@ COMMANDS = {
         "loradex.service.cli.examples:app", "Add the examples that decide which task a prompt is like."
     ),
     "ask": Entry("loradex.service.cli.ask:ask", "Ask a question."),
+    "cancel": Entry("loradex.service.cli.cancel:cancel", "End jobs that have no answer yet."),
     "explain": Entry("loradex.service.cli.explain:explain", "Say how an answer came about."),
     "audit": Entry("loradex.service.cli.audit:app", "Check that no answer was changed afterwards."),
     "archive": Entry(
@@ -73,6 +74,8 @@ EXTRAS = {
     "psutil": "embedded",
     "matplotlib": "evaluation",
     "pandas": "evaluation",
+    "rouge_score": "evaluation",
+    "sacrebleu": "evaluation",
     "chromadb": "rivals",
     "datasets": "hub",
     "boto3": "s3",

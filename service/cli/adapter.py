@@ -3,72 +3,24 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from loradex import terminal
-from loradex.library.installed import TASKS_DIRECTORY
+from loradex.service.cli.adapter_register import register
+from loradex.service.cli.adapter_state import Name, activate, retire
 
 if TYPE_CHECKING:
     from loradex.library.adapter_store import AdapterStore
 
 app = typer.Typer(add_completion=False, help="LoRA adapters and their files.")
 
-Name = Annotated[str, typer.Argument(help="Name of the adapter.")]
 Version = Annotated[int | None, typer.Option(help="Version; the newest if not given.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@app.command()
-def register(
-    directory: Annotated[Path, typer.Argument(help="PEFT directory of one LoRA.")],
-    task: Annotated[str, typer.Option(help="Task it was trained on.")],
-    name: Annotated[str | None, typer.Option(help="What to call it; the task if not given.")] = None,
-    cards: Annotated[Path, typer.Option(help="Directory of task cards.")] = TASKS_DIRECTORY,
-    as_json: AsJson = False,
-) -> None:
-    """Inspect and hash an adapter, then make it its task's active one.
-
-    Example: loradex adapter register .loradex/train/rte --task rte
-    """
-    from loradex.addresses import database_address
-    from loradex.db.session import connect, translate_errors
-    from loradex.errors import UnknownNameError
-    from loradex.library.adapter_factors import base_model_shapes
-    from loradex.library.adapter_files import inspect
-    from loradex.library.adapter_roots import AdapterRoots
-    from loradex.library.adapter_store import AdapterStore
-    from loradex.library.cards import load_cards
-    from loradex.library.example_store import ExampleStore
-    from loradex.service.settings import ServiceSettings
-
-    settings = ServiceSettings()
-    known = load_cards(cards)
-    if task not in known:
-        raise UnknownNameError(f"no task card {task} in {cards}: write {cards / task}.toml first")
-    uri = AdapterRoots.of(settings.adapter_roots, settings.home).uri(directory)
-    # Where the base model's files are at hand, the factors must fit its weights too.
-    model = settings.home / "cache" / "models" / settings.base_model
-    facts = inspect(directory, settings.base_model, base_model_shapes(model) if model.is_dir() else None)
-    with translate_errors(), connect(database_address(settings)) as connection, connection.transaction():
-        ExampleStore(connection).put_tasks([known[task]])
-        store = AdapterStore(connection)
-        store.require_base_model(settings.base_model)
-        done = store.register(facts, name or task, task, uri)
-    warnings = list(facts.warnings)
-    if done.uri != uri:
-        warnings.append(f"these files are registered at {done.uri}, and that is where workers look for them")
-    for warning in warnings:
-        terminal.complain(f"warning: {directory}: {warning}")
-    if as_json:
-        terminal.as_json({**asdict(done), "sha256": facts.sha256, "warnings": warnings})
-    else:
-        what = "registered" if done.created else f"has these files already and is {done.state}"
-        terminal.say(
-            f"{done.name} version {done.version} {what} (content {facts.sha256[:12]}, rank {facts.rank})"
-        )
+app.command()(register)
 
 
 @app.command("list")
@@ -76,12 +28,14 @@ def list_adapters(
     all_versions: Annotated[bool, typer.Option("--all", help="Retired versions too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the active adapters.
+    """List the adapters that are active, with their share where others share their task, or staged.
 
     Example: loradex adapter list --all
     """
+    from loradex.library.adapter_store import STATES
+
     with _store() as store:
-        found = store.find(active_only=not all_versions)
+        found = store.find(states=STATES if all_versions else ("active", "staged"))
     if as_json:
         terminal.as_json([asdict(adapter) for adapter in found])
         return
@@ -96,7 +50,7 @@ def list_adapters(
                 a.rank,
                 a.dtype,
                 f"{a.update_norm:.2f}",
-                a.state,
+                f"{a.state} {a.share:.4g}" if 0 < a.share < 1 else a.state,
                 a.sha256[:12],
             )
             for a in found
@@ -137,11 +91,12 @@ def verify(
     from loradex.service.settings import ServiceSettings
 
     settings = ServiceSettings()
-    roots = AdapterRoots.of(settings.adapter_roots, settings.home)
     with _store() as store:
+        announced = store.announced_roots(settings.base_model)
         for name in names or ():
             store.get(name)
         wanted = [adapter for adapter in store.find() if not names or adapter.name in names]
+    roots = AdapterRoots.of(settings.adapter_roots, settings.home).joined(announced)
     checked = [check_adapter(adapter, roots) for adapter in wanted]
     faults = [entry for entry in checked if entry.fault is not None]
     if as_json:
@@ -164,29 +119,8 @@ def verify(
         raise typer.Exit(1)
 
 
-@app.command()
-def retire(name: Name, version: Version = None) -> None:
-    """Take an adapter out of every mixture to come.
-
-    Example: loradex adapter retire rte
-    """
-    _set_state(name, version, "retired")
-
-
-@app.command()
-def activate(name: Name, version: Version = None) -> None:
-    """Make a version its task's active adapter; the one before is retired.
-
-    Example: loradex adapter activate rte --version 1
-    """
-    _set_state(name, version, "active")
-
-
-def _set_state(name: str, version: int | None, state: str) -> None:
-    with _store() as store:
-        adapter = store.get(name, version)
-        store.set_state(adapter.name, adapter.version, state)
-    terminal.say(f"{adapter.name} version {adapter.version} is {state}")
+app.command()(retire)
+app.command()(activate)
 
 
 @contextmanager

@@ -9,7 +9,16 @@ from loradex import terminal
 NEIGHBOURS_SHOWN = 10
 DIGITS = 12
 """Of a hash, as shown to people; `--json` has all."""
-ELSEWHERE = {"kind", "choices", "frame", "device", "dtype", "question_tokens", "question_tokens_read"}
+ELSEWHERE = {
+    "kind",
+    "choices",
+    "frame",
+    "device",
+    "dtype",
+    "draws",
+    "question_tokens",
+    "question_tokens_read",
+}
 """What is said of the generation in another place of the page, or not for people."""
 
 
@@ -65,6 +74,7 @@ def print_account(document: dict[str, Any]) -> None:
             "settings": f"density {merge['density']:g}, {merge['dtype']}",
             "update norm": f"{merge['update_norm']:.4f}",
             "sign conflict": None if conflict is None else f"{conflict:.1%} of entries",
+            "drawn": "; ".join(map(_drawn, document["generation"].get("draws", ()))),
         }
     )
     print_mixture(document["method"], document["mixture"])
@@ -113,6 +123,14 @@ def _print_answer(document: dict[str, Any]) -> None:
             f"{told['dtype']} on {told['device']}",
             "milliseconds": ", ".join(f"{stage} {spent:.1f}" for stage, spent in document["timings"].items()),
         }
+    )
+
+
+def _drawn(draw: dict[str, Any]) -> str:
+    """Which of the adapters that share a task answered, and why."""
+    return (
+        f"{draw['adapter']} version {draw['version']} for {draw['task']}: share {draw['share']:.4g}, "
+        f"{draw['draw']:.4f} is the smallest draw of {draw['among']}"
     )
 
 

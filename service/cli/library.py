@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from loradex import terminal
-from loradex.library.installed import TASKS_DIRECTORY
+from loradex.library.card_option import OUR_CARDS, Cards
 
 app = typer.Typer(add_completion=False, help="A library of tasks, adapters and example vectors.")
 
@@ -15,12 +15,11 @@ MIB = 1 << 20
 Directory = Annotated[
     Path | None, typer.Argument(help="The library. [default: the starter library]", show_default=False)
 ]
-Cards = Annotated[Path, typer.Option(help="Directory of task cards.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.command()
-def load(directory: Directory = None, cards: Cards = TASKS_DIRECTORY, as_json: AsJson = False) -> None:
+def load(directory: Directory = None, cards: Cards = OUR_CARDS, as_json: AsJson = False) -> None:
     """Check every file of a library, then put it into the database, all of it or nothing; again does no harm.
 
     Example: loradex library load
@@ -30,6 +29,7 @@ def load(directory: Directory = None, cards: Cards = TASKS_DIRECTORY, as_json: A
     from loradex.addresses import database_address
     from loradex.db.session import connect, translate_errors
     from loradex.library.adapter_roots import AdapterRoots
+    from loradex.library.adapter_store import AdapterStore
     from loradex.library.cards import load_cards
     from loradex.library.installed import starter_library
     from loradex.library.load import load_library, open_library
@@ -39,13 +39,14 @@ def load(directory: Directory = None, cards: Cards = TASKS_DIRECTORY, as_json: A
     settings = ServiceSettings()
     known = load_cards(cards)
     library = open_library(directory or starter_library(), known)
-    roots = AdapterRoots.of(settings.adapter_roots, settings.home)
+    own = AdapterRoots.of(settings.adapter_roots, settings.home)
     with (
         translate_errors(),
         connect(database_address(settings)) as connection,
         counting("example vectors", len(library.examples)) as advance,
     ):
-        report = load_library(connection, library, known, roots, advance)
+        announced = AdapterStore(connection).announced_roots(library.manifest.base_model.name)
+        report = load_library(connection, library, known, own.joined(announced), advance)
     if as_json:
         terminal.as_json(asdict(report))
         return
@@ -56,7 +57,7 @@ def load(directory: Directory = None, cards: Cards = TASKS_DIRECTORY, as_json: A
 
 
 @app.command()
-def verify(directory: Directory = None, cards: Cards = TASKS_DIRECTORY, as_json: AsJson = False) -> None:
+def verify(directory: Directory = None, cards: Cards = OUR_CARDS, as_json: AsJson = False) -> None:
     """Check every file of a library against its manifest, without a database.
 
     Example: loradex library verify
@@ -88,7 +89,7 @@ def verify(directory: Directory = None, cards: Cards = TASKS_DIRECTORY, as_json:
         [
             (
                 task,
-                facts.sha256,
+                facts.sha256[:12],
                 facts.rank,
                 facts.dtype,
                 f"{facts.bytes / MIB:.2f}",

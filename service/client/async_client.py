@@ -42,7 +42,7 @@ from loradex.service.client.calls import (
 )
 from loradex.service.client.deadline import Deadline
 from loradex.service.client.facts import OWN_JOBS, JobFacts
-from loradex.service.client.outcome import OUTCOME, JobOutcome, Status, known, unfinished
+from loradex.service.client.outcome import CANCEL, OBSTACLE, OUTCOME, JobOutcome, Status, known, unfinished
 from loradex.service.client.request import Request
 from loradex.service.client.signatures import Ask, AsyncEnqueue, takes
 from loradex.service.client.wakeup import Waker
@@ -164,6 +164,15 @@ class AsyncClient:
     async def outcome(self, job_id: UUID) -> JobOutcome:
         """How far a job is, and its answer if it has one."""
         return known(await self._fetched(OUTCOME, {"job": job_id}, class_row(JobOutcome)), job_id)
+
+    async def cancel(self, jobs: Sequence[UUID]) -> list[Status]:
+        """End jobs that have no answer yet, all or none; see `Client.cancel`."""
+        found: dict[UUID, Status] = dict(await self._fetched(CANCEL, (list(jobs),)))
+        return [found[job] for job in jobs]
+
+    async def obstacle(self, job_id: UUID) -> str | None:
+        """Why a job does not move, as a sentence; None if a worker will take it."""
+        return next((told for (told,) in await self._fetched(OBSTACLE, (job_id,))), None)
 
     async def answer(self, answer_id: UUID | str) -> Answer:
         """An answer with the provenance that a program needs."""

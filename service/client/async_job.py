@@ -33,6 +33,10 @@ class AsyncJob(JobHandle):
         """The job's state as Postgres has it now."""
         return (await self._client.outcome(self.id)).status
 
+    async def cancel(self) -> Status:
+        """End the job without an answer, unless it has ended; see `Job.cancel`."""
+        return (await self._client.cancel([self.id]))[0]
+
     async def wait(self, timeout: float | None = 60.0) -> Answer:  # noqa: ASYNC109 - the same words as `Job.wait`
         """The answer, as soon as it is committed; arguments and errors are those of `Job.wait`."""
         outcome = self._outcome or await self._ended(timeout)
@@ -56,4 +60,6 @@ class AsyncJob(JobHandle):
             outcome = await self._client.outcome(self.id)
         except UnknownJobError:
             return too_late(self.id, None, seconds)
-        return outcome if outcome.ended else too_late(self.id, outcome, seconds)
+        if outcome.ended:
+            return outcome
+        return too_late(self.id, outcome, seconds, await self._client.obstacle(self.id))

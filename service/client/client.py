@@ -40,7 +40,7 @@ from loradex.service.client.deadline import Deadline
 from loradex.service.client.facts import OWN_JOBS, JobFacts
 from loradex.service.client.job import Job
 from loradex.service.client.listener import Listener
-from loradex.service.client.outcome import OUTCOME, JobOutcome, Status, known, unfinished
+from loradex.service.client.outcome import CANCEL, OBSTACLE, OUTCOME, JobOutcome, Status, known, unfinished
 from loradex.service.client.request import Request
 from loradex.service.client.signatures import Ask, Enqueue, takes
 from loradex.service.client.wakeup import Waker
@@ -179,6 +179,15 @@ class Client:
     def outcome(self, job_id: UUID) -> JobOutcome:
         """How far a job is, and its answer if it has one."""
         return known(self._fetched(OUTCOME, {"job": job_id}, class_row(JobOutcome)), job_id)
+
+    def cancel(self, jobs: Sequence[UUID]) -> list[Status]:
+        """End jobs that have no answer yet, all or none; the state each is in now. See `Job.cancel`."""
+        found: dict[UUID, Status] = dict(self._fetched(CANCEL, (list(jobs),)))
+        return [found[job] for job in jobs]
+
+    def obstacle(self, job_id: UUID) -> str | None:
+        """Why a job does not move, as a sentence; None if a worker will take it."""
+        return next((told for (told,) in self._fetched(OBSTACLE, (job_id,))), None)
 
     def answer(self, answer_id: UUID | str) -> Answer:
         """An answer with the provenance that a program needs."""

@@ -35,6 +35,14 @@ class Job(JobHandle):
         """The job's state as Postgres has it now."""
         return self._client.outcome(self.id).status
 
+    def cancel(self) -> Status:
+        """End the job without an answer, unless it has ended; the state it is in now.
+
+        A job that waits ends at once, and so does one that runs: its worker drops it at the next token, and the
+        other rows of its batch go on. Whoever waits for it gets `JobCancelledError`.
+        """
+        return self._client.cancel([self.id])[0]
+
     def wait(self, timeout: float | None = 60.0) -> Answer:
         """The answer, as soon as it is committed.
 
@@ -42,8 +50,9 @@ class Job(JobHandle):
             timeout: Seconds to wait; None waits for ever. An outage of Postgres meanwhile is waited out.
 
         Raises:
-            JobFailedError: The job ended as failed.
-            WaitTimeoutError: No answer yet; the job goes on and may be waited for again.
+            JobFailedError: The job ended as failed; `JobCancelledError` and `JobExpiredError` are two of its kinds.
+            WaitTimeoutError: No answer yet; the job goes on and may be waited for again. If no living worker takes
+                jobs of its kind, the text says so.
             DatabaseUnavailableError: Postgres was away when the time was over.
             ClientClosedError: The client was closed.
         """
@@ -68,4 +77,6 @@ class Job(JobHandle):
             outcome = self._client.outcome(self.id)
         except UnknownJobError:
             return too_late(self.id, None, timeout)
-        return outcome if outcome.ended else too_late(self.id, outcome, timeout)
+        if outcome.ended:
+            return outcome
+        return too_late(self.id, outcome, timeout, self._client.obstacle(self.id))

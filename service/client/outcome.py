@@ -5,10 +5,16 @@ from dataclasses import dataclass
 from typing import Any, Literal, LiteralString
 from uuid import UUID
 
-from loradex.errors import JobFailedError, UnknownJobError, WaitTimeoutError
+from loradex.errors import (
+    JobCancelledError,
+    JobExpiredError,
+    JobFailedError,
+    UnknownJobError,
+    WaitTimeoutError,
+)
 from loradex.service.client.answer import Answer
 
-Status = Literal["queued", "running", "done", "failed"]
+Status = Literal["queued", "running", "done", "failed", "cancelled", "expired"]
 
 OUTCOME: LiteralString = """
     select %(job)s::uuid as job_id, state as status, error_code, error_message, answer
@@ -16,7 +22,16 @@ OUTCOME: LiteralString = """
 ENDED: LiteralString = """
     select j.id as job_id, o.state as status, o.error_code, o.error_message, o.answer
     from loradex.jobs j cross join lateral loradex.job_outcome(j.id) o
-    where j.id = any (%s) and j.state not in ('queued', 'running')"""
+    where j.id = any (%s) and (j.state not in ('queued', 'running') or j.expires_at <= now())
+      and o.state not in ('queued', 'running')"""
+CANCEL: LiteralString = "select job_id, state from loradex.cancel_jobs(%s)"
+OBSTACLE: LiteralString = "select loradex.job_obstacle(%s)"
+
+WITHOUT_ANSWER: Mapping[Status, type[JobFailedError]] = {
+    "cancelled": JobCancelledError,
+    "expired": JobExpiredError,
+}
+"""What is raised for a job that ended without an answer, where it did not fail."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +50,10 @@ class JobOutcome:
         return self.status not in {"queued", "running"}
 
     def answered(self) -> Answer:
-        """The answer of a job that has ended; `JobFailedError` if it has none."""
+        """The answer of a job that has ended; `JobFailedError`, or one of its kinds, if it has none."""
         if self.answer is None:
-            raise JobFailedError(self.error_code or "unknown", self.error_message or "no reason recorded")
+            kind = WITHOUT_ANSWER.get(self.status, JobFailedError)
+            raise kind(self.error_code or "unknown", self.error_message or "no reason recorded")
         return Answer.of(self.answer)
 
 
@@ -48,13 +64,15 @@ def known(found: Sequence[JobOutcome], job: UUID) -> JobOutcome:
     return found[0]
 
 
-def too_late(job: UUID, outcome: JobOutcome | None, timeout: float | None) -> WaitTimeoutError:
-    """The error of a wait whose time is over."""
+def too_late(
+    job: UUID, outcome: JobOutcome | None, timeout: float | None, obstacle: str | None = None
+) -> WaitTimeoutError:
+    """The error of a wait whose time is over; `obstacle` says why the job does not move, where that is known."""
     if outcome is None:
         return WaitTimeoutError(f"no job {job} yet: commit the transaction that enqueued it, then wait")
     return WaitTimeoutError(
-        f"job {job} has no answer after {timeout:g} s, it is {outcome.status}; it goes on: wait again, "
-        "or see `loradex status`"
+        f"job {job} has no answer after {timeout:g} s, it is {outcome.status}; "
+        + (obstacle or "it goes on: wait again, or see `loradex status`")
     )
 
 

@@ -91,6 +91,7 @@ class Request:
         idempotency_key: Enqueuing again with it gives the same job.
         metadata: Texts noted on the job, to find it by: 16 pairs at most.
         priority: Higher goes first.
+        deadline: Seconds after which it ends as expired instead of being answered, above 0.
     """
 
     prompt: Text
@@ -115,6 +116,7 @@ class Request:
     idempotency_key: Text | None = None
     metadata: Pairs | None = None
     priority: Priority | None = None
+    deadline: Number | None = None
 
     def __post_init__(self) -> None:
         for name in TEXTS:

@@ -191,6 +191,18 @@ class JobFailedError(LoradexError):
         self.code = code
 
 
+class JobCancelledError(JobFailedError):
+    """The job was cancelled; the text says by whom."""
+
+    code: str = "job_cancelled"  # type: ignore[misc]
+
+
+class JobExpiredError(JobFailedError):
+    """The job had no answer at its deadline."""
+
+    code: str = "job_expired"  # type: ignore[misc]
+
+
 class WaitTimeoutError(LoradexError):
     """No answer within the time the caller was willing to wait; the job goes on."""
 

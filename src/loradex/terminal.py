@@ -7,12 +7,13 @@ control character or change of direction reaches the terminal.
 import json
 import shutil
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 from uuid import UUID
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 BAR_WIDTH = 40
+GAP = 2
+"""Blanks between two columns."""
+MIN_WIDTH = 20
 BLOCKS = " ▏▎▍▌▋▊▉█"
 
 
@@ -44,12 +48,36 @@ def _harmless(one: str) -> bool:
 
 def say(text: str) -> None:
     """Print a sentence."""
-    sys.stdout.write(safe(text) + "\n")
+    _write(sys.stdout, text)
 
 
 def complain(text: str) -> None:
     """Print a sentence on standard error."""
-    sys.stderr.write(safe(text) + "\n")
+    _write(sys.stderr, text)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Lines that are too wide for a terminal are broken between words; words stay whole, to be copied."""
+    if not stream.isatty():
+        stream.write(safe(text) + "\n")
+        return
+    width = shutil.get_terminal_size().columns
+    stream.writelines(wrapped(line, width) + "\n" for line in safe(text).split("\n"))
+
+
+def wrapped(line: str, width: int) -> str:
+    """A line broken between words where it is wider; what follows keeps its indentation."""
+    if len(line) <= width:
+        return line
+    indent = line[: len(line) - len(line.lstrip(" "))]
+    return textwrap.fill(
+        line.strip(),
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def program() -> str:
@@ -67,7 +95,31 @@ def as_json(value: Any) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
-    """Print a table; values are shown as they are, without markup."""
+    """Print a table; values are shown as they are, without markup.
+
+    Where not even its longest words fit beside one another, each row is a block of lines instead: no word is cut.
+    """
+    from rich.cells import cell_len
+
+    told = [["" if value is None else safe(str(value)) for value in row] for row in rows]
+    widths = [
+        max((cell_len(word) for text in (name, *texts) for word in text.split()), default=0)
+        for name, *texts in zip(columns, *told, strict=True)
+    ]
+    page = console()
+    if sum(widths) + GAP * (len(widths) - 1) <= page.width:
+        _columns(page, columns, told, widths, title)
+    else:
+        _blocks(page, columns, told, title)
+
+
+def _columns(
+    page: "Console",
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    widths: Sequence[int],
+    title: str | None,
+) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -75,14 +127,35 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str |
         title=None if title is None else safe(title),
         title_justify="left",
         box=None,
+        padding=(0, GAP, 0, 0),
         pad_edge=False,
         header_style="bold",
     )
-    for column in columns:
-        shown.add_column(column, overflow="fold")
+    for column, width in zip(columns, widths, strict=True):
+        shown.add_column(column, overflow="fold", min_width=width)
     for row in rows:
-        shown.add_row(*(Text("" if value is None else safe(str(value))) for value in row))
-    console().print(shown)
+        shown.add_row(*map(Text, row))
+    page.print(shown)
+
+
+def _blocks(
+    page: "Console", columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None
+) -> None:
+    """The first value in a line of its own, the others below it with their names; what is empty is left out."""
+    from rich.text import Text
+
+    if title is not None:
+        page.print(safe(title), style="italic", markup=False, highlight=False)
+    width = max(map(len, columns))
+    for row in rows:
+        page.print(Text(row[0], style="bold"), overflow="fold")
+        for name, value in zip(columns[1:], row[1:], strict=True):
+            if not value.strip():
+                continue
+            room = max(page.width - width - GAP - 1, MIN_WIDTH)
+            lines = [part for line in value.splitlines() for part in textwrap.wrap(line, room) or [""]]
+            for place, line in enumerate(lines):
+                page.print(Text(f" {'' if place else name:<{width + GAP}}{line}"), overflow="fold")
 
 
 def bars(shares: Mapping[str, float], title: str | None = None) -> None:

@@ -25,27 +25,27 @@ from loradex.errors import DatabaseUnavailableError
 from loradex.service.client import Client
 
 FULL: Mapping[kinds.Fault, int] = {
-    kinds.kill_worker: 16,
-    kinds.kill_worker_before_commit: 16,
-    kinds.kill_valkey: 8,
-    kinds.flush_valkey: 8,
-    kinds.freeze_valkey: 4,
-    kinds.restart_postgres_fast: 6,
-    kinds.restart_postgres_immediately: 6,
-    kinds.freeze_postgres: 6,
-    kinds.cut_connections: 12,
-    kinds.cut_before_commit: 12,
-    kinds.cut_after_commit: 12,
-    kinds.stop_worker_past_its_lease: 8,
-    kinds.pull_a_cable: 8,
+    kinds.kill_worker: 6,
+    kinds.kill_worker_before_commit: 6,
+    kinds.kill_valkey: 5,
+    kinds.flush_valkey: 5,
+    kinds.freeze_valkey: 3,
+    kinds.restart_postgres_fast: 4,
+    kinds.restart_postgres_immediately: 4,
+    kinds.freeze_postgres: 4,
+    kinds.cut_connections: 8,
+    kinds.cut_before_commit: 8,
+    kinds.cut_after_commit: 8,
+    kinds.stop_worker_past_its_lease: 5,
+    kinds.pull_a_cable: 6,
     kinds.pull_a_cable_for_long: 2,
-    kinds.deliver_tenfold: 8,
+    kinds.deliver_tenfold: 5,
 }
 SHORT: Mapping[kinds.Fault, int] = {
     fault: 1 for fault in FULL if fault not in (kinds.kill_worker, kinds.pull_a_cable_for_long)
 }
 """Each once, but for what starts a worker anew or waits for half a minute."""
-RECOVERY_SECONDS = 120.0
+RECOVERY_SECONDS = 240.0
 LONGEST_TEXT = 48
 
 

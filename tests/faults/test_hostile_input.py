@@ -29,12 +29,19 @@ from loradex.db.postgres_errors import typed_error
 from loradex.db.session import connect, translate_errors
 from loradex.errors import AdapterRefusedError, ExampleFileError, LoradexError
 from loradex.library.adapter_files import inspect
-from loradex.library.examples import load_examples
+from loradex.library.cards import TaskCard
+from loradex.library.example_file import load_examples
 from loradex.service.cli import run
 from loradex.service.client import Client
 from loradex.wakeup import QUEUE
 
 Knock = Callable[[], None]
+
+ALL = settings.default.max_examples
+CASES = settings(max_examples=ALL if ALL > 100 else 30)
+"""At each door: a few in `make test`, all of the profile `hostile` in `make faults`."""
+SLOW_CASES = settings(max_examples=CASES.max_examples // 2)
+"""What ends Celery's consumer costs half a second until it hears again, and a command reads its help first."""
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30)
 anything = st.recursive(
@@ -100,6 +107,7 @@ def knock(request: pytest.FixtureRequest) -> Knock:
     return count
 
 
+@CASES
 @given(asked=st.lists(jobs, min_size=1, max_size=3))
 def test_the_client(
     knock: Knock, quiet_client: Client, quiet_connection: Connection, asked: list[dict[str, Any]]
@@ -115,6 +123,7 @@ def test_the_client(
     assert counted(quiet_connection, "jobs") == before + accepted
 
 
+@CASES
 @given(asked=anything)
 def test_the_queue_s_own_door(knock: Knock, quiet_connection: Connection, asked: Any) -> None:
     knock()
@@ -166,6 +175,7 @@ OPEN_DOORS = """
     order by 1"""
 
 
+@CASES
 @given(data=st.data())
 def test_the_sql_functions(knock: Knock, quiet_connection: Connection, data: st.DataObject) -> None:
     knock()
@@ -211,6 +221,7 @@ words = st.text(string.printable, max_size=12) | st.sampled_from(
 COMMANDS = (["ask"], ["explain"], ["replay"], ["audit"], ["audit", "head"], ["audit", "verify"])
 
 
+@SLOW_CASES
 @given(command=st.sampled_from(COMMANDS), rest=st.lists(words, max_size=5))
 def test_the_command_line(knock: Knock, quiet: str, command: list[str], rest: list[str]) -> None:
     knock()
@@ -230,6 +241,12 @@ def test_the_command_line(knock: Knock, quiet: str, command: list[str], rest: li
         assert len(lines) == 1 or lines[0].startswith("Usage:")
 
 
+MEALS = TaskCard.model_validate(
+    {"name": "meals", "family": "sentiment", "metric": "exact_match", "prompt": "{meal}"}
+)
+
+
+@CASES
 @given(
     lines=st.lists(
         st.binary(max_size=80) | anything.map(lambda value: json.dumps(value).encode()), max_size=4
@@ -243,7 +260,7 @@ def test_a_file_of_examples(
     path.write_bytes(b"\n".join(lines))
 
     with contextlib.suppress(ExampleFileError):
-        assert isinstance(load_examples(path, {"meals"}), list)
+        assert isinstance(load_examples(path, {"meals": MEALS}), list)
 
 
 configs = st.dictionaries(st.sampled_from(sorted(CONFIG)), anything, min_size=1, max_size=3).map(
@@ -257,6 +274,7 @@ weights = st.binary(max_size=300) | st.builds(
 )
 
 
+@CASES
 @given(config=configs | st.binary(max_size=200), weights=weights)
 def test_an_adapter_directory(
     knock: Knock, tmp_path_factory: pytest.TempPathFactory, config: bytes, weights: bytes
@@ -292,10 +310,9 @@ messages = st.one_of(
 )
 
 
-@settings(max_examples=settings.default.max_examples // 2)
+@SLOW_CASES
 @given(said=messages)
 def test_the_bell(knock: Knock, answering: Stack, wakeups: redis.Redis, said: bytes) -> None:
-    """Slower than the others: what ends Celery's consumer costs half a second until it hears again."""
     knock()
     wakeups.lpush(QUEUE, said)
     deadline = time.monotonic() + BELL_SECONDS

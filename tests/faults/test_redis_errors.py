@@ -25,6 +25,8 @@ from loradex.worker.wakeup import MOST_REASONS
 
 HEALED_SECONDS = 20.0
 ASKED = {"max_new_tokens": 1}
+NOWHERE = "redis://127.0.0.1:1/0"
+"""So that a client does not wait for a frozen server."""
 CURES = {
     "wrong type": "delete the key",
     "replica": "name the primary",
@@ -130,26 +132,20 @@ def test_a_worker_outlives_it_and_hears_again(
     assert len({line["reason"] for line in troubles}) == len(troubles) <= MOST_REASONS
 
 
-def test_a_worker_starts_under_it_and_hears_afterwards(site: Stack, server: RedisServer) -> None:
-    with STATES["out of memory"](server):
-        late = site.worker().start()
-        with site.client() as client:
-            client.enqueue("Is anybody up?", **ASKED).wait()
-        late.wait_for("raise its maxmemory")
-    late.wait_for("wakeup.heard_again")
-    assert late.stop() == 0
-
-
-@pytest.mark.parametrize(("name", "told"), [("wrong type", signal.SIGINT), ("frozen", signal.SIGTERM)])
-def test_a_worker_starts_under_it_and_stops_under_it(
-    site: Stack, server: RedisServer, name: str, told: signal.Signals
+def test_a_worker_starts_under_it_hears_afterwards_and_stops_under_it(
+    site: Stack, server: RedisServer
 ) -> None:
-    with STATES[name](server):
-        deaf = site.worker().start()
-        deaf.wait_for("wakeup.not_heard")
+    with STATES["frozen"](server):
+        late = site.worker().start()
+        with Stack(site.database_url, NOWHERE, site.library, site.home).client() as client:
+            client.enqueue("Is anybody up?", **ASKED).wait()
+        late.wait_for("wakeup.not_heard")
+    late.wait_for("wakeup.heard_again")
+    with STATES["wrong type"](server):
+        late.wait_for("delete the key")
 
-        assert deaf.stop(15, told) == 0
-    assert not deaf.ready_file.exists()
+        assert late.stop(15, signal.SIGINT) == 0
+    assert not late.ready_file.exists()
 
 
 def test_the_rights_that_are_advised_are_enough(site: Stack, server: RedisServer) -> None:
@@ -166,3 +162,10 @@ def test_the_rights_that_are_advised_are_enough(site: Stack, server: RedisServer
     until(lambda: hears(server))
     assert member.stop() == 0
     assert "wakeup.not_heard" not in member.tail(200_000)
+
+
+def test_a_worker_stops_under_it(server: RedisServer, worker: WorkerProcess) -> None:
+    """The last one: the worker that lived through everything ends."""
+    with STATES["frozen"](server):
+        assert worker.stop(15, signal.SIGTERM) == 0
+    assert not worker.ready_file.exists()

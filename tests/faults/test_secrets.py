@@ -110,7 +110,7 @@ def test_no_secret_is_printed_logged_or_on_a_command_line(
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=400,
         )
         assert ran.returncode in {1, 2}
         assert len(ran.stderr.strip().splitlines()[-1]) > 20

@@ -2,128 +2,180 @@
 
 import signal
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import LiteralString
 
 import pytest
 from tests.fix_answering import Stack
+from tests.fix_db import new_database
+from tests.stocked import stock
+from tests.tiny_library import TinyLibrary
+from tests.worker_process import WorkerProcess
 
 from loradex.db.session import connect
+from loradex.embedded import EmbeddedPostgres, EmbeddedValkey
+from loradex.service.client import Job
 
-JOBS = 48
-LONG = 180
+LONG = 100
+LEASE_SECONDS = "1"
+MAX_ATTEMPTS = 3
 
 
-def counted(stack: Stack) -> dict[str, int]:
-    with connect(stack.database_url) as connection:
-        rows = connection.execute("select state, count(*) from loradex.jobs group by state").fetchall()
-    return {str(state): int(str(count)) for state, count in rows}
+@pytest.fixture(scope="module")
+def site(
+    postgres: EmbeddedPostgres,
+    template: str,
+    valkey: EmbeddedValkey,
+    tiny_library: TinyLibrary,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Stack]:
+    with new_database(postgres, template) as url:
+        stock(url, tiny_library)
+        redis_url = f"{valkey.start().rsplit('/', 1)[0]}/3"
+        made = Stack(url, redis_url, tiny_library, tmp_path_factory.mktemp("shutdown"))
+        yield made
+        for worker in made.workers:
+            worker.kill()
+
+
+@pytest.fixture(scope="module")
+def survivor(site: Stack) -> WorkerProcess:
+    """The worker that takes over in every test."""
+    return site.worker(LEASE_SECONDS=LEASE_SECONDS, MAX_ATTEMPTS=str(MAX_ATTEMPTS)).start()
+
+
+@pytest.fixture(scope="module")
+def other(site: Stack) -> WorkerProcess:
+    """A worker of small batches, which the last of its tests stops."""
+    return site.worker(LEASE_SECONDS=LEASE_SECONDS, BATCH_ROWS="12", BATCH_TOKENS="800").start()
+
+
+@contextmanager
+def asleep(worker: WorkerProcess) -> Iterator[None]:
+    worker.send(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        worker.send(signal.SIGCONT)
+
+
+def states(site: Stack, jobs: Sequence[Job]) -> Counter[str]:
+    with connect(site.database_url) as connection:
+        rows = connection.execute(
+            "select state from loradex.jobs where id = any (%s)", ([job.id for job in jobs],)
+        ).fetchall()
+    return Counter(str(row[0]) for row in rows)
 
 
 def until(true: Callable[[], bool], seconds: float = 180.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
-        time.sleep(0.1)
+        time.sleep(0.05)
 
 
-def test_sigterm_finishes_or_returns_the_batch(stack: Stack) -> None:
-    worker = stack.worker(BATCH_ROWS="24", BATCH_TOKENS="1600").start()
-    with stack.client() as client:
-        jobs = client.enqueue_many(
-            {"prompt": f"Slow {number}?", "max_new_tokens": LONG} for number in range(JOBS)
-        )
-        until(lambda: counted(stack).get("running", 0) > 0)
+def test_a_worker_that_wakes_after_its_lease_is_fenced_off(
+    site: Stack, survivor: WorkerProcess, other: WorkerProcess
+) -> None:
+    with site.client() as client, connect(site.database_url) as looker:
+        with asleep(survivor):
+            with asleep(other):
+                survivor.send(signal.SIGCONT)
+                jobs = client.enqueue_many(
+                    {"prompt": f"Asleep {number}?", "max_new_tokens": LONG} for number in range(12)
+                )
+                until(lambda: states(site, jobs)["running"] > 0)
+                survivor.send(signal.SIGSTOP)
+            assert {job.wait(120).job_id for job in jobs} == {job.id for job in jobs}
+        until(lambda: "job.fenced_off" in survivor.tail(200_000))
 
-        assert worker.stop() == 0
+        answers = looker.execute("select job_id, attempt from loradex.answers").fetchall()
+        assert sorted(str(row[0]) for row in answers) == sorted(str(job.id) for job in jobs)
+        assert all(row[1] > 1 for row in answers)
+        assert looker.execute("select * from loradex.verify_audit_chain()").fetchall() == []
 
-        left = counted(stack)
-        assert left.get("running", 0) == 0
-        assert left.get("failed", 0) == 0
-        assert left["queued"] > 0
-        assert not worker.ready_file.exists()
-        with connect(stack.database_url) as connection:
-            assert connection.execute("select name from loradex.workers").fetchall() == []
 
-        stack.worker().start()
+def test_sigterm_finishes_or_returns_the_batch(
+    site: Stack, survivor: WorkerProcess, other: WorkerProcess
+) -> None:
+    with site.client() as client:
+        with asleep(survivor):
+            jobs = client.enqueue_many(
+                {"prompt": f"Slow {number}?", "max_new_tokens": LONG} for number in range(24)
+            )
+            until(lambda: states(site, jobs)["running"] > 0)
+
+            assert other.stop() == 0
+
+            left = states(site, jobs)
+            assert left["running"] == left["failed"] == 0
+            assert left["queued"] > 0
+            assert not other.ready_file.exists()
         assert {job.wait(120).job_id for job in jobs} == {job.id for job in jobs}
-        with connect(stack.database_url) as connection:
+        with connect(site.database_url) as connection:
             # What was given back costs no attempt.
             lost = connection.execute(
-                "select count(*) from loradex.jobs where attempt - releases > 1"
+                "select count(*) from loradex.jobs where id = any (%s) and attempt - releases > 1",
+                ([job.id for job in jobs],),
             ).fetchone()
         assert lost == (0,)
 
 
 @pytest.mark.parametrize("server_lives", [True, False], ids=["its session lives on", "its session ends too"])
-def test_a_worker_killed_between_answer_and_commit_doubles_nothing(stack: Stack, server_lives: bool) -> None:
+def test_a_worker_killed_between_answer_and_commit_doubles_nothing(
+    site: Stack, survivor: WorkerProcess, server_lives: bool
+) -> None:
     waiting: LiteralString = """
         select pid from pg_stat_activity
         where datname = current_database() and wait_event_type = 'Lock' and query like '%record_answer%'"""
-    worker = stack.worker(LEASE_SECONDS="1").start()
     with (
-        stack.client() as client,
-        connect(stack.database_url) as looker,
-        connect(stack.database_url) as holder,
+        site.client() as client,
+        connect(site.database_url) as looker,
+        connect(site.database_url) as holder,
+        asleep(survivor),
     ):
+        victim = site.worker(LEASE_SECONDS=LEASE_SECONDS).start()
         with holder.transaction():
             holder.execute("lock table loradex.answers in exclusive mode")
             job = client.enqueue("Is it done yet?", max_new_tokens=2)
             until(lambda: looker.execute(waiting).fetchone() is not None)
-            worker.kill()
+            victim.kill()
             if not server_lives:
                 looker.execute(
                     "select pg_terminate_backend(pid) from pg_stat_activity "
                     "where query like '%record_answer%'"
                     " and pid <> pg_backend_pid()"
                 )
-        stack.worker(LEASE_SECONDS="1").start()
+        survivor.send(signal.SIGCONT)
 
         answer = job.wait(60)
 
-        attempts = looker.execute("select attempt from loradex.answers").fetchall()
+        attempts = looker.execute(
+            "select attempt from loradex.answers where job_id = %s", (job.id,)
+        ).fetchall()
         assert attempts == [(1,)] if server_lives else attempts == [(2,)]
         assert client.explain(answer.answer_id)["attempt"] == attempts[0][0]
 
 
-def test_a_worker_that_wakes_after_its_lease_is_fenced_off(stack: Stack) -> None:
-    sleeper = stack.worker(LEASE_SECONDS="1").start()
-    other = stack.worker(LEASE_SECONDS="1").start()
-    with stack.client() as client, connect(stack.database_url) as looker:
-        other.send(signal.SIGSTOP)
-        jobs = client.enqueue_many(
-            {"prompt": f"Asleep {number}?", "max_new_tokens": LONG} for number in range(12)
-        )
-        until(lambda: counted(stack).get("running", 0) > 0)
-        sleeper.send(signal.SIGSTOP)
-        other.send(signal.SIGCONT)
-        assert {job.wait(120).job_id for job in jobs} == {job.id for job in jobs}
-
-        sleeper.send(signal.SIGCONT)
-        until(lambda: "job.fenced_off" in sleeper.tail(200_000))
-
-        assert looker.execute("select count(*), count(distinct job_id) from loradex.answers").fetchall() == [
-            (12, 12)
-        ]
-        assert looker.execute("select distinct attempt > 1 from loradex.answers").fetchall() == [(True,)]
-        assert looker.execute("select * from loradex.verify_audit_chain()").fetchall() == []
-
-
-def test_a_job_that_kills_its_workers_ends_as_failed_and_takes_nobody_along(stack: Stack) -> None:
-    with stack.client() as client, connect(stack.database_url) as looker:
-        jobs = client.enqueue_many(
-            {"prompt": f"Question {number}?", "max_new_tokens": 2} for number in range(6)
-        )
-        # Two workers died with all of them in hand; a third one with the first alone.
-        for hours_ago, rows in ((3, 6), (2, 6), (1, 1)):
-            looker.execute(
-                "select loradex.claim_jobs("
-                "'dead', %s, interval '1 second', 3, now() - %s * interval '1 hour')",
-                (rows, hours_ago),
+def test_a_job_that_kills_its_workers_ends_as_failed_and_takes_nobody_along(
+    site: Stack, survivor: WorkerProcess
+) -> None:
+    with site.client() as client, connect(site.database_url) as looker:
+        with asleep(survivor):
+            jobs = client.enqueue_many(
+                {"prompt": f"Question {number}?", "max_new_tokens": 2} for number in range(6)
             )
-        stack.worker(MAX_ATTEMPTS="3").start()
+            # Two workers died with all of them in hand; a third one with the first alone.
+            for hours_ago, rows in ((3, 6), (2, 6), (1, 1)):
+                looker.execute(
+                    "select loradex.claim_jobs("
+                    "'dead', %s, interval '1 second', 3, now() - %s * interval '1 hour')",
+                    (rows, hours_ago),
+                )
 
-        until(lambda: counted(stack) == {"done": 5, "failed": 1})
+        until(lambda: states(site, jobs) == {"done": 5, "failed": 1})
 
         failed = looker.execute(
             "select error_code, error_message from loradex.jobs where state = 'failed'"

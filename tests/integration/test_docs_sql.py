@@ -31,6 +31,7 @@ PARTS = {
     *("chain_head", "erasure_canonical", "archive_canonical"),
     # Looked up in a table of the page.
     *("retrievals", "retrieved_examples", "retrieved_tasks", "merge_results", "merge_components", "first_id"),
+    "expiry",
 }
 ACTOR = re.compile(r"-- (?P<role>client|worker)\n")
 OUTPUT = re.compile(r"^```text\n(?P<output>.*?)^```", re.MULTILINE | re.DOTALL)

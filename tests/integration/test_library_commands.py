@@ -1,53 +1,16 @@
-"""`loradex examples`, `loradex adapter` and `loradex library`, as a user calls them."""
+"""`loradex examples` and `loradex library`, as a user calls them."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import psycopg
 import pytest
-from tests.fix_adapters import MakeAdapter
+from tests.fix_commands import Loradex
 from tests.fix_library import SmallLibrary, tools, write_lines
 from tests.tiny_library import TinyLibrary
 
-from loradex.library.adapter_store import AdapterStore
 from loradex.library.installed import TASKS_DIRECTORY
-from loradex.library.manifest import BaseModelEntry
-from loradex.service import cli
 from loradex.worker.build_library import build_library
 from loradex.worker.settings import WorkerSettings
-
-Connection = psycopg.Connection[tuple[Any, ...]]
-Loradex = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def loradex(
-    database_url: str,
-    tmp_path: Path,
-    tiny_library: TinyLibrary,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> Loradex:
-    """Run a command; gives exit code, standard output and standard error."""
-    for name, value in {
-        "LORADEX_HOME": tmp_path,
-        "LORADEX_DATABASE_URL": database_url,
-        "LORADEX_ADAPTER_ROOTS": tmp_path,
-        "LORADEX_BASE_MODEL": "tiny-llama",
-        "LORADEX_ENCODER": "tiny",
-        "LORADEX_ENCODER_PATH": tiny_library.encoder,
-        "OMP_NUM_THREADS": "1",
-    }.items():
-        monkeypatch.setenv(name, str(value))
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = cli.run([str(argument) for argument in arguments])
-        captured = capfd.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def test_examples_are_added_counted_and_added_again(
@@ -112,91 +75,6 @@ def test_a_damaged_library_is_named_by_both_commands(
         assert (code, out) == (1, "")
         assert err.count("\n") == 1
         assert str(path) in err
-
-
-@pytest.fixture
-def with_base_model(connection: Connection) -> None:
-    AdapterStore(connection).put_base_model(
-        BaseModelEntry(name="tiny-llama", revision="r", context_length=64, frame="{prompt}")
-    )
-
-
-@pytest.mark.usefixtures("with_base_model")
-def test_an_adapter_from_registration_to_retirement(
-    loradex: Loradex, make_adapter: MakeAdapter, card_directory: Path
-) -> None:
-    register = ("adapter", "register", "--task", "tools", "--cards", card_directory)
-    first, second = make_adapter("one", seed=1), make_adapter("two", seed=2)
-    code, out, err = loradex(*register, first)
-    assert (code, err) == (0, "")
-    assert out.startswith("tools version 1 registered (content ")
-    assert loradex(*register, first)[1].startswith("tools version 1 has these files already and is active")
-    made = json.loads(loradex(*register, second, "--json")[1])
-    assert (made["version"], made["uri"], made["created"], made["warnings"]) == (2, "two", True, [])
-    listed = json.loads(loradex("adapter", "list", "--json")[1])
-    assert [(row["name"], row["version"]) for row in listed] == [("tools", 2)]
-    assert len(json.loads(loradex("adapter", "list", "--all", "--json")[1])) == 2
-    assert loradex("adapter", "activate", "tools", "--version", 1)[1] == "tools version 1 is active\n"
-    assert loradex("adapter", "retire", "tools", "--version", 1)[1] == "tools version 1 is retired\n"
-    assert json.loads(loradex("adapter", "list", "--json")[1]) == []
-    shown = json.loads(loradex("adapter", "show", "tools", "--json")[1])
-    assert (shown["version"], shown["rank"], shown["target_modules"]) == (2, 2, ["down_proj", "q_proj"])
-    code, out, _ = loradex("adapter", "show", "tools")
-    assert code == 0
-    assert made["sha256"] in out
-    assert loradex("adapter", "verify")[:2] == (0, "2 of 2 adapters are as they were registered\n")
-    (second / "adapter_model.safetensors").write_bytes((first / "adapter_model.safetensors").read_bytes())
-    code, out, _ = loradex("adapter", "verify")
-    assert code == 1
-    assert out.splitlines() == [
-        f"tools version 2: {second / 'adapter_model.safetensors'}: not what was registered",
-        "1 of 2 adapters are as they were registered",
-    ]
-
-
-@pytest.mark.usefixtures("with_base_model")
-def test_refused_adapters_are_one_line_and_leave_nothing(
-    loradex: Loradex,
-    make_adapter: MakeAdapter,
-    card_directory: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    outside = tmp_path_factory.mktemp("outside")
-    for arguments, reason, code in (
-        ((make_adapter("dora", config={"use_dora": True}), "--task", "tools"), "DoRA", 1),
-        ((make_adapter("good"), "--task", "cooking"), "no task card cooking", 2),
-        (
-            (make_adapter("other", config={"base_model_name_or_path": "x"}), "--task", "tools"),
-            "trained for 'x'",
-            1,
-        ),
-        ((outside, "--task", "tools"), "LORADEX_ADAPTER_ROOTS", 1),
-    ):
-        found, out, err = loradex("adapter", "register", *arguments, "--cards", card_directory)
-        assert (found, out, err.count("\n")) == (code, "", 1)
-        assert reason in err
-    assert json.loads(loradex("adapter", "list", "--all", "--json")[1]) == []
-
-
-def test_registering_for_an_unknown_base_model_says_what_to_do(
-    loradex: Loradex, make_adapter: MakeAdapter, card_directory: Path
-) -> None:
-    code, _, err = loradex(
-        "adapter", "register", make_adapter(), "--task", "tools", "--cards", card_directory
-    )
-    assert code == 2
-    assert "start a worker once" in err
-
-
-def test_an_absurd_update_is_flagged_and_remembered(
-    loradex: Loradex, make_adapter: MakeAdapter, card_directory: Path, with_base_model: None
-) -> None:
-    directory = make_adapter(config={"lora_alpha": 4000})
-    code, _, err = loradex("adapter", "register", directory, "--task", "tools", "--cards", card_directory)
-    assert code == 0
-    assert "as large as a model's own weights" in err
-    shown = json.loads(loradex("adapter", "show", "tools", "--json")[1])
-    assert len(shown["card"]["warnings"]) == 1
 
 
 def test_a_library_is_built_by_the_workers_program(

@@ -36,8 +36,8 @@ from loradex.errors import (
 )
 from loradex.library.adapter_check import check_adapter
 from loradex.library.adapter_files import inspect
-from loradex.library.adapter_roots import AdapterRoots
-from loradex.library.adapter_store import AdapterStore
+from loradex.library.adapter_roots import AdapterPlace, AdapterRoots
+from loradex.library.adapter_store import AdapterStore, Wanted
 from loradex.library.affinities import Affinity, write_affinities
 from loradex.library.cards import TaskCard
 from loradex.library.example_store import ExampleStore
@@ -355,6 +355,10 @@ def test_a_hub_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch)
         load_split("someone/nothing", None, "train")
 
 
+def at(uri: str, name: str = "fixer", task: str = "tools") -> Wanted:
+    return Wanted(name, task, AdapterPlace(Path("/roots"), uri))
+
+
 @pytest.fixture
 def store(admin: Connection, cards: Cards) -> AdapterStore:
     ExampleStore(admin).put_tasks(cards.values())
@@ -367,9 +371,9 @@ def test_a_new_version_retires_the_old_one_and_can_be_taken_back(
     store: AdapterStore, make_adapter: MakeAdapter
 ) -> None:
     one, two = (inspect(make_adapter(f"roots/v{seed}", seed=seed), "tiny-llama") for seed in (1, 2))
-    first = store.register(one, "fixer", "tools", "v1")
-    second = store.register(two, "fixer", "tools", "v2")
-    again = store.register(one, "fixer", "tools", "v1")
+    first = store.register(one, at("v1"))
+    second = store.register(two, at("v2"))
+    again = store.register(one, at("v1"))
     assert [(entry.version, entry.state, entry.created) for entry in (first, second, again)] == [
         (1, "active", True),
         (2, "active", True),
@@ -377,7 +381,7 @@ def test_a_new_version_retires_the_old_one_and_can_be_taken_back(
     ]
     store.set_state("fixer", 1, "active")
     assert [(a.version, a.state) for a in store.find("fixer")] == [(1, "active"), (2, "retired")]
-    assert [a.version for a in store.find(active_only=True)] == [1]
+    assert [a.version for a in store.find(states=["active"])] == [1]
     assert store.get("fixer").version == 2
     assert store.get("fixer", 1).sha256 == one.sha256
 
@@ -390,18 +394,18 @@ def test_unknown_names_are_said(store: AdapterStore, make_adapter: MakeAdapter) 
         store.require_base_model("gpt-9")
     for wrong, task in ((facts, "cooking"), (replace(facts, base_model="gpt-9"), "tools")):
         with pytest.raises(UnknownNameError), translate_errors():
-            store.register(wrong, "x", task, "x")
+            store.register(wrong, at("x", task=task))
     with pytest.raises(LoradexError), translate_errors():
         store.set_state("nobody", 1, "active")
     with pytest.raises(InvalidArgumentError), translate_errors():
-        store.register(facts, "../x", "tools", "x")
+        store.register(facts, at("x", name="../x"))
 
 
 def test_verifying_names_what_changed(
     store: AdapterStore, make_adapter: MakeAdapter, roots: AdapterRoots
 ) -> None:
     directory = make_adapter("roots/fixer")
-    store.register(inspect(directory, "tiny-llama"), "fixer", "tools", roots.uri(directory))
+    store.register(inspect(directory, "tiny-llama"), Wanted("fixer", "tools", roots.place(directory)))
     adapter = store.get("fixer")
     assert check_adapter(adapter, roots).fault is None
     config = directory / "adapter_config.json"

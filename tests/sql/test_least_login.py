@@ -107,6 +107,15 @@ def test_tenants_do_not_reach_one_another(world: World, tenant: Callable[..., st
 
 
 @pytest.mark.parametrize("role", ROLES)
+def test_no_login_fills_the_memory_of_locks(role_url: RoleUrl, role: str) -> None:
+    """All sessions share it, and advisory locks need neither a table nor a transaction."""
+    with connect(role_url(role)) as attacker:
+        for function in ("pg_advisory_lock", "pg_try_advisory_lock", "pg_advisory_xact_lock_shared"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                attacker.execute(f"select {function}(n) from generate_series(1, 100000) n".encode())
+
+
+@pytest.mark.parametrize("role", ROLES)
 def test_no_lock_a_login_can_take_stops_anybody(
     world: World, role_url: RoleUrl, database_url: str, role: str
 ) -> None:
@@ -115,7 +124,8 @@ def test_no_lock_a_login_can_take_stops_anybody(
     with holding:
         holding.execute("set statement_timeout = 0")
         for keys in OLD_KEYS:
-            holding.execute(f"select pg_advisory_lock({keys})".encode())
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                holding.execute(f"select pg_advisory_lock({keys})".encode())
         holding.execute("begin")
         tables = [
             row[0]

@@ -41,7 +41,15 @@ UPDATE = {
 VECTOR = ["embedding", "encoder", "example_id", "task"]
 """What the administrator may say of an example; `duplicate_of` is found out."""
 QUEUE = {
-    *("announce_worker", "claim_jobs", "extend_lease", "fail_job", "record_answer", "release_jobs"),
+    *(
+        "announce_worker",
+        "claim_jobs",
+        "expire_jobs",
+        "extend_lease",
+        "fail_job",
+        "record_answer",
+        "release_jobs",
+    ),
     *("route_jobs", "withdraw_worker"),
 }
 REGISTRY = {
@@ -71,11 +79,12 @@ OWN = {
     "first_id",
     "answer_document",
     "answer_hash",
+    "expiry",
     "explain",
     "is_served",
     "job_request",
 }
-ASKING = {"enqueue_jobs", "job_outcome", "own_jobs"}
+ASKING = {"cancel_job", "cancel_jobs", "enqueue_jobs", "job_obstacle", "job_outcome", "own_jobs"}
 INTERNAL = {
     *(
         "activate_adapter",
@@ -85,7 +94,10 @@ INTERNAL = {
         "check_jobs",
         "check_lease",
         "complete_job",
+        "end_job",
         "fence_job",
+        "give_up_job",
+        "held_seconds",
         "make_partition",
         "notify_job",
         "notify_workers",
@@ -234,6 +246,7 @@ REFUSED = {
     ],
     "loradex_reader": [
         "select loradex.enqueue_jobs('[]')",
+        "select loradex.cancel_job(gen_random_uuid())",
         "select loradex.claim_jobs('w', 1, '1s', 1)",
         "insert into loradex.evaluations default values",
         "delete from loradex.answers",

@@ -7,6 +7,8 @@ import psycopg
 import pytest
 from tests.world import BASE_MODEL, Vector, World, sha256, text_of
 
+from loradex.service.cli.explain import print_account
+
 REGISTER = """
     select adapter_id from loradex.register_adapter(
         name => %s, task => %s, base_model => %s, sha256 => %s, uri => 'x', rank => 8, alpha => 16,
@@ -75,7 +77,7 @@ def test_a_staged_adapter_answers_nothing_until_it_is_activated(scratch: World) 
     assert shares(scratch) == {"new1": 1}
 
 
-def test_a_job_draws_its_adapter_and_keeps_it(scratch: World) -> None:
+def test_a_job_draws_its_adapter_and_keeps_it(scratch: World, capsys: pytest.CaptureFixture[str]) -> None:
     """As often as the shares say, the same again, told in the evidence, and seen alike by the analyst."""
     register(scratch, "new", share=0.25)
     query = scratch.near("boats", 0.01)
@@ -95,7 +97,8 @@ def test_a_job_draws_its_adapter_and_keeps_it(scratch: World) -> None:
     assert mixture(scratch, query) == ["boats-lora"], "without a job, the largest share"
 
     job = next(job for job in jobs if drawn[job] == "new")
-    answer = scratch.record(job, attempts[job], routings[job], generation={"seed": 7, "draws": "a lie"})
+    said = scratch.said(job, routings[job])["generation"] | {"draws": "a lie"}
+    answer = scratch.record(job, attempts[job], routings[job], generation=said)
     ((found, draw, among),) = scratch.rows(
         "select jsonb_build_array(task, adapter, version, share), draw, among from loradex.adapter_draws "
         "where answer_id = %s",
@@ -110,6 +113,10 @@ def test_a_job_draws_its_adapter_and_keeps_it(scratch: World) -> None:
     assert recomputed[0] == ("new", draw)
     told = scratch.value("select loradex.explain(%s)", answer)
     assert told["generation"]["draws"][0]["draw"] == draw
+    print_account(told)
+    assert f"new version 1 for boats: share 0.25, {draw:.4f} is the smallest draw of 2" in " ".join(
+        capsys.readouterr().out.split()
+    )
     assert scratch.rows("select * from loradex.verify_audit_chain()") == []
 
 

@@ -81,6 +81,8 @@ def test_every_long_running_part_says_whether_it_is_healthy(services: dict[str, 
 
     assert len(lasting) == 4
     assert all("healthcheck" in service for service in lasting)
+    for name in ("worker-cpu", "worker-gpu"):
+        assert services[name]["healthcheck"]["test"] == ["CMD", "loradex", "worker", "list", "--here"]
 
 
 def test_ports_are_on_loopback_only(services: dict[str, Document]) -> None:
@@ -137,12 +139,15 @@ def test_no_password_stands_in_a_command(services: dict[str, Document]) -> None:
         assert "PASSWORD" not in str(service.get("command", "")) + str(service.get("healthcheck", ""))
 
 
-def test_our_containers_can_write_next_to_nothing(services: dict[str, Document]) -> None:
+def test_no_container_can_write_more_than_it_must(services: dict[str, Document]) -> None:
     ours = [service for service in services.values() if service["image"] == "loradex:local"]
 
     assert len(ours) == 4
-    for service in ours:
+    assert services["postgres"]["user"] == "postgres"
+    assert services["redis"]["user"] == "redis"
+    for service in services.values():
         assert service["read_only"] is True
+        assert "/tmp" in service["tmpfs"]
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
 
@@ -159,6 +164,8 @@ def test_nobody_sees_more_of_the_disk_than_it_needs(services: dict[str, Document
 def test_no_container_can_fill_memory_or_disk(services: dict[str, Document]) -> None:
     for service in services.values():
         assert service["mem_limit"]
+        assert "cpus" in service
+        assert service["pids_limit"] > 0
         assert service["logging"]["options"] == {"max-size": "10m", "max-file": "5"}
     assert services["worker-cpu"]["mem_limit"] == "${LORADEX_WORKER_MEMORY:-16g}"
 
@@ -197,7 +204,7 @@ def test_make_says_what_there_is() -> None:
     ).stdout
 
     targets = [line.split()[1] for line in shown.splitlines()]
-    assert targets == ["help", "setup", "demo", "test", "lint", "format", "bench", "faults"]
+    assert targets == ["help", "setup", "demo", "test", "lint", "format", "bench", "faults", "pin"]
 
 
 def test_everything_the_project_needs_has_one_exact_version(project: Document, exact: dict[str, str]) -> None:

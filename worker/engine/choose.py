@@ -59,10 +59,16 @@ class Chooser:
         self._switch = switch
         self._prefill_tokens = prefill_tokens
 
-    def score(self, questions: Sequence[Question], updates: Updates | None) -> list[Scored]:
-        """Scores of questions sorted by length; `updates` has their rows in the same order."""
-        scored: list[Scored] = []
+    def score(self, questions: Sequence[Question], updates: Updates | None) -> list[Scored | None]:
+        """Scores of questions sorted by length; `updates` has their rows in the same order.
+
+        A group of questions that nobody wants is left out: None.
+        """
+        scored: list[Scored | None] = []
         for group in slices_by_length(questions, self._prefill_tokens):
+            if all(question.unwanted() for question in questions[group]):
+                scored += [None] * len(questions[group])
+                continue
             scored += self._group(questions[group], updates.rows(group) if updates is not None else None)
         return scored
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +19,7 @@ from loradex.worker.engine.generate import Generator, Writing
 from loradex.worker.engine.head import logits_in_float32
 from loradex.worker.engine.load import load_model
 from loradex.worker.engine.modules import shapes_of
-from loradex.worker.engine.questions import Question
+from loradex.worker.engine.questions import UNWANTED, Question
 from loradex.worker.engine.recipe import Recipe
 from loradex.worker.engine.rows import MergeReport, Row, RowResult
 from loradex.worker.engine.text import Text
@@ -107,8 +108,11 @@ class Engine:
         """Tokens of the row's prompt."""
         return len(self.text.prompt(row.prompt_text))
 
-    def answer(self, rows: Sequence[Row]) -> list[Answer]:
+    def answer(self, rows: Sequence[Row], unwanted: Callable[[int], bool] | None = None) -> list[Answer]:
         """Answers every row, in order; a row that cannot be answered fails alone.
+
+        `unwanted` is asked before each token whether nobody wants the row at that place any more; such a row
+        leaves the batch, and its answer is `UNWANTED`.
 
         What a row is told does not depend on the rows beside it: the mathematics is per row, and sums of
         unequal order differ by rounding only.
@@ -117,11 +121,17 @@ class Engine:
         questions: list[Question] = []
         for place, row in enumerate(rows):
             try:
-                questions.append(self._question(place, row))
+                question = self._question(place, row)
+                questions.append(
+                    question if unwanted is None else replace(question, unwanted=partial(unwanted, place))
+                )
             except LoradexError as error:
                 answers[place] = Failure.of(error)
         for batch in self._batches(questions):
-            for question, answer in zip(batch, self._isolated(batch), strict=True):
+            asked = [question for question in batch if not question.unwanted()]
+            for question in batch:
+                answers[question.place] = UNWANTED
+            for question, answer in zip(asked, self._isolated(asked), strict=True):
                 answers[question.place] = answer
         return [answer for answer in answers if answer is not None]
 
@@ -139,6 +149,8 @@ class Engine:
             scored = self._chooser.score([Question(0, row, ids, ((one,), (other,)))], updates)
         finally:
             self._switch.current = None
+        if scored[0] is None:
+            raise RuntimeError("a margin is always wanted")
         first, second = scored[0].likelihoods
         return first - second
 
@@ -249,7 +261,9 @@ _NOT_FINITE: Final = Failure(
 )
 
 
-def _chosen(question: Question, scored: Scored, report: MergeReport, merged: float) -> Answer:
+def _chosen(question: Question, scored: Scored | None, report: MergeReport, merged: float) -> Answer:
+    if scored is None or question.unwanted():
+        return UNWANTED
     row = question.row
     if not all(torch.isfinite(torch.tensor(scored.likelihoods))):
         return _NOT_FINITE
@@ -278,6 +292,8 @@ def _written(
     merged: float,
     decode: Callable[[Sequence[int]], str],
 ) -> Answer:
+    if writing.stopped:
+        return UNWANTED
     if not writing.finite:
         return _NOT_FINITE
     return RowResult(

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from loradex.worker.engine.cache import GROWTH, Store, StoreView, padding_mask
 from loradex.worker.engine.forward import Forward
-from loradex.worker.engine.questions import Question, slices_by_length
+from loradex.worker.engine.questions import Question, never, slices_by_length
 from loradex.worker.engine.sampling import Sampler
 from loradex.worker.engine.updates import Updates, UpdateSwitch
 
@@ -20,16 +20,25 @@ COMPACT_BELOW = 0.75
 
 @dataclass
 class Writing:
-    """What one row has written so far. `finite` is False once the model gave it NaN or infinite logits."""
+    """What one row has written so far.
+
+    `finite` is False once the model gave it NaN or infinite logits, `stopped` is True if it left unfinished
+    since nobody wants its answer.
+    """
 
     sampler: Sampler
     left: int
+    unwanted: Callable[[], bool] = never
     tokens: list[int] = field(default_factory=list)
     finite: bool = True
+    stopped: bool = False
     timings: dict[str, float] = field(default_factory=dict)
 
     def take(self, token: int, likeliest: float, ends: frozenset[int]) -> bool:
         """Takes a token; True if the row goes on."""
+        if self.unwanted():
+            self.stopped = True
+            return False
         if not math.isfinite(likeliest):
             self.finite = False
             return False
@@ -133,8 +142,12 @@ class _Batch:
             store=Store(forward.layers, len(ids), columns + min(GROWTH, most)),
             columns=columns,
             writings=[
-                Writing(Sampler(row.sampling_temperature, row.sampling_top_p, row.seed), row.max_new_tokens)
-                for row in (question.row for question in questions)
+                Writing(
+                    Sampler(row.sampling_temperature, row.sampling_top_p, row.seed),
+                    row.max_new_tokens,
+                    question.unwanted,
+                )
+                for question, row in ((question, question.row) for question in questions)
             ],
             alive=[True] * len(ids),
         )

@@ -34,12 +34,17 @@ begin
              or jsonb_typeof(answer -> 'output_tokens') is distinct from 'number'
              or jsonb_array_length(answer -> 'token_ids')::text is distinct from answer ->> 'output_tokens'
             then 'its tokens do not match their number'
+        when jsonb_typeof(answer -> 'prompt_tokens') is distinct from 'number'
+             or (answer ->> 'prompt_tokens')::numeric not between 0 and 2147483647
+            then 'it does not say how many tokens the prompt has'
         when job.kind = 'generate'
              and jsonb_array_length(answer -> 'token_ids') > (job.settings ->> 'max_new_tokens')::int
             then 'it has more tokens than the job allows'
         when jsonb_typeof(answer -> 'timings') is distinct from 'object' or exists (
             select from jsonb_each(answer -> 'timings') t
-            where jsonb_typeof(t.value) <> 'number' or t.value::numeric not between 0 and 1e12)
+            -- Not nearer to 0 than a float8 can be: views read them as such.
+            where jsonb_typeof(t.value) <> 'number'
+               or t.value::numeric <> 0 and t.value::numeric not between 1e-300 and 1e12)
             then 'a timing is not a number of milliseconds'
         when jsonb_typeof(answer -> 'versions') is distinct from 'object' or exists (
             select from jsonb_each(answer -> 'versions') v where jsonb_typeof(v.value) <> 'string')
@@ -52,6 +57,9 @@ begin
             routing ->> 'merge', (routing ->> 'calibrated')::boolean, (job.settings ->> 'density')::float8,
             merge ->> 'dtype', routing -> 'mixture')
             then 'its recipe is not the one that was decided'
+        when abs((select sum((m.part ->> 'weight')::float8)
+                  from jsonb_array_elements(routing -> 'mixture') m(part)) - 1) > 1e-6
+            then 'the weights of its mixture do not sum to 1'
         when exists (
             select from jsonb_each(merge) m
             where m.key in ('update_norm', 'milliseconds') and jsonb_typeof(m.value) <> 'number'

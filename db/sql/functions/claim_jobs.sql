@@ -1,5 +1,7 @@
 -- Hands up to max_jobs waiting jobs to a worker: running, under a lease, with the next attempt number. A running job
--- whose lease is over is waiting too. Jobs that were lost max_attempts times become failed on the way.
+-- whose lease is over is waiting too. On the way jobs end that are past their deadline (expired), that were lost
+-- max_attempts times, or that workers have held for max_held_seconds altogether (failed). The claim is this login's and,
+-- where a token is given, of whoever knows it: see claim_hash.
 -- Locks: the claimed rows of jobs, FOR UPDATE SKIP LOCKED: workers never wait for each other. Raises: LX001.
 create or replace function loradex.claim_jobs(
     worker text,
@@ -8,14 +10,17 @@ create or replace function loradex.claim_jobs(
     max_attempts int,
     now timestamptz default now(),
     only_base_model text default null,
-    only_encoder text default null
+    only_encoder text default null,
+    token text default null
 ) returns setof loradex.jobs
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    lost uuid;
+    mine bytea := claim_hash(token);
+    max_held int := (select s.value from settings s where s.name = 'max_held_seconds');
+    lost jobs;
     committing text;
 begin
     if coalesce(worker, '') = '' or length(worker) > 200 or coalesce(max_jobs, 0) not between 1 and 10000
@@ -24,17 +29,22 @@ begin
             'claim_jobs needs a worker name of at most 200 characters, max_jobs from 1 to 10000, and max_attempts of 1 '
             'or more';
     end if;
-
     perform check_lease(lease, claim_jobs.now);
+    if exists (select from workers w where w.name = claim_jobs.worker and w.claim_hash <> mine) then
+        raise exception using errcode = 'LX001', message = format(
+            'another worker is announced as %s; give each a name of its own', shown(worker));
+    end if;
 
     -- Losing a claim in a crash only leaves the job waiting, and whatever is written for it later is committed after it.
     committing := set_config('synchronous_commit', 'off', true);
 
+    perform expire_jobs(claim_jobs.now);
     if not exists (select from jobs j where j.state = 'running' and j.lease_until <= claim_jobs.now) then
         return query
         update jobs j
-        set state = 'running', attempt = j.attempt + 1, worker = claim_jobs.worker,
-            lease_until = claim_jobs.now + lease, started_at = claim_jobs.now
+        set state = 'running', attempt = j.attempt + 1, worker = claim_jobs.worker, claim_hash = mine,
+            started_at = claim_jobs.now,
+            lease_until = claim_jobs.now + least(lease, make_interval(secs => max_held - j.held_seconds))
         where j.id = any (array(
             select q.id from jobs q
             where q.state = 'queued'
@@ -48,20 +58,16 @@ begin
     end if;
 
     for lost in
-        update jobs j
-        set state = 'failed', lease_until = null, finished_at = claim_jobs.now, error_code = 'too_many_attempts',
-            error_message = format(
-                'it was lost %s times by its workers, the last of them %s; look at that worker''s log, '
-                'then enqueue it again', j.attempt - j.releases, j.worker)
-        where j.id in (
-            select p.id from jobs p
-            where p.state = 'running' and p.lease_until <= claim_jobs.now
-              and p.attempt - p.releases >= claim_jobs.max_attempts
-            for update skip locked)
-        returning j.id
+        select p.* from jobs p
+        where p.state = 'running' and p.lease_until <= claim_jobs.now
+          and (p.attempt - p.releases >= claim_jobs.max_attempts or held_seconds(p, p.lease_until) >= max_held)
+        for update skip locked
     loop
-        delete from routings r where r.job_id = lost;
-        perform notify_job(lost);
+        perform give_up_job(
+            lost,
+            case when lost.attempt - lost.releases >= claim_jobs.max_attempts then 'too_many_attempts'
+                 else 'held_too_long' end,
+            lost.worker, held_seconds(lost, lost.lease_until), claim_jobs.now);
     end loop;
 
     return query
@@ -77,6 +83,7 @@ begin
         select x.id, x.priority, x.queue_position from jobs x
         where x.state = 'running' and x.lease_until <= claim_jobs.now
           and x.attempt - x.releases < claim_jobs.max_attempts
+          and held_seconds(x, x.lease_until) < max_held
           and (only_base_model is null or x.base_model = only_base_model)
           and (only_encoder is null or x.encoder = only_encoder)
         order by x.priority desc, x.queue_position
@@ -88,14 +95,16 @@ begin
         select w.id from waiting w order by w.priority desc, w.queue_position limit claim_jobs.max_jobs
     )
     update jobs j
-    set state = 'running', attempt = j.attempt + 1, worker = claim_jobs.worker,
-        lease_until = claim_jobs.now + lease, started_at = claim_jobs.now
+    set state = 'running', attempt = j.attempt + 1, worker = claim_jobs.worker, claim_hash = mine,
+        started_at = claim_jobs.now, held_seconds = held_seconds(j, j.lease_until),
+        lease_until = claim_jobs.now
+            + least(lease, make_interval(secs => max_held - held_seconds(j, j.lease_until)))
     from chosen c
     where j.id = c.id
     returning j.*;
 end
 $$;
-comment on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text) is
+comment on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text) is
     'Hands waiting jobs to a worker under a lease, with the next attempt number; skips what others hold.';
-revoke execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text) from public;
-grant execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text) to loradex_worker;
+revoke execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text) from public;
+grant execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text) to loradex_worker;

@@ -26,7 +26,9 @@ begin
     made.state := 'queued';
     made.attempt := 0;
     made.releases := 0;
+    made.held_seconds := 0;
     made.created_at := now();
+    made.expires_at := made.created_at + make_interval(secs => made.deadline);
     return made;
 end
 $$;

@@ -5,8 +5,9 @@ language sql immutable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
     select to_jsonb(job) - array[
-        'id', 'queue_position', 'state', 'attempt', 'releases', 'lease_until', 'worker', 'error_code',
-        'error_message', 'created_at', 'started_at', 'finished_at', 'answer_id', 'erased_at']
+        'id', 'queue_position', 'state', 'attempt', 'releases', 'lease_until', 'worker', 'claim_hash', 'held_seconds',
+        'error_code', 'error_message', 'cancelled_by', 'created_at', 'started_at', 'finished_at', 'expires_at',
+        'answer_id', 'erased_at']
 $$;
 comment on function loradex.job_request(loradex.jobs) is 'What a job asks for, as JSON, without its fate.';
 revoke execute on function loradex.job_request(loradex.jobs) from public;

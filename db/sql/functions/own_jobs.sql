@@ -15,7 +15,7 @@ set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
 declare
-    states constant text[] := '{queued,running,done,failed}';
+    states constant text[] := '{queued,running,done,failed,cancelled,expired}';
     asking constant bigint := current_owner();
     last_at timestamptz;
 begin

@@ -2,15 +2,17 @@
 -- that route_jobs kept, the settings are the job's; of the rest only what can be true is taken (check_answer).
 -- Locks: the job's row and its routing; then, until the transaction ends, the table chain_lock, so that answers are
 -- chained one after the other. Call it in a READ COMMITTED transaction of its own, so that the lock is short.
--- Raises: LX001 incomplete or impossible answer, or another isolation; LX003 unknown job; LX006 the attempt is over;
--- LX010 its routing is gone, since Postgres crashed: release the job.
-create or replace function loradex.record_answer(job_id uuid, attempt int, answer jsonb) returns uuid
+-- Raises: LX001 incomplete or impossible answer, or another isolation; LX003 unknown job; LX006 the attempt is over, or
+-- the claim is another's; LX010 its routing is gone, since Postgres crashed: release the job.
+create or replace function loradex.record_answer(
+    job_id uuid, attempt int, answer jsonb, token text default null
+) returns uuid
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    job jobs := fence_job(job_id, attempt);
+    job jobs := fence_job(job_id, attempt, token);
     decided routings;
     fresh answers;
     -- The head of the chain.
@@ -107,7 +109,7 @@ exception
             'the answer of job %s cannot be recorded: %s; give every field of the answer', job_id, sqlerrm);
 end
 $$;
-comment on function loradex.record_answer(uuid, int, jsonb) is
+comment on function loradex.record_answer(uuid, int, jsonb, text) is
     'Writes an answer and all its provenance, chains it, ends its job and notifies loradex_jobs; returns its id.';
-revoke execute on function loradex.record_answer(uuid, int, jsonb) from public;
-grant execute on function loradex.record_answer(uuid, int, jsonb) to loradex_worker;
+revoke execute on function loradex.record_answer(uuid, int, jsonb, text) from public;
+grant execute on function loradex.record_answer(uuid, int, jsonb, text) to loradex_worker;

@@ -1,8 +1,9 @@
 -- Registers an adapter. As active it takes the share it is given: 1 retires those that were active for its task and base
 -- model, less leaves them the rest. As staged it answers nothing until it is activated. The same content again changes
--- nothing and returns the older row. Without a version it takes the next of its name.
+-- nothing and returns the older row. Without a version it takes the next of its name. Where a root is named, a living
+-- worker of the base model must have announced it, if any lives: else nobody could read the files.
 -- Locks: registrations of one task wait for each other. Raises: LX001 bad value, or the version is taken; LX002
--- unknown task or base model.
+-- unknown task or base model. LX001 too where no living worker reads the root.
 create or replace function loradex.register_adapter(
     name text,
     task text,
@@ -19,7 +20,8 @@ create or replace function loradex.register_adapter(
     version int default null,
     state text default 'active',
     share float8 default 1,
-    trained_on text[] default '{}'
+    trained_on text[] default '{}',
+    root text default null
 ) returns table (adapter_id bigint, adapter_version int, created boolean)
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
@@ -84,6 +86,16 @@ begin
         raise exception using errcode = 'LX001', message = format(
             'adapter %s belongs to another task or base model; choose another name', name);
     end if;
+    if root is not null
+       and not exists (select from living_workers() w
+                       where w.base_model = register_adapter.base_model and root = any (w.adapter_roots))
+       and exists (select from living_workers() w where w.base_model = register_adapter.base_model) then
+        raise exception using errcode = 'LX001', message = format(
+            'no living worker reads adapters below %s: put it below one of %s, or start the workers with '
+            'LORADEX_ADAPTER_ROOTS=%s (`loradex up` does) and register it again', shown(root),
+            (select string_agg(distinct shown(r.root), ', ') from living_workers() w
+             cross join unnest(w.adapter_roots) r(root) where w.base_model = register_adapter.base_model), root);
+    end if;
     chosen := coalesce(version, (select coalesce(max(a.version), 0) + 1 from adapters a
                                  where a.name = register_adapter.name));
     if exists (select from adapters a where a.name = register_adapter.name and a.version = chosen) then
@@ -105,9 +117,9 @@ begin
 end
 $$;
 comment on function loradex.register_adapter(
-    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int, text, float8, text[]) is
+    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int, text, float8, text[], text) is
     'Registers an adapter, as active with its share of the task or staged; the same content again returns the older row.';
 revoke execute on function loradex.register_adapter(
-    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int, text, float8, text[]) from public;
+    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int, text, float8, text[], text) from public;
 grant execute on function loradex.register_adapter(
-    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int, text, float8, text[]) to loradex_admin;
+    text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int, text, float8, text[], text) to loradex_admin;

@@ -1,12 +1,15 @@
 -- Routes a batch of jobs and keeps what was decided, with the query vectors, until record_answer makes it evidence: a
 -- worker reads the mixture and how it is merged, and is never asked what Postgres decided.
--- Locks: rows of routings of its own jobs. Raises: as decide_routes.
-create or replace function loradex.route_jobs(job_ids uuid[], queries public.vector[])
+-- Of a job that is not this worker's nothing is kept.
+-- Locks: rows of routings of its own jobs. Raises: as decide_routes; LX001 a token that is too short.
+create or replace function loradex.route_jobs(job_ids uuid[], queries public.vector[], token text default null)
 returns table (job_id uuid, routing jsonb)
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
+declare
+    mine bytea := claim_hash(token);
 begin
     return query
     with decided as materialized (
@@ -16,14 +19,14 @@ begin
         select d.job_id, j.attempt, g.query, d.routing
         from decided d
         join unnest(job_ids, queries) g(id, query) on g.id = d.job_id
-        join jobs j on j.id = d.job_id and j.state = 'running'
+        join jobs j on j.id = d.job_id and j.state = 'running' and j.claim_hash = mine
         on conflict (job_id) do update
         set attempt = excluded.attempt, query = excluded.query, routing = excluded.routing
     )
     select d.job_id, d.routing from decided d;
 end
 $$;
-comment on function loradex.route_jobs(uuid[], public.vector[]) is
+comment on function loradex.route_jobs(uuid[], public.vector[], text) is
     'decide_routes for running jobs, kept until record_answer: one JSON document per job.';
-revoke execute on function loradex.route_jobs(uuid[], public.vector[]) from public;
-grant execute on function loradex.route_jobs(uuid[], public.vector[]) to loradex_worker;
+revoke execute on function loradex.route_jobs(uuid[], public.vector[], text) from public;
+grant execute on function loradex.route_jobs(uuid[], public.vector[], text) to loradex_worker;

@@ -11,6 +11,8 @@ select
         as busy_workers,
     hour.done_last_hour,
     hour.failed_last_hour,
+    hour.cancelled_last_hour,
+    hour.expired_last_hour,
     hour.median_wait_seconds,
     (select s.value::int from loradex.settings s where s.name = 'max_waiting_jobs') as max_waiting_jobs,
     (select count(distinct b.waiting_pid) from loradex.blocked_sessions() b) as blocked_sessions,
@@ -25,6 +27,8 @@ from (
     select
         count(*) filter (where j.state = 'done') as done_last_hour,
         count(*) filter (where j.state = 'failed') as failed_last_hour,
+        count(*) filter (where j.state = 'cancelled') as cancelled_last_hour,
+        count(*) filter (where j.state = 'expired') as expired_last_hour,
         (percentile_cont(0.5) within group (order by extract(epoch from j.started_at - j.created_at)))::float8
             as median_wait_seconds
     from loradex.jobs j
@@ -38,6 +42,8 @@ comment on column loradex.queue_health.expired_leases is 'of these, those whose 
 comment on column loradex.queue_health.oldest_waiting_seconds is 'age of the oldest waiting job; null if none waits';
 comment on column loradex.queue_health.done_last_hour is 'answers of the last hour';
 comment on column loradex.queue_health.failed_last_hour is 'failures of the last hour';
+comment on column loradex.queue_health.cancelled_last_hour is 'jobs cancelled in the last hour';
+comment on column loradex.queue_health.expired_last_hour is 'jobs that ended at their deadline in the last hour';
 comment on column loradex.queue_health.busy_workers is 'workers with a live lease';
 comment on column loradex.queue_health.median_wait_seconds is 'median time from arrival to claim, of jobs finished in the last hour';
 comment on column loradex.queue_health.max_waiting_jobs is 'how many may wait';

@@ -11,6 +11,7 @@ from tests.unit.engine.rows import mixed_rows, recipe, sentence
 
 from loradex.worker.engine.cache import StoreView
 from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.questions import UNWANTED
 from loradex.worker.engine.rows import Row, RowResult
 from loradex.worker.packing import PADDING
 
@@ -47,6 +48,52 @@ def test_rows_that_are_done_leave_the_batch(
         assert isinstance(one, RowResult)
         assert isinstance(other, RowResult)
         assert one.token_ids == other.token_ids
+
+
+def test_a_row_that_nobody_wants_any_more_leaves_and_the_others_are_as_without_it(
+    zoo: Zoo, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = random.Random(2)
+    rows = [
+        Row(sentence(numbers, 2 + place), recipe(zoo, numbers), max_new_tokens=12, sampling_temperature=heat)
+        for place, heat in enumerate([0.0, 0.9, 0.0, 0.9, 0.0])
+    ]
+    rows += [Row(sentence(numbers, 3), recipe(zoo, numbers), "choose", ("a tin", "a drum")) for _ in range(3)]
+    unwanted = {1, 2, 6}
+    asked = dict.fromkeys(range(len(rows)), 0)
+
+    def after_four_tokens(place: int) -> bool:
+        asked[place] += 1
+        return place in unwanted and (asked[place] > 4 or rows[place].kind == "choose")
+
+    step, sizes = engine._forward.step, []
+
+    def watched(
+        tokens: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, view: StoreView
+    ) -> torch.Tensor:
+        sizes.append(len(tokens))
+        return step(tokens, mask, positions, view)
+
+    without = engine.answer([row for place, row in enumerate(rows) if place not in unwanted])
+    monkeypatch.setattr(engine._forward, "step", watched)
+    answers = engine.answer(rows, after_four_tokens)
+
+    assert sizes == [5, 5, 5, *[3] * 8]
+    assert [place for place, answer in enumerate(answers) if answer is UNWANTED] == sorted(unwanted)
+    kept = [answer for answer in answers if answer is not UNWANTED]
+    for one, other in zip(kept, without, strict=True):
+        assert isinstance(one, RowResult)
+        assert isinstance(other, RowResult)
+        assert (one.token_ids, one.text) == (other.token_ids, other.text)
+        assert one.scores == pytest.approx(other.scores)
+
+
+def test_a_batch_that_nobody_wants_is_not_computed(
+    zoo: Zoo, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_composer", None)
+    rows = mixed_rows(zoo, 6, seed=5)
+    assert engine.answer(rows, lambda _: True) == [UNWANTED] * 6
 
 
 def test_less_than_a_quarter_of_a_prefill_is_padding(

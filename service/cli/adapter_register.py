@@ -1,0 +1,123 @@
+"""`loradex adapter register`: an adapter's files into the catalogue."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from loradex import terminal
+from loradex.library.card_option import OUR_CARDS, Cards
+
+if TYPE_CHECKING:
+    from loradex.library.adapter_store import Registered, Wanted
+
+
+def register(
+    directory: Annotated[Path, typer.Argument(help="PEFT directory of one LoRA.")],
+    task: Annotated[str, typer.Option(help="Task it was trained on.")],
+    name: Annotated[str | None, typer.Option(help="What to call it; the task if not given.")] = None,
+    state: Annotated[
+        str, typer.Option(help="`active`, or `staged`: it waits for `adapter activate`.")
+    ] = "active",
+    share: Annotated[
+        float, typer.Option(help="Its part of the task's questions; less than 1 keeps the others active.")
+    ] = 1.0,
+    trained_on: Annotated[
+        list[str] | None, typer.Option(help="Another task it was trained on; may be given again.")
+    ] = None,
+    cards: Cards = OUR_CARDS,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Inspect and hash an adapter, then make it its task's active one; the one before is retired.
+
+    With a share below 1 it answers that part of the task's questions beside the others. Workers must be able
+    to read it: it must lie below a directory that a living one has announced (`loradex worker list --json`).
+    The same files again change nothing.
+
+    Example: loradex adapter register .loradex/train/rte --task rte
+    """
+    from loradex.addresses import database_address
+    from loradex.db.session import connect, translate_errors
+    from loradex.errors import UnknownNameError
+    from loradex.library.adapter_factors import base_model_shapes
+    from loradex.library.adapter_files import inspect
+    from loradex.library.adapter_roots import AdapterRoots
+    from loradex.library.adapter_serving import account, serving
+    from loradex.library.adapter_store import AdapterStore, Wanted
+    from loradex.library.cards import load_cards
+    from loradex.library.example_store import ExampleStore
+    from loradex.service.settings import ServiceSettings
+
+    settings = ServiceSettings()
+    known = load_cards(cards)
+    if task not in known:
+        raise UnknownNameError(f"no task card {task} in {cards}: write {cards / task}.toml first")
+    base_model = settings.base_model
+    own = AdapterRoots.of(settings.adapter_roots, settings.home)
+    with translate_errors(), connect(database_address(settings)) as connection:
+        store = AdapterStore(connection)
+        announced = store.announced_roots(base_model)
+        place = own.joined(announced).place(directory)
+        # Where the base model's files are at hand, the factors must fit its weights too.
+        model = settings.home / "cache" / "models" / base_model
+        facts = inspect(directory, base_model, base_model_shapes(model) if model.is_dir() else None)
+        wanted = Wanted(name or task, task, place, state, share, tuple(trained_on or ()))
+        with connection.transaction():
+            ExampleStore(connection).put_tasks(
+                known[one] for one in {task, *wanted.trained_on} & known.keys()
+            )
+            store.require_base_model(base_model)
+            before = serving(connection, base_model, task)
+            done = store.register(facts, wanted)
+            after = serving(connection, base_model, task)
+            found = store.is_found(done)
+    warnings = [*facts.warnings, *_unlike_what_was_asked(done, wanted)]
+    if not found:
+        warnings.append(
+            f"retrieval cannot find it: {task} has no examples and it no affinities; "
+            "add some with `loradex examples add`, or measure it with `loradex library affinities`"
+        )
+    if done.created and not announced and place.root not in AdapterRoots.of((), settings.home).roots:
+        warnings.append(
+            f"no worker of {base_model} lives now; start it with LORADEX_ADAPTER_ROOTS={place.root}, "
+            "or it will not find these files"
+        )
+    for warning in warnings:
+        terminal.complain(f"warning: {directory}: {warning}")
+    if as_json:
+        answering = [asdict(one) for one in after]
+        terminal.as_json(
+            {**asdict(done), "sha256": facts.sha256, "answering": answering, "warnings": warnings}
+        )
+        return
+    what = (
+        "registered" if done.created else f"has these files already and is {done.state}; nothing was changed"
+    )
+    terminal.say(
+        f"{done.name} version {done.version} {what} (content {facts.sha256[:12]}, rank {facts.rank})"
+    )
+    terminal.say(account(task, before, after))
+    if done.state != "active":
+        terminal.say(f"to let it answer: loradex adapter activate {done.name} --version {done.version}")
+
+
+def _unlike_what_was_asked(done: "Registered", wanted: "Wanted") -> list[str]:
+    """What somebody may have expected of files that were registered before, and did not get."""
+    if done.created:
+        return []
+    told = []
+    if done.name != wanted.name:
+        told.append(
+            f"the name {wanted.name} was not used: these files are {done.name} version {done.version}"
+        )
+    if done.uri != wanted.place.uri:
+        told.append(f"these files are registered at {done.uri}, and that is where workers look for them")
+    if done.state == "active" and wanted.share not in {1.0, done.share}:
+        told.append(
+            f"its share stays {done.share:.4g}; to change it: loradex adapter activate {done.name} "
+            f"--version {done.version} --share {wanted.share:.4g}"
+        )
+    if wanted.trained_on:
+        told.append("what it was trained on stays as it was declared first")
+    return told
