@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +14,9 @@ import pyarrow.parquet as pq
 
 from loradex.errors import InvalidArgumentError
 from loradex.service.audit.batch import LINKS_AT_ONCE, Batch, batches, canonical
+from loradex.service.audit.chain import Chain
 from loradex.service.audit.evidence import LINKS, table
+from loradex.service.audit.finding import Finding
 from loradex.service.audit.snapshot import Connection
 
 MANIFEST = "archive.json"
@@ -58,6 +61,9 @@ def write(connection: Connection, part: Part, previous: bytes, directory: Path) 
         "files": {file.name: _sha256(file) for file in sorted(directory.glob("*.parquet"))},
     }
     (directory / MANIFEST).write_text(json.dumps(told, indent=1) + "\n")
+    # The rows are dropped next, so a power cut must not take the files.
+    for place in (*directory.iterdir(), directory, directory.parent):
+        _to_disk(place)
 
 
 def _write_table(connection: Connection, name: str, part: Part, file: Path) -> None:
@@ -86,10 +92,11 @@ class Archive:
         """
         try:
             told = json.loads((directory / MANIFEST).read_text())
-            int(told["first_position"]), bytes.fromhex(told["previous_hash"])
+            found = cls(directory, told)
+            _ = (found.first_position, found.previous_hash, found.end, found.answers)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InvalidArgumentError(f"{directory} is not an archive of Loradex: {error}") from None
-        return cls(directory, told)
+        return found
 
     @property
     def first_position(self) -> int:
@@ -98,6 +105,11 @@ class Archive:
     @property
     def previous_hash(self) -> bytes:
         return bytes.fromhex(self.told["previous_hash"])
+
+    @property
+    def end(self) -> tuple[int, bytes]:
+        """Position after its last link, and that link's hash."""
+        return int(self.told["last_position"]) + 1, bytes.fromhex(self.told["last_hash"])
 
     @property
     def answers(self) -> int:
@@ -118,8 +130,32 @@ class Archive:
             raise InvalidArgumentError(f"{self.directory}/{name}.parquet cannot be read: {error}") from None
 
 
+def findings(
+    archives: Sequence[Archive], heads: Collection[bytes] = (), passed: Callable[[int], None] = lambda _: None
+) -> Iterator[Finding]:
+    """Everything that is wrong with archives, oldest first, without looking at a database.
+
+    Each must begin where the one before it ends. `heads` are hashes that were kept elsewhere; `passed` is told how
+    many answers further the walk is.
+    """
+    chain = Chain(archives[0].first_position, archives[0].previous_hash, heads)
+    for archive in archives:
+        yield from chain.walk(archive.batches(), passed)
+        if (chain.expected, chain.before) != archive.end:
+            yield Finding.of_database(f"{archive.directory} does not end as it says")
+    yield from chain.missing_heads()
+
+
 def _columns(rows: pa.RecordBatch) -> dict[str, list[str | None]]:
     return {name: rows.column(name).to_pylist() for name in rows.schema.names}
+
+
+def _to_disk(place: Path) -> None:
+    opened = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _sha256(file: Path) -> str:

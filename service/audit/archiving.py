@@ -26,6 +26,8 @@ def archive_next(url: str, directory: Path, now: datetime | None = None) -> Arch
         if part is None:
             return None
         place = directory / part.name
+        # Written before, and not taken out of the database: it is still whole there.
+        shutil.rmtree(place, ignore_errors=True)
         try:
             archive = _written(connection, part, place)
         except BaseException:

@@ -73,6 +73,7 @@ class Chain:
         self.expected = expected
         self.before = before
         self._heads = set(heads)
+        self._archived = expected > 1
         self._noted: set[UUID] = set()
         self.answers = 0
         self.erased: set[UUID] = set()
@@ -96,11 +97,17 @@ class Chain:
                 self.answers += len(batch.texts)
                 passed(len(batch.texts))
 
-    def left(self, connection: Connection) -> Iterator[Finding]:
-        """At the end: each head that no link hashes to, and what was erased without a note, or not at all."""
+    def missing_heads(self) -> Iterator[Finding]:
+        """At the end: each head that no link hashes to."""
         for head in sorted(self._heads):
             reason = f"no link has the hash {head.hex()}: the chain was cut or rewritten since it was kept"
+            if self._archived:
+                reason += ", or it lies in an archive: name all of them with --archive"
             yield Finding.of_database(reason)
+
+    def left(self, connection: Connection) -> Iterator[Finding]:
+        """At the end: missing heads, and what was erased without a note, or not at all."""
+        yield from self.missing_heads()
         for answer in sorted(self.erased - self._noted):
             yield Finding(None, answer, "its texts were erased, and no note in the chain says so")
         doubtful = list(self._noted - self.erased)

@@ -15,7 +15,7 @@ from tests.world import World
 from loradex.errors import ArchiveError
 from loradex.service import cli
 from loradex.service.audit import Audit
-from loradex.service.audit.archive import Archive
+from loradex.service.audit.archive import Archive, findings
 from loradex.service.audit.archiving import archive_next
 
 LATER = datetime.now(UTC) + timedelta(days=800)
@@ -50,6 +50,10 @@ def test_archive(
     assert archive_next(admin, tmp_path, LATER) is None
     assert world.rows("select count(*) from loradex.answers") == [(0,)]
     assert world.rows("select count(*) from loradex.jobs") == [(0,)]
+    with Audit.at(reader) as audit:
+        head = audit.head()
+    assert head is not None
+    assert (head.position, head.answer_id) == (5, None)
     rows = pq.read_table(archive.directory / "answers.parquet").to_pylist()
     assert [row["id"] for row in rows] == [str(answer) for answer in answers]
     assert [row["prompt"] is None for row in rows] == [True, False, False]
@@ -65,7 +69,16 @@ def test_archive(
     assert "intact: 5 answers" in capsys.readouterr().out
     # Without the archive the head of then cannot be found.
     assert cli.run(["audit", "verify", "--head", before[0]]) == 1
+    assert "--archive" in capsys.readouterr().out
     assert cli.run(["audit", "verify", "--archive", str(tmp_path)]) == 2
+
+    # No database is asked.
+    monkeypatch.setenv("LORADEX_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+    capsys.readouterr()
+    assert cli.run([*verify, "--offline", "--head", before[0]]) == 0
+    assert "intact: 3 answers in 1 archives; 1 heads" in capsys.readouterr().out
+    assert cli.run([*verify, "--offline", "--head", "0" * 64]) == 1
+    assert cli.run(["audit", "verify", "--offline"]) == 2
 
 
 def test_a_forged_archive_is_found(world: World, role_url: RoleUrl, tmp_path: Path) -> None:
@@ -83,12 +96,17 @@ def test_a_forged_archive_is_found(world: World, role_url: RoleUrl, tmp_path: Pa
         with Audit.at(role_url("loradex_reader")) as audit:
             return [one.reason for one in audit.breaks(archives=[Archive.at(copy)])]
 
+    def offline() -> list[str]:
+        return [one.reason for one in findings([Archive.at(tmp_path / "forged")])]
+
     assert forge(lambda rows: rows) == []
+    assert offline() == []
     assert any(
         "does not fit" in one for one in forge(lambda rows: [{**rows[0], "text": "forged"}, *rows[1:]])
     )
     assert any("missing" in one for one in forge(lambda rows: rows[:1] + rows[2:]))
     assert any("do not end" in one for one in forge(lambda rows: rows[:2]))
+    assert any("does not end" in one for one in offline())
 
 
 def test_a_broken_chain_is_not_archived(world: World, role_url: RoleUrl, tmp_path: Path) -> None:
