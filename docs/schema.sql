@@ -158,7 +158,7 @@ comment on table loradex.tasks is
     'Data sets that examples come from and adapters were trained on.';
 comment on column loradex.tasks.name is 'such as rte';
 comment on column loradex.tasks.family is 'such as nli';
-comment on column loradex.tasks.metric is 'accuracy or exact_match';
+comment on column loradex.tasks.metric is 'accuracy, exact_match, f1, rouge_l or bleu';
 comment on column loradex.tasks.card is 'the task card';
 comment on column loradex.tasks.created_at is 'when the row was written';
 
@@ -4038,10 +4038,10 @@ set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 begin
     if coalesce(name, '') !~ '^[a-z0-9][a-z0-9_.-]{0,99}$' or coalesce(family, '') = '' or length(family) > 100
-       or coalesce(metric, '') not in ('accuracy', 'exact_match')
+       or coalesce(metric, '') not in ('accuracy', 'exact_match', 'f1', 'rouge_l', 'bleu')
        or coalesce(jsonb_typeof(card), '') <> 'object' or pg_column_size(card) > 1000000 then
         raise exception using errcode = 'LX001', message =
-            'a task needs a name (small letters, digits, _ . -), a family, metric accuracy or exact_match, and a card of at most 1 MB';
+            'a task needs a name (small letters, digits, _ . -), a family, a metric (accuracy, exact_match, f1, rouge_l or bleu), and a card of at most 1 MB';
     end if;
     insert into tasks as t values (register_task.name, register_task.family, register_task.metric, register_task.card)
     on conflict on constraint tasks_pkey do update set card = excluded.card

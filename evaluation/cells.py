@@ -10,7 +10,7 @@ import numpy as np
 
 from loradex.errors import InvalidArgumentError
 from loradex.evaluation.plan import Case, Options
-from loradex.evaluation.scoring import Flags, interval
+from loradex.evaluation.scoring import Marks, interval
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,13 @@ class Origin:
     library: str
 
 
+Kept = str | list[float]
+DIGITS = 4
+
+
 @dataclass(frozen=True)
 class Cell:
-    """One case on one task. Flags are a digit a row, `1` for right, in the file's order.
+    """One case on one task. Marks are a digit a row, `1` for right, in the file's order; or numbers from 0 to 1.
 
     Attributes:
         setting: What was available.
@@ -40,12 +44,12 @@ class Cell:
         options: What was not left to the database.
         task: On whose rows.
         family: The task's family.
-        metric: accuracy or exact_match.
+        metric: The task card's.
         seconds: Time it took.
         revision: Of the code.
-        right: Flags of the score.
-        calibrated: Flags with the labels' shares taken off.
-        generated: Flags of what was written instead of chosen; None where that was not asked.
+        right: Marks of the score.
+        calibrated: Marks with the labels' shares taken off.
+        generated: Marks of what was written instead of chosen; None where that was not asked.
         first: Share of questions whose likeliest task was their own.
         own_mass: Mean probability of the own task.
         family_mass: Mean probability of the own family.
@@ -63,9 +67,9 @@ class Cell:
     metric: str
     seconds: float
     revision: str
-    right: str
-    calibrated: str
-    generated: str | None
+    right: Kept
+    calibrated: Kept
+    generated: Kept | None
     first: float | None
     own_mass: float | None
     family_mass: float | None
@@ -81,21 +85,25 @@ class Cell:
 
     @property
     def score(self) -> float:
-        """Share answered right."""
-        return self.right.count("1") / len(self.right)
+        """Mean of the marks: of those that are right or wrong, the share answered right."""
+        return float(marks_of(self.right).mean())
 
     @property
     def interval(self) -> tuple[float, float]:
         """95 % bootstrap interval of the score."""
-        return interval(flags(self.right))
+        return interval(marks_of(self.right))
 
 
-def digits(flags: Flags) -> str:
-    return "".join("1" if flag else "0" for flag in flags)
+def kept(marks: Marks) -> Kept:
+    """Marks as a cell has them."""
+    if np.isin(marks, (0, 1)).all():
+        return "".join("1" if mark else "0" for mark in marks)
+    return [round(float(mark), DIGITS) for mark in marks]
 
 
-def flags(digits: str) -> Flags:
-    return np.array([digit == "1" for digit in digits], dtype=np.bool_)
+def marks_of(kept: Kept) -> Marks:
+    """What `kept` was given."""
+    return np.array([float(mark) for mark in kept], dtype=np.float64)
 
 
 class Record:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loradex.errors import InvalidArgumentError
-from loradex.library.cards import TaskCard
-from loradex.library.examples import Example, load_examples
+from loradex.library.cards import Metric, TaskCard
+from loradex.library.example_file import load_examples
+from loradex.library.examples import Example
 from loradex.worker.engine.recipe import Recipe
 from loradex.worker.engine.rows import Normalization, Row
 
@@ -25,6 +26,8 @@ class Question:
         normalization: Of the choices' scores.
         label: Index of the right choice.
         answers: Accepted answers of an open question.
+        metric: How what is written is judged.
+        max_new_tokens: Tokens it may have.
     """
 
     task: str
@@ -34,12 +37,14 @@ class Question:
     normalization: Normalization
     label: int
     answers: tuple[str, ...]
+    metric: Metric = "exact_match"
+    max_new_tokens: int = MAX_NEW_TOKENS
 
     def row(self, frame: str, recipe: Recipe, *, written: bool = False) -> Row:
         """What the engine is asked; with `written` to write, though there are choices."""
         prompt = frame.replace("{prompt}", self.prompt)
         if written or not self.choices:
-            return Row(prompt, recipe, max_new_tokens=MAX_NEW_TOKENS)
+            return Row(prompt, recipe, max_new_tokens=self.max_new_tokens)
         return Row(prompt, recipe, kind="choose", choices=self.choices, normalization=self.normalization)
 
 
@@ -58,7 +63,7 @@ def read_questions(
     """
     if not path.is_file():
         raise InvalidArgumentError(f"{path}: no such file; --data names a directory with {path.name}")
-    rows = [example for example in load_examples(path, {card.name}) if example.id not in skip]
+    rows = [example for example in load_examples(path, {card.name: card}) if example.id not in skip]
     return [question_of(example, card, count_tokens) for example in rows[part]]
 
 
@@ -72,4 +77,6 @@ def question_of(example: Example, card: TaskCard, count_tokens: Callable[[str], 
         normalization=card.choices.normalization if card.choices else "tokens",
         label=example.label or 0,
         answers=tuple(example.answers),
+        metric=card.metric,
+        max_new_tokens=card.answer_tokens or MAX_NEW_TOKENS,
     )

@@ -7,7 +7,7 @@ from functools import partial
 from statistics import fmean
 from typing import Any, Protocol
 
-from loradex.evaluation.cells import Cell, Record, digits
+from loradex.evaluation.cells import Cell, Record, kept
 from loradex.evaluation.plan import Case, Plan, cases
 from loradex.evaluation.routing import Routing
 from loradex.evaluation.scoring import Outcome, right, right_when_calibrated, right_when_written
@@ -61,7 +61,7 @@ def evaluate(
             if found is None:
                 subject = subject or subject_of(card)
                 started = time.monotonic()
-                routings, flags = _flags(subject, case, asker(), plan, partial(advance, name))
+                routings, marks = _marks(subject, case, asker(), plan, partial(advance, name))
                 found = Cell(
                     setting=case.setting,
                     method=case.method,
@@ -72,7 +72,7 @@ def evaluate(
                     seconds=round(time.monotonic() - started, 2),
                     revision=revision,
                     origin=record.origin,
-                    **flags,
+                    **marks,
                     **_routed(card, routings, families),
                 )
                 record.add(found)
@@ -81,10 +81,10 @@ def evaluate(
             yield found
 
 
-def _flags(
+def _marks(
     subject: Subject, case: Case, asker: Asker, plan: Plan, advance: Callable[[float], None]
 ) -> tuple[list[Routing], dict[str, Any]]:
-    """How the questions were routed, and which answers count."""
+    """How the questions were routed, and how good the answers are."""
     questions = subject.questions
     twice = plan.generated and bool(questions[0].choices)
     steps = len(questions) * (2 if twice else 1)
@@ -94,13 +94,13 @@ def _flags(
 
     routings, outcomes = asker.ask(subject, case, written=False, advance=step)
     found: dict[str, Any] = {
-        "right": digits(right(questions, outcomes)),
-        "calibrated": digits(right_when_calibrated(questions, outcomes)),
+        "right": kept(right(questions, outcomes)),
+        "calibrated": kept(right_when_calibrated(questions, outcomes)),
         "generated": None,
     }
     if twice:
         _, texts = asker.ask(subject, case, written=True, advance=step)
-        found["generated"] = digits(right_when_written(questions, texts))
+        found["generated"] = kept(right_when_written(questions, texts))
     return routings, found
 
 

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from loradex.evaluation.marks import mark
 from loradex.evaluation.questions import Question
 from loradex.library.judging import exact_match
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 
-Flags = npt.NDArray[np.bool_]
+Marks = npt.NDArray[np.float64]
+"""From 0, wrong, to 1, right; between them only where the metric knows more than two."""
 
 
 @dataclass(frozen=True)
@@ -28,24 +30,24 @@ class Outcome:
     text: str | None
 
 
-def right(questions: Sequence[Question], outcomes: Sequence[Outcome]) -> Flags:
-    """Which answers count, bool `[questions]`.
+def right(questions: Sequence[Question], outcomes: Sequence[Outcome]) -> Marks:
+    """How good each answer is, `[questions]`.
 
-    With choices: the best-scored one is the right one, the first of equals counting as best. Without: exact
-    match after normalising.
+    With choices: whether the best-scored one is the right one, the first of equals counting as best. Without:
+    by the task's metric.
     """
     return np.array(
         [
-            exact_match(outcome.text or "", question.answers)
+            mark(question.metric, outcome.text or "", question.answers)
             if outcome.scores is None
             else int(np.argmax(outcome.scores)) == question.label
             for question, outcome in zip(questions, outcomes, strict=True)
         ],
-        dtype=np.bool_,
+        dtype=np.float64,
     )
 
 
-def right_when_calibrated(questions: Sequence[Question], outcomes: Sequence[Outcome]) -> Flags:
+def right_when_calibrated(questions: Sequence[Question], outcomes: Sequence[Outcome]) -> Marks:
     """As `right`, after `calibrated_scores`.
 
     Where choices differ from row to row there is nothing to share, so nothing changes.
@@ -54,8 +56,8 @@ def right_when_calibrated(questions: Sequence[Question], outcomes: Sequence[Outc
         return right(questions, outcomes)
     scores = calibrated_scores(np.array([outcome.scores for outcome in outcomes], dtype=np.float64))
     labels = np.array([question.label for question in questions])
-    flags: Flags = np.argmax(scores, axis=1) == labels
-    return flags
+    marks: Marks = (np.argmax(scores, axis=1) == labels).astype(np.float64)
+    return marks
 
 
 def calibrated_scores(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -70,7 +72,7 @@ def calibrated_scores(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64
     return calibrated
 
 
-def right_when_written(questions: Sequence[Question], outcomes: Sequence[Outcome]) -> Flags:
+def right_when_written(questions: Sequence[Question], outcomes: Sequence[Outcome]) -> Marks:
     """Whether what was written is, after normalising, exactly the right choice or an accepted answer."""
     return np.array(
         [
@@ -80,14 +82,14 @@ def right_when_written(questions: Sequence[Question], outcomes: Sequence[Outcome
             )
             for question, outcome in zip(questions, outcomes, strict=True)
         ],
-        dtype=np.bool_,
+        dtype=np.float64,
     )
 
 
-def interval(flags: Sequence[bool] | Flags, seed: int = 0) -> tuple[float, float]:
-    """Bootstrap interval of the share of `flags` (percentile method, Efron 1979), drawn by the seed."""
-    draws = np.random.default_rng(seed).integers(0, len(flags), size=(RESAMPLES, len(flags)))
-    return bounds(np.asarray(flags, dtype=np.float64)[draws].mean(axis=1))
+def interval(marks: Sequence[float] | Marks, seed: int = 0) -> tuple[float, float]:
+    """Bootstrap interval of the mean of `marks` (percentile method, Efron 1979), drawn by the seed."""
+    draws = np.random.default_rng(seed).integers(0, len(marks), size=(RESAMPLES, len(marks)))
+    return bounds(np.asarray(marks, dtype=np.float64)[draws].mean(axis=1))
 
 
 def bounds(resampled: npt.NDArray[np.float64]) -> tuple[float, float]:

@@ -36,6 +36,7 @@ from loradex.library.adapter_roots import AdapterRoots
 from loradex.library.adapter_store import AdapterStore, StoredAdapter
 from loradex.library.affinities import Affinity
 from loradex.library.cards import TaskCard
+from loradex.library.example_file import file_of
 from loradex.library.vectors import embed
 from loradex.service.client import Client
 from loradex.worker.encoders import encoder_facts, question_cache, question_encoder_at
@@ -198,7 +199,7 @@ class Session:
         if kind == "train":
             seen = rows_trained_on(self._connection, self._settings.base_model, card.name)
         return read_questions(
-            self._plan.data / f"{card.name}.{kind}.jsonl",
+            file_of(self._plan.data, card.name, kind),
             card,
             lambda text: len(self._engine.text.prompt(text)),
             part,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from loradex.errors import UnknownNameError
 from loradex.evaluation.plan import Case
-from loradex.evaluation.questions import MAX_NEW_TOKENS, Question
+from loradex.evaluation.questions import Question
 from loradex.library.cards import TaskCard
 from loradex.library.vectors import Vectors
 from loradex.service.client.request import Request
@@ -51,7 +51,7 @@ class Subject:
                 | (
                     {"choices": question.choices, "normalization": question.normalization}
                     if question.choices and not written
-                    else {"max_new_tokens": MAX_NEW_TOKENS}
+                    else {"max_new_tokens": question.max_new_tokens}
                 )
             )
             for question in self.questions

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from loradex.evaluation.cells import Cell, flags, of_case
+from loradex.evaluation.cells import Cell, Kept, marks_of, of_case
 from loradex.evaluation.plan import IN_DOMAIN
 from loradex.evaluation.scoring import RESAMPLES, bounds
 
@@ -57,7 +57,7 @@ def summarise(
     cells: Sequence[Cell],
     setting: str,
     methods: Sequence[str],
-    flags_of: Callable[[Cell], str] = lambda cell: cell.right,
+    kept_of: Callable[[Cell], Kept] = lambda cell: cell.right,
     seed: int = 0,
 ) -> list[Line]:
     """A line for each method that was measured on every task `own` and `base` were.
@@ -71,9 +71,7 @@ def summarise(
         found = of_case(cells, IN_DOMAIN if method in {"base", "own"} else setting, method)
         if not tasks or not found.keys() >= set(tasks):
             continue
-        drawn = [
-            _draws([flags_of(table[task]) for table in (found, base, own)], task, seed) for task in tasks
-        ]
+        drawn = [_draws([kept_of(table[task]) for table in (found, base, own)], task, seed) for task in tasks]
         given, bare, oracle = (np.stack([draw[side] for draw in drawn]) for side in range(3))
         families = [found[task].family for task in tasks]
         written = [cell.generated for task in tasks if (cell := found[task]).generated is not None]
@@ -85,7 +83,9 @@ def summarise(
                 of_own=_figure(percent_of(given, oracle, families)),
                 recovered=_figure(share_recovered(given, bare, oracle, families)),
                 wins=int(np.sum(given[:, 0] >= oracle[:, 0])),
-                generated=None if not written else float(np.mean([flags(text).mean() for text in written])),
+                generated=None
+                if not written
+                else float(np.mean([marks_of(text).mean() for text in written])),
                 first=_mean([found[task].first for task in tasks]),
                 own_mass=_mean([found[task].own_mass for task in tasks]),
                 family_mass=_mean([found[task].family_mass for task in tasks]),
@@ -121,9 +121,9 @@ def _of_families(families: Sequence[str]) -> list[list[int]]:
     return [[row for row, name in enumerate(families) if name == family] for family in sorted(set(families))]
 
 
-def _draws(sides: Sequence[str], task: str, seed: int) -> Scores:
+def _draws(sides: Sequence[Kept], task: str, seed: int) -> Scores:
     """Scores `[sides, 1 + RESAMPLES]` of one task: as measured, then of rows drawn again and again."""
-    values = np.stack([flags(side) for side in sides]).astype(np.float64)
+    values = np.stack([marks_of(side) for side in sides])
     rows = values.shape[1]
     generator = np.random.default_rng([seed, *task.encode()])
     drawn = values[:, generator.integers(0, rows, size=(RESAMPLES, rows))].mean(axis=2)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from loradex.evaluation.cells import Cell, flags
+from loradex.evaluation.cells import Cell, marks_of
 from loradex.evaluation.scoring import RESAMPLES, bounds
 
 Point = tuple[float, float, float, float]
@@ -31,7 +31,7 @@ def _mean(cells: Sequence[Cell]) -> tuple[float, float, float]:
     generator = np.random.default_rng(0)
     draws = []
     for cell in cells:
-        values = flags(cell.right).astype(np.float64)
+        values = marks_of(cell.right)
         drawn = generator.integers(0, len(values), size=(RESAMPLES, len(values)))
         draws.append(values[drawn].mean(axis=1))
     low, high = bounds(np.mean(draws, axis=0))

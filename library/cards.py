@@ -15,6 +15,7 @@ from loradex.library.installed import TASKS_DIRECTORY
 GAP = " ... "
 
 Normalization = Literal["none", "tokens", "bytes"]
+Metric = Literal["accuracy", "exact_match", "f1", "rouge_l", "bleu"]
 
 
 class Choices(BaseModel):
@@ -94,7 +95,8 @@ class TaskCard(BaseModel):
     Attributes:
         name: Task, as in the examples' `task`.
         family: Group of related tasks.
-        metric: `accuracy` over choices, or `exact_match` of a generated text.
+        metric: `accuracy` over choices; of a generated text `exact_match`, `f1`, `rouge_l` or `bleu`.
+        answer_tokens: Tokens that evaluation lets the model write; None means 16.
         prompt: `str.format` template over the examples' fields.
         values: Field → its values → what the template shows instead.
         max_prompt_tokens: Tokens the rendered prompt may have in training and evaluation.
@@ -105,10 +107,11 @@ class TaskCard(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=63)]
     family: Annotated[str, Field(min_length=1)]
-    metric: Literal["accuracy", "exact_match"]
+    metric: Metric
     prompt: Annotated[str, Field(min_length=1)]
     values: dict[str, dict[str, str]] = {}
     max_prompt_tokens: Annotated[int, Field(ge=16)] = 192
+    answer_tokens: Annotated[int, Field(ge=1, le=2048)] | None = None
     choices: Choices | None = None
     source: Source | None = None
     training: Training = Training()
@@ -116,7 +119,7 @@ class TaskCard(BaseModel):
     @model_validator(mode="after")
     def _metric_fits_choices(self) -> Self:
         if (self.metric == "accuracy") != (self.choices is not None):
-            raise ValueError("accuracy needs choices, exact_match has none")
+            raise ValueError("accuracy needs choices, and only it")
         if not self.field_names:
             raise ValueError("the prompt names no field")
         return self

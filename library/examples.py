@@ -1,13 +1,8 @@
-"""Examples: one JSON object a line, read and checked whole before anybody uses a row."""
+"""An example in our form, and what its texts may be."""
 
-import json
-from collections.abc import Collection, Iterator
-from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from loradex.errors import ExampleFileError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 MAX_TEXT_CHARACTERS = 100_000
 
@@ -62,67 +57,3 @@ class Example(BaseModel):
             if len(set(self.choices)) != len(self.choices):
                 raise ValueError("two choices are equal")
         return self
-
-
-def _reason(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    what = str(first["msg"]).removeprefix("Value error, ")
-    return f"{where}: {what}" if where else what
-
-
-def numbered_examples(path: Path, tasks: Collection[str] | None = None) -> Iterator[tuple[int, Example]]:
-    """Yield line number and row of a JSONL file in order; blank lines are skipped.
-
-    Args:
-        path: The file, UTF-8.
-        tasks: Names of known tasks; None accepts any.
-
-    Raises:
-        ExampleFileError: The file cannot be read, or a line is refused; it names file, line and reason.
-    """
-    line = 0
-    try:
-        with path.open("rb") as stream:
-            for line, raw in enumerate(stream, start=1):
-                if raw.strip():
-                    yield line, _parse(path, line, raw, tasks)
-    except OSError as error:
-        raise ExampleFileError(path, line, error.strerror or str(error)) from None
-
-
-def read_examples(path: Path, tasks: Collection[str] | None = None) -> Iterator[Example]:
-    """Yield the rows of a JSONL file in order, as `numbered_examples` does."""
-    return (example for _, example in numbered_examples(path, tasks))
-
-
-def _parse(path: Path, line: int, raw: bytes, tasks: Collection[str] | None) -> Example:
-    try:
-        document = json.loads(raw.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise ExampleFileError(path, line, "not UTF-8") from None
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ExampleFileError(path, line, f"not JSON: {error}") from None
-    try:
-        example = Example.model_validate(document)
-    except ValidationError as error:
-        raise ExampleFileError(path, line, _reason(error)) from None
-    if tasks is not None and example.task not in tasks:
-        raise ExampleFileError(path, line, f"unknown task {example.task!r}; add a task card for it first")
-    return example
-
-
-def load_examples(path: Path, tasks: Collection[str] | None = None) -> list[Example]:
-    """All rows of a file, checked whole: a source reference may stand there once.
-
-    Raises:
-        ExampleFileError: See `read_examples`; also for a repeated id.
-    """
-    seen: set[tuple[str, str]] = set()
-    rows: list[Example] = []
-    for line, example in numbered_examples(path, tasks):
-        if (example.task, example.id) in seen:
-            raise ExampleFileError(path, line, f"id {example.id!r} stands there twice")
-        seen.add((example.task, example.id))
-        rows.append(example)
-    return rows

@@ -9,6 +9,7 @@ import psycopg
 
 from loradex.errors import ExampleFileError
 from loradex.library.cards import TaskCard
+from loradex.library.example_file import SUFFIXES
 from loradex.library.example_store import ExampleStore, Text
 from loradex.library.rendered import RenderedExample, render_file
 
@@ -23,14 +24,18 @@ class HydrateReport:
 
 
 def example_files(directory: Path) -> list[Path]:
-    """The JSONL files of a directory, those named `*.test.jsonl` left out.
+    """The example files of a directory (`*.jsonl`, `*.csv`), those named `*.test.*` left out.
 
     Raises:
         ExampleFileError: There is none.
     """
-    found = sorted(path for path in directory.glob("*.jsonl") if not path.name.endswith(".test.jsonl"))
+    found = sorted(
+        path
+        for path in directory.glob("*")
+        if path.suffix.lower() in SUFFIXES and not path.stem.endswith(".test")
+    )
     if not found:
-        raise ExampleFileError(directory, 0, "no examples file (*.jsonl) there")
+        raise ExampleFileError(directory, 0, "no examples file (*.jsonl, *.csv) there")
     return found
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from loradex.errors import ExampleFileError, TaskCardError
+from loradex.errors import TaskCardError
 from loradex.library.cards import TaskCard
-from loradex.library.examples import numbered_examples
+from loradex.library.example_file import Refusals, numbered_examples
 
 SEPARATOR = b"\x1f"
 
@@ -34,7 +34,7 @@ def example_sha256(prompt: str, target: str) -> str:
 
 
 def render_file(path: Path, cards: Mapping[str, TaskCard], task: str | None = None) -> list[RenderedExample]:
-    """All examples of a JSONL file, checked whole before one is returned.
+    """All examples of a file, checked whole before one is returned.
 
     Args:
         path: The file.
@@ -42,20 +42,17 @@ def render_file(path: Path, cards: Mapping[str, TaskCard], task: str | None = No
         task: If given, a row of another task is an error.
 
     Raises:
-        ExampleFileError: A line is refused; it names file, line and reason.
+        ExampleFileError: Lines are refused; it names file, lines and reasons.
     """
-    rendered: dict[tuple[str, str], RenderedExample] = {}
-    for line, example in numbered_examples(path, cards):
-        if task is not None and example.task != task:
-            raise ExampleFileError(path, line, f"its task is {example.task!r}, not {task!r}")
-        if (example.task, example.id) in rendered:
-            raise ExampleFileError(path, line, f"id {example.id!r} stands there twice")
+    refusals = Refusals(path)
+    rendered = []
+    for line, example in numbered_examples(path, cards, task):
         card = cards[example.task]
         try:
-            row = RenderedExample(
-                line, example.task, example.id, card.render(example.fields), card.target(example)
-            )
+            prompt, target = card.render(example.fields), card.target(example)
         except TaskCardError as error:
-            raise ExampleFileError(path, line, str(error)) from None
-        rendered[row.task, row.source_ref] = row
-    return list(rendered.values())
+            refusals.add(line, str(error))
+            continue
+        rendered.append(RenderedExample(line, example.task, example.id, prompt, target))
+    refusals.raise_any()
+    return rendered

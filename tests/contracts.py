@@ -300,7 +300,7 @@ CONTRACTS = {
         ADMIN, Refusal("select loradex.register_encoder('', 'r', 3)", "LX001"), CATALOGUE
     ),
     "register_task": Contract(
-        ADMIN, Refusal("select loradex.register_task('t', 'f', 'bleu')", "LX001"), CATALOGUE
+        ADMIN, Refusal("select loradex.register_task('t', 'f', 'taste')", "LX001"), CATALOGUE
     ),
     "release_jobs": Contract(
         WORKER,

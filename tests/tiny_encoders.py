@@ -23,8 +23,8 @@ from transformers import (
 WIDTH = 32
 PLACES = 64
 FAMILIES: Mapping[str, Callable[..., Any]] = {
-    "bert": lambda **common: BertConfig(
-        hidden_size=WIDTH,
+    "bert": lambda hidden_size=WIDTH, **common: BertConfig(
+        hidden_size=hidden_size,
         intermediate_size=48,
         num_hidden_layers=1,
         num_attention_heads=2,
@@ -67,11 +67,12 @@ def framing_tokenizer() -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def transformer(directory: Path, family: str = "bert", **reading: Any) -> Transformer:
+def transformer(directory: Path, family: str = "bert", width: int = WIDTH, **reading: Any) -> Transformer:
     """A random transformer in a directory, as the first module of an encoder."""
     torch.manual_seed(3)
     tokenizer = framing_tokenizer()
-    config = FAMILIES[family](vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id)
+    shape = {} if width == WIDTH else {"hidden_size": width}
+    config = FAMILIES[family](vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **shape)
     AutoModel.from_config(config).save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     return Transformer(str(directory), **reading)
@@ -82,6 +83,7 @@ def save_encoder(
     name: str,
     *,
     family: str = "bert",
+    width: int = WIDTH,
     pooling: str | Sequence[str] = "mean",
     include_prompt: bool = True,
     behind: Sequence[Any] = (),
@@ -89,9 +91,9 @@ def save_encoder(
     **use: Any,
 ) -> SentenceTransformer:
     """An encoder below `root`, and itself as sentence-transformers has it in memory."""
-    first = transformer(root / f"{name}-transformer", family, **(reading or {}))
+    first = transformer(root / f"{name}-transformer", family, width, **(reading or {}))
     torch.manual_seed(5)
-    pool = Pooling(WIDTH, pooling_mode=pooling, include_prompt=include_prompt)
+    pool = Pooling(width, pooling_mode=pooling, include_prompt=include_prompt)
     made = SentenceTransformer(modules=[first, pool, *behind], device="cpu", **use)
     made.save_pretrained(str(root / name))
     return made

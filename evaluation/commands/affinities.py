@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from loradex.library.installed import TASKS_DIRECTORY
+from loradex.library.card_option import OUR_CARDS, Cards
 
 
 def affinities(
@@ -19,7 +19,7 @@ def affinities(
     task: Annotated[list[str] | None, typer.Option(help="This task only; may be given again.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Measure known pairs too.")] = False,
     library: Annotated[Path | None, typer.Option(help="Keep the figures in this library, too.")] = None,
-    cards: Annotated[Path, typer.Option(help="Directory of task cards.")] = TASKS_DIRECTORY,
+    cards: Cards = OUR_CARDS,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a pair.")] = False,
 ) -> None:
     """Measure how well each active adapter answers each task; the method `affinity` weighs adapters by it.

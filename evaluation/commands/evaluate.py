@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loradex.library.installed import TASKS_DIRECTORY
+from loradex.library.card_option import OUR_CARDS, Cards
 
 if TYPE_CHECKING:
     from loradex.evaluation.cells import Cell
@@ -67,7 +67,7 @@ def evaluate(
             "[default: 2 on a CPU with as many cores, else 1]",
         ),
     ] = None,
-    cards: Annotated[Path, typer.Option(help="Directory of task cards.")] = TASKS_DIRECTORY,
+    cards: Cards = OUR_CARDS,
     record: Annotated[
         Path | None, typer.Option(help="File that keeps what was measured; the same command goes on there.")
     ] = None,

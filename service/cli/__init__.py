@@ -71,6 +71,8 @@ EXTRAS = {
     "psutil": "embedded",
     "matplotlib": "evaluation",
     "pandas": "evaluation",
+    "rouge_score": "evaluation",
+    "sacrebleu": "evaluation",
     "chromadb": "rivals",
     "datasets": "hub",
     "boto3": "s3",

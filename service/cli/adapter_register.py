@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loradex import terminal
-from loradex.library.installed import TASKS_DIRECTORY
+from loradex.library.card_option import OUR_CARDS, Cards
 
 if TYPE_CHECKING:
     from loradex.library.adapter_store import Registered, Wanted
@@ -26,7 +26,7 @@ def register(
     trained_on: Annotated[
         list[str] | None, typer.Option(help="Another task it was trained on; may be given again.")
     ] = None,
-    cards: Annotated[Path, typer.Option(help="Directory of task cards.")] = TASKS_DIRECTORY,
+    cards: Cards = OUR_CARDS,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Inspect and hash an adapter, then make it its task's active one; the one before is retired.

@@ -6,19 +6,18 @@ from typing import Annotated
 import typer
 
 from loradex import terminal
-from loradex.library.installed import TASKS_DIRECTORY
+from loradex.library.card_option import OUR_CARDS, Cards
 
 app = typer.Typer(add_completion=False, help="Examples that decide which task a prompt is like.")
 
 HUB = "hub"
-CARDS = typer.Option(help="Directory of task cards.")
 
 
 @app.command()
 def hydrate(
     source: Annotated[str, typer.Option("--from", help="A directory of JSONL files, or `hub`.")],
     task: Annotated[list[str] | None, typer.Option(help="This task only; may be given again.")] = None,
-    cards: Annotated[Path, CARDS] = TASKS_DIRECTORY,
+    cards: Cards = OUR_CARDS,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Fill in the texts of examples that came as vectors only; each must have the hash that was shipped.

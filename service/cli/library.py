@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from loradex import terminal
-from loradex.library.installed import TASKS_DIRECTORY
+from loradex.library.card_option import OUR_CARDS, Cards
 
 app = typer.Typer(add_completion=False, help="A library of tasks, adapters and example vectors.")
 
@@ -15,12 +15,11 @@ MIB = 1 << 20
 Directory = Annotated[
     Path | None, typer.Argument(help="The library. [default: the starter library]", show_default=False)
 ]
-Cards = Annotated[Path, typer.Option(help="Directory of task cards.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.command()
-def load(directory: Directory = None, cards: Cards = TASKS_DIRECTORY, as_json: AsJson = False) -> None:
+def load(directory: Directory = None, cards: Cards = OUR_CARDS, as_json: AsJson = False) -> None:
     """Check every file of a library, then put it into the database, all of it or nothing; again does no harm.
 
     Example: loradex library load
@@ -58,7 +57,7 @@ def load(directory: Directory = None, cards: Cards = TASKS_DIRECTORY, as_json: A
 
 
 @app.command()
-def verify(directory: Directory = None, cards: Cards = TASKS_DIRECTORY, as_json: AsJson = False) -> None:
+def verify(directory: Directory = None, cards: Cards = OUR_CARDS, as_json: AsJson = False) -> None:
     """Check every file of a library against its manifest, without a database.
 
     Example: loradex library verify

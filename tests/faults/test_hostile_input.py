@@ -29,7 +29,8 @@ from loradex.db.postgres_errors import typed_error
 from loradex.db.session import connect, translate_errors
 from loradex.errors import AdapterRefusedError, ExampleFileError, LoradexError
 from loradex.library.adapter_files import inspect
-from loradex.library.examples import load_examples
+from loradex.library.cards import TaskCard
+from loradex.library.example_file import load_examples
 from loradex.service.cli import run
 from loradex.service.client import Client
 from loradex.wakeup import QUEUE
@@ -240,6 +241,11 @@ def test_the_command_line(knock: Knock, quiet: str, command: list[str], rest: li
         assert len(lines) == 1 or lines[0].startswith("Usage:")
 
 
+MEALS = TaskCard.model_validate(
+    {"name": "meals", "family": "sentiment", "metric": "exact_match", "prompt": "{meal}"}
+)
+
+
 @CASES
 @given(
     lines=st.lists(
@@ -254,7 +260,7 @@ def test_a_file_of_examples(
     path.write_bytes(b"\n".join(lines))
 
     with contextlib.suppress(ExampleFileError):
-        assert isinstance(load_examples(path, {"meals"}), list)
+        assert isinstance(load_examples(path, {"meals": MEALS}), list)
 
 
 configs = st.dictionaries(st.sampled_from(sorted(CONFIG)), anything, min_size=1, max_size=3).map(

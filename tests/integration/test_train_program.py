@@ -173,7 +173,7 @@ def test_what_a_task_card_says_holds_unless_the_caller_says_otherwise() -> None:
     ("spoil", "reason"),
     [
         (lambda file: file.unlink(), "no such file"),
-        (lambda file: file.write_text("{}\n"), "colours.train.jsonl:1: id: Field required"),
+        (lambda file: file.write_text("{}\n"), "colours.train.jsonl:1: no thing: the prompt of task colours"),
         (
             lambda file: file.write_text("".join(file.read_text().splitlines(keepends=True)[:5])),
             "at least 20",

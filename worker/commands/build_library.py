@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from loradex import terminal
-from loradex.library.installed import TASKS_DIRECTORY
+from loradex.library.card_option import OUR_CARDS, Cards
 
 MIB = 1 << 20
 
@@ -16,7 +16,7 @@ def build(
     data: Annotated[Path, typer.Option(help="Directory of JSONL files of training examples.")],
     per_task: Annotated[int, typer.Option(min=1, help="Example vectors of one task at most.")] = 500,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
-    cards: Annotated[Path, typer.Option(help="Directory of task cards.")] = TASKS_DIRECTORY,
+    cards: Cards = OUR_CARDS,
 ) -> None:
     """Write a library's example vectors and manifest; no text of an example is written.
 

@@ -7,15 +7,15 @@ from typing import Annotated
 import typer
 
 from loradex import terminal
-from loradex.library.installed import TASKS_DIRECTORY
+from loradex.library.card_option import OUR_CARDS, Cards
 
 
 def add(
     files: Annotated[
-        list[Path], typer.Argument(help="JSONL files, one example a line.", exists=True, dir_okay=False)
+        list[Path], typer.Argument(help="Files of examples: JSON lines, or CSV.", exists=True, dir_okay=False)
     ],
     task: Annotated[str | None, typer.Option(help="Refuse rows of any other task.")] = None,
-    cards: Annotated[Path, typer.Option(help="Directory of task cards.")] = TASKS_DIRECTORY,
+    cards: Cards = OUR_CARDS,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list.")] = False,
 ) -> None:
     """Check files of examples, embed what is new and copy it in; a file is added whole or not at all.

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from loradex.library.installed import TASKS_DIRECTORY
+from loradex.library.card_option import OUR_CARDS, Cards
 
 
 def train(
@@ -20,7 +20,7 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Directory of the adapters. [default: train in LORADEX_HOME]")
     ] = None,
-    cards: Annotated[Path, typer.Option(help="Directory of task cards.")] = TASKS_DIRECTORY,
+    cards: Cards = OUR_CARDS,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or auto. [default: LORADEX_DEVICE]")] = None,
     max_examples: Annotated[
         int | None, typer.Option(min=1, help="Training examples of a task. [default: the card's]")

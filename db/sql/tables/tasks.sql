@@ -11,6 +11,6 @@ comment on table loradex.tasks is
     'Data sets that examples come from and adapters were trained on.';
 comment on column loradex.tasks.name is 'such as rte';
 comment on column loradex.tasks.family is 'such as nli';
-comment on column loradex.tasks.metric is 'accuracy or exact_match';
+comment on column loradex.tasks.metric is 'accuracy, exact_match, f1, rouge_l or bleu';
 comment on column loradex.tasks.card is 'the task card';
 comment on column loradex.tasks.created_at is 'when the row was written';

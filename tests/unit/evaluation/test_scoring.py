@@ -1,9 +1,11 @@
 """When an answer is right, and how sure a score is."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loradex.evaluation.cells import kept, marks_of
 from loradex.evaluation.questions import Question
 from loradex.evaluation.scoring import (
     Outcome,
@@ -99,3 +101,13 @@ def test_normalising_twice_changes_nothing_and_case_does_not_matter(text: str) -
 def test_articles_punctuation_and_case_do_not_matter(text: str) -> None:
     assert exact_match(f"  The {text.upper()}!", [text])
     assert not exact_match("", [text])
+
+
+def test_marks_between_right_and_wrong_are_kept_and_averaged() -> None:
+    questions = [question(answers=("the boat sails slowly home",), metric="f1") for _ in range(2)]
+    outcomes = [Outcome(None, "the boat sails"), Outcome(None, "boat sails slowly home")]
+    marks = right(questions, outcomes)
+    assert kept(marks) == [0.6667, 1.0]
+    assert kept(np.array([1.0, 0.0])) == "10"
+    assert marks_of(kept(marks)).mean() == pytest.approx(5 / 6, abs=1e-4)
+    assert marks_of("10").tolist() == [1.0, 0.0]

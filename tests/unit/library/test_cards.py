@@ -130,7 +130,7 @@ def test_a_file_is_refused_with_its_path(tmp_path: Path) -> None:
     path.write_text("name = ")
     with pytest.raises(TaskCardError, match=r"meals\.toml: not TOML"):
         load_card(path)
-    path.write_text('name = "meals"\nfamily = "sentiment"\nmetric = "bleu"\nprompt = "{meal}"\n')
+    path.write_text('name = "meals"\nfamily = "sentiment"\nmetric = "taste"\nprompt = "{meal}"\n')
     with pytest.raises(TaskCardError, match=r"meals\.toml: metric"):
         load_card(path)
     path.write_text('name = "dishes"\nfamily = "x"\nmetric = "exact_match"\nprompt = "{meal}"\n')

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loradex.errors import ExampleFileError
-from loradex.library.examples import MAX_TEXT_CHARACTERS, load_examples, numbered_examples
+from loradex.library.cards import TaskCard
+from loradex.library.example_file import SHOWN, load_examples, numbered_examples
+from loradex.library.examples import MAX_TEXT_CHARACTERS
 
 ROW: dict[str, Any] = {
     "id": "meals-train-1",
@@ -19,6 +21,32 @@ ROW: dict[str, Any] = {
     "choices": ["good", "bad"],
     "label": 1,
     "answers": ["bad"],
+}
+CARD = TaskCard.model_validate(
+    {
+        "name": "meals",
+        "family": "sentiment",
+        "metric": "accuracy",
+        "prompt": "{meal}",
+        "choices": {"kind": "labels", "words": {"good": "yes", "bad": "no"}},
+    }
+)
+CARDS = {"meals": CARD}
+OPEN = {
+    "cooks": TaskCard.model_validate(
+        {"name": "cooks", "family": "people", "metric": "exact_match", "prompt": "Cook: {question}"}
+    )
+}
+PAIRS = {
+    "pairs": TaskCard.model_validate(
+        {
+            "name": "pairs",
+            "family": "nli",
+            "metric": "accuracy",
+            "prompt": "{first} {second}",
+            "choices": {"kind": "options"},
+        }
+    )
 }
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1).filter(
     str.strip
@@ -39,14 +67,14 @@ def test_a_row_is_read_as_it_was_written(
 ) -> None:
     path = tmp_path_factory.mktemp("rows") / "meals.jsonl"
     write(path, ROW | {"fields": fields, "choices": choices, "label": 0, "answers": [choices[0]]})
-    (row,) = load_examples(path, {"meals"})
+    (row,) = load_examples(path, CARDS)
     assert row.fields == fields
     assert row.choices == choices
 
 
 def test_blank_lines_are_skipped_and_lines_are_counted_with_them(tmp_path: Path) -> None:
     path = write(tmp_path / "meals.jsonl", ROW, "", "  ", ROW | {"id": "meals-train-2"})
-    assert [(line, row.id) for line, row in numbered_examples(path)] == [
+    assert [(line, row.id) for line, row in numbered_examples(path, CARDS)] == [
         (1, "meals-train-1"),
         (4, "meals-train-2"),
     ]
@@ -57,16 +85,27 @@ def test_blank_lines_are_skipped_and_lines_are_counted_with_them(tmp_path: Path)
     [
         ("{not json", "not JSON"),
         ("[" * 100_000, "not JSON"),
-        ([], "valid dictionary"),
-        ({k: v for k, v in ROW.items() if k != "fields"}, "fields: Field required"),
-        (ROW | {"extra": 1}, "extra: Extra inputs"),
+        ([], "not an object"),
+        ({k: v for k, v in ROW.items() if k != "fields"}, "no meal: the prompt of task meals"),
         (ROW | {"task": "dishes"}, "unknown task 'dishes'"),
         (ROW | {"label": 2}, "label 2 is outside the 2 choices"),
         (ROW | {"label": -1}, "label -1 is outside"),
-        (ROW | {"label": "1"}, "label: Input should be a valid integer"),
+        (ROW | {"label": "lukewarm"}, "'lukewarm' is not one of its choices: good, bad"),
+        (ROW | {"label": [[]]}, "label: Input should be a valid integer"),
         (ROW | {"label": True}, "label: Input should be a valid integer"),
-        (ROW | {"label": None}, "choices and label stand together"),
-        (ROW | {"choices": None}, "choices and label stand together"),
+        (ROW | {"label": None, "answers": None}, "no label: say which choice is right"),
+        (ROW | {"task": ["meals"]}, "unknown task"),
+        ({"messages": [{"role": "user", "content": "Soup?"}]}, "a question and an answer are needed"),
+        (
+            {"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]},
+            "the last one must be",
+        ),
+        (
+            {"messages": [{"role": "user"}, {"role": "assistant", "content": "good"}]},
+            "a content that is text",
+        ),
+        ({"prompt": "Soup?"}, "no label"),
+        ({"prompt": "Soup?", "completion": "cold"}, "'cold' is not one of its choices"),
         (ROW | {"choices": ["good"], "label": 0}, "choices: List should have at least 2"),
         (ROW | {"choices": ["good", "good"]}, "two choices are equal"),
         (ROW | {"fields": {}}, "fields: Dictionary should have at least 1"),
@@ -77,14 +116,14 @@ def test_blank_lines_are_skipped_and_lines_are_counted_with_them(tmp_path: Path)
             ROW | {"fields": {"meal": "x" * (MAX_TEXT_CHARACTERS + 1)}},
             "100001 characters; the limit is 100000",
         ),
-        (ROW | {"answers": []}, "answers: List should have at least 1"),
+        (ROW | {"answers": 7}, "answers: Input should be a valid list"),
         (ROW | {"id": ""}, "id: empty text"),
     ],
 )
 def test_a_bad_row_is_refused_with_file_line_and_reason(tmp_path: Path, row: object, reason: str) -> None:
     path = write(tmp_path / "meals.jsonl", ROW, row)
     with pytest.raises(ExampleFileError) as refused:
-        load_examples(path, {"meals"})
+        load_examples(path, CARDS)
     assert (refused.value.file, refused.value.line) == (path, 2)
     assert reason in refused.value.reason
     assert "\n" not in str(refused.value)
@@ -93,14 +132,84 @@ def test_a_bad_row_is_refused_with_file_line_and_reason(tmp_path: Path, row: obj
 def test_an_id_that_stands_twice_is_refused_where_it_stands_again(tmp_path: Path) -> None:
     path = write(tmp_path / "meals.jsonl", ROW, "", ROW)
     with pytest.raises(ExampleFileError, match="twice") as refused:
-        load_examples(path)
+        load_examples(path, CARDS)
     assert refused.value.line == 3
 
 
 def test_bytes_that_are_no_text_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "meals.jsonl"
     with pytest.raises(ExampleFileError, match="No such file"):
-        load_examples(path)
+        load_examples(path, CARDS)
     path.write_bytes(b'{"id": "\xff"}\n')
     with pytest.raises(ExampleFileError, match="not UTF-8"):
-        load_examples(path)
+        load_examples(path, CARDS)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Cold soup.", "completion": "bad"},
+        {"prompt": "Cold soup.", "completion": "no"},
+        {"meal": "Cold soup.", "label": 1, "written_by": ["me"]},
+        {"meal": "Cold soup.", "label": "bad"},
+        {"meal": "Cold soup.", "answers": ["bad"]},
+        {"fields": {"meal": "Cold soup."}, "choices": ["good", "bad"], "answer": "bad"},
+        {"messages": [{"role": "user", "content": "Cold soup."}, {"role": "assistant", "content": "no"}]},
+    ],
+)
+def test_the_card_fills_in_what_a_row_leaves_out(tmp_path: Path, row: dict[str, Any]) -> None:
+    (found,) = load_examples(write(tmp_path / "meals.train.jsonl", row), CARDS | OPEN)
+    said = ROW | {"id": found.id}
+    if row.get("answers") is None and "answer" not in row:
+        assert found.answers == ["bad"]
+    assert found.model_dump() == said
+    assert found.id.startswith("meals-")
+
+
+def test_a_chat_is_a_prompt_and_an_answer(tmp_path: Path) -> None:
+    chat = [
+        ("system", "Be short."),
+        ("user", "Who?"),
+        ("assistant", "Me."),
+        ("user", "And?"),
+        ("assistant", "You."),
+    ]
+    row = {"messages": [{"role": role, "content": text} for role, text in chat]}
+    (found,) = load_examples(write(tmp_path / "any.jsonl", row), OPEN)
+    assert (found.task, found.family, found.answers, found.choices) == ("cooks", "people", ["You."], None)
+    assert found.fields == {"question": "Be short.\n\nWho?\n\nMe.\n\nAnd?"}
+
+
+def test_a_table_is_read_by_the_names_in_its_first_line(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.train.csv"
+    path.write_text('\ufefffirst,second,choices,label,note\n"a, b",c,x|y,y,\n"d\ne",f,x|z,0,hm\n')
+    one, two = load_examples(path, PAIRS | OPEN)
+    assert (one.fields, one.choices, one.label) == ({"first": "a, b", "second": "c"}, ["x", "y"], 1)
+    assert (two.fields["first"], two.label, two.answers) == ("d\ne", 0, ["x"])
+    path.write_text("first,second,choices,label\na,b,x|y,1,more\n")
+    with pytest.raises(ExampleFileError, match=r":2: it has not as many cells"):
+        load_examples(path, PAIRS)
+    path.write_text('first,second\n"a')
+    with pytest.raises(ExampleFileError, match="not CSV"):
+        load_examples(path, PAIRS)
+
+
+def test_the_same_row_has_the_same_id_wherever_it_stands(tmp_path: Path) -> None:
+    row, other = ({"prompt": text, "completion": "me"} for text in ("Who?", "And?"))
+    first = load_examples(write(tmp_path / "one.jsonl", row, other), OPEN)
+    again = load_examples(write(tmp_path / "two.jsonl", other, row, row), OPEN)
+    assert [one.id for one in again] == [first[1].id, first[0].id, f"{first[0].id}-2"]
+
+
+def test_all_refused_lines_are_told_at_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "meals.jsonl", "{", ROW, ROW | {"label": 9}, ROW | {"id": "2", "task": "x"})
+    with pytest.raises(ExampleFileError) as refused:
+        load_examples(path, CARDS)
+    told = str(refused.value)
+    assert refused.value.line == 1
+    assert [
+        part in told
+        for part in ("meals.jsonl:1: not JSON", "; line 3: label 9", "; line 4: unknown task 'x'")
+    ] == [True] * 3
+    with pytest.raises(ExampleFileError, match=f"and {100 - SHOWN} more lines"):
+        load_examples(write(path, *["{"] * 100), CARDS)

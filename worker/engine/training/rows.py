@@ -7,14 +7,15 @@ from pathlib import Path
 
 from loradex.errors import TrainingDataError
 from loradex.library.cards import Normalization, TaskCard
-from loradex.library.examples import Example, load_examples
+from loradex.library.example_file import file_of, load_examples
+from loradex.library.examples import Example
 from loradex.library.rendered import example_sha256
 from loradex.worker.engine.choose import normalised
 from loradex.worker.engine.text import Text
 from loradex.worker.engine.training.branches import Branches
 
 MIN_EXAMPLES = 20
-TEST_FILE = ".test.jsonl"
+TEST_FILES = (".test.jsonl", ".test.csv")
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,12 @@ def training_file(directory: Path, task: str) -> Path:
     Raises:
         TrainingDataError: It is missing, or is a test file under another name.
     """
-    path = directory / f"{task}.train.jsonl"
+    path = file_of(directory, task, "train")
     refuse_test_file(path)
     if not path.is_file():
-        raise TrainingDataError(f"{path}: no such file; --data names a directory with TASK.train.jsonl")
+        raise TrainingDataError(
+            f"{path}: no such file; --data names a directory with TASK.train.jsonl or .csv"
+        )
     return path
 
 
@@ -60,7 +63,7 @@ def refuse_test_file(path: Path) -> None:
         TrainingDataError: The path, or what it leads to, ends in `.test.jsonl`; or it is one
             file with the test file beside it.
     """
-    named = path.name.endswith(TEST_FILE) or path.resolve().name.endswith(TEST_FILE)
+    named = path.name.endswith(TEST_FILES) or path.resolve().name.endswith(TEST_FILES)
     beside = path.with_name(path.name.replace(".train.", ".test."))
     if named or (path.exists() and beside != path and beside.exists() and path.samefile(beside)):
         raise TrainingDataError(f"{path}: a test file; train on *.train.jsonl only")
@@ -82,7 +85,7 @@ def split_held_out(examples: Sequence[Example], seed: int) -> tuple[list[Example
 
 def read_task(directory: Path, card: TaskCard, seed: int) -> tuple[list[Example], list[Example]]:
     """The task's examples: (for training, held out)."""
-    return split_held_out(load_examples(training_file(directory, card.name), {card.name}), seed)
+    return split_held_out(load_examples(training_file(directory, card.name), {card.name: card}), seed)
 
 
 def tokenise(example: Example, card: TaskCard, text: Text, end: int, frame: str) -> TaskRow:

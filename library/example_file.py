@@ -1,0 +1,168 @@
+"""A file of examples, JSON lines or CSV, read and checked whole before anybody uses a row."""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from loradex.errors import ExampleFileError
+from loradex.library.cards import TaskCard
+from loradex.library.example_forms import UNNAMED, FormError, content_id, in_our_form
+from loradex.library.examples import MAX_TEXT_CHARACTERS, Example
+
+CSV: Final = ".csv"
+SUFFIXES: Final = (".jsonl", CSV)
+SHOWN: Final = 20
+"""Refused lines that a message names; the others are counted."""
+
+
+class Refusals:
+    """The lines of one file that are refused; all of them are told at once."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._found: list[tuple[int, str]] = []
+
+    def add(self, line: int, reason: str) -> None:
+        self._found.append((line, reason))
+
+    def raise_any(self) -> None:
+        """Go on if no line was refused.
+
+        Raises:
+            ExampleFileError: Some were; of many the first are named.
+        """
+        if not self._found:
+            return
+        (line, reason), *others = sorted(self._found, key=lambda found: found[0])
+        named = "".join(f"; line {number}: {why}" for number, why in others[: SHOWN - 1])
+        more = len(others) - SHOWN + 1
+        raise ExampleFileError(
+            self._file, line, reason + named + (f"; and {more} more lines" if more > 0 else "")
+        )
+
+
+def numbered_examples(
+    path: Path, cards: Mapping[str, TaskCard], task: str | None = None
+) -> list[tuple[int, Example]]:
+    """Line number and row of every example in order; blank lines are skipped.
+
+    A row that names no task is of `task`, else of the card that the file is named after (`TASK.*`), else of
+    the only card there is.
+
+    Args:
+        path: The file, UTF-8.
+        cards: Task cards by name.
+        task: If given, a row of another task is refused.
+
+    Raises:
+        ExampleFileError: The file cannot be read, or lines are refused; it names file, lines and reasons.
+    """
+    refusals = Refusals(path)
+    usual = task or _named_after(path, cards)
+    rows: list[tuple[int, Example]] = []
+    seen: dict[tuple[str, str], int] = {}
+    for line, row in _rows(path, refusals):
+        try:
+            example, generated = _example(row, cards, task, usual)
+        except FormError as error:
+            refusals.add(line, str(error))
+            continue
+        key = example.task, example.id
+        times = seen[key] = seen.get(key, 0) + 1
+        if times > 1 and not generated:
+            refusals.add(line, f"id {example.id!r} stands there twice")
+        elif times > 1:
+            example = example.model_copy(update={"id": f"{example.id}-{times}"})
+        rows.append((line, example))
+    refusals.raise_any()
+    return rows
+
+
+def load_examples(path: Path, cards: Mapping[str, TaskCard], task: str | None = None) -> list[Example]:
+    """The rows of a file in order; as `numbered_examples`."""
+    return [example for _, example in numbered_examples(path, cards, task)]
+
+
+def file_of(directory: Path, task: str, kind: str) -> Path:
+    """The task's file of that kind, such as train: `TASK.train.jsonl`, or the CSV file where there is no other."""
+    named = [directory / f"{task}.{kind}{suffix}" for suffix in SUFFIXES]
+    return next((path for path in named if path.is_file()), named[0])
+
+
+def _example(
+    row: Any, cards: Mapping[str, TaskCard], task: str | None, usual: str | None
+) -> tuple[Example, bool]:
+    """The row, and whether it came without an id."""
+    if not isinstance(row, dict):
+        raise FormError("not an object with keys")
+    name = row.get("task") or usual
+    if name is None:
+        raise FormError("it names no task: add a key task, or name the file TASK.train.jsonl")
+    if not isinstance(name, str) or name not in cards:
+        raise FormError(f"unknown task {str(name)[:100]!r}; add a task card for it first")
+    if task is not None and name != task:
+        raise FormError(f"its task is {name!r}, not {task!r}")
+    try:
+        example = Example.model_validate(in_our_form(row, cards[name]))
+    except ValidationError as error:
+        raise FormError(_reason(error)) from None
+    if example.id != UNNAMED:
+        return example, False
+    return example.model_copy(update={"id": content_id(example)}), True
+
+
+def _named_after(path: Path, cards: Mapping[str, TaskCard]) -> str | None:
+    stem = path.name.split(".")[0]
+    if stem in cards:
+        return stem
+    return next(iter(cards)) if len(cards) == 1 else None
+
+
+def _rows(path: Path, refusals: Refusals) -> Iterator[tuple[int, Any]]:
+    try:
+        if path.suffix.lower() == CSV:
+            yield from _table(path)
+        else:
+            with path.open("rb") as stream:
+                yield from _lines(stream, refusals)
+    except OSError as error:
+        raise ExampleFileError(path, 0, error.strerror or str(error)) from None
+
+
+def _lines(stream: Any, refusals: Refusals) -> Iterator[tuple[int, Any]]:
+    for line, raw in enumerate(stream, start=1):
+        if not raw.strip():
+            continue
+        try:
+            yield line, json.loads(raw.decode("utf-8-sig" if line == 1 else "utf-8"))
+        except UnicodeDecodeError:
+            refusals.add(line, "not UTF-8")
+        except (json.JSONDecodeError, RecursionError) as error:
+            refusals.add(line, f"not JSON: {error}")
+
+
+def _table(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a CSV file by the names in its first line; empty cells are left out."""
+    csv.field_size_limit(MAX_TEXT_CHARACTERS * 4)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            table = csv.DictReader(stream, strict=True)
+            for row in table:
+                if None in row or None in row.values():
+                    raise ExampleFileError(path, table.line_num, "it has not as many cells as the first line")
+                yield table.line_num, {name: text for name, text in row.items() if text}
+    except csv.Error as error:
+        raise ExampleFileError(path, table.line_num, f"not CSV: {error}") from None
+    except UnicodeDecodeError:
+        raise ExampleFileError(path, 0, "not UTF-8") from None
+
+
+def _reason(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    what = str(first["msg"]).removeprefix("Value error, ")
+    return f"{where}: {what}" if where else what

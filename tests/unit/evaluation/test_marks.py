@@ -1,0 +1,29 @@
+"""Marks of written answers: those of the libraries that define them, and 1 for the answer itself."""
+
+import pytest
+
+from loradex.evaluation.marks import MARKS, mark
+from loradex.library.cards import Metric
+
+WRITTEN: tuple[Metric, ...] = ("exact_match", "f1", "rouge_l", "bleu")
+
+
+@pytest.mark.parametrize("metric", WRITTEN)
+def test_the_answer_itself_is_worth_one_and_another_nothing(metric: Metric) -> None:
+    answer = "the boat sails slowly into the old harbour"
+    assert mark(metric, answer, ["something else", answer]) == pytest.approx(1, abs=1e-6)
+    assert mark(metric, "", [answer]) == 0
+    assert mark(metric, "zzz", [answer]) == 0
+
+
+def test_half_an_answer_is_worth_what_its_metric_says() -> None:
+    # Words after normalising: "boat sails" of "boat sails slowly home"; precision 1, recall 1/2.
+    assert mark("f1", "The boat sails!", ["the boat sails slowly home"]) == pytest.approx(2 / 3)
+    # The longest common subsequence of words, articles included: 3 of 3 and 3 of 5.
+    assert mark("rouge_l", "the boat sails", ["the boat sails slowly home"]) == pytest.approx(0.75)
+    assert 0 < mark("bleu", "the boat sails slowly", ["the boat sails slowly home"]) < 1
+    assert mark("exact_match", "the boat sails", ["the boat sails slowly home"]) == 0
+
+
+def test_every_metric_of_a_card_has_its_mark() -> None:
+    assert set(MARKS) == {"accuracy", *WRITTEN}
