@@ -28,6 +28,7 @@ TABLES = (
     "jobs",
     "answers",
     "erasures",
+    "archives",
     "evaluations",
     "routings",
     "locks",

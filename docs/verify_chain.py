@@ -48,7 +48,7 @@ def array(element: Callable[[str], str], text: str) -> str:
     return string(text) if text.startswith("[") else TOKEN.sub(token, text)
 
 
-WHOLE = "attempt position prompt_tokens output_tokens owner_id k"
+WHOLE = "attempt position prompt_tokens output_tokens owner_id k first_position last_position answer_count"
 WHOLE_LISTS = "token_ids example_ids task_neighbours adapter_ids adapter_versions"
 NUMBERS = "top_p temperature routing_milliseconds density update_norm sign_conflict merge_milliseconds"
 NUMBER_LISTS = "scores similarities task_similarities probabilities task_weights weights adapter_norms"
@@ -58,7 +58,7 @@ TEXT_LISTS = (
 )
 BOOLEAN = {"t": "true", "f": "false"}.__getitem__
 KINDS: dict[str, Callable[[str], str]] = {
-    **dict.fromkeys([*WHOLE.split(), "generation", "timings", "versions", "commitments"], str),
+    **dict.fromkeys([*WHOLE.split(), "generation", "timings", "versions", "commitments", "files"], str),
     **dict.fromkeys(NUMBERS.split(), number),
     **dict.fromkeys(WHOLE_LISTS.split(), lambda text: array(str, text)),
     **dict.fromkeys(NUMBER_LISTS.split(), lambda text: array(number, text)),
@@ -66,6 +66,7 @@ KINDS: dict[str, Callable[[str], str]] = {
     "in_nucleus": lambda text: array(BOOLEAN, text),
     "calibrated": BOOLEAN,
     "created_at": timestamp,
+    "before": timestamp,
 }
 """Column → how its text is written; every other column is a string."""
 
@@ -109,9 +110,14 @@ def place(row: Row) -> int:
 
 
 def findings(directory: Path, heads: set[str]) -> Iterator[str]:
-    expected, before = 1, "\\x" + "00" * 32
+    notes = list(rows(directory / "archives.tsv"))
+    end = max(notes, key=lambda row: int(row["last_position"] or 0), default={})
+    first = int(end.get("last_position") or 0) + 1
+    expected, before = first, end.get("last_hash") or "\\x" + "00" * 32
     erased, noted = set[str](), set[str]()
-    for row in merge(*(rows(directory / f"{table}.tsv") for table in ("answers", "erasures")), key=place):
+    for row in merge(rows(directory / "answers.tsv"), rows(directory / "erasures.tsv"), notes, key=place):
+        if place(row) < first and "salt" not in row:
+            continue  # A note that is in the archive.
         stored, previous, position = row["chain_hash"], row["previous_hash"] or "", place(row)
         computed = hashlib.sha256(bytes.fromhex(previous[2:]) + canonical(row).encode()).hexdigest()
         if position != expected:
@@ -120,9 +126,9 @@ def findings(directory: Path, heads: set[str]) -> Iterator[str]:
             yield f"link {row['id']}: its previous_hash is not the chain_hash of the link before it"
         if stored != "\\x" + computed:
             yield f"link {row['id']}: its chain_hash does not fit its columns"
-        if "salt" not in row:
+        if "answers" in row:
             noted.update(re.findall("[0-9a-f-]{36}", row["answers"] or ""))
-        elif row["commitments"] is not None:
+        elif row.get("commitments") is not None:
             erased.add(row["id"] or "")
         expected, before = position + 1, stored or ""
         heads.discard(computed)

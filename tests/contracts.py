@@ -107,6 +107,8 @@ CONTRACTS = {
         ROW,
         Reads("select loradex.answer_hash(a) from loradex.answers a where id = {answer}", ANSWER),
     ),
+    "archivable": Contract(ADMIN, "any moment can be asked for", Reads("select loradex.archivable()", 2)),
+    "archive_canonical": Contract(READERS, ROW, "it reads no table"),
     "audit_head": Contract(READERS, "it takes nothing", Reads("select loradex.audit_head()", 1)),
     "blocked_sessions": Contract(READERS, "it takes nothing", "it reads no table"),
     "build_encoder_index": Contract(
@@ -165,6 +167,11 @@ CONTRACTS = {
     ),
     "drop_encoder_index": Contract(
         ADMIN, Refusal("select loradex.drop_encoder_index('nobody')", "LX002"), CATALOGUE
+    ),
+    "drop_archived": Contract(
+        ADMIN,
+        Refusal("select loradex.drop_archived(now(), null, '{{}}')", "LX001"),
+        "it drops all that it is told of",
     ),
     "duplicate_examples": Contract(
         READERS, Refusal("select loradex.duplicate_examples(0)", "LX001"), HYGIENE

@@ -6,7 +6,8 @@ grant usage on schema loradex to loradex_reader, loradex_client, loradex_worker,
 grant select on
     loradex.base_models, loradex.encoders, loradex.tasks, loradex.methods, loradex.settings, loradex.adapters, loradex.examples
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
-grant select on loradex.example_embeddings, loradex.evaluations, loradex.workers, loradex.erasures
+grant select on loradex.example_embeddings, loradex.evaluations, loradex.workers, loradex.erasures,
+    loradex.archives
     to loradex_reader, loradex_worker, loradex_admin;
 grant select on loradex.jobs, loradex.answers
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;

@@ -625,6 +625,40 @@ comment on column loradex.erasures.created_at is 'when';
 comment on column loradex.erasures.previous_hash is 'chain_hash of the link before; zeros for the first';
 comment on column loradex.erasures.chain_hash is 'SHA-256 of previous_hash and erasure_canonical(erasure)';
 
+-- file: tables/archives.sql
+-- Notes that say which part of the chain was archived and taken out of the database: links of the chain, as answers are.
+-- Written by drop_archived only.
+create table loradex.archives (
+    id uuid not null,
+    position bigint not null,
+    first_position bigint not null,
+    last_position bigint not null,
+    last_hash bytea not null,
+    answer_count bigint not null,
+    before timestamptz not null,
+    files jsonb not null,
+    login text not null,
+    created_at timestamptz not null,
+    previous_hash bytea not null,
+    chain_hash bytea not null,
+    constraint archives_pkey primary key (id),
+    constraint archives_position_key unique ("position")
+);
+comment on table loradex.archives is
+    'Notes of what was archived, in the chain of answers; append-only.';
+comment on column loradex.archives.id is 'the note';
+comment on column loradex.archives.position is 'place in the chain, which answers and notes share';
+comment on column loradex.archives.first_position is 'the first link in the archive';
+comment on column loradex.archives.last_position is 'the last link in the archive: here the chain in the database begins';
+comment on column loradex.archives.last_hash is 'chain_hash of the last link in the archive';
+comment on column loradex.archives.answer_count is 'how many answers are in it';
+comment on column loradex.archives.before is 'its answers are from before this moment';
+comment on column loradex.archives.files is 'SHA-256 (hex) of its files, by name';
+comment on column loradex.archives.login is 'name of the login that archived it';
+comment on column loradex.archives.created_at is 'when';
+comment on column loradex.archives.previous_hash is 'chain_hash of the link before; zeros for the first';
+comment on column loradex.archives.chain_hash is 'SHA-256 of previous_hash and archive_canonical(archive)';
+
 -- file: tables/evaluations.sql
 -- What `loradex eval` measured.
 create table loradex.evaluations (
@@ -1131,6 +1165,68 @@ revoke execute on function loradex.answer_hash(loradex.answers) from public;
 grant execute on function loradex.answer_hash(loradex.answers)
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 
+-- file: functions/archivable.sql
+-- Which part of the chain may be archived next: the answers of the oldest months that are over for longer than the setting
+-- retention_months, with all notes between them. Usually that is one month. If the clock was set back over the turn of a
+-- month, so that answers of both lie mixed in the chain, it is the two together. No row: there is nothing to archive.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.archivable(now timestamptz default now())
+returns table (before timestamptz, first_position bigint, last_position bigint, last_hash bytea, answers bigint)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    over constant timestamptz := (date_trunc('month', archivable.now at time zone 'UTC') - (
+        select make_interval(months => s.value::int) from settings s where s.name = 'retention_months'))
+        at time zone 'UTC';
+    first constant bigint := coalesce((select max(a.last_position) from archives a), 0) + 1;
+    oldest uuid := (select a.id from answers a order by a.id limit 1);
+    month timestamptz;
+    last record;
+begin
+    if oldest is null then
+        return;
+    end if;
+    month := date_trunc('month', uuid_extract_timestamp(oldest), 'UTC');
+    while month < over loop
+        month := (month at time zone 'UTC' + interval '1 month') at time zone 'UTC';
+        select a.position, a.chain_hash into last
+        from answers a where a.id < first_id(month) order by a.position desc limit 1;
+        if not exists (select from answers a where a.id >= first_id(month) and a.position < last.position) then
+            return query
+            select month, first, last.position, last.chain_hash, count(*)
+            from answers a where a.id < first_id(month);
+            return;
+        end if;
+    end loop;
+end
+$$;
+comment on function loradex.archivable(timestamptz) is
+    'The part of the chain that may be archived next: the oldest months that are over for longer than retention_months.';
+revoke execute on function loradex.archivable(timestamptz) from public;
+grant execute on function loradex.archivable(timestamptz) to loradex_admin;
+
+-- file: functions/archive_canonical.sql
+-- The text that the hash of a note of an archive covers: every column but the hash itself, as JSON with sorted keys.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.archive_canonical(archive loradex.archives) returns text
+language plpgsql stable parallel safe
+set search_path = pg_catalog, loradex, public, pg_temp
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set bytea_output = 'hex'
+as $$
+begin
+    return (to_jsonb(archive) - 'chain_hash')::text;
+end
+$$;
+comment on function loradex.archive_canonical(loradex.archives) is
+    'The text the chain hash of a note of an archive covers: every column but the hash itself.';
+revoke execute on function loradex.archive_canonical(loradex.archives) from public;
+grant execute on function loradex.archive_canonical(loradex.archives)
+    to loradex_reader, loradex_worker, loradex_admin;
+
 -- file: functions/audit_head.sql
 -- The newest link of the chain, to be kept elsewhere: whoever cuts off the tail cannot make this hash appear again.
 -- Locks: none. Raises: nothing; no rows while the chain is empty.
@@ -1373,7 +1469,7 @@ revoke execute on function loradex.cancel_jobs(uuid[]) from public;
 grant execute on function loradex.cancel_jobs(uuid[]) to loradex_client, loradex_admin;
 
 -- file: functions/chain_head.sql
--- The newest link of the chain: an answer, or the note of an erasure. Whoever writes the next one holds chain_lock.
+-- The newest link of the chain: an answer, or the note of an erasure or an archive. Whoever writes the next one holds chain_lock.
 -- Locks: none. Raises: nothing; no row while the chain is empty.
 create or replace function loradex.chain_head()
 returns table ("position" bigint, id uuid, is_answer boolean, chain_hash bytea, created_at timestamptz)
@@ -1384,10 +1480,12 @@ as $$
         (select a.position, a.id, true, a.chain_hash, a.created_at from answers a order by a.position desc limit 1)
         union all
         (select e.position, e.id, false, e.chain_hash, e.created_at from erasures e order by e.position desc limit 1)
+        union all
+        (select r.position, r.id, false, r.chain_hash, r.created_at from archives r order by r.position desc limit 1)
     ) l
     order by l.position desc limit 1
 $$;
-comment on function loradex.chain_head() is 'The newest link of the chain, an answer or the note of an erasure; internal.';
+comment on function loradex.chain_head() is 'The newest link of the chain, an answer or a note; internal.';
 revoke execute on function loradex.chain_head() from public;
 grant execute on function loradex.chain_head() to loradex_reader, loradex_worker, loradex_admin;
 
@@ -2241,6 +2339,81 @@ comment on function loradex.decide_routes(uuid[], public.vector[]) is
 revoke execute on function loradex.decide_routes(uuid[], public.vector[]) from public;
 grant execute on function loradex.decide_routes(uuid[], public.vector[])
     to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/drop_archived.sql
+-- Takes answers out of the database once an archive holds them, with their jobs, and leaves a note in the chain. What is
+-- dropped must be exactly what archivable says, and end with the hash that the archive ends with.
+-- Locks: the table chain_lock, and loradex.answers exclusively, until the transaction ends; it waits for readers of
+-- answers for at most 5 seconds. Raises: LX001 no such part, another end, or another isolation; LX008 answers are read:
+-- try again.
+create or replace function loradex.drop_archived(
+    before timestamptz, last_hash bytea, files jsonb, now timestamptz default now()
+) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    part record;
+    partition regclass;
+    head record;
+    note archives;
+    patience text := current_setting('lock_timeout');
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception using errcode = 'LX001', message =
+            'drop_archived reads the newest link of the chain; call it in a READ COMMITTED transaction';
+    end if;
+    if jsonb_typeof(files) is distinct from 'object' or pg_column_size(files) > 10000 then
+        raise exception using errcode = 'LX001', message = 'files must be an object from file to hash';
+    end if;
+    begin
+        perform set_config('lock_timeout', '5s', true);
+        lock table loradex.chain_lock in exclusive mode;
+        lock table loradex.answers in access exclusive mode;
+        perform set_config('lock_timeout', patience, true);
+    exception
+        when lock_not_available then
+            raise exception using errcode = 'LX008', message =
+                'answers have been read or written for 5 s, so that none can be taken out; try again later';
+    end;
+    select * into part from archivable(drop_archived.now);
+    if part.before is distinct from drop_archived.before or part.last_hash is distinct from drop_archived.last_hash then
+        raise exception using errcode = 'LX001', message =
+            'what may be archived next is another part of the chain, or ends with another hash; archive it anew';
+    end if;
+    select * into head from chain_head();
+
+    delete from jobs j using answers a where a.id < first_id(part.before) and j.answer_id = a.id;
+    for partition in
+        select i.inhrelid::regclass from pg_inherits i
+        where i.inhparent = 'loradex.answers'::regclass
+          and not exists (select from answers a where a.tableoid = i.inhrelid and a.id >= first_id(part.before))
+          and to_date(right(i.inhrelid::regclass::text, 7), 'YYYY_MM') < (part.before at time zone 'UTC')::date
+    loop
+        execute format('alter table loradex.answers detach partition %s', partition);
+        execute format('drop table %s', partition);
+    end loop;
+
+    note.id := uuidv7();
+    note.position := head.position + 1;
+    note.first_position := part.first_position;
+    note.last_position := part.last_position;
+    note.last_hash := part.last_hash;
+    note.answer_count := part.answers;
+    note.before := part.before;
+    note.files := drop_archived.files;
+    note.login := session_user;
+    note.created_at := clock_timestamp();
+    note.previous_hash := head.chain_hash;
+    note.chain_hash := sha256(note.previous_hash || convert_to(archive_canonical(note), 'UTF8'));
+    insert into archives select note.*;
+end
+$$;
+comment on function loradex.drop_archived(timestamptz, bytea, jsonb, timestamptz) is
+    'Takes answers that an archive holds out of the database, with their jobs, and leaves a chained note.';
+revoke execute on function loradex.drop_archived(timestamptz, bytea, jsonb, timestamptz) from public;
+grant execute on function loradex.drop_archived(timestamptz, bytea, jsonb, timestamptz) to loradex_admin;
 
 -- file: functions/drop_encoder_index.sql
 -- Drops the index of an encoder, for a bulk load; build_encoder_index builds it again. Without it answers stay right
@@ -3746,6 +3919,8 @@ create or replace trigger append_only before delete or truncate on loradex.answe
     for each statement execute function loradex.refuse_change();
 create or replace trigger append_only before update or delete or truncate on loradex.erasures
     for each statement execute function loradex.refuse_change();
+create or replace trigger append_only before update or delete or truncate on loradex.archives
+    for each statement execute function loradex.refuse_change();
 create or replace trigger append_only before update or delete or truncate on loradex.evaluations
     for each statement execute function loradex.refuse_change();
 -- An adapter is its content: only state and retired_at may change, and no row goes away.
@@ -4786,7 +4961,7 @@ grant execute on function loradex.task_overlap(int, text, int) to loradex_reader
 -- file: functions/verify_audit_chain.sql
 -- Checks the chain from one answer to another (default: from first to last) and names every broken link; no rows means
 -- that the chain is intact. A tail that was cut off shows only against a head kept elsewhere (audit_head). Links are
--- answers and the notes of erasures. What was archived is not there to be looked at: the chain begins where it ended.
+-- answers, and the notes of erasures and archives. What was archived is not there to be looked at: the chain begins where it ended.
 -- The hashes are computed by as many processes as Postgres grants (max_parallel_workers_per_gather); only broken links
 -- are kept in memory. One snapshot: answers that are recorded meanwhile are not looked at.
 -- Locks: none. Raises: LX004 unknown answer.
@@ -4797,22 +4972,24 @@ set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    first_position bigint := 1;
-    last_position bigint;
-    hash_before bytea := decode(repeat('00', 32), 'hex');
+    from_position bigint := coalesce((select max(r.last_position) from archives r), 0) + 1;
+    to_position bigint;
+    hash_before bytea := coalesce(
+        (select r.last_hash from archives r order by r.last_position desc limit 1), decode(repeat('00', 32), 'hex'));
 begin
     if from_answer is not null then
-        select a.position into first_position from answers a where a.id = from_answer;
+        select a.position into from_position from answers a where a.id = from_answer;
         if not found then
             raise exception using errcode = 'LX004', message = format('no answer %s to begin with', from_answer);
         end if;
         -- At the start of a part of the chain there may be nothing to compare with: then it stays null.
         select l.chain_hash into hash_before from (
             select a.position, a.chain_hash from answers a union all select e.position, e.chain_hash from erasures e
-        ) l where l.position = first_position - 1;
+            union all select r.position, r.chain_hash from archives r
+        ) l where l.position = from_position - 1;
     end if;
     if to_answer is not null then
-        select a.position into last_position from answers a where a.id = to_answer;
+        select a.position into to_position from answers a where a.id = to_answer;
         if not found then
             raise exception using errcode = 'LX004', message = format('no answer %s to end with', to_answer);
         end if;
@@ -4822,7 +4999,7 @@ begin
     select l.position, l.answer_id, broken.reason
     from (
         select h.position, h.answer_id, h.previous_hash, h.changed, h.unnoted,
-               lag(h.position + 1, 1, first_position) over (order by h.position) as expected,
+               lag(h.position + 1, 1, from_position) over (order by h.position) as expected,
                lag(h.chain_hash, 1, hash_before) over (order by h.position) as before
         from (
             select a.position, a.id as answer_id, a.previous_hash, a.chain_hash,
@@ -4830,13 +5007,19 @@ begin
                    a.commitments is not null and not exists (
                        select from erasures e where e.answers @> array[a.id]) as unnoted
             from answers a
-            where a.position >= first_position and (last_position is null or a.position <= last_position)
+            where a.position >= from_position and (to_position is null or a.position <= to_position)
             union all
             select e.position, null, e.previous_hash, e.chain_hash,
                    e.chain_hash is distinct from
                        sha256(e.previous_hash || convert_to(erasure_canonical(e), 'UTF8')), false
             from erasures e
-            where e.position >= first_position and (last_position is null or e.position <= last_position)
+            where e.position >= from_position and (to_position is null or e.position <= to_position)
+            union all
+            select r.position, null, r.previous_hash, r.chain_hash,
+                   r.chain_hash is distinct from
+                       sha256(r.previous_hash || convert_to(archive_canonical(r), 'UTF8')), false
+            from archives r
+            where r.position >= from_position and (to_position is null or r.position <= to_position)
             -- Keeps the hash below the window, where it is computed in parallel.
             offset 0
         ) h
@@ -5396,7 +5579,8 @@ grant usage on schema loradex to loradex_reader, loradex_client, loradex_worker,
 grant select on
     loradex.base_models, loradex.encoders, loradex.tasks, loradex.methods, loradex.settings, loradex.adapters, loradex.examples
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
-grant select on loradex.example_embeddings, loradex.evaluations, loradex.workers, loradex.erasures
+grant select on loradex.example_embeddings, loradex.evaluations, loradex.workers, loradex.erasures,
+    loradex.archives
     to loradex_reader, loradex_worker, loradex_admin;
 grant select on loradex.jobs, loradex.answers
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
@@ -5539,5 +5723,7 @@ values
         'a worker that is silent for longer counts as gone'),
     ('max_workers', 'limit', 'integer', '1000', 1, null, 1000000, null, null, null,
         'announced workers of one login'),
+    ('retention_months', 'limit', 'integer', '24', 1, null, 1200, null, null, null,
+        'months that answers stay before loradex archive moves them into files'),
     ('affinity_rows', 'routing', 'integer', '20', 0, null, 1000000, null, null, null,
         'rows at which an affinity counts half; 0: any number counts in full');

@@ -3,13 +3,18 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from loradex.service.audit import evidence, head
-from loradex.service.audit.chain import Chain
+from loradex.service.audit.batch import batches
+from loradex.service.audit.chain import Chain, beginning
 from loradex.service.audit.finding import Finding
 from loradex.service.audit.head import Head
 from loradex.service.audit.release import Release
 from loradex.service.audit.snapshot import Connection, snapshot
+
+if TYPE_CHECKING:
+    from loradex.service.audit.archive import Archive
 
 
 @dataclass
@@ -66,13 +71,17 @@ class Audit:
         return int(row[0]) if row is not None else 0
 
     def breaks(
-        self, heads: Sequence[str] = (), passed: Callable[[int], None] = lambda _: None
+        self,
+        heads: Sequence[str] = (),
+        passed: Callable[[int], None] = lambda _: None,
+        archives: "Sequence[Archive]" = (),
     ) -> Iterator[Finding]:
         """Everything that is wrong, as it is found: with tables, functions, triggers and grants, then the chain.
 
         Args:
             heads: Hashes that were kept elsewhere; each must be the hash of an answer.
             passed: Told how many answers further the walk is.
+            archives: Parts of the chain that were archived, oldest first, without a gap.
 
         Raises:
             InvalidArgumentError: A head is not a hash.
@@ -84,6 +93,22 @@ class Audit:
         for table in tables:
             yield from evidence.doubts(self._connection, table)
         yield from release.findings(self._connection)
-        chain = Chain(self._connection, tables)
-        yield from chain.findings(kept, passed)
+        first, before = beginning(self._connection)
+        chain = Chain(first, before, kept)
+        if archives:
+            chain = Chain(archives[0].first_position, archives[0].previous_hash, kept)
+        for archive in archives:
+            yield from chain.walk(archive.batches(), passed)
+        if (chain.expected, chain.before) != (first, before):
+            yield Finding.of_database("the archives do not end where the chain in the database begins")
+        parts = [
+            # Notes of before the last archive are in it; an answer of before should be gone.
+            (
+                table.name,
+                batches(self._connection, table, *([] if table.name == evidence.ANSWERS else [first])),
+            )
+            for table in tables
+        ]
+        yield from chain.walk(parts, passed)
+        yield from chain.left(self._connection)
         self.checked.answers, self.checked.erased = chain.answers, len(chain.erased)

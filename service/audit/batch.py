@@ -13,13 +13,18 @@ from loradex.service.audit.evidence import ANSWERS, ERASABLE, Table
 from loradex.service.audit.snapshot import Connection, as_printed
 
 LINKS_AT_ONCE = 300
+FIRST = -(2**63)
+"""No link has a position before it."""
+
 HASH = "chain_hash"
 SALT = "salt"
 COMMITMENTS = "commitments"
 LEFT_OUT = frozenset({HASH, SALT, COMMITMENTS})
 """Columns that do not stand in the canonical text."""
 
-IN_ORDER: LiteralString = "select {columns} from {table} order by position, id"
+IN_ORDER: LiteralString = """
+    select {columns} from {table}
+    where position is null or position >= %s and position <= coalesce(%s, position) order by position, id"""
 
 T = TypeVar("T")
 
@@ -37,16 +42,21 @@ class Batch:
     texts: Sequence[str]
 
 
-def batches(connection: Connection, table: Table) -> Iterator[Batch]:
-    """All links that lie in a table, by position; the next batch is read while one is worked on."""
-    return _ahead(_read(connection, table))
+def batches(
+    connection: Connection, table: Table, first: int = FIRST, last: int | None = None
+) -> Iterator[Batch]:
+    """The links that lie in a table, by position; the next batch is read while one is worked on."""
+    return _ahead(_read(connection, table, first, last))
 
 
-def _read(connection: Connection, table: Table) -> Iterator[Batch]:
+def _read(connection: Connection, table: Table, first: int, last: int | None) -> Iterator[Batch]:
     names = sql.SQL(", ").join(map(sql.Identifier, table.columns))
     with connection.cursor(table.name) as cursor:
         as_printed(cursor, table.types)
-        cursor.execute(sql.SQL(IN_ORDER).format(columns=names, table=sql.Identifier("loradex", table.name)))
+        cursor.execute(
+            sql.SQL(IN_ORDER).format(columns=names, table=sql.Identifier("loradex", table.name)),
+            (first, last),
+        )
         while rows := cursor.fetchmany(LINKS_AT_ONCE):
             columns = dict(zip(table.columns, zip(*rows, strict=True), strict=True))
             yield Batch(columns, canonical(table.name, table.columns, columns))

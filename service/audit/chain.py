@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from heapq import merge
 from uuid import UUID
 
-from loradex.service.audit.batch import COMMITMENTS, HASH, Batch, as_bytes, batches
+from loradex.service.audit.batch import COMMITMENTS, HASH, Batch, as_bytes
 from loradex.service.audit.canonical import FIRST_PREVIOUS, chain_hash
-from loradex.service.audit.evidence import ANSWERS, Table
+from loradex.service.audit.evidence import ANSWERS, ERASURES
 from loradex.service.audit.finding import Finding
 from loradex.service.audit.snapshot import Connection
 
-NAMED = "answers"
-"""Column of a note that names the answers it is about."""
+ERASED = {ANSWERS: COMMITMENTS, ERASURES: "answers"}
+"""Table → its column that says of which answers the texts are gone."""
 
 ID = re.compile(r"[0-9a-f-]{36}")
+BEGINNING = "select last_position + 1, last_hash from loradex.archives order by last_position desc limit 1"
 STILL_THERE = "select id from loradex.answers where id = any (%s) and commitments is null order by position"
 
 
@@ -58,58 +59,72 @@ class Link:
 
 
 class Chain:
-    """Walks the chain in a snapshot, once.
+    """Walks the chain, in one part or in several that follow one another.
 
     Attributes:
+        expected, before: The next link's position, and the hash of the link before it.
         answers: How many have been read.
         erased: Those among them that hold no texts.
     """
 
-    def __init__(self, connection: Connection, tables: Collection[Table]) -> None:
-        self._connection = connection
-        self._tables = tables
+    def __init__(
+        self, expected: int = 1, before: bytes = FIRST_PREVIOUS, heads: Collection[bytes] = ()
+    ) -> None:
+        self.expected = expected
+        self.before = before
+        self._heads = set(heads)
+        self._archived = expected > 1
         self._noted: set[UUID] = set()
         self.answers = 0
         self.erased: set[UUID] = set()
 
-    def findings(self, heads: Collection[bytes], passed: Callable[[int], None]) -> Iterator[Finding]:
-        """Every broken link; then each head that no link hashes to, and what was erased without a note.
+    def walk(
+        self, parts: Collection[tuple[str, Iterator[Batch]]], passed: Callable[[int], None] = lambda _: None
+    ) -> Iterator[Finding]:
+        """Every broken link of one part: table → its links. `passed` is told how many answers further it is."""
+        for link in merge(*(self._links(*part, passed) for part in parts), key=lambda one: one.place):
+            yield from link.broken(self.expected, self.before)
+            self.expected = (link.position or self.expected) + 1
+            self.before = link.stored
+            self._heads.discard(link.computed)
 
-        `passed` is told how many answers further the walk is.
-        """
-        expected, before = 1, FIRST_PREVIOUS
-        wanted = set(heads)
-        for link in merge(*(self._links(table, passed) for table in self._tables), key=lambda one: one.place):
-            yield from link.broken(expected, before)
-            expected = (link.position or expected) + 1
-            before = link.stored
-            wanted.discard(link.computed)
-        for head in sorted(wanted):
-            reason = f"no link has the hash {head.hex()}: the chain was cut or rewritten since it was kept"
-            yield Finding.of_database(reason)
-        yield from self._erasures()
-
-    def _links(self, table: Table, passed: Callable[[int], None]) -> Iterator[Link]:
-        for batch in batches(self._connection, table):
-            for link in links(table.name, batch):
-                (self.erased if table.name == ANSWERS else self._noted).update(link.erased)
+    def _links(self, table: str, source: Iterator[Batch], passed: Callable[[int], None]) -> Iterator[Link]:
+        for batch in source:
+            for link in links(table, batch):
+                (self.erased if table == ANSWERS else self._noted).update(link.erased)
                 yield link
-            if table.name == ANSWERS:
+            if table == ANSWERS:
                 self.answers += len(batch.texts)
                 passed(len(batch.texts))
 
-    def _erasures(self) -> Iterator[Finding]:
+    def missing_heads(self) -> Iterator[Finding]:
+        """At the end: each head that no link hashes to."""
+        for head in sorted(self._heads):
+            reason = f"no link has the hash {head.hex()}: the chain was cut or rewritten since it was kept"
+            if self._archived:
+                reason += ", or it lies in an archive: name all of them with --archive"
+            yield Finding.of_database(reason)
+
+    def left(self, connection: Connection) -> Iterator[Finding]:
+        """At the end: missing heads, and what was erased without a note, or not at all."""
+        yield from self.missing_heads()
         for answer in sorted(self.erased - self._noted):
             yield Finding(None, answer, "its texts were erased, and no note in the chain says so")
         doubtful = list(self._noted - self.erased)
-        for (answer,) in self._connection.execute(STILL_THERE, (doubtful,)).fetchall() if doubtful else ():
+        for (answer,) in connection.execute(STILL_THERE, (doubtful,)).fetchall() if doubtful else ():
             yield Finding(None, answer, "a note says that its texts were erased, and they are there")
+
+
+def beginning(connection: Connection) -> tuple[int, bytes]:
+    """Position of the first link in the database, and the hash before it: where the last archive ended."""
+    row = connection.execute(BEGINNING).fetchone()
+    return (1, FIRST_PREVIOUS) if row is None else (int(row[0]), bytes(row[1]))
 
 
 def links(table: str, batch: Batch) -> Iterator[Link]:
     """The links of a batch, hashed."""
     columns = (batch.columns[name] for name in ("position", "id", "previous_hash", HASH))
-    gone = batch.columns[COMMITMENTS if table == ANSWERS else NAMED]
+    gone = batch.columns[ERASED[table]] if table in ERASED else [None] * len(batch.texts)
     for position, name, previous, stored, text, erased in zip(*columns, batch.texts, gone, strict=True):
         before = as_bytes(previous)
         # Commitments say that the answer itself was erased; a note names those that it is about.

@@ -10,6 +10,7 @@ from loradex.service.audit.snapshot import Connection
 
 ANSWERS = "answers"
 ERASURES = "erasures"
+ARCHIVES = "archives"
 ERASABLE = ("prompt", "choices", "text", "choice", "token_ids", "query")
 """Columns of an answer that stand in its canonical text by a commitment."""
 
@@ -19,6 +20,7 @@ LINKS: Mapping[str, Mapping[str, str]] = {
     | {"salt": "bytea", "commitments": "jsonb", "prompt": "text", "choices": "text[]", "text": "text"}
     | {"choice": "text", "token_ids": "integer[]", "query": "public.vector"},
     ERASURES: LINK | {"answers": "uuid[]"},
+    ARCHIVES: LINK | {"last_position": "bigint", "last_hash": "bytea"},
 }
 """Table of the chain → columns that make the chain, and those that can be erased, with their types.
 

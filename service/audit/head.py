@@ -16,7 +16,7 @@ HEX_DIGITS = 64
 class Head:
     """The newest link: kept elsewhere, its hash shows when the chain was cut or rewritten since.
 
-    `answer_id` is None where the link is the note of an erasure.
+    `answer_id` is None where the link is the note of an erasure or of an archive.
     """
 
     position: int
@@ -36,6 +36,8 @@ def newest(connection: Connection) -> Head | None:
                 (select position, id as answer_id, chain_hash from loradex.answers order by 1 desc nulls last limit 1)
                 union all
                 (select position, null, chain_hash from loradex.erasures order by 1 desc nulls last limit 1)
+                union all
+                (select position, null, chain_hash from loradex.archives order by 1 desc nulls last limit 1)
             ) l order by 1 desc nulls last limit 1"""
         ).fetchone()
 

@@ -43,6 +43,9 @@ COMMANDS = {
     "cancel": Entry("loradex.service.cli.cancel:cancel", "End jobs that have no answer yet."),
     "explain": Entry("loradex.service.cli.explain:explain", "Say how an answer came about."),
     "audit": Entry("loradex.service.cli.audit:app", "Check that no answer was changed afterwards."),
+    "archive": Entry(
+        "loradex.service.cli.archive:archive", "Move answers of months that are over into files."
+    ),
     "erase": Entry("loradex.service.cli.erase:erase", "Erase what was asked and answered; the chain holds."),
     "doctor": Entry(
         "loradex.service.cli.doctor:doctor", "Check a deployment, and say the cure of what is ill."

@@ -1,5 +1,6 @@
 """`loradex audit`: the hash chain of answers, its head and its truth."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -7,7 +8,11 @@ import typer
 from loradex import terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from loradex.service.audit import Checked
+    from loradex.service.audit.archive import Archive
+    from loradex.service.audit.finding import Finding
 
 app = typer.Typer(add_completion=False)
 
@@ -61,6 +66,15 @@ def verify(
         list[str] | None,
         typer.Option(help="A head that was kept: it must still be in the chain. May be repeated."),
     ] = None,
+    archive: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A directory that `loradex archive` wrote; give all of them, or the newest. Repeatable."
+        ),
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Look at the archives alone, without the database.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Compute every hash anew and name what is wrong; exit code 1 if anything is.
@@ -68,6 +82,8 @@ def verify(
     Nothing is believed that the database could say in its own favour: rows are read as they lie and hashed here,
     and its functions, triggers and grants are compared with this release. All heads that LORADEX_ANCHOR leads to
     must be in the chain. Needs no more than loradex_reader may.
+
+    With --offline only what was archived is looked at: its hashes, its end, and that the heads are in it.
 
     Example: loradex audit verify
     """
@@ -81,11 +97,15 @@ def verify(
     heads = head or []
     for one in heads:
         hash_of(one)
+    archives = _archives(archive or [])
+    if offline:
+        _verify_offline(archives, heads, as_json=as_json)
+        return
     kept = anchored.read(anchors(settings.anchor_urls()))
     heads = [*heads, *kept.heads]
     with Audit.at(database_address(settings)) as audit:
-        with terminal.counting("answers", audit.length()) as passed:
-            broken = [*kept.findings, *audit.breaks(heads, passed)]
+        with terminal.counting("answers", audit.length() + sum(one.answers for one in archives)) as passed:
+            broken = [*kept.findings, *audit.breaks(heads, passed, archives)]
         checked = audit.checked
     if as_json:
         found = [one.as_dict() for one in broken]
@@ -93,14 +113,49 @@ def verify(
         terminal.as_json({**checked.as_dict(), **summary})
     else:
         if broken:
-            rows = [(one.position, one.answer_id, one.reason) for one in broken]
-            terminal.table(("position", "answer", "what is wrong"), rows)
+            _show(broken)
         else:
             erased = f", {checked.erased} of them erased" if checked.erased else ""
             terminal.say(f"intact: {checked.answers} answers{erased}")
         terminal.say(_account(checked, len(heads)))
     if broken:
         raise typer.Exit(1)
+
+
+def _verify_offline(archives: "Sequence[Archive]", heads: "Sequence[str]", *, as_json: bool) -> None:
+    from loradex.errors import InvalidArgumentError
+    from loradex.service.audit.head import hash_of
+
+    if not archives:
+        raise InvalidArgumentError("--offline looks at archives: name their directories with --archive")
+    from loradex.service.audit.archive import findings
+
+    answers = sum(one.answers for one in archives)
+    with terminal.counting("answers", answers) as passed:
+        broken = list(findings(archives, [hash_of(one) for one in heads], passed))
+    if as_json:
+        found = [one.as_dict() for one in broken]
+        terminal.as_json({"answers": answers, "heads": len(heads), "intact": not broken, "broken": found})
+    elif broken:
+        _show(broken)
+    else:
+        terminal.say(f"intact: {answers} answers in {len(archives)} archives; {len(heads)} heads")
+    if broken:
+        raise typer.Exit(1)
+
+
+def _show(broken: "Sequence[Finding]") -> None:
+    rows = [(one.position, one.answer_id, one.reason) for one in broken]
+    terminal.table(("position", "answer", "what is wrong"), rows)
+
+
+def _archives(directories: "Sequence[Path]") -> "list[Archive]":
+    """What was archived, oldest first; only this needs pyarrow."""
+    if not directories:
+        return []
+    from loradex.service.audit.archive import Archive
+
+    return sorted(map(Archive.at, directories), key=lambda one: one.first_position)
 
 
 def _account(checked: "Checked", heads: int) -> str:

@@ -245,6 +245,12 @@ class AnchorError(LoradexError):
     code = "anchor"
 
 
+class ArchiveError(LoradexError):
+    """What was written to an archive could not be verified, so that nothing was taken out of the database."""
+
+    code = "archive"
+
+
 def _with_sqlstate(root: type[LoradexError]) -> dict[str, type[LoradexError]]:
     table: dict[str, type[LoradexError]] = {}
     for kind in root.__subclasses__():

@@ -21,7 +21,7 @@ SHOWN = {"merge_components", "merge_results", "retrieved_examples", "retrieved_t
 CATALOGUE = {
     *("adapters", "base_models", "encoders", "examples", "methods", "settings", "task_affinities", "tasks"),
 }
-INNER = {"erasures", "example_embeddings", "evaluations", "workers"}
+INNER = {"archives", "erasures", "example_embeddings", "evaluations", "workers"}
 SELECT = {
     "loradex_client": EVIDENCE | CATALOGUE | {"jobs"},
     "loradex_reader": EVIDENCE | CATALOGUE | INNER | {"jobs"},
@@ -58,6 +58,8 @@ REGISTRY = {
         "build_search",
         "change_setting",
         "drop_encoder_index",
+        "archivable",
+        "drop_archived",
         "erase_jobs",
         "jobs_to_erase",
         "group_duplicates",

@@ -19,6 +19,8 @@ create or replace trigger append_only before delete or truncate on loradex.answe
     for each statement execute function loradex.refuse_change();
 create or replace trigger append_only before update or delete or truncate on loradex.erasures
     for each statement execute function loradex.refuse_change();
+create or replace trigger append_only before update or delete or truncate on loradex.archives
+    for each statement execute function loradex.refuse_change();
 create or replace trigger append_only before update or delete or truncate on loradex.evaluations
     for each statement execute function loradex.refuse_change();
 -- An adapter is its content: only state and retired_at may change, and no row goes away.

@@ -52,5 +52,7 @@ values
         'a worker that is silent for longer counts as gone'),
     ('max_workers', 'limit', 'integer', '1000', 1, null, 1000000, null, null, null,
         'announced workers of one login'),
+    ('retention_months', 'limit', 'integer', '24', 1, null, 1200, null, null, null,
+        'months that answers stay before loradex archive moves them into files'),
     ('affinity_rows', 'routing', 'integer', '20', 0, null, 1000000, null, null, null,
         'rows at which an affinity counts half; 0: any number counts in full');

@@ -1,0 +1,163 @@
+"""A part of the chain in Parquet files: what the database printed, so that it is verified like the database."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from loradex.errors import InvalidArgumentError
+from loradex.service.audit.batch import LINKS_AT_ONCE, Batch, batches, canonical
+from loradex.service.audit.chain import Chain
+from loradex.service.audit.evidence import LINKS, table
+from loradex.service.audit.finding import Finding
+from loradex.service.audit.snapshot import Connection
+
+MANIFEST = "archive.json"
+KINDS = b"loradex.kinds"
+"""Key in a file's schema: column → type in the database; all are kept as the text that Postgres prints."""
+
+NEXT = "select before, first_position, last_position, last_hash, answers from loradex.archivable(coalesce(%s, now()))"
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of the chain that is archived next, as `loradex.archivable` says."""
+
+    before: datetime
+    first_position: int
+    last_position: int
+    last_hash: bytes
+    answers: int
+
+    @classmethod
+    def next(cls, connection: Connection, now: datetime | None = None) -> "Part | None":
+        row = connection.execute(NEXT, (now,)).fetchone()
+        return None if row is None else cls(*row)
+
+    @property
+    def name(self) -> str:
+        """A name for its directory, which sorts by age."""
+        return f"{self.first_position:012d}-{self.last_position:012d}"
+
+
+def write(connection: Connection, part: Part, previous: bytes, directory: Path) -> None:
+    """Write a part in the snapshot of `connection`, where the link before it has the hash `previous`."""
+    directory.mkdir(parents=True)
+    for name in LINKS:
+        _write_table(connection, name, part, directory / f"{name}.parquet")
+    told = {
+        "first_position": part.first_position,
+        "last_position": part.last_position,
+        "previous_hash": previous.hex(),
+        "last_hash": part.last_hash.hex(),
+        "answers": part.answers,
+        "files": {file.name: _sha256(file) for file in sorted(directory.glob("*.parquet"))},
+    }
+    (directory / MANIFEST).write_text(json.dumps(told, indent=1) + "\n")
+    # The rows are dropped next, so a power cut must not take the files.
+    for place in (*directory.iterdir(), directory, directory.parent):
+        _to_disk(place)
+
+
+def _write_table(connection: Connection, name: str, part: Part, file: Path) -> None:
+    columns = table(connection, name)
+    kinds = json.dumps(dict(columns.columns)).encode()
+    schema = pa.schema([(column, pa.string()) for column in columns.columns], metadata={KINDS: kinds})
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for batch in batches(connection, columns, part.first_position, part.last_position):
+            arrays = [pa.array(batch.columns[column], pa.string()) for column in columns.columns]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A directory that `write` wrote."""
+
+    directory: Path
+    told: Mapping[str, Any]
+
+    @classmethod
+    def at(cls, directory: Path) -> "Archive":
+        """The archive in a directory.
+
+        Raises:
+            InvalidArgumentError: There is none, or not one of Loradex.
+        """
+        try:
+            told = json.loads((directory / MANIFEST).read_text())
+            found = cls(directory, told)
+            _ = (found.first_position, found.previous_hash, found.end, found.answers)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InvalidArgumentError(f"{directory} is not an archive of Loradex: {error}") from None
+        return found
+
+    @property
+    def first_position(self) -> int:
+        return int(self.told["first_position"])
+
+    @property
+    def previous_hash(self) -> bytes:
+        return bytes.fromhex(self.told["previous_hash"])
+
+    @property
+    def end(self) -> tuple[int, bytes]:
+        """Position after its last link, and that link's hash."""
+        return int(self.told["last_position"]) + 1, bytes.fromhex(self.told["last_hash"])
+
+    @property
+    def answers(self) -> int:
+        return int(self.told["answers"])
+
+    def batches(self) -> list[tuple[str, Iterator[Batch]]]:
+        """Table → its links, by position."""
+        return [(name, self._read(name)) for name in LINKS]
+
+    def _read(self, name: str) -> Iterator[Batch]:
+        try:
+            with pq.ParquetFile(self.directory / f"{name}.parquet") as file:
+                kinds = json.loads(file.schema_arrow.metadata[KINDS])
+                for rows in file.iter_batches(LINKS_AT_ONCE):
+                    columns = _columns(rows)
+                    yield Batch(columns, canonical(name, kinds, columns))
+        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+            raise InvalidArgumentError(f"{self.directory}/{name}.parquet cannot be read: {error}") from None
+
+
+def findings(
+    archives: Sequence[Archive], heads: Collection[bytes] = (), passed: Callable[[int], None] = lambda _: None
+) -> Iterator[Finding]:
+    """Everything that is wrong with archives, oldest first, without looking at a database.
+
+    Each must begin where the one before it ends. `heads` are hashes that were kept elsewhere; `passed` is told how
+    many answers further the walk is.
+    """
+    chain = Chain(archives[0].first_position, archives[0].previous_hash, heads)
+    for archive in archives:
+        yield from chain.walk(archive.batches(), passed)
+        if (chain.expected, chain.before) != archive.end:
+            yield Finding.of_database(f"{archive.directory} does not end as it says")
+    yield from chain.missing_heads()
+
+
+def _columns(rows: pa.RecordBatch) -> dict[str, list[str | None]]:
+    return {name: rows.column(name).to_pylist() for name in rows.schema.names}
+
+
+def _to_disk(place: Path) -> None:
+    opened = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

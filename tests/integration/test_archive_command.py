@@ -1,0 +1,151 @@
+"""`loradex archive`: months that are over become Parquet files, and the chain goes from there into the database."""
+
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tests.fix_db import RoleUrl
+from tests.world import World
+
+from loradex.errors import ArchiveError
+from loradex.service import cli
+from loradex.service.audit import Audit
+from loradex.service.audit.archive import Archive, findings
+from loradex.service.audit.archiving import archive_next
+
+LATER = datetime.now(UTC) + timedelta(days=800)
+"""When the month of today is over for long enough."""
+
+
+def test_archive(
+    world: World,
+    role_url: RoleUrl,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    admin, reader = role_url("loradex_admin"), role_url("loradex_reader")
+    answers = world.answered({"prompt": "erased"}, {"choices": ["yes", "no"]}, {"idempotency_key": "1"})
+    world.rows(
+        "select loradex.erase_jobs('why', 'who', array[job_id]) from loradex.answers where position = 1"
+    )
+    before = [
+        row[0]
+        for row in world.rows("select encode(chain_hash, 'hex') from loradex.answers order by position")
+    ]
+
+    # Nothing is over yet.
+    monkeypatch.setenv("LORADEX_DATABASE_URL", admin)
+    assert cli.run(["archive", str(tmp_path)]) == 0
+    assert "nothing to archive" in capsys.readouterr().out
+
+    archive = archive_next(admin, tmp_path, LATER)
+    assert archive is not None
+    assert (archive.first_position, archive.answers) == (1, 3)
+    assert archive_next(admin, tmp_path, LATER) is None
+    assert world.rows("select count(*) from loradex.answers") == [(0,)]
+    assert world.rows("select count(*) from loradex.jobs") == [(0,)]
+    with Audit.at(reader) as audit:
+        head = audit.head()
+    assert head is not None
+    assert (head.position, head.answer_id) == (5, None)
+    rows = pq.read_table(archive.directory / "answers.parquet").to_pylist()
+    assert [row["id"] for row in rows] == [str(answer) for answer in answers]
+    assert [row["prompt"] is None for row in rows] == [True, False, False]
+
+    # The chain goes on, in a partition that is made anew.
+    world.answered({}, {})
+    assert world.rows("select position from loradex.answers order by 1") == [(6,), (7,)]
+    assert world.rows("select * from loradex.verify_audit_chain()") == []
+    monkeypatch.setenv("LORADEX_DATABASE_URL", reader)
+    assert cli.run(["audit", "verify"]) == 0
+    verify = ["audit", "verify", "--archive", str(archive.directory)]
+    assert cli.run([*verify, "--head", before[0], "--head", before[2]]) == 0
+    assert "intact: 5 answers" in capsys.readouterr().out
+    # Without the archive the head of then cannot be found.
+    assert cli.run(["audit", "verify", "--head", before[0]]) == 1
+    assert "--archive" in capsys.readouterr().out
+    assert cli.run(["audit", "verify", "--archive", str(tmp_path)]) == 2
+
+    # No database is asked.
+    monkeypatch.setenv("LORADEX_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+    capsys.readouterr()
+    assert cli.run([*verify, "--offline", "--head", before[0]]) == 0
+    assert "intact: 3 answers in 1 archives; 1 heads" in capsys.readouterr().out
+    assert cli.run([*verify, "--offline", "--head", "0" * 64]) == 1
+    assert cli.run(["audit", "verify", "--offline"]) == 2
+
+
+def test_a_forged_archive_is_found(world: World, role_url: RoleUrl, tmp_path: Path) -> None:
+    world.answered({}, {}, {})
+    archive = archive_next(role_url("loradex_admin"), tmp_path / "kept", LATER)
+    assert archive is not None
+
+    def forge(change: Any) -> list[str]:
+        copy = tmp_path / "forged"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(archive.directory, copy)
+        file = copy / "answers.parquet"
+        kept = pq.read_table(file)
+        pq.write_table(pa.Table.from_pylist(change(kept.to_pylist()), schema=kept.schema), file)
+        with Audit.at(role_url("loradex_reader")) as audit:
+            return [one.reason for one in audit.breaks(archives=[Archive.at(copy)])]
+
+    def offline() -> list[str]:
+        return [one.reason for one in findings([Archive.at(tmp_path / "forged")])]
+
+    assert forge(lambda rows: rows) == []
+    assert offline() == []
+    assert any(
+        "does not fit" in one for one in forge(lambda rows: [{**rows[0], "text": "forged"}, *rows[1:]])
+    )
+    assert any("missing" in one for one in forge(lambda rows: rows[:1] + rows[2:]))
+    assert any("do not end" in one for one in forge(lambda rows: rows[:2]))
+    assert any("does not end" in one for one in offline())
+
+
+def test_a_broken_chain_is_not_archived(world: World, role_url: RoleUrl, tmp_path: Path) -> None:
+    world.answered({}, {})
+    world.connection.execute("set session_replication_role = replica")
+    world.rows("update loradex.answers set text = 'forged' where position = 1 returning 1")
+    with pytest.raises(ArchiveError, match="does not fit"):
+        archive_next(role_url("loradex_admin"), tmp_path, LATER)
+    assert list(tmp_path.iterdir()) == []
+    assert world.rows("select count(*) from loradex.answers") == [(2,)]
+
+
+def test_months_that_are_mixed_are_archived_together(world: World, role_url: RoleUrl, tmp_path: Path) -> None:
+    """As where the clock was set back over the turn of a month."""
+    for month in (7, 8):
+        world.rows("select loradex.make_partition(%s)", f"2026-0{month}-03")
+    world.answered({}, {}, {})
+    world.connection.execute("set session_replication_role = replica")
+    # The ids of these months; the chain does not fit them any more, which is not looked at here.
+    for position, moment in ((1, "2026-07-31"), (2, "2026-08-01"), (3, "2026-07-31")):
+        world.rows(
+            "update loradex.answers set id = overlay(overlay(loradex.first_id(%s)::text placing '7' from 15) "
+            "placing '8' from 20)::uuid where position = %s returning 1",
+            f"{moment} 12:00:00.{position:03d}+00",
+            position,
+        )
+    ((before, first, last, answers),) = world.rows(
+        "select before::date::text, first_position, last_position, answers from loradex.archivable('2028-10-01')"
+    )
+    assert (before, first, last, answers) == ("2026-09-01", 1, 3, 3)
+
+
+def test_what_is_dropped_is_what_was_archived(world: World) -> None:
+    world.answered({})
+    for call in (
+        "loradex.drop_archived('2020-01-01', '\\x00', '{}', now() + interval '500 days')",
+        "loradex.drop_archived('2020-01-01', '\\x00', '{}')",
+        "loradex.drop_archived('2020-01-01', '\\x00', '3')",
+    ):
+        with pytest.raises(psycopg.Error) as error:
+            world.rows(f"select {call}")
+        assert error.value.sqlstate == "LX001"
