@@ -128,8 +128,11 @@ CLOCK_OF_THE_WORKER: dict[str, Outage] = {
 """On a site of their own."""
 
 
-def outcome(site: OutageSite, name: str, outage: Outage, moment: Moment) -> Outcome:
-    """Let an outage come at a moment and go again, and see what became of the jobs."""
+def outcome(site: OutageSite, name: str, outage: Outage, moment: Moment, advice: str = "") -> Outcome:
+    """Let an outage come at a moment and go again, and see what became of the jobs.
+
+    It lasts until the worker has given that advice.
+    """
     site.worker.wait_ready()
     start = site.worker.log.stat().st_size
     state = outage(site)
@@ -138,6 +141,7 @@ def outcome(site: OutageSite, name: str, outage: Outage, moment: Moment) -> Outc
         _at(site, moment, state)
         try:
             time.sleep(LASTS_SECONDS)
+            _until_said(site, start, advice)
         finally:
             state.__exit__(None, None, None)
         ended = time.monotonic()
@@ -154,6 +158,12 @@ def outcome(site: OutageSite, name: str, outage: Outage, moment: Moment) -> Outc
         seconds=round(time.monotonic() - ended, 1),
         said=tuple(dict.fromkeys(_as_read(line) for line in site.said(start))),
     )
+
+
+def _until_said(site: OutageSite, start: int, advice: str) -> None:
+    deadline = time.monotonic() + TRAP_SECONDS
+    while advice not in " ".join(map(_as_read, site.said(start))) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def _asked(client: Client, tokens: int, site: OutageSite, moment: Moment) -> list[UUID]:

@@ -37,7 +37,7 @@ def site() -> Iterator[OutageSite]:
 def test_an_outage_loses_nothing_and_says_what_to_do(site: OutageSite, place: int, name: str) -> None:
     moment = "claiming" if name in ADVICE or name in REFUSALS else MOMENTS[place % len(MOMENTS)]
 
-    came = outcome(site, name, OUTAGES[name], moment)
+    came = outcome(site, name, OUTAGES[name], moment, ADVICE.get(name, ""))
 
     assert (came.lost, came.doubled) == (0, 0), came
     assert name not in REFUSALS or came.attempts == 1

@@ -164,8 +164,8 @@ def test_the_rights_that_are_advised_are_enough(site: Stack, server: RedisServer
     assert "wakeup.not_heard" not in member.tail(200_000)
 
 
-def test_a_worker_stops_under_it(server: RedisServer, worker: WorkerProcess) -> None:
-    """The last one: the worker that lived through everything ends."""
+def test_a_worker_stops_under_it(site: Stack, server: RedisServer) -> None:
+    member = site.worker().start()
     with STATES["frozen"](server):
-        assert worker.stop(15, signal.SIGTERM) == 0
-    assert not worker.ready_file.exists()
+        assert member.stop(15, signal.SIGTERM) == 0
+    assert not member.ready_file.exists()

@@ -24,6 +24,7 @@ from loradex.settings import Settings
 from loradex.worker.notifications import Notifications
 
 QUESTIONS = 14
+OURS = {"asked by": "threads"}
 FOREIGN = {
     "default_transaction_isolation": "serializable",
     "default_transaction_read_only": "on",
@@ -76,11 +77,12 @@ def test_questions_are_answered_without_a_setting_and_polling_is_said_once(
         with ThreadPoolExecutor(QUESTIONS) as threads:
             answers = list(
                 threads.map(
-                    lambda number: client.ask(f"Pooled {number}?", max_new_tokens=2), range(QUESTIONS)
+                    lambda number: client.ask(f"Pooled {number}?", max_new_tokens=2, metadata=OURS),
+                    range(QUESTIONS),
                 )
             )
-        assert client.ask("And once more?", max_new_tokens=2).output_tokens > 0
-        assert len(client.jobs(state="done")) == QUESTIONS + 1
+        assert client.ask("And once more?", max_new_tokens=2, metadata=OURS).output_tokens > 0
+        assert len(client.jobs(state="done", metadata=OURS)) == QUESTIONS + 1
         assert client.explain(answers[0].answer_id)["prompt"].startswith("Pooled")
     assert len({answer.answer_id for answer in answers}) == QUESTIONS
     said = [record.getMessage() for record in caplog.records if record.name == "loradex.client"]

@@ -83,7 +83,7 @@ def test_an_adapter_comes_out_that_peft_loads_and_the_card_says_how(workshop: Pa
 
 
 def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(workshop: Path, tiny_base: Path) -> None:
-    long = ("--task", "colours", "--epochs", "30", "--evaluations", "1")
+    long = ("--task", "colours", "--epochs", "12", "--evaluations", "1")
     whole = train(workshop, tiny_base, *long, "--out", str(workshop / "whole"))
     assert whole.returncode == 0, whole.stderr
     command = [*PROGRAM, "--data", str(workshop / "data"), "--cards", str(workshop / "cards"), *long]

@@ -81,7 +81,7 @@ def test_pgvector_itself_takes_no_such_vector(scratch: World, vector: str) -> No
         ("select loradex.register_base_model('b', 'r', 8, 'no place for it')", "LX001"),
         ("select loradex.register_base_model('smollm2-135m-instruct', 'other', 512)", "LX001"),
         ("select loradex.register_task('Boats!', 'f', 'accuracy')", "LX001"),
-        ("select loradex.register_task('t', 'f', 'bleu')", "LX001"),
+        ("select loradex.register_task('t', 'f', 'likes')", "LX001"),
         ("select loradex.register_task('t', 'f', 'accuracy', '[]')", "LX001"),
         ("select loradex.register_task('boats', 'other', 'accuracy')", "LX001"),
         ("select loradex.set_adapter_state('boats-lora', 1, 'asleep')", "LX001"),

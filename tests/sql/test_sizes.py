@@ -120,6 +120,7 @@ HUGE = {
     "uuid": "gen_random_uuid()",
     "uuid[]": "array_fill(gen_random_uuid(), array[300000])",
     "boolean": "true",
+    "bytea": "convert_to(repeat('x', 5000000), 'UTF8')",
     "vector": "array_fill(1, array[16000])::vector",
     "vector[]": "array_fill('[1]'::vector, array[100000])",
 }
@@ -131,7 +132,7 @@ COSTLY = {
     "build_search",
 }
 """They look at every example; how many is the library's size, not an argument's."""
-ROWS = {"route_request[]", "neighbour[]", "jobs", "answers", "settings", "adapters"}
+ROWS = {"route_request[]", "neighbour[]", "jobs", "answers", "settings", "adapters", "erasures", "archives"}
 """Rows that other functions hand over, which have judged them."""
 
 
