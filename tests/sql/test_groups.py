@@ -38,13 +38,17 @@ def copied(world: World, task: str, ref: str) -> list[int]:
 @pytest.fixture
 def grouped(scratch: World) -> World:
     """`World` with 24 prompts and nine copies of each in two tasks, in groups."""
-    scratch.rows(DROP)
+    group_copies(scratch)
+    return scratch
+
+
+def group_copies(world: World) -> None:
+    world.rows(DROP)
     for task in TASKS[:2]:
         for number in range(ORIGINALS):
-            copied(scratch, task, f"copied-{number}")
-    assert scratch.value(GROUP) >= 0.8 * len(TASKS[:2]) * ORIGINALS * COPIES
-    scratch.rows(BUILD)
-    return scratch
+            copied(world, task, f"copied-{number}")
+    assert world.value(GROUP) >= 0.8 * len(TASKS[:2]) * ORIGINALS * COPIES
+    world.rows(BUILD)
 
 
 def found(world: World, query: str, k: int, exclude: list[str]) -> dict[int, float]:
@@ -101,14 +105,17 @@ def test_group_by_group_is_exact_and_reads_few_of_each(grouped: World) -> None:
     assert read["example_embeddings"] <= standing + OPENED
 
 
-def test_a_prompt_costs_one_scan_of_the_index_and_a_few_groups(grouped: World) -> None:
-    query = text_of(grouped.near(TASKS[0], 0.5))
-    grouped.connection.execute("set local enable_seqscan = off")
-    before = grouped.value(SCANS)
-    scanned, read = rows_read(grouped, FOUND, query, 8, [])
-    assert grouped.value(SCANS) == before + 1
-    assert scanned["example_embeddings"] == 0
-    assert 8 <= read["example_embeddings"] <= OPENED + CANDIDATES
+def test_a_prompt_costs_one_scan_of_the_index_and_a_few_groups(world: World) -> None:
+    # Committed: Postgres may not use an index in the transaction that built it (pg_index.indcheckxmin).
+    group_copies(world)
+    query = text_of(world.near(TASKS[0], 0.5))
+    with world.connection.transaction():
+        world.connection.execute("set local enable_seqscan = off")
+        before = world.value(SCANS)
+        scanned, read = rows_read(world, FOUND, query, 8, [])
+        assert world.value(SCANS) == before + 1
+        assert scanned["example_embeddings"] == 0
+        assert 8 <= read["example_embeddings"] <= OPENED + CANDIDATES
 
 
 def test_k_is_kept_where_groups_are_larger(grouped: World) -> None:
