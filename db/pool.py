@@ -34,7 +34,7 @@ class Pool:
         application: What Postgres is told of this program.
         prepare_threshold: As for `connect`.
         prepare: What is done with every new connection before it is used.
-        idle_seconds: How long an unused one is kept; None keeps it.
+        idle_seconds: How long an unused one is kept at least, and twice as long at most; None keeps it.
     """
 
     def __init__(
