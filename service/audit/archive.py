@@ -131,14 +131,16 @@ class Archive:
 
 
 def findings(
-    archives: Sequence[Archive], heads: Collection[bytes] = (), passed: Callable[[int], None] = lambda _: None
+    archives: Sequence[Archive],
+    heads: Collection[bytes] = (),
+    passed: Callable[[int], None] = lambda _: None,
 ) -> Iterator[Finding]:
     """Everything that is wrong with archives, oldest first, without looking at a database.
 
     Each must begin where the one before it ends. `heads` are hashes that were kept elsewhere; `passed` is told how
     many answers further the walk is.
     """
-    chain = Chain(archives[0].first_position, archives[0].previous_hash, heads)
+    chain = Chain(archives[0].first_position, archives[0].previous_hash, dict.fromkeys(heads))
     for archive in archives:
         yield from chain.walk(archive.batches(), passed)
         if (chain.expected, chain.before) != archive.end:

@@ -9,7 +9,8 @@ from psycopg.types.json import Jsonb
 from loradex.db.session import connect, translate_errors
 from loradex.errors import ArchiveError
 from loradex.service.audit.archive import Archive, Part, write
-from loradex.service.audit.chain import Chain, beginning
+from loradex.service.audit.archived import Archived
+from loradex.service.audit.chain import Chain
 from loradex.service.audit.snapshot import Connection, snapshot
 
 DROP = "select loradex.drop_archived(%s, %s, %s, coalesce(%s, now()))"
@@ -40,11 +41,11 @@ def archive_next(url: str, directory: Path, now: datetime | None = None) -> Arch
 
 def _written(connection: Connection, part: Part, place: Path) -> Archive:
     """The archive of a part, read again from its files and verified."""
-    first, before = beginning(connection)
-    write(connection, part, before, place)
+    archived = Archived.noted(connection)
+    write(connection, part, archived.before, place)
     archive = Archive.at(place)
-    chain = Chain(first, before)
-    broken = [one.reason for one in chain.walk(archive.batches())]
+    chain = Chain(archived.first, archived.before)
+    broken = [one.reason for one in (*archived.findings, *chain.walk(archive.batches()))]
     if (chain.expected, chain.before) != (part.last_position + 1, part.last_hash):
         broken.append("it does not end where it should")
     if broken:

@@ -12,7 +12,7 @@ declare
     over constant timestamptz := (date_trunc('month', archivable.now at time zone 'UTC') - (
         select make_interval(months => s.value::int) from settings s where s.name = 'retention_months'))
         at time zone 'UTC';
-    first constant bigint := coalesce((select max(a.last_position) from archives a), 0) + 1;
+    first constant bigint := (select b.position from chain_beginning() b);
     oldest uuid := (select a.id from answers a order by a.id limit 1);
     month timestamptz;
     last record;
