@@ -170,7 +170,7 @@ CONTRACTS = {
     ),
     "drop_archived": Contract(
         ADMIN,
-        Refusal("select loradex.drop_archived(now(), null, '{{}}')", "LX001"),
+        Refusal("select loradex.drop_archived(now(), null, 0, '{{}}')", "LX001"),
         "it drops all that it is told of",
     ),
     "duplicate_examples": Contract(

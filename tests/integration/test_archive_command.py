@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,11 +17,14 @@ from tests.fix_db import RoleUrl
 from tests.integration.test_audit_export import Exported
 from tests.world import World
 
-from loradex.errors import ArchiveError
+from loradex.db.session import connect
+from loradex.errors import ArchiveError, QueueFullError
 from loradex.service import cli
-from loradex.service.audit import Audit
-from loradex.service.audit.archive import Archive, findings
+from loradex.service.audit import Audit, archive, archiving
+from loradex.service.audit.archive import MANIFEST, Archive, Part, findings
 from loradex.service.audit.archiving import archive_next
+from loradex.service.audit.draft import PREFIX, alone
+from loradex.service.audit.snapshot import snapshot
 
 LATER = datetime.now(UTC) + timedelta(days=800)
 """When the month of today is over for long enough."""
@@ -144,13 +150,152 @@ def test_months_that_are_mixed_are_archived_together(world: World, role_url: Rol
 def test_what_is_dropped_is_what_was_archived(world: World) -> None:
     world.answered({})
     for call in (
-        "loradex.drop_archived('2020-01-01', '\\x00', '{}', now() + interval '500 days')",
-        "loradex.drop_archived('2020-01-01', '\\x00', '{}')",
-        "loradex.drop_archived('2020-01-01', '\\x00', '3')",
+        "loradex.drop_archived('2020-01-01', '\\x00', 0, '{}', now() + interval '500 days')",
+        "loradex.drop_archived('2020-01-01', '\\x00', 0, '{}')",
+        "loradex.drop_archived('2020-01-01', '\\x00', 0, '3')",
+        # Of the right part, but for the answers that are erased.
+        (
+            "loradex.drop_archived(a.before, a.last_hash, 1, '{}', now() + interval '9 years') "
+            "from loradex.archivable(now() + interval '9 years') a"
+        ),
     ):
         with pytest.raises(psycopg.Error) as error:
             world.rows(f"select {call}")
         assert error.value.sqlstate == "LX001"
+
+
+class Erasing:
+    """Lets a second session erase the next answer whenever an archive was written, for as long as there are some."""
+
+    def __init__(self, url: str, shell: pytest.MonkeyPatch) -> None:
+        self.url = url
+        self.times = 0
+        shell.setattr(archiving, "write", self.write)
+
+    def write(self, *said: Any) -> None:
+        archive.write(*said)
+        with connect(self.url) as other:
+            erased = other.execute(
+                "select e.answers from (select job_id from loradex.answers where commitments is null order by position "
+                "limit 1) a, loradex.erase_jobs('why', 'who', array[a.job_id]) e"
+            ).fetchone()
+        self.times += erased == (1,)
+
+
+def test_texts_that_are_erased_while_an_archive_is_written_are_not_in_it(
+    world: World, role_url: RoleUrl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = role_url("loradex_admin")
+    world.answered({"prompt": "The secret is 4711"}, {"prompt": "The secret is 4711"})
+    erasing = Erasing(admin, monkeypatch)
+    done = archive_next(admin, tmp_path, LATER)
+
+    assert done is not None
+    assert (erasing.times, done.erased) == (2, 2)
+    rows = pq.read_table(done.directory / "answers.parquet").to_pylist()
+    assert [row["prompt"] for row in rows] == [None, None]
+    assert list(tmp_path.iterdir()) == [done.directory]
+    assert world.rows("select answer_count from loradex.archives") == [(2,)]
+    with Audit.at(role_url("loradex_reader")) as audit:
+        assert list(audit.breaks(archives=[done])) == []
+
+
+def test_an_archive_is_not_written_for_ever(
+    world: World, role_url: RoleUrl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = role_url("loradex_admin")
+    world.answered({}, {}, {}, {})
+    Erasing(admin, monkeypatch)
+    with pytest.raises(ArchiveError, match="erased each time"):
+        archive_next(admin, tmp_path, LATER)
+    assert list(tmp_path.iterdir()) == []
+    assert world.rows("select count(*), count(commitments) from loradex.answers") == [(4, archiving.TRIES)]
+
+
+def test_what_an_archive_s_name_has(world: World, role_url: RoleUrl, tmp_path: Path) -> None:
+    """An equal archive is taken up, an older or damaged one written anew, and what is somebody else's stays."""
+    admin = role_url("loradex_admin")
+    world.answered({}, {})
+    # Somebody reads answers, so that nothing is dropped.
+    with connect(admin) as other, other.transaction():
+        other.execute("select from loradex.answers")
+        with pytest.raises(QueueFullError):
+            archive_next(admin, tmp_path, LATER)
+    (place,) = tmp_path.iterdir()
+    assert place.stat().st_mode & 0o777 == 0o700
+    written = place.stat().st_ino
+    ((part,),) = world.rows("select row(a.*)::text from loradex.archivable(%s) a", LATER)
+
+    def kept() -> Archive:
+        """As `archive_next` finds or makes it."""
+        with snapshot(admin) as connection:
+            found = Part.next(connection, LATER)
+            assert found is not None
+            return archiving._archive(connection, found, place)
+
+    assert (kept().directory, place.stat().st_ino) == (place, written)
+    (place / "answers.parquet").write_bytes(b"damaged")
+    assert kept().files_same()
+    assert place.stat().st_ino != written
+    world.rows(
+        "select loradex.erase_jobs('why', 'who', array[job_id]) from loradex.answers where position = 1"
+    )
+    assert (kept().erased, kept().answers) == (1, 2)
+
+    told = json.loads((place / MANIFEST).read_text())
+    for foreign, said in (
+        (json.dumps({**told, "last_hash": "00" * 32}), "another chain"),
+        ("{}", "not an archive"),
+    ):
+        (place / MANIFEST).write_text(foreign)
+        with pytest.raises(ArchiveError, match=said):
+            archive_next(admin, tmp_path, LATER)
+        assert (place / MANIFEST).read_text() == foreign
+    assert list(tmp_path.iterdir()) == [place]
+    assert world.rows("select row(a.*)::text from loradex.archivable(%s) a", LATER) != [(part,)]
+    assert world.rows("select count(*) from loradex.answers") == [(2,)]
+
+
+KILLED = """
+import os, signal, sys
+from datetime import datetime
+from pathlib import Path
+from loradex.service.audit import archive
+from loradex.service.audit.archiving import archive_next
+
+archive.to_disk = lambda place: os.kill(os.getpid(), signal.SIGKILL)
+archive_next(sys.argv[1], Path(sys.argv[2]), datetime.fromisoformat(sys.argv[3]))
+"""
+
+
+def test_a_kill_leaves_no_half_archive(world: World, role_url: RoleUrl, tmp_path: Path) -> None:
+    admin = role_url("loradex_admin")
+    world.answered({})
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, admin, tmp_path, LATER.isoformat()], check=False, capture_output=True
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(PREFIX)
+    assert left.stat().st_mode & 0o777 == 0o700
+    assert world.rows("select count(*) from loradex.answers") == [(1,)]
+
+    # While another program is at work its draft is let be.
+    with alone(tmp_path):
+        (tmp_path / f"{PREFIX}theirs").mkdir()
+        with pytest.raises(ArchiveError, match="another `loradex archive`"):
+            archive_next(admin, tmp_path, LATER)
+        assert (tmp_path / f"{PREFIX}theirs").is_dir()
+    archive = archive_next(admin, tmp_path, LATER)
+    assert archive is not None
+    assert list(tmp_path.iterdir()) == [archive.directory]
+
+
+def test_a_place_that_cannot_be_written_to_is_said(world: World, role_url: RoleUrl, tmp_path: Path) -> None:
+    world.answered({})
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArchiveError, match="cannot be written to"):
+        archive_next(role_url("loradex_admin"), tmp_path / "file", LATER)
 
 
 NOTE = """
