@@ -104,7 +104,7 @@ def _example(
         raise FormError("not an object with keys")
     name = row.get("task") or usual
     if name is None:
-        raise FormError("it names no task: add a key task, or name the file TASK.train.jsonl")
+        raise FormError("it names no task: add a key task, or name the file TASK.train.jsonl or .csv")
     if not isinstance(name, str) or name not in cards:
         raise FormError(f"unknown task {str(name)[:100]!r}; add a task card for it first")
     if task is not None and name != task:

@@ -37,7 +37,7 @@ class TrainRequest:
 
     Attributes:
         tasks: Their names; none means every card.
-        data: Directory of `TASK.train.jsonl`.
+        data: Directory of `TASK.train.jsonl` or `TASK.train.csv`.
         out: Directory of the adapters; None means `train` in the home directory.
         cards: Directory of task cards.
         device: cpu, cuda, auto, or None for the worker's own.
