@@ -2688,9 +2688,9 @@ grant execute on function loradex.enqueue_jobs(jsonb) to loradex_client, loradex
 -- file: functions/erase_jobs.sql
 -- Erases what can be erased of jobs and their answers (answer_erasable), and leaves a note in the chain that says which
 -- answers, why and by whom. No message of a job stays, which may quote its question or name somebody. The owner's name
--- does, in the job as in the answer, where the chain covers it. Jobs that wait or are being answered end as failed, with
--- the code `erased`. At most at_most jobs are taken at a time: call it until it says 0. What Postgres keeps of old rows
--- goes with the next vacuum.
+-- does, in the job as in the answer, where the chain covers it. Jobs that wait or are being answered end as failed,
+-- with the code `erased`. At most at_most jobs are taken at a time: call it until it says 0. What Postgres keeps of old
+-- rows goes with the next vacuum.
 -- Locks: the jobs' rows and their routings; then, until the transaction ends, the table chain_lock, as record_answer.
 -- Raises: LX001 no reason, nothing asked for, or another isolation.
 create or replace function loradex.erase_jobs(

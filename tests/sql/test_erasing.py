@@ -274,6 +274,19 @@ def test_an_answer_can_be_erased_and_nothing_else(scratch: World, change: str) -
         assert error.value.sqlstate in {"LX009", "23514"}, str(error.value)
 
 
+def test_notes_are_read_once_however_many_answers_are_erased(scratch: World) -> None:
+    answers = scratch.answered(*({} for _ in range(12)))
+    for answer in answers:
+        scratch.rows(ERASE, [job_of(scratch, answer)])
+    read = (
+        "select seq_scan + coalesce(idx_scan, 0) from pg_stat_xact_user_tables "
+        "where relid = 'loradex.erasures'::regclass"
+    )
+    before = scratch.value(read)
+    assert scratch.rows("select reason from loradex.verify_audit_chain()") == []
+    assert scratch.value(read) - before <= 4
+
+
 FORGED = {
     "erased without a note": (
         (
