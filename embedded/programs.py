@@ -15,7 +15,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from loradex.db.address import libpq_url
-from loradex.embedded.cluster import INSTALLATION, WHEEL
+from loradex.embedded.wheel import INSTALLATION, WHEEL
 from loradex.errors import InvalidArgumentError, StackError
 
 SERVICE = "loradex"

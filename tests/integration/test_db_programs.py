@@ -1,6 +1,8 @@
 """`loradex db psql`, `dump`, `restore`: no password where others can read it, nothing half done, nobody else's rows."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -238,3 +240,20 @@ def test_a_dump_and_its_facts_are_of_one_moment(
     assert run(["db", "restore", str(tmp_path / "dump")]) == 0
     with connect(empty_database_url) as restored:
         assert restored.execute("select count(*) from loradex.owners").fetchone() == (0,)
+
+
+def test_they_need_no_embedded_stack(
+    database_url: str, empty_database_url: str, monkeypatch: Shell, tmp_path: Path
+) -> None:
+    """Where the extra is not installed, a machine may still have programs of Postgres."""
+    for url, words in (
+        (database_url, ("db", "psql", "-c", "select 1")),
+        (database_url, ("db", "dump", str(tmp_path / "dump"))),
+        (empty_database_url, ("db", "restore", str(tmp_path / "dump"))),
+    ):
+        monkeypatch.setenv("LORADEX_DATABASE_URL", url)
+        line = (
+            f"import sys; sys.modules['psutil'] = None; from loradex.service.cli import main; main({words!r})"
+        )
+        done = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (words, done.stderr)
