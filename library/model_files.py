@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from loradex.errors import LibraryCorruptError
+from loradex.errors import LibraryCorruptError, ModelRefusedError
+from loradex.library.model_json import read_object
 
 SOURCE: Final = "source.json"
 """Written beside a model that was converted: what it was made from, and what came out."""
@@ -103,8 +104,7 @@ def _converted_from(directory: Path, digest: str) -> str | None:
 
 def _told(directory: Path) -> dict[str, str]:
     try:
-        told = json.loads((directory / SOURCE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        told = read_object(directory / SOURCE)
+    except ModelRefusedError:
         return {}
-    texts = isinstance(told, dict) and all(isinstance(value, str) for value in told.values())
-    return told if texts else {}
+    return told if all(isinstance(value, str) for value in told.values()) else {}
