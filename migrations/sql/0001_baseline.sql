@@ -423,7 +423,7 @@ comment on column loradex.jobs.adapter is 'the adapter of method own';
 comment on column loradex.jobs.k is 'neighbours that vote';
 comment on column loradex.jobs.top_p is 'probability mass of the tasks that are mixed';
 comment on column loradex.jobs.temperature is 'softness of the neighbours'' votes';
-comment on column loradex.jobs.exclude_tasks is 'tasks whose examples are not looked at';
+comment on column loradex.jobs.exclude_tasks is 'tasks left out, with their examples and the adapters trained on them';
 comment on column loradex.jobs.exclude_adapters is 'adapters that may not take part';
 comment on column loradex.jobs.settings is 'what else the job says: the settings that have no column here, complete with defaults';
 comment on column loradex.jobs.expected_task is 'true task where known';
@@ -559,7 +559,7 @@ comment on column loradex.answers.encoder_revision is 'its revision at that time
 comment on column loradex.answers.k is 'neighbours that were asked for';
 comment on column loradex.answers.top_p is 'probability mass of the nucleus';
 comment on column loradex.answers.temperature is 'softness of the votes';
-comment on column loradex.answers.exclude_tasks is 'tasks that were not looked at';
+comment on column loradex.answers.exclude_tasks is 'tasks that were left out';
 comment on column loradex.answers.exclude_adapters is 'adapters that might not take part';
 comment on column loradex.answers.routing_milliseconds is 'time of this job''s share of the routing batch';
 comment on column loradex.answers.examples_hash is 'SHA-256 of its neighbours'' content hashes, by rank, one per line: what their texts were';
@@ -2186,7 +2186,8 @@ grant execute on function loradex.current_owner() to loradex_reader, loradex_cli
 
 -- file: functions/decide_routes.sql
 -- What routing decides for a batch of jobs: one document per job with its neighbours, task distribution, mixture, how the
--- mixture is merged, and what was drawn among adapters that share a task. Jobs may differ in every setting; each encoder among them costs one search.
+-- mixture is merged, and what was drawn among adapters that share a task. Jobs may differ in every setting; each encoder
+-- among them costs one search. Excluding a task excludes the adapters trained on it, but for the one that method own names.
 -- Its statements are planned once per session (force_generic_plan): custom plans look cheaper because the arrays' lengths
 -- are known, but planning them takes a third of the call.
 -- Locks: none. Raises: LX001 arrays of unlike length; LX002 the named adapter is not active; LX003 unknown job;
@@ -2267,7 +2268,7 @@ begin
                               < adapter_draw(a.job_id, d.sha256::text, d.share)))
                 or (a.selection = 'all' and d.name <> all (a.exclude_adapters) and d.task <> all (a.exclude_tasks)
                     and not d.trained_on && a.exclude_tasks
-                    and (d.share = 1 or is_drawn(d, a.job_id, a.exclude_adapters))))
+                    and (d.share = 1 or is_drawn(d, a.job_id, a.exclude_adapters, a.exclude_tasks))))
             union all
             select m.ordinal, m.rank, m.adapter_id, m.adapter, m.version, m.task, m.sha256, m.uri, m.weight
             from (select array_agg(r) as requests from unnest(batch.requests) r
@@ -2292,7 +2293,7 @@ begin
                 select count(*) as adapters from adapters b
                 where b.base_model = d.base_model and b.task = d.task and b.state = 'active'
                   and case when a.selection = 'named' then b.name = a.named
-                           else b.name <> all (a.exclude_adapters) end) r
+                           else b.name <> all (a.exclude_adapters) and not b.trained_on && a.exclude_tasks end) r
             where r.adapters > 1
             group by c.ordinal
         ), distributions as (
@@ -3269,11 +3270,14 @@ revoke execute on function loradex.in_domain_similarity(text, float8, int) from 
 grant execute on function loradex.in_domain_similarity(text, float8, int) to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/is_drawn.sql
--- Whether an active adapter is the one of its task that answers a job: none of the others drew a smaller number.
+-- Whether an active adapter is the one of its task that answers a job: none of the others that the job allows drew a
+-- smaller number. What the job excludes takes no part in the race: adapters by name, and those trained on excluded tasks.
+-- Whether the adapter itself is allowed is its caller's to look at.
 -- Ask it only where the adapter's share is less than 1; it reads the task's active adapters.
 -- Locks: none. Raises: nothing.
-create or replace function loradex.is_drawn(adapter loradex.adapters, job_id uuid, exclude_adapters text[])
-returns boolean
+create or replace function loradex.is_drawn(
+    adapter loradex.adapters, job_id uuid, exclude_adapters text[], exclude_tasks text[]
+) returns boolean
 language sql stable parallel safe
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
@@ -3281,13 +3285,14 @@ as $$
         select from adapters rival
         where rival.base_model = adapter.base_model and rival.task = adapter.task and rival.state = 'active'
           and rival.id <> adapter.id and rival.name <> all (exclude_adapters)
+          and not rival.trained_on && exclude_tasks
           and (adapter_draw(is_drawn.job_id, rival.sha256::text, rival.share), rival.id)
               < (adapter_draw(is_drawn.job_id, adapter.sha256::text, adapter.share), adapter.id))
 $$;
-comment on function loradex.is_drawn(loradex.adapters, uuid, text[]) is
+comment on function loradex.is_drawn(loradex.adapters, uuid, text[], text[]) is
     'Whether an adapter that shares its task is the one that answers a job; internal.';
-revoke execute on function loradex.is_drawn(loradex.adapters, uuid, text[]) from public;
-grant execute on function loradex.is_drawn(loradex.adapters, uuid, text[])
+revoke execute on function loradex.is_drawn(loradex.adapters, uuid, text[], text[]) from public;
+grant execute on function loradex.is_drawn(loradex.adapters, uuid, text[], text[])
     to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/is_served.sql
@@ -3518,7 +3523,7 @@ begin
         join adapters a
             on a.base_model = r.base_model and a.state = 'active' and a.name <> all (r.exclude_adapters)
             and a.task <> all (r.exclude_tasks) and not a.trained_on && r.exclude_tasks
-            and (a.share = 1 or is_drawn(a, r.job_id, r.exclude_adapters))
+            and (a.share = 1 or is_drawn(a, r.job_id, r.exclude_adapters, r.exclude_tasks))
         left join task_affinities f on f.task = l.task and f.adapter_id = a.id
         where f.score is not null or a.task = l.task or l.task = any (a.trained_on)
     ), judged as (
@@ -3574,7 +3579,8 @@ grant execute on function loradex.mix_affinities(loradex.route_request[], lorade
 --                  their mass reaches top_p; never empty if any task may take part
 --   weight       = probability renormalised inside the nucleus, 0 outside
 -- A task may take part if its request has no base model, or the task has an active adapter for it that is not
--- excluded: what has no adapter gives its mass to the others before the cut. Of several active ones, one is drawn.
+-- excluded, by its name or for what it was trained on: what has no adapter gives its mass to the others before the cut.
+-- Of several such adapters, one is drawn.
 -- Locks: none. Raises: nothing.
 create or replace function loradex.mix_neighbours(requests loradex.route_request[], nearby loradex.neighbour[])
 returns table (
@@ -3593,14 +3599,14 @@ begin
         select n.ordinal, n.task, n.similarity,
                exp(greatest(((n.similarity + 2) - (max(n.similarity) over (partition by n.ordinal) + 2))
                             / least(greatest(r.temperature, 1e-9), 1e9), -700)) as mass,
-               r.top_p, r.base_model, r.exclude_adapters, r.job_id
+               r.top_p, r.base_model, r.exclude_adapters, r.exclude_tasks, r.job_id
         from unnest(nearby) n
         join unnest(requests) r on r.ordinal = n.ordinal
     ), counted as (
         select v.ordinal, v.task, count(*)::int as neighbours, max(v.similarity) as best_similarity,
-               sum(v.mass) as mass, v.top_p, v.base_model, v.exclude_adapters, v.job_id
+               sum(v.mass) as mass, v.top_p, v.base_model, v.exclude_adapters, v.exclude_tasks, v.job_id
         from vote v
-        group by v.ordinal, v.task, v.top_p, v.base_model, v.exclude_adapters, v.job_id
+        group by v.ordinal, v.task, v.top_p, v.base_model, v.exclude_adapters, v.exclude_tasks, v.job_id
     ), eligible as (
         select c.*, a.id as adapter_id, a.name as adapter, a.version, a.sha256::text as sha256, a.uri,
                c.mass / sum(c.mass) over (partition by c.ordinal) as probability,
@@ -3608,8 +3614,8 @@ begin
         from counted c
         left join adapters a
             on a.base_model = c.base_model and a.task = c.task and a.state = 'active'
-            and a.name <> all (c.exclude_adapters)
-            and (a.share = 1 or is_drawn(a, c.job_id, c.exclude_adapters))
+            and a.name <> all (c.exclude_adapters) and not a.trained_on && c.exclude_tasks
+            and (a.share = 1 or is_drawn(a, c.job_id, c.exclude_adapters, c.exclude_tasks))
     ), summed as (
         select e.*,
                row_number() over ranked as rank,
@@ -5456,7 +5462,7 @@ comment on column loradex.retrievals.encoder_revision is 'its revision at that t
 comment on column loradex.retrievals.k is 'neighbours that were asked for';
 comment on column loradex.retrievals.top_p is 'probability mass of the nucleus';
 comment on column loradex.retrievals.temperature is 'softness of the votes';
-comment on column loradex.retrievals.exclude_tasks is 'tasks that were not looked at';
+comment on column loradex.retrievals.exclude_tasks is 'tasks that were left out';
 comment on column loradex.retrievals.exclude_adapters is 'adapters that might not take part';
 comment on column loradex.retrievals.milliseconds is 'time of this job''s share of the routing batch';
 comment on column loradex.retrievals.examples_hash is 'SHA-256 of its neighbours'' content hashes, by rank, one per line: what their texts were';
@@ -5689,7 +5695,7 @@ values
     ('top_p', 'job', 'number', '0.9', null, 0, 1, null, null, null, 'probability mass of the tasks that are mixed'),
     ('temperature', 'job', 'number', '0.1', null, 0, null, null, null, null, 'softness of the neighbours'' votes'),
     ('exclude_tasks', 'job', 'texts', '[]', 0, null, 1000, 100000, null, 'tasks',
-        'tasks whose examples are not looked at'),
+        'tasks left out, with their examples and the adapters trained on them'),
     ('exclude_adapters', 'job', 'texts', '[]', 0, null, 1000, 100000, null, 'adapters',
         'adapters that may not take part'),
     ('density', 'job', 'number', '0.5', null, 0, 1, null, null, null, 'share of entries a trimming merge keeps'),

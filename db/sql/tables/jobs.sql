@@ -69,7 +69,7 @@ comment on column loradex.jobs.adapter is 'the adapter of method own';
 comment on column loradex.jobs.k is 'neighbours that vote';
 comment on column loradex.jobs.top_p is 'probability mass of the tasks that are mixed';
 comment on column loradex.jobs.temperature is 'softness of the neighbours'' votes';
-comment on column loradex.jobs.exclude_tasks is 'tasks whose examples are not looked at';
+comment on column loradex.jobs.exclude_tasks is 'tasks left out, with their examples and the adapters trained on them';
 comment on column loradex.jobs.exclude_adapters is 'adapters that may not take part';
 comment on column loradex.jobs.settings is 'what else the job says: the settings that have no column here, complete with defaults';
 comment on column loradex.jobs.expected_task is 'true task where known';
