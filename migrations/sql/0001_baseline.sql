@@ -2492,8 +2492,9 @@ grant execute on function loradex.encoder_index(text)
     to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/end_job.sql
--- Ends a job without an answer: as failed, cancelled or expired. Whoever waits for it is told, and so is the worker that
--- has it in hand.
+-- Ends a job without an answer: as failed, cancelled or expired. Whoever waits for it is told (channel loradex_jobs), and
+-- if it runs, the worker that has it in hand too (loradex_stop), whatever it ends as: a worker that lost it or whose
+-- question was erased may still compute it.
 -- Locks: the job's row, which its callers have locked before. Raises: nothing.
 create or replace function loradex.end_job(
     job loradex.jobs, state text, code text, message text, now timestamptz, cancelled_by text default null
@@ -2509,7 +2510,7 @@ begin
     where j.id = job.id;
     delete from routings r where r.job_id = job.id;
     perform notify_job(job.id);
-    if job.state = 'running' and end_job.state <> 'failed' then
+    if job.state = 'running' then
         perform notify_job(job.id, 'loradex_stop');
     end if;
 end
@@ -2661,8 +2662,9 @@ grant execute on function loradex.enqueue_jobs(jsonb) to loradex_client, loradex
 
 -- file: functions/erase_jobs.sql
 -- Erases what can be erased of jobs and their answers (answer_erasable), and leaves a note in the chain that says which
--- answers, why and by whom. Jobs that wait or are being answered end as failed, with the code `erased`. At most at_most
--- jobs are taken at a time: call it until it says 0. What Postgres keeps of old rows goes with the next vacuum.
+-- answers, why and by whom. Jobs that wait or are being answered end as failed, with the code `erased`, and the workers
+-- that have them in hand are told. At most at_most jobs are taken at a time: call it until it says 0. What Postgres keeps
+-- of old rows goes with the next vacuum.
 -- Locks: the jobs' rows and their routings; then, until the transaction ends, the table chain_lock, as record_answer.
 -- Raises: LX001 no reason, nothing asked for, or another isolation.
 create or replace function loradex.erase_jobs(
@@ -2682,7 +2684,7 @@ declare
     erased_jobs uuid[];
     note erasures;
     head record;
-    ended uuid;
+    job jobs;
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception using errcode = 'LX001', message =
@@ -2695,18 +2697,14 @@ begin
     end if;
 
     erased_jobs := array(
-        select f.job_id from jobs_to_erase(erase_jobs.job_ids, erase_jobs.owner_id, erase_jobs.before) f limit at_most);
+        select f.job_id
+        from jobs_to_erase(erase_jobs.job_ids, erase_jobs.owner_id, erase_jobs.before, at_most) f);
     erased_jobs := array(
         select j.id from jobs j where j.id = any (erased_jobs) and j.erased_at is null order by j.id for update);
-    for ended in
-        update jobs j
-        set state = 'failed', lease_until = null, finished_at = now, error_code = 'erased',
-            error_message = 'its question was erased before it was answered'
-        where j.id = any (erased_jobs) and j.state in ('queued', 'running')
-        returning j.id
-    loop
-        perform notify_job(ended);
+    for job in select j.* from jobs j where j.id = any (erased_jobs) and j.state in ('queued', 'running') loop
+        perform end_job(job, 'failed', 'erased', 'its question was erased before it was answered', now);
     end loop;
+    -- Vectors of questions, should a route_jobs have kept one just after its job ended.
     delete from routings r where r.job_id = any (erased_jobs);
     update jobs j
     set prompt = '', choices = case when j.choices is not null then '{}'::text[] end, idempotency_key = null,
@@ -3385,10 +3383,12 @@ grant execute on function loradex.job_request(loradex.jobs)
 
 -- file: functions/jobs_to_erase.sql
 -- The jobs of which texts would be erased: those named, those of an owner, those from before a moment, or what several of
--- these have in common. Jobs that were erased are left out, so that erasing can be broken off and gone on with.
--- Locks: none. Raises: LX001 nothing is asked for.
+-- these have in common; at most at_most of them, any ones, or all. Jobs that were erased are left out, so that erasing can
+-- be broken off and gone on with.
+-- Locks: none. Raises: LX001 nothing is asked for, or at_most is less than 1.
 create or replace function loradex.jobs_to_erase(
-    job_ids uuid[] default null, owner_id bigint default null, before timestamptz default null
+    job_ids uuid[] default null, owner_id bigint default null, before timestamptz default null,
+    at_most int default null
 ) returns table (job_id uuid)
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
@@ -3398,18 +3398,22 @@ begin
         raise exception using errcode = 'LX001', message =
             'say what is to be erased: jobs, an owner, or a moment before which';
     end if;
+    if at_most < 1 then
+        raise exception using errcode = 'LX001', message = 'at_most is 1 or more; leave it out for all';
+    end if;
     return query
     select j.id from jobs j
     where j.erased_at is null
       and (jobs_to_erase.job_ids is null or j.id = any (jobs_to_erase.job_ids))
       and (jobs_to_erase.owner_id is null or j.owner_id = jobs_to_erase.owner_id)
-      and (jobs_to_erase.before is null or j.created_at < jobs_to_erase.before);
+      and (jobs_to_erase.before is null or j.created_at < jobs_to_erase.before)
+    limit at_most;
 end
 $$;
-comment on function loradex.jobs_to_erase(uuid[], bigint, timestamptz) is
+comment on function loradex.jobs_to_erase(uuid[], bigint, timestamptz, int) is
     'Jobs of which texts would be erased, by id, owner and age; those that were erased are left out.';
-revoke execute on function loradex.jobs_to_erase(uuid[], bigint, timestamptz) from public;
-grant execute on function loradex.jobs_to_erase(uuid[], bigint, timestamptz) to loradex_admin;
+revoke execute on function loradex.jobs_to_erase(uuid[], bigint, timestamptz, int) from public;
+grant execute on function loradex.jobs_to_erase(uuid[], bigint, timestamptz, int) to loradex_admin;
 
 -- file: functions/living_workers.sql
 -- The workers that gave a sign of life within the setting worker_silence_seconds.

@@ -138,6 +138,31 @@ def test_a_running_job_ends_at_its_deadline_and_its_worker_is_told(world: World,
     assert world.rows(FATE, job) == [("expired", "job_expired", None, None, True)]
 
 
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        ("select jobs from loradex.erase_jobs('why', 'who', array[%s])", "erased"),
+        ("select loradex.fail_job(%s, 1, 'broken', 'why')", "broken"),
+        (
+            "select id from loradex.claim_jobs('w2', 9, '10s', 1, (select lease_until from loradex.jobs where id = %s))",
+            "too_many_attempts",
+        ),
+    ],
+)
+def test_a_running_job_that_fails_is_told_to_its_worker_too(
+    world: World, database_url: str, end: str, code: str
+) -> None:
+    """Else it would go on with a job that was erased, or that counts as lost, until it looks by itself."""
+    (job,) = world.enqueue({})
+    world.claim()
+    with connect(database_url) as listener:
+        listener.execute("listen loradex_jobs")
+        listener.execute("listen loradex_stop")
+        world.rows(end, job)
+        assert told(listener, 2) == {("loradex_jobs", job), ("loradex_stop", job)}
+    assert world.rows(FATE, job) == [("failed", code, None, None, True)]
+
+
 def test_a_waiting_job_past_its_deadline_is_told_as_expired_without_any_worker(scratch: World) -> None:
     (job,) = scratch.enqueue({"deadline": 60})
     assert scratch.rows(OUTCOME, job) == [("queued", None, None)]

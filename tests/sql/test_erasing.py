@@ -126,6 +126,8 @@ def test_who_and_when_are_chosen(scratch: World) -> None:
     assert scratch.value(count, None, owner, "2021-01-01") == 1
     assert scratch.value(count, [job_of(scratch, new)], None, "2021-01-01") == 0
     assert scratch.value(count, None, -1, None) == 0
+    some = "select count(*) from loradex.jobs_to_erase(owner_id => %s, at_most => %s)"
+    assert [scratch.value(some, owner, at_most) for at_most in (1, 2, 3, None)] == [1, 2, 2, 2]
     two = "select jobs from loradex.erase_jobs('why', 'who', owner_id => %s, at_most => 1)"
     assert [scratch.value(two, owner) for _ in range(3)] == [1, 1, 0]
     assert verified(scratch) == []
@@ -140,6 +142,7 @@ def test_who_and_when_are_chosen(scratch: World) -> None:
         "loradex.erase_jobs(repeat('x', 1001), 'who', '{}')",
         "loradex.erase_jobs('why', 'who')",
         "loradex.erase_jobs('why', 'who', '{}', at_most => 0)",
+        "loradex.jobs_to_erase('{}', at_most => 0)",
     ],
 )
 def test_erasing_says_why_and_whom(scratch: World, call: str) -> None:
