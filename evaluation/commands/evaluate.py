@@ -53,7 +53,7 @@ def evaluate(
         ),
     ] = False,
     generated: Annotated[
-        bool, typer.Option(help="Also let the model write the answers of questions with choices.")
+        bool, typer.Option(help="Let the model write the answers of questions with choices too.")
     ] = False,
     in_process: Annotated[
         bool,

@@ -144,7 +144,7 @@ def test_a_running_job_ends_at_its_deadline_and_its_worker_is_told(world: World,
         ("select jobs from loradex.erase_jobs('why', 'who', array[%s])", "erased"),
         ("select loradex.fail_job(%s, 1, 'broken', 'why')", "broken"),
         (
-            "select id from loradex.claim_jobs('w2', 9, '10s', 1, (select lease_until from loradex.jobs where id = %s))",
+            "select loradex.claim_jobs('w2', 9, '10s', 1, lease_until) from loradex.jobs where id = %s",
             "too_many_attempts",
         ),
     ],
