@@ -438,7 +438,7 @@ comment on column loradex.jobs.releases is 'times given back unharmed; these att
 comment on column loradex.jobs.lease_until is 'when others may claim a running job';
 comment on column loradex.jobs.worker is 'who claimed it last';
 comment on column loradex.jobs.claim_hash is 'hash of the login and token that claimed it last (claim_hash)';
-comment on column loradex.jobs.held_seconds is 'for how long earlier claims held it';
+comment on column loradex.jobs.held_seconds is 'seconds, to the microsecond, that earlier claims held it';
 comment on column loradex.jobs.error_code is 'why it ended without an answer, for programs';
 comment on column loradex.jobs.error_message is 'why it ended without an answer, for people';
 comment on column loradex.jobs.cancelled_by is 'login that cancelled it';
@@ -3233,13 +3233,16 @@ revoke execute on function loradex.group_duplicates(text) from public;
 grant execute on function loradex.group_duplicates(text) to loradex_admin;
 
 -- file: functions/held_seconds.sql
--- For how long workers have held a job altogether, if the claim at hand ends at `until`; a job that waits has none.
+-- For how long workers have held a job altogether, if the claim at hand ends at `until`; a job that waits has none. Times
+-- have microseconds, and the sum has them exactly however many claims it is made of: it is added up as numeric, since a
+-- sum of float8 would drift, and a job could be held a moment more than max_held_seconds.
 -- Locks: none. Raises: nothing.
 create or replace function loradex.held_seconds(job loradex.jobs, until timestamptz) returns float8
 language sql immutable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
-    select job.held_seconds + coalesce(greatest(extract(epoch from until - job.started_at)::float8, 0), 0)
+    select (round(job.held_seconds::numeric, 6)
+            + coalesce(greatest(extract(epoch from until - job.started_at), 0), 0))::float8
 $$;
 comment on function loradex.held_seconds(loradex.jobs, timestamptz) is
     'For how long workers have held a job altogether; internal.';

@@ -84,7 +84,7 @@ comment on column loradex.jobs.releases is 'times given back unharmed; these att
 comment on column loradex.jobs.lease_until is 'when others may claim a running job';
 comment on column loradex.jobs.worker is 'who claimed it last';
 comment on column loradex.jobs.claim_hash is 'hash of the login and token that claimed it last (claim_hash)';
-comment on column loradex.jobs.held_seconds is 'for how long earlier claims held it';
+comment on column loradex.jobs.held_seconds is 'seconds, to the microsecond, that earlier claims held it';
 comment on column loradex.jobs.error_code is 'why it ended without an answer, for programs';
 comment on column loradex.jobs.error_message is 'why it ended without an answer, for people';
 comment on column loradex.jobs.cancelled_by is 'login that cancelled it';
