@@ -75,6 +75,14 @@ def test_a_name_is_its_workers(world: World, role_url: RoleUrl) -> None:
     assert living(world) == {"w1": True}
 
 
+def test_a_bad_token_is_refused_before_anything_is_looked_at(scratch: World) -> None:
+    """Even where no worker has the name, and however the statement was planned."""
+    scratch.connection.execute("set local plan_cache_mode = force_generic_plan")
+    with pytest.raises(psycopg.Error, match="32 to 200") as refused:
+        scratch.rows("select loradex.withdraw_worker('nobody', 'short')")
+    assert refused.value.sqlstate == "LX001"
+
+
 def test_one_login_cannot_fill_the_list(scratch: World) -> None:
     scratch.rows("select loradex.change_setting('max_workers', '2')")
     announce(scratch, "one")
