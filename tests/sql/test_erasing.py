@@ -1,5 +1,7 @@
 """What people asked can be erased: the values go, the chain holds, and a note says what was done."""
 
+import re
+
 import psycopg
 import pytest
 from tests.world import World
@@ -47,6 +49,8 @@ def test_texts_go_and_the_chain_holds(scratch: World) -> None:
     assert scratch.rows(f"select {', '.join(GONE)} from loradex.answers where id = %s", first) == [
         (None,) * 7
     ]
+    left = "select jsonb_strip_nulls(loradex.answer_erasable(a)) from loradex.answers a where id = %s"
+    assert scratch.value(left, first) == {}
     assert (
         scratch.value("select loradex.answer_canonical(a) from loradex.answers a where id = %s", first)
         == before
@@ -176,6 +180,32 @@ def test_an_answer_can_be_erased_and_nothing_else(scratch: World, change: str) -
         with pytest.raises(psycopg.Error) as error, scratch.connection.transaction():
             scratch.rows(f"update loradex.{table} a set {change} returning 1")
         assert error.value.sqlstate in {"LX009", "23514"}, str(error.value)
+
+
+def test_what_can_be_erased_is_declared_once(scratch: World) -> None:
+    """The trigger lets go of what `answer_erasable` names; the check of the table and erase_jobs have the same."""
+    erasable = "select array(select jsonb_object_keys(loradex.answer_erasable(a))) from loradex.answers a"
+    (answer,) = scratch.answered({"choices": ["yes", "no"]})
+    assert {*scratch.value(erasable), "salt"} == set(GONE)
+    check = scratch.value(
+        "select pg_get_constraintdef(oid) from pg_constraint "
+        "where conrelid = 'loradex.answers'::regclass and conname = 'answers_erased_check'"
+    )
+    (emptied,) = re.findall(r"num_nonnulls\(([^)]*)\)", check)
+    assert {name.strip('" ') for name in emptied.split(",")} == set(GONE)
+
+    definition = scratch.value("select pg_get_functiondef('loradex.answer_erasable'::regproc)")
+    wider = definition.replace("answer.query)", "answer.query, 'sign_conflict', answer.sign_conflict)")
+    assert wider != definition
+    forget = (
+        f"update loradex.answers a set {' = null, '.join(GONE)} = null, sign_conflict = null, "
+        "commitments = loradex.answer_commitments(a) returning id"
+    )
+    with pytest.raises(psycopg.Error) as refused, scratch.connection.transaction():
+        scratch.rows(forget)
+    assert refused.value.sqlstate == "LX009"
+    scratch.connection.execute(wider.encode())
+    assert scratch.rows(forget) == [(answer,)]
 
 
 FORGED = {
