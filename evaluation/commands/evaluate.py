@@ -22,7 +22,7 @@ RECORDS = {False: "cells.jsonl", True: "sweep.jsonl"}
 def evaluate(
     *,
     data: Annotated[
-        Path, typer.Option(help="Directory of TASK.test.jsonl files.", exists=True, file_okay=False)
+        Path, typer.Option(help="Directory of TASK.test.jsonl or .csv files.", exists=True, file_okay=False)
     ],
     setting: Annotated[
         str,

@@ -1,7 +1,8 @@
 -- Erases what can be erased of jobs and their answers (answer_erasable), and leaves a note in the chain that says which
--- answers, why and by whom. Jobs that wait or are being answered end as failed, with the code `erased`, and the workers
--- that have them in hand are told. At most at_most jobs are taken at a time: call it until it says 0. What Postgres keeps
--- of old rows goes with the next vacuum.
+-- answers, why and by whom. No message of a job stays, which may quote its question or name somebody. The owner's name
+-- does, in the job as in the answer, where the chain covers it. Jobs that wait or are being answered end as failed,
+-- with the code `erased`, and the workers that have them in hand are told. At most at_most jobs are taken at a time: call
+-- it until it says 0. What Postgres keeps of old rows goes with the next vacuum.
 -- Locks: the jobs' rows and their routings; then, until the transaction ends, the table chain_lock, as record_answer.
 -- Raises: LX001 no reason, nothing asked for, or another isolation.
 create or replace function loradex.erase_jobs(
@@ -45,7 +46,7 @@ begin
     delete from routings r where r.job_id = any (erased_jobs);
     update jobs j
     set prompt = '', choices = case when j.choices is not null then '{}'::text[] end, idempotency_key = null,
-        metadata = null,
+        metadata = null, cancelled_by = case when j.cancelled_by is not null then 'erased' end,
         error_message = case when j.error_code = 'erased' then j.error_message
                              when j.error_code is not null then 'erased' end,
         erased_at = now

@@ -87,7 +87,7 @@ comment on column loradex.jobs.claim_hash is 'hash of the login and token that c
 comment on column loradex.jobs.held_seconds is 'seconds, to the microsecond, that earlier claims held it';
 comment on column loradex.jobs.error_code is 'why it ended without an answer, for programs';
 comment on column loradex.jobs.error_message is 'why it ended without an answer, for people';
-comment on column loradex.jobs.cancelled_by is 'login that cancelled it';
+comment on column loradex.jobs.cancelled_by is 'login that cancelled it; `erased` once it was erased';
 comment on column loradex.jobs.created_at is 'when it was accepted';
 comment on column loradex.jobs.started_at is 'when it was claimed last';
 comment on column loradex.jobs.finished_at is 'when it ended, however it did';
