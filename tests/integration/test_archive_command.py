@@ -13,8 +13,8 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.exported import Exported
 from tests.fix_db import RoleUrl
-from tests.integration.test_audit_export import Exported
 from tests.world import World
 
 from loradex.db.session import connect

@@ -1,5 +1,7 @@
 """What people asked can be erased: the values go, the chain holds, and a note says what was done."""
 
+import re
+
 import psycopg
 import pytest
 from tests.world import World
@@ -55,6 +57,8 @@ def test_texts_go_and_the_chain_holds(scratch: World) -> None:
     assert scratch.rows(f"select {', '.join(GONE)} from loradex.answers where id = %s", first) == [
         (None,) * 7
     ]
+    left = "select jsonb_strip_nulls(loradex.answer_erasable(a)) from loradex.answers a where id = %s"
+    assert scratch.value(left, first) == {}
     assert (
         scratch.value("select loradex.answer_canonical(a) from loradex.answers a where id = %s", first)
         == before
@@ -225,6 +229,8 @@ def test_who_and_when_are_chosen(scratch: World) -> None:
     assert scratch.value(count, None, owner, "2021-01-01") == 1
     assert scratch.value(count, [job_of(scratch, new)], None, "2021-01-01") == 0
     assert scratch.value(count, None, -1, None) == 0
+    some = "select count(*) from loradex.jobs_to_erase(owner_id => %s, at_most => %s)"
+    assert [scratch.value(some, owner, at_most) for at_most in (1, 2, 3, None)] == [1, 2, 2, 2]
     two = "select jobs from loradex.erase_jobs('why', 'who', owner_id => %s, at_most => 1)"
     assert [scratch.value(two, owner) for _ in range(3)] == [1, 1, 0]
     assert verified(scratch) == []
@@ -239,6 +245,7 @@ def test_who_and_when_are_chosen(scratch: World) -> None:
         "loradex.erase_jobs(repeat('x', 1001), 'who', '{}')",
         "loradex.erase_jobs('why', 'who')",
         "loradex.erase_jobs('why', 'who', '{}', at_most => 0)",
+        "loradex.jobs_to_erase('{}', at_most => 0)",
     ],
 )
 def test_erasing_says_why_and_whom(scratch: World, call: str) -> None:
@@ -272,6 +279,32 @@ def test_an_answer_can_be_erased_and_nothing_else(scratch: World, change: str) -
         with pytest.raises(psycopg.Error) as error, scratch.connection.transaction():
             scratch.rows(f"update loradex.{table} a set {change} returning 1")
         assert error.value.sqlstate in {"LX009", "23514"}, str(error.value)
+
+
+def test_what_can_be_erased_is_declared_once(scratch: World) -> None:
+    """The trigger lets go of what `answer_erasable` names; the check of the table and erase_jobs have the same."""
+    erasable = "select array(select jsonb_object_keys(loradex.answer_erasable(a))) from loradex.answers a"
+    (answer,) = scratch.answered({"choices": ["yes", "no"]})
+    assert {*scratch.value(erasable), "salt"} == set(GONE)
+    check = scratch.value(
+        "select pg_get_constraintdef(oid) from pg_constraint "
+        "where conrelid = 'loradex.answers'::regclass and conname = 'answers_erased_check'"
+    )
+    (emptied,) = re.findall(r"num_nonnulls\(([^)]*)\)", check)
+    assert {name.strip('" ') for name in emptied.split(",")} == set(GONE)
+
+    definition = scratch.value("select pg_get_functiondef('loradex.answer_erasable'::regproc)")
+    wider = definition.replace("answer.query)", "answer.query, 'sign_conflict', answer.sign_conflict)")
+    assert wider != definition
+    forget = (
+        f"update loradex.answers a set {' = null, '.join(GONE)} = null, sign_conflict = null, "
+        "commitments = loradex.answer_commitments(a) returning id"
+    )
+    with pytest.raises(psycopg.Error) as refused, scratch.connection.transaction():
+        scratch.rows(forget)
+    assert refused.value.sqlstate == "LX009"
+    scratch.connection.execute(wider.encode())
+    assert scratch.rows(forget) == [(answer,)]
 
 
 def test_notes_are_read_once_however_many_answers_are_erased(scratch: World) -> None:
