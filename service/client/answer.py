@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 from uuid import UUID
 
+from loradex.errors import JobFailedError
+
 NEIGHBOUR = ("rank", "example_id", "source_ref", "task", "similarity")
 LONGEST_TEXT = 60
 LONGEST_MIXTURE = 3
@@ -55,7 +57,16 @@ class Answer:
 
     @classmethod
     def of(cls, explained: Mapping[str, Any]) -> "Answer":
-        """The answer in a document of `loradex.explain`."""
+        """The answer in a document of `loradex.explain`.
+
+        Raises:
+            JobFailedError: Its texts were erased; the code is `erased`, as for whoever waits for it.
+        """
+        if explained.get("erased"):
+            identity = explained["answer_id"]
+            raise JobFailedError(
+                "erased", f"answer {identity} was erased; `loradex explain {identity}` shows what is left"
+            )
         generation, chain = explained["generation"], explained["chain"]
         choices, scores = generation.get("choices"), explained["scores"]
         return cls(
