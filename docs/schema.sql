@@ -1102,8 +1102,10 @@ begin
         'scores', to_jsonb(answer.scores),
         'prompt_tokens', answer.prompt_tokens,
         'output_tokens', answer.output_tokens,
+        -- A text may come to its end with the last token that the job allows: the worker alone knows which tokens end one.
         'finish_reason', case
             when answer.generation ->> 'kind' = 'choose' then 'choice'
+            when answer.generation ? 'finish_reason' then answer.generation ->> 'finish_reason'
             when answer.output_tokens >= (answer.generation ->> 'max_new_tokens')::int then 'length'
             else 'stop' end,
         'method', answer.method,
@@ -1493,7 +1495,7 @@ as $$
     select b.position, b.previous_hash
     from (
         select r.last_position + 1 as position, r.last_hash as previous_hash
-        from archives r where r.position > r.last_position
+        from archives r where r.position > r.last_position and r.last_position >= r.first_position
         union all
         select 1, decode(repeat('00', 32), 'hex')
     ) b
@@ -1620,6 +1622,12 @@ begin
         when job.kind = 'generate'
              and jsonb_array_length(answer -> 'token_ids') > (job.settings ->> 'max_new_tokens')::int
             then 'it has more tokens than the job allows'
+        when answer -> 'generation' ? 'finish_reason' and (answer #>> '{generation,finish_reason}' = any (case
+                when job.kind = 'choose' then array['choice']
+                when jsonb_array_length(answer -> 'token_ids') < (job.settings ->> 'max_new_tokens')::int
+                    then array['stop']
+                else array['stop', 'length'] end)) is not true
+            then 'its tokens do not fit the reason why it ends'
         when jsonb_typeof(answer -> 'timings') is distinct from 'object' or exists (
             select from jsonb_each(answer -> 'timings') t
             -- Not nearer to 0 than a float8 can be: views read them as such.
@@ -5111,6 +5119,8 @@ begin
         select r.position, null, 4, case
             when r.position <= r.last_position
             then format('it says that links up to %s were archived, and does not come after them', r.last_position)
+            when r.last_position < r.first_position
+            then format('it says that an archive begins with link %s and ends with %s', r.first_position, r.last_position)
             when r.first_position <> s.expected
             then format('it says that an archive begins with link %s, and %s was expected', r.first_position, s.expected)
             when r.position < beginning and r.chain_hash is distinct from
@@ -5119,7 +5129,8 @@ begin
         from archives r
         join (
             select n.id, lag(n.last_position + 1, 1, 1::bigint) over (
-                partition by n.position > n.last_position order by n.first_position, n.position) as expected
+                partition by n.position > n.last_position and n.last_position >= n.first_position
+                order by n.first_position, n.position) as expected
             from archives n
         ) s on s.id = r.id
         where from_answer is null and to_answer is null

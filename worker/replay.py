@@ -86,7 +86,7 @@ def _documents(url: str, answers: Sequence[UUID], sample: int, seed: int) -> lis
 
 def _replayed(settings: WorkerSettings, documents: Sequence[dict[str, Any]]) -> Iterator[Replay]:
     model = settings.base_model_path or shipped_model(settings.home / "cache" / "models")
-    revision = files_of(model).revision
+    files = files_of(model)
     roots = AdapterRoots.of(settings.adapter_roots, settings.home)
     engines: dict[str, Engine] = {}
     for document in documents:
@@ -94,14 +94,14 @@ def _replayed(settings: WorkerSettings, documents: Sequence[dict[str, Any]]) -> 
         try:
             if document["erased"]:
                 raise InvalidArgumentError("its question was erased, so that it cannot be answered once more")
-            if document["base_model_revision"] != revision:
+            if document["base_model_revision"] != files.revision:
                 raise InvalidArgumentError(
                     f"it was answered by {document['base_model']} at {document['base_model_revision']}, and "
-                    f"the model at hand is {revision}; set LORADEX_BASE_MODEL_PATH"
+                    f"the model at hand is {files.revision}; set LORADEX_BASE_MODEL_PATH"
                 )
             if dtype not in engines:
                 engines[dtype] = Engine.load(
-                    model, settings.device, dtype, settings.bank_bytes, settings.threads
+                    model, settings.device, dtype, settings.bank_bytes, settings.threads, known=files
                 )
             yield _compared(engines[dtype], roots, document)
         except LoradexError as error:
