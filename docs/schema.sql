@@ -1102,8 +1102,10 @@ begin
         'scores', to_jsonb(answer.scores),
         'prompt_tokens', answer.prompt_tokens,
         'output_tokens', answer.output_tokens,
+        -- A text may come to its end with the last token that the job allows: the worker alone knows which tokens end one.
         'finish_reason', case
             when answer.generation ->> 'kind' = 'choose' then 'choice'
+            when answer.generation ? 'finish_reason' then answer.generation ->> 'finish_reason'
             when answer.output_tokens >= (answer.generation ->> 'max_new_tokens')::int then 'length'
             else 'stop' end,
         'method', answer.method,
@@ -1620,6 +1622,12 @@ begin
         when job.kind = 'generate'
              and jsonb_array_length(answer -> 'token_ids') > (job.settings ->> 'max_new_tokens')::int
             then 'it has more tokens than the job allows'
+        when answer -> 'generation' ? 'finish_reason' and (answer #>> '{generation,finish_reason}' = any (case
+                when job.kind = 'choose' then array['choice']
+                when jsonb_array_length(answer -> 'token_ids') < (job.settings ->> 'max_new_tokens')::int
+                    then array['stop']
+                else array['stop', 'length'] end)) is not true
+            then 'its tokens do not fit the reason why it ends'
         when jsonb_typeof(answer -> 'timings') is distinct from 'object' or exists (
             select from jsonb_each(answer -> 'timings') t
             -- Not nearer to 0 than a float8 can be: views read them as such.

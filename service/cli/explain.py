@@ -17,6 +17,7 @@ ELSEWHERE = {
     "frame",
     "device",
     "dtype",
+    "finish_reason",
     "draws",
     "question_tokens",
     "question_tokens_read",

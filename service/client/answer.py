@@ -24,8 +24,8 @@ class Answer:
         choice: The choice that won; None where text was generated.
         choices: The choices in the order given, or None.
         scores: Normalised log-likelihood of each choice, natural log, or None.
-        finish_reason: `choice`; for a text `length` where as many tokens were written as the job allows, else
-            `stop`.
+        finish_reason: `choice`; for a text `stop` where it came to its end, `length` where it was cut off after as
+            many tokens as the job allows.
         prompt_tokens: Tokens that were read.
         output_tokens: Tokens that were written, or those of the choice.
         method: How the adapters were mixed.

@@ -357,7 +357,7 @@ def test_a_failure_is_recorded_once_and_told(world: World, database_url: str) ->
     assert error.value.sqlstate == "LX006"
 
 
-def test_the_sweep_sees_what_no_bell_woke(scratch: World) -> None:
+def test_jobs_that_wait_for_long_are_listed(scratch: World) -> None:
     old, running = scratch.enqueue({"priority": -1}, {})
     scratch.rows(CLAIM, "w1", 1, NOW)
     look = "select * from loradex.waiting_jobs('5s', 100, %s)"

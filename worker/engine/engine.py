@@ -290,6 +290,7 @@ def _chosen(question: Question, scored: Scored | None, report: MergeReport, merg
         scores=scores,
         prompt_tokens=len(question.ids),
         output_tokens=len(tokens),
+        finish_reason="choice",
         merge=report,
         timings={"merge": merged, **scored.timings},
     )
@@ -313,6 +314,7 @@ def _written(
         scores=None,
         prompt_tokens=len(question.ids),
         output_tokens=len(writing.tokens),
+        finish_reason="stop" if writing.ended else "length",
         merge=report,
         timings={"merge": merged, **writing.timings},
     )
