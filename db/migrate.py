@@ -21,6 +21,7 @@ LOCK_TIMEOUT = "5s"
 HELD = {"55P03", "40P01"}
 """A lock was not had in that time, or was waited for in a circle."""
 ATTEMPTS, PAUSE_SECONDS = 20, 3.0
+"""If every attempt waits for its lock, that is 157 s."""
 BEFORE_THE_BASELINE = re.compile(r"\d{4}")
 """Ids of revisions that were squashed into the baseline."""
 
@@ -33,7 +34,7 @@ def alembic_config() -> Config:
 def upgrade(url: str, revision: str = HEAD) -> None:
     """Run the missing revisions; nothing happens if there are none. Another migrator is waited for.
 
-    Workers may go on meanwhile: a revision that meets a lock is undone and tried again, for about a minute.
+    Workers may go on meanwhile: a revision that meets a lock is undone and tried again, for about 2.5 minutes.
 
     Raises:
         SchemaOutdatedError: The database was made by a version this one knows nothing of.

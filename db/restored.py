@@ -14,12 +14,13 @@ from loradex.errors import InvalidArgumentError
 Connection = psycopg.Connection[tuple[object, ...]]
 
 LOGINS = """
-    select m.rolname::text as name, g.rolname::text as role
+    select distinct m.rolname::text as name, g.rolname::text as role
     from pg_auth_members a
     join pg_roles g on g.oid = a.roleid
     join pg_roles m on m.oid = a.member
-    where g.rolname = any (%s) and m.rolcanlogin
-    order by 1"""
+    where g.rolname = any (%s) and m.rolcanlogin and (a.inherit_option or a.set_option)
+    order by 1, 2"""
+"""Whoever made a group may administer it, and is no login of it."""
 OWNERS = """
     select o.id from loradex.owners o join pg_roles r on r.oid = o.role and r.rolname = o.name order by 1"""
 # A login is known by its number in its server. An owner whose login was gone before the dump stays nobody, even if

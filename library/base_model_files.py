@@ -1,6 +1,7 @@
 """A base model's directory, read without torch: whether adapters can be composed on it, and how much it reads."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,28 +36,31 @@ def read_base_model(directory: Path, name: str, frame: str) -> BaseModelEntry:
     return BaseModelEntry(
         name=name,
         revision=files_of(directory).revision,
-        context_length=context_length(directory),
+        context_length=context_length(config, directory / "config.json"),
         frame=frame,
     )
 
 
-def context_length(directory: Path) -> int:
-    """Tokens of prompt and answer together, as the engine counts them.
+def context_length(config: Mapping[str, Any], told_by: object) -> int:
+    """Tokens of prompt and answer together.
+
+    A sliding window bounds them, since inside its window it changes nothing. One that `use_sliding_window`
+    switches off, as in most models of the Qwen2 kind, does not.
+
+    Args:
+        config: What a `config.json` says, or a loaded configuration as a dictionary.
+        told_by: Where it comes from, for the message.
 
     Raises:
         ModelRefusedError: The configuration does not say it.
     """
-    config = _config(directory)
     inner = config.get("text_config")
-    told = config | inner if isinstance(inner, dict) else config
+    told = {**config, **inner} if isinstance(inner, dict) else config
     places = next((told[key] for key in CONTEXTS if isinstance(told.get(key), int) and told[key] > 0), None)
     if places is None:
-        raise ModelRefusedError(
-            f"{directory / 'config.json'}: none of {', '.join(CONTEXTS)} says how many tokens it reads"
-        )
-    # Inside its sliding window the window changes nothing.
-    window = told.get("sliding_window")
-    return min(int(places), window if isinstance(window, int) and window > 0 else 1 << 62)
+        raise ModelRefusedError(f"{told_by}: none of {', '.join(CONTEXTS)} says how many tokens it reads")
+    window = None if told.get("use_sliding_window") is False else told.get("sliding_window")
+    return min(int(places), window) if isinstance(window, int) and window > 0 else int(places)
 
 
 def _config(directory: Path) -> dict[str, Any]:

@@ -27,7 +27,10 @@ RoleUrl = Callable[..., str]
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), durable=False)
+    # Without autovacuum, or plans would depend on how far it has come; a test that needs statistics asks for them.
+    server = EmbeddedPostgres(
+        tmp_path_factory.mktemp("postgres"), durable=False, settings={"autovacuum": "off"}
+    )
     server.start()
     yield server
     server.destroy()

@@ -1169,9 +1169,12 @@ grant execute on function loradex.answer_hash(loradex.answers)
 -- Which part of the chain may be archived next: the answers of the oldest months that are over for longer than the setting
 -- retention_months, with all notes between them. Usually that is one month. If the clock was set back over the turn of a
 -- month, so that answers of both lie mixed in the chain, it is the two together. No row: there is nothing to archive.
+-- How many of the answers are erased tells whoever wrote the part down whether it still is what they wrote.
 -- Locks: none. Raises: nothing.
 create or replace function loradex.archivable(now timestamptz default now())
-returns table (before timestamptz, first_position bigint, last_position bigint, last_hash bytea, answers bigint)
+returns table (
+    before timestamptz, first_position bigint, last_position bigint, last_hash bytea, answers bigint, erased bigint
+)
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
@@ -1180,7 +1183,7 @@ declare
     over constant timestamptz := (date_trunc('month', archivable.now at time zone 'UTC') - (
         select make_interval(months => s.value::int) from settings s where s.name = 'retention_months'))
         at time zone 'UTC';
-    first constant bigint := coalesce((select max(a.last_position) from archives a), 0) + 1;
+    first constant bigint := (select b.position from chain_beginning() b);
     oldest uuid := (select a.id from answers a order by a.id limit 1);
     month timestamptz;
     last record;
@@ -1195,7 +1198,7 @@ begin
         from answers a where a.id < first_id(month) order by a.position desc limit 1;
         if not exists (select from answers a where a.id >= first_id(month) and a.position < last.position) then
             return query
-            select month, first, last.position, last.chain_hash, count(*)
+            select month, first, last.position, last.chain_hash, count(*), count(a.commitments)
             from answers a where a.id < first_id(month);
             return;
         end if;
@@ -1467,6 +1470,29 @@ comment on function loradex.cancel_jobs(uuid[]) is
     'Ends jobs that have no answer yet as cancelled; returns the state each is in now.';
 revoke execute on function loradex.cancel_jobs(uuid[]) from public;
 grant execute on function loradex.cancel_jobs(uuid[]) to loradex_client, loradex_admin;
+
+-- file: functions/chain_beginning.sql
+-- Where the chain in the database begins: position of its first link, and the hash of the link before it, which the last
+-- archive ends with. A note of an archive is believed only if it comes after what it says was archived. So the newest is
+-- a link of the chain that is here, and whoever forges it breaks what follows.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.chain_beginning() returns table ("position" bigint, previous_hash bytea)
+language sql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select b.position, b.previous_hash
+    from (
+        select r.last_position + 1 as position, r.last_hash as previous_hash
+        from archives r where r.position > r.last_position
+        union all
+        select 1, decode(repeat('00', 32), 'hex')
+    ) b
+    order by 1 desc limit 1
+$$;
+comment on function loradex.chain_beginning() is
+    'Position of the first link in the database, and the hash of the link before it; internal.';
+revoke execute on function loradex.chain_beginning() from public;
+grant execute on function loradex.chain_beginning() to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/chain_head.sql
 -- The newest link of the chain: an answer, or the note of an erasure or an archive. Whoever writes the next one holds chain_lock.
@@ -2342,15 +2368,17 @@ grant execute on function loradex.decide_routes(uuid[], public.vector[])
 
 -- file: functions/drop_archived.sql
 -- Takes answers out of the database once an archive holds them, with their jobs, and leaves a note in the chain. What is
--- dropped must be exactly what archivable says, and end with the hash that the archive ends with.
--- Locks: the table chain_lock, and loradex.answers exclusively, until the transaction ends; it waits for readers of
--- answers for at most 5 seconds. Raises: LX001 no such part, another end, or another isolation; LX008 answers are read:
--- try again.
+-- dropped must be exactly what archivable says, and end with the hash that the archive ends with. As many answers must be
+-- erased as there were when the archive was written, or it holds texts that should be gone.
+-- Nobody answers while it waits for a lock, so it waits for 5 seconds at most, whatever the session says.
+-- Locks: the table chain_lock, and loradex.answers exclusively, until the transaction ends. Raises: LX001 no such part,
+-- another end, texts erased since, or another isolation; LX008 answers are read: try again.
 create or replace function loradex.drop_archived(
-    before timestamptz, last_hash bytea, files jsonb, now timestamptz default now()
+    before timestamptz, last_hash bytea, erased bigint, files jsonb, now timestamptz default now()
 ) returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
+set lock_timeout = '5s'
 as $$
 #variable_conflict use_column
 declare
@@ -2358,7 +2386,6 @@ declare
     partition regclass;
     head record;
     note archives;
-    patience text := current_setting('lock_timeout');
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception using errcode = 'LX001', message =
@@ -2368,12 +2395,11 @@ begin
         raise exception using errcode = 'LX001', message = 'files must be an object from file to hash';
     end if;
     begin
-        perform set_config('lock_timeout', '5s', true);
         lock table loradex.chain_lock in exclusive mode;
         lock table loradex.answers in access exclusive mode;
-        perform set_config('lock_timeout', patience, true);
     exception
-        when lock_not_available then
+        -- An erasure locks answers first, and the chain after them.
+        when lock_not_available or deadlock_detected then
             raise exception using errcode = 'LX008', message =
                 'answers have been read or written for 5 s, so that none can be taken out; try again later';
     end;
@@ -2382,13 +2408,17 @@ begin
         raise exception using errcode = 'LX001', message =
             'what may be archived next is another part of the chain, or ends with another hash; archive it anew';
     end if;
+    if part.erased is distinct from drop_archived.erased then
+        raise exception using errcode = 'LX001', message = format(
+            '%s answers of it are erased, and the archive was written when %s were; archive it anew',
+            part.erased, coalesce(drop_archived.erased::text, 'null'));
+    end if;
     select * into head from chain_head();
 
     delete from jobs j using answers a where a.id < first_id(part.before) and j.answer_id = a.id;
     for partition in
         select i.inhrelid::regclass from pg_inherits i
         where i.inhparent = 'loradex.answers'::regclass
-          and not exists (select from answers a where a.tableoid = i.inhrelid and a.id >= first_id(part.before))
           and to_date(right(i.inhrelid::regclass::text, 7), 'YYYY_MM') < (part.before at time zone 'UTC')::date
     loop
         execute format('alter table loradex.answers detach partition %s', partition);
@@ -2410,10 +2440,10 @@ begin
     insert into archives select note.*;
 end
 $$;
-comment on function loradex.drop_archived(timestamptz, bytea, jsonb, timestamptz) is
+comment on function loradex.drop_archived(timestamptz, bytea, bigint, jsonb, timestamptz) is
     'Takes answers that an archive holds out of the database, with their jobs, and leaves a chained note.';
-revoke execute on function loradex.drop_archived(timestamptz, bytea, jsonb, timestamptz) from public;
-grant execute on function loradex.drop_archived(timestamptz, bytea, jsonb, timestamptz) to loradex_admin;
+revoke execute on function loradex.drop_archived(timestamptz, bytea, bigint, jsonb, timestamptz) from public;
+grant execute on function loradex.drop_archived(timestamptz, bytea, bigint, jsonb, timestamptz) to loradex_admin;
 
 -- file: functions/drop_encoder_index.sql
 -- Drops the index of an encoder, for a bulk load; build_encoder_index builds it again. Without it answers stay right
@@ -4961,7 +4991,8 @@ grant execute on function loradex.task_overlap(int, text, int) to loradex_reader
 -- file: functions/verify_audit_chain.sql
 -- Checks the chain from one answer to another (default: from first to last) and names every broken link; no rows means
 -- that the chain is intact. A tail that was cut off shows only against a head kept elsewhere (audit_head). Links are
--- answers, and the notes of erasures and archives. What was archived is not there to be looked at: the chain begins where it ended.
+-- answers, and the notes of erasures and archives. What was archived is not there to be looked at: the chain begins where
+-- it ended. Notes of archives must follow one another without a gap, each behind what it speaks of.
 -- The hashes are computed by as many processes as Postgres grants (max_parallel_workers_per_gather); only broken links
 -- are kept in memory. One snapshot: answers that are recorded meanwhile are not looked at.
 -- Locks: none. Raises: LX004 unknown answer.
@@ -4972,21 +5003,28 @@ set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    from_position bigint := coalesce((select max(r.last_position) from archives r), 0) + 1;
-    to_position bigint;
-    hash_before bytea := coalesce(
-        (select r.last_hash from archives r order by r.last_position desc limit 1), decode(repeat('00', 32), 'hex'));
+    beginning constant bigint := (select b.position from chain_beginning() b);
+    from_position bigint := beginning;
+    -- An answer of before the beginning should be gone, and is looked at; notes of before it are in the archive.
+    least_position bigint := -9223372036854775808;
+    to_position bigint := 9223372036854775807;
+    hash_before bytea := (select b.previous_hash from chain_beginning() b);
 begin
     if from_answer is not null then
         select a.position into from_position from answers a where a.id = from_answer;
         if not found then
             raise exception using errcode = 'LX004', message = format('no answer %s to begin with', from_answer);
         end if;
-        -- At the start of a part of the chain there may be nothing to compare with: then it stays null.
-        select l.chain_hash into hash_before from (
-            select a.position, a.chain_hash from answers a union all select e.position, e.chain_hash from erasures e
-            union all select r.position, r.chain_hash from archives r
-        ) l where l.position = from_position - 1;
+        least_position := from_position;
+        if from_position <> beginning then
+            -- At the start of a part of the chain there may be nothing to compare with: then it is null.
+            hash_before := (
+                select l.chain_hash from (
+                    select a.position, a.chain_hash from answers a
+                    union all select e.position, e.chain_hash from erasures e
+                    union all select r.position, r.chain_hash from archives r
+                ) l where l.position = from_position - 1 limit 1);
+        end if;
     end if;
     if to_answer is not null then
         select a.position into to_position from answers a where a.id = to_answer;
@@ -4996,44 +5034,71 @@ begin
     end if;
 
     return query
-    select l.position, l.answer_id, broken.reason
+    select f.position, f.answer_id, f.reason
     from (
-        select h.position, h.answer_id, h.previous_hash, h.changed, h.unnoted,
-               lag(h.position + 1, 1, from_position) over (order by h.position) as expected,
-               lag(h.chain_hash, 1, hash_before) over (order by h.position) as before
+        select l.position, l.answer_id, broken.place, broken.reason
         from (
-            select a.position, a.id as answer_id, a.previous_hash, a.chain_hash,
-                   a.chain_hash is distinct from answer_hash(a) as changed,
-                   a.commitments is not null and not exists (
-                       select from erasures e where e.answers @> array[a.id]) as unnoted
-            from answers a
-            where a.position >= from_position and (to_position is null or a.position <= to_position)
-            union all
-            select e.position, null, e.previous_hash, e.chain_hash,
-                   e.chain_hash is distinct from
-                       sha256(e.previous_hash || convert_to(erasure_canonical(e), 'UTF8')), false
-            from erasures e
-            where e.position >= from_position and (to_position is null or e.position <= to_position)
-            union all
-            select r.position, null, r.previous_hash, r.chain_hash,
-                   r.chain_hash is distinct from
-                       sha256(r.previous_hash || convert_to(archive_canonical(r), 'UTF8')), false
-            from archives r
-            where r.position >= from_position and (to_position is null or r.position <= to_position)
-            -- Keeps the hash below the window, where it is computed in parallel.
-            offset 0
-        ) h
-    ) l
-    cross join lateral (values
-        (1, case when l.position <> l.expected
-                 then format('%s link(s) before it are missing', l.position - l.expected)
-                 when l.previous_hash <> l.before
-                 then 'its previous_hash is not the chain_hash of the link before it' end),
-        (2, case when l.changed then 'its chain_hash does not fit its columns: it was changed' end),
-        (3, case when l.unnoted then 'its texts were erased, and no note says so' end)
-    ) as broken(place, reason)
-    where broken.reason is not null
-    order by l.position, broken.place;
+            select h.position, h.answer_id, h.previous_hash, h.changed,
+                   lag(h.position + 1, 1, from_position) over (order by h.position) as expected,
+                   lag(h.chain_hash, 1, hash_before) over (order by h.position) as before
+            from (
+                select a.position, a.id as answer_id, a.previous_hash, a.chain_hash,
+                       a.chain_hash is distinct from answer_hash(a) as changed
+                from answers a
+                where a.position between least_position and to_position
+                union all
+                select e.position, null, e.previous_hash, e.chain_hash,
+                       e.chain_hash is distinct from
+                           sha256(e.previous_hash || convert_to(erasure_canonical(e), 'UTF8'))
+                from erasures e
+                where e.position between from_position and to_position
+                union all
+                select r.position, null, r.previous_hash, r.chain_hash,
+                       r.chain_hash is distinct from
+                           sha256(r.previous_hash || convert_to(archive_canonical(r), 'UTF8'))
+                from archives r
+                where r.position between from_position and to_position
+                -- Keeps the hash below the window, where it is computed in parallel.
+                offset 0
+            ) h
+        ) l
+        cross join lateral (values
+            (1, case when l.position > l.expected
+                     then format('%s link(s) before it are missing', l.position - l.expected)
+                     when l.position < l.expected then 'its position is taken, or lies before the first'
+                     when l.previous_hash <> l.before
+                     then 'its previous_hash is not the chain_hash of the link before it' end),
+            (2, case when l.changed then 'its chain_hash does not fit its columns: it was changed' end)
+        ) as broken(place, reason)
+        where broken.reason is not null
+        union all
+        -- Joined and not asked for one by one, so that a million erased answers take no longer than a million others.
+        select a.position, a.id, 3, 'its texts were erased, and no note says so'
+        from answers a
+        left join (
+            select distinct unnest(e.answers) as answer from erasures e where e.position >= beginning
+        ) noted on noted.answer = a.id
+        where a.commitments is not null and noted.answer is null
+          and a.position between least_position and to_position
+        union all
+        select r.position, null, 4, case
+            when r.position <= r.last_position
+            then format('it says that links up to %s were archived, and does not come after them', r.last_position)
+            when r.first_position <> s.expected
+            then format('it says that an archive begins with link %s, and %s was expected', r.first_position, s.expected)
+            when r.position < beginning and r.chain_hash is distinct from
+                sha256(r.previous_hash || convert_to(archive_canonical(r), 'UTF8'))
+            then 'its chain_hash does not fit its columns: it was changed' end
+        from archives r
+        join (
+            select n.id, lag(n.last_position + 1, 1, 1::bigint) over (
+                partition by n.position > n.last_position order by n.first_position, n.position) as expected
+            from archives n
+        ) s on s.id = r.id
+        where from_answer is null and to_answer is null
+    ) f
+    where f.reason is not null
+    order by f.position, f.place;
 end
 $$;
 comment on function loradex.verify_audit_chain(uuid, uuid) is

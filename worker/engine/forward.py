@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from loradex.library.base_model_files import context_length
 from loradex.worker.engine.cache import StoreView, padding_mask
 
 
@@ -22,10 +23,8 @@ class Forward:
         self.device = device
         config = model.config.get_text_config()
         self.layers: int = config.num_hidden_layers
-        self.context: int = min(
-            config.max_position_embeddings, getattr(config, "sliding_window", None) or 1 << 62
-        )
-        """Tokens a row may have. A sliding window bounds it, since inside the window it changes nothing."""
+        self.context = context_length(config.to_dict(), config.model_type)
+        """Tokens a row may have."""
 
     def prompts(self, ids: Sequence[Sequence[int]], view: StoreView | None) -> Tensor:
         """Logits `[rows, vocabulary]` after each prompt; keys and values go to `view`, if any."""
