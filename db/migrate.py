@@ -39,7 +39,7 @@ def upgrade(url: str, revision: str = HEAD) -> None:
     Raises:
         SchemaOutdatedError: The database was made by a version this one knows nothing of.
     """
-    _require_known(current_revision(url))
+    require_known(current_revision(url))
     _run(url, lambda config: command.upgrade(config, revision))
 
 
@@ -61,18 +61,27 @@ def is_current(url: str) -> bool:
     return current_revision(url) == ScriptDirectory.from_config(alembic_config()).get_current_head()
 
 
-def _require_known(revision: str | None) -> None:
+def require_known(revision: str | None, holder: str = "this database") -> None:
+    """See that this version can bring a revision up to date; None is a database that was never migrated.
+
+    Args:
+        revision: The id of one.
+        holder: What is at that revision, for the message.
+
+    Raises:
+        SchemaOutdatedError: It is of another version.
+    """
     known = {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
     if revision is None or revision in known:
         return
     if BEFORE_THE_BASELINE.fullmatch(revision):
         raise SchemaOutdatedError(
-            f"this database is at revision {revision} of a Loradex before the first release, and its rows "
+            f"{holder} is at revision {revision} of a Loradex before the first release, and its rows "
             "cannot be brought over: keep it with that version, and start this one with an empty database "
             "(for the embedded one: `loradex down`, then set LORADEX_HOME to a new directory)"
         )
     raise SchemaOutdatedError(
-        f"this database is at revision {revision}, which this version of Loradex does not know: "
+        f"{holder} is at revision {revision}, which this version of Loradex does not know: "
         "install a newer one"
     )
 

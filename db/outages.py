@@ -65,13 +65,17 @@ START = "start Postgres with `loradex up`, or check LORADEX_DATABASE_URL"
 def is_outage(error: psycopg.Error) -> bool:
     """Whether Postgres, and not what it was asked, is the cause."""
     state = error.sqlstate or ""
-    stale = state == STALE_PLAN and "cached plan" in str(error)
     return (
-        stale
+        is_stale_plan(error)
         or state in REFUSES
         or state in AWAY
         or isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     )
+
+
+def is_stale_plan(error: BaseException | None) -> bool:
+    """Whether the statement was prepared before an upgrade changed what it gives: the session refuses it for good."""
+    return isinstance(error, psycopg.Error) and error.sqlstate == STALE_PLAN and "cached plan" in str(error)
 
 
 def advice_on(state: str, text: str) -> str:

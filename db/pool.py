@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from loradex.db.outages import is_outage
 from loradex.db.session import Session, connect, settled, translate_errors
 from loradex.errors import ClientClosedError, DatabaseUnavailableError
 from loradex.program import program_name
@@ -22,8 +23,10 @@ IDLE_SECONDS = 10.0
 class Pool:
     """Up to `size` connections, made when they are needed.
 
-    A connection that is idle for long, was cut meanwhile, or whose set-up failed is closed. One that cannot be made
-    says why at once: a pool that retried in the background would only say that time is over.
+    A connection that is idle for long, was cut meanwhile, or whose set-up failed is closed. After an outage so is the
+    one it came over, and those that were idle meanwhile: what a session has prepared before an upgrade it refuses for
+    good, and after a failover it may be a replica's. One that cannot be made says why at once: a pool that retried in
+    the background would only say that time is over.
 
     Args:
         url: Where Postgres is.
@@ -31,7 +34,7 @@ class Pool:
         application: What Postgres is told of this program.
         prepare_threshold: As for `connect`.
         prepare: What is done with every new connection before it is used.
-        idle_seconds: How long an unused one is kept; None keeps it.
+        idle_seconds: How long an unused one is kept at least, and twice as long at most; None keeps it.
     """
 
     def __init__(
@@ -72,6 +75,11 @@ class Pool:
                 connection = self._newest_idle() or self._connected()
                 try:
                     yield connection
+                except psycopg.Error as error:
+                    if is_outage(error):
+                        connection.close()
+                        self._close_idle()
+                    raise
                 finally:
                     self._take_back(connection)
             finally:
@@ -81,11 +89,9 @@ class Pool:
         """Give the connections back, for good; those in use are closed after their call."""
         with self._lock:
             self._closed = True
-            idle, self._idle = self._idle, deque()
             if self._sweeper is not None:
                 self._sweeper.cancel()
-        for _, connection in idle:
-            connection.close()
+        self._close_idle()
 
     def _newest_idle(self) -> Session | None:
         while True:
@@ -111,6 +117,12 @@ class Pool:
             connection.close()
             raise
         return connection
+
+    def _close_idle(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, deque()
+        for _, connection in idle:
+            connection.close()
 
     def _take_back(self, connection: Session) -> None:
         with self._lock:

@@ -16,8 +16,8 @@ STOP_CHANNEL = "loradex_stop"
 LOOK_EVERY_SECONDS = 0.5
 RECONNECT_SECONDS = 1.0
 UNHEARD = (
-    "a pooler is between this worker and Postgres and lets no notifications through: Redis or a sweep wakes it; "
-    "name Postgres' own address in LORADEX_LISTEN_URL"
+    "a pooler is between this worker and Postgres and lets no notifications through: Redis wakes "
+    "it, or it looks for jobs every LORADEX_SWEEP_SECONDS; name Postgres' own address in LORADEX_LISTEN_URL"
 )
 
 

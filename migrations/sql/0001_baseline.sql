@@ -5784,7 +5784,7 @@ values
         'longest lease a worker may ask for'),
     ('max_held_seconds', 'limit', 'integer', '14400', 1, null, 604800, null, null, null,
         'a job that workers held for so long altogether, without an answer, fails'),
-    ('worker_silence_seconds', 'limit', 'integer', '20', 1, null, 86400, null, null, null,
+    ('worker_silence_seconds', 'limit', 'integer', '20', 10, null, 86400, null, null, null,
         'a worker that is silent for longer counts as gone'),
     ('max_workers', 'limit', 'integer', '1000', 1, null, 1000000, null, null, null,
         'announced workers of one login'),

@@ -51,7 +51,8 @@ class Client:
     """A caller's door to Loradex; may be shared by threads.
 
     Without arguments it reads LORADEX_DATABASE_URL and LORADEX_REDIS_URL, and failing these finds the stack
-    that `loradex up` started. It has up to 4 connections to Postgres while it is used, and none while it is not.
+    that `loradex up` started. It has up to 4 connections to Postgres while it is used, and one more that listens where
+    LORADEX_LISTEN_URL is set; none while it is not used.
     """
 
     def __init__(

@@ -236,7 +236,9 @@ def test_the_command_line(knock: Knock, quiet: str, command: list[str], rest: li
     assert code in {0, 1, 2}
     assert "Traceback" not in complained.getvalue()
     if code:
-        lines = [line for line in complained.getvalue().splitlines() if "sweep will find it" not in line]
+        lines = [
+            line for line in complained.getvalue().splitlines() if "hear of it from Postgres" not in line
+        ]
         assert lines
         assert len(lines) == 1 or lines[0].startswith("Usage:")
 

@@ -13,7 +13,7 @@ from tests.fix_db import RoleUrl
 from tests.repository import ROOT
 from tests.world import World
 
-from loradex.embedded.cluster import INSTALLATION
+from loradex.embedded.wheel import INSTALLATION
 
 PAGE = ROOT / "docs" / "audit-format.md"
 PROGRAM = ROOT / "docs" / "verify_chain.py"

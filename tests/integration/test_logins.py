@@ -1,10 +1,12 @@
 """`loradex db roles` and `db login`: passwords come from the environment, and are nowhere to be read afterwards."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.fix_db import Connection, with_database, with_user
+from tests.repository import ROOT
 
 from loradex.db import migrate
 from loradex.db.logins import GROUPS, group_named, set_logins
@@ -146,9 +148,11 @@ def test_an_owner_who_may_create_roles_and_no_more_makes_logins_and_is_none(
     try:
         with connect(made.start()) as admin:
             admin.execute("create role plain login createrole password 'for-tests-only'")
-            admin.execute("create database theirs owner plain")
-        with connect(with_database(made.url, "theirs")) as admin:
-            admin.execute("create extension vector")
+        for name in ("theirs", "second"):
+            with connect(made.url) as admin:
+                admin.execute(f"create database {name} owner plain".encode())
+            with connect(with_database(made.url, name)) as admin:
+                admin.execute("create extension vector")
         url = with_database(with_user(made.url, "plain"), "theirs")
         migrate.upgrade(url)
         monkeypatch.setenv("LORADEX_DATABASE_URL", url)
@@ -165,6 +169,16 @@ def test_an_owner_who_may_create_roles_and_no_more_makes_logins_and_is_none(
             assert [(one.state, one.note) for one in people.logins(plain)] == [
                 ("well", "1, each with limits")
             ]
+        assert cli.run(["db", "dump", str(tmp_path / "dump")]) == 0
+        monkeypatch.setenv("LORADEX_DATABASE_URL", with_database(url, "second"))
+        assert cli.run(["db", "restore", str(tmp_path / "dump")]) == 1
+        assert 'permission denied to set parameter "hnsw.' in capsys.readouterr().err
+        with connect(made.url) as admin:
+            page = (ROOT / "docs" / "operations.md").read_text()
+            (grant,) = re.findall(r"`(grant set on parameter [^`]* to )NAME`", page)
+            admin.execute(f"{grant} plain".encode())
+        assert cli.run(["db", "restore", str(tmp_path / "dump")]) == 0, capsys.readouterr().err
+        monkeypatch.setenv("LORADEX_DATABASE_URL", url)
         with connect(made.url) as admin:
             admin.execute("create role bob login")
             admin.execute("grant loradex_admin to bob with inherit false, set false, admin true")

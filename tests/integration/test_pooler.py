@@ -14,7 +14,10 @@ from tests.fix_db import with_user
 from tests.pooler import SESSIONS, Pooler
 from tests.until import until
 
-from loradex.db.session import connect, translate_errors
+from loradex.db import async_session
+from loradex.db.session import connect, settled, translate_errors
+from loradex.db.session_settings import SETTLE
+from loradex.embedded import EmbeddedPostgres
 from loradex.errors import DatabaseUnavailableError
 from loradex.service.client import AsyncClient, Client
 from loradex.settings import Settings
@@ -49,6 +52,24 @@ def site(pooler: Pooler, stack_on: StackOn) -> Iterator[Stack]:
             SWEEP_SECONDS=SWEEP_SECONDS,
         ).start()
         yield made
+
+
+DEFAULT = "20ms"
+SLOWER = f"with late as materialized (select pg_sleep(0.1)) {SETTLE} and exists (select late from late)"
+"""What a session relies on is set, by a server that takes longer for it than its default allows."""
+
+
+@pytest.fixture
+def short_of_time(
+    database_url: str, postgres: EmbeddedPostgres, pooler: Pooler, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """Where a pooler hands out sessions whose default ends what is set up before it is."""
+    with connect(postgres.url) as admin:
+        name = database_url.rpartition("/")[2]
+        admin.execute(f"alter database {name} set statement_timeout = '{DEFAULT}'".encode())
+    monkeypatch.setattr("loradex.db.session.SETTLE", SLOWER)
+    monkeypatch.setattr("loradex.db.async_session.SETTLE", SLOWER)
+    return pooler.through(database_url)
 
 
 @pytest.fixture
@@ -103,6 +124,28 @@ def test_what_others_share_is_left_as_it_was(site: Stack, pooler: Pooler, pooled
                 found = {name: next_one.execute(f"show {name}").fetchone() for name in FOREIGN}  # type: ignore[call-overload]
             assert found["search_path"] == ("nowhere",)
             assert found["default_transaction_isolation"] == ("serializable",)
+
+
+def test_a_default_that_is_too_short_is_lifted_for_each_call(short_of_time: str) -> None:
+    """Each call is a transaction of its own there, and none of them keeps what another one lifted."""
+    with connect(short_of_time) as session:
+        assert session.pooled
+        for _ in range(2):
+            with settled(session):
+                assert session.execute("show statement_timeout").fetchone() == ("1min",)
+            assert session.execute("show statement_timeout").fetchone() == (DEFAULT,)
+
+
+def test_a_default_that_is_too_short_is_lifted_for_each_awaited_call(short_of_time: str) -> None:
+    async def walk() -> None:
+        async with await async_session.connect(short_of_time) as session:
+            assert session.pooled
+            for _ in range(2):
+                async with async_session.settled(session):
+                    assert await (await session.execute("show statement_timeout")).fetchone() == ("1min",)
+                assert await (await session.execute("show statement_timeout")).fetchone() == (DEFAULT,)
+
+    asyncio.run(walk())
 
 
 def test_prepared_statements_that_a_pooler_loses_are_explained(pooled_url: str) -> None:

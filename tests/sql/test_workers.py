@@ -10,6 +10,7 @@ from tests.world import BASE_MODEL, ENCODER, World
 from loradex.db.session import connect
 from loradex.embedded.queue import queue
 from loradex.embedded.queue import silence as silence_of
+from loradex.worker.presence import SIGN_OF_LIFE_SECONDS
 
 ANNOUNCE = (
     "select loradex.announce_worker(worker => %s, base_model => %s, encoder => %s, device => 'cpu', "
@@ -49,6 +50,17 @@ def test_the_longest_silence_is_a_setting(scratch: World) -> None:
     announce(scratch)
     silence(scratch, 50)
     assert living(scratch) == {"w1": True}
+
+
+def test_no_setting_counts_a_worker_as_gone_between_two_signs_of_life(scratch: World) -> None:
+    least = scratch.value("select minimum from loradex.settings where name = 'worker_silence_seconds'")
+    assert least >= 2 * SIGN_OF_LIFE_SECONDS
+    with (
+        pytest.raises(psycopg.Error, match="worker_silence_seconds") as refused,
+        scratch.connection.transaction(),
+    ):
+        scratch.rows("select loradex.change_setting('worker_silence_seconds', %s)", str(least - 1))
+    assert refused.value.sqlstate == "LX001"
 
 
 def test_jobs_that_no_living_worker_takes_are_counted(scratch: World) -> None:

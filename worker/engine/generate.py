@@ -11,7 +11,7 @@ from torch import Tensor
 from loradex.worker.engine.cache import GROWTH, Store, StoreView, padding_mask
 from loradex.worker.engine.forward import Forward
 from loradex.worker.engine.questions import Question, never, slices_by_length
-from loradex.worker.engine.sampling import Sampler
+from loradex.worker.engine.sampling import Sampler, draw
 from loradex.worker.engine.updates import Updates, UpdateSwitch
 
 COMPACT_BELOW = 0.75
@@ -102,11 +102,19 @@ class Generator:
     def _draw(self, batch: "_Batch", logits: Tensor, start: float) -> Tensor:
         likeliest, tokens = logits.max(-1)
         drawn, values = tokens.tolist(), likeliest.tolist()
+        sampled = [
+            row
+            for row, writing in enumerate(batch.writings)
+            if batch.alive[row] and not writing.sampler.greedy and math.isfinite(values[row])
+        ]
+        if sampled:
+            of_them = logits if len(sampled) == len(logits) else logits[sampled]
+            samplers = [batch.writings[row].sampler for row in sampled]
+            for row, token in zip(sampled, draw(of_them, samplers), strict=True):
+                drawn[row] = token
         for row, writing in enumerate(batch.writings):
             if not batch.alive[row]:
                 continue
-            if not writing.sampler.greedy and math.isfinite(values[row]):
-                drawn[row] = writing.sampler.draw(logits[row])
             batch.alive[row] = writing.take(drawn[row], values[row], self._ends)
             if not batch.alive[row]:
                 writing.timings["decode"] = 1000 * (time.perf_counter() - start)
