@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loradex.errors import AdapterRefusedError
-from loradex.library.safetensors_file import unique_keys
+from loradex.library.model_json import unique_keys
 
 MAX_RANK = 256
 MAX_ALPHA = 1_000_000

@@ -18,6 +18,12 @@ from loradex.embedded import EmbeddedPostgres
 from loradex.service.client import Client
 
 SWEEP_SECONDS = "0.5"
+NO_SWEEP = "600"
+"""Seconds; a worker with these hears of a job that is answered before."""
+
+NO_REDIS = "redis://127.0.0.1:1/0"
+NO_POSTGRES = "postgresql://nobody@127.0.0.1:1/nowhere"
+"""A worker that listens there hears of no job; it finds them by itself, or Redis wakes it."""
 
 
 @dataclass

@@ -14,9 +14,9 @@ from uuid import UUID
 
 import typer
 from tests import postgres_states, redis_states
+from tests.exported import Exported
 from tests.faults.outage_page import page
 from tests.faults.outage_site import OutageSite, opened
-from tests.integration.test_audit_export import Exported
 from tests.preloaded import CLOCK_SECONDS
 from tests.repository import ROOT
 from tests.until import until

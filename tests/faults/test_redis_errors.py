@@ -1,4 +1,4 @@
-"""Whatever Redis answers or does, a worker lives, its sweeps answer, and it hears again once Redis is well."""
+"""Whatever Redis answers or does, a worker lives and answers, and it hears again once Redis is well."""
 
 import json
 import signal

@@ -8,13 +8,22 @@ from typing import LiteralString
 
 import pytest
 from tests.fix_answering import Stack, StackOn
+from tests.fix_valkey import NewRedisUrl
+from tests.postgres_server import PostgresServer
+from tests.postgres_states import frozen
+from tests.stocked import stock
+from tests.tiny_library import TinyLibrary
 from tests.until import until
 from tests.worker_process import WorkerProcess, asleep
 
+from loradex.db import migrate
 from loradex.db.session import connect
 from loradex.service.client import Job
 
 LONG = 100
+GRACE_SECONDS = 60.0
+"""`stop_grace_period` in docker-compose.yml; then a worker is killed."""
+
 LEASE_SECONDS = "1"
 MAX_ATTEMPTS = 3
 PATIENCE_SECONDS = 180.0
@@ -24,6 +33,24 @@ PATIENCE_SECONDS = 180.0
 def site(stack_on: StackOn) -> Iterator[Stack]:
     with stack_on("shutdown") as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def own_site(
+    new_redis_url: NewRedisUrl, tiny_library: TinyLibrary, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Stack, PostgresServer]]:
+    """A site whose Postgres is nobody else's, and may be frozen."""
+    server = PostgresServer(tmp_path_factory.mktemp("own_postgres"), {})
+    try:
+        url = server.start()
+        migrate.upgrade(url)
+        stock(url, tiny_library)
+        made = Stack(url, new_redis_url(), tiny_library, tmp_path_factory.mktemp("own"))
+        yield made, server
+        for worker in made.workers:
+            worker.kill()
+    finally:
+        server.destroy()
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +124,23 @@ def test_sigterm_finishes_or_returns_the_batch(
                 ([job.id for job in jobs],),
             ).fetchone()
         assert lost == (0,)
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["with nothing in hand", "with a batch in hand"])
+def test_sigterm_ends_a_worker_that_postgres_does_not_answer(
+    own_site: tuple[Stack, PostgresServer], busy: bool
+) -> None:
+    """A frozen server takes what it is told, and says nothing; it is not waited for as long as it likes."""
+    site, server = own_site
+    worker = site.worker(SWEEP_SECONDS="0.1").start()
+    with site.client() as client:
+        jobs = client.enqueue_many(
+            {"prompt": f"Frozen {number}?", "max_new_tokens": LONG} for number in range(24 if busy else 0)
+        )
+        until(lambda: states(site, jobs)["running"] > 0 or not busy, PATIENCE_SECONDS)
+    with frozen(server):
+        assert worker.stop(GRACE_SECONDS) == 0
+        assert not worker.ready_file.exists()
 
 
 @pytest.mark.parametrize("server_lives", [True, False], ids=["its session lives on", "its session ends too"])

@@ -13,8 +13,8 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.exported import Exported
 from tests.fix_db import RoleUrl
-from tests.integration.test_audit_export import Exported
 from tests.world import World
 
 from loradex.db.session import connect
@@ -79,6 +79,13 @@ def test_archive(
     assert cli.run(["audit", "verify", "--head", before[0]]) == 1
     assert "--archive" in capsys.readouterr().out
     assert cli.run(["audit", "verify", "--archive", str(tmp_path)]) == 2
+
+    # The hash that the archive ends with stands in its note.
+    (tmp_path / "export").mkdir()
+    exported = Exported(reader, tmp_path / "export")
+    assert exported.verify(before[2]) == (0, ["intact"])
+    assert exported.verify(before[0]) == (1, [f"no link has the hash {before[0]}"])
+    assert cli.run(["audit", "verify", "--head", before[2]]) == 0
 
     # No database is asked.
     monkeypatch.setenv("LORADEX_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
@@ -321,6 +328,7 @@ FIT = """
         (9, 1, "link(s) before it are missing"),
         (3, 1, "taken, or lies before the first"),
         (5, 2, "an archive begins with link 2, and 1 was expected"),
+        (5, 3, "an archive begins with link 3 and ends with 2"),
     ],
 )
 def test_a_note_of_an_archive_that_was_never_made_is_found(

@@ -162,7 +162,7 @@ def test_prepared_statements_that_a_pooler_loses_are_explained(pooled_url: str) 
 
 
 def test_a_worker_that_cannot_listen_says_so_once(pooled_url: str) -> None:
-    """It is woken by Redis and its sweep then."""
+    """It is woken by Redis then, and looks for jobs by itself."""
     stop = threading.Event()
     with capture_logs() as logged, Notifications(pooled_url, lambda: None, stop):
         until(lambda: logged)
