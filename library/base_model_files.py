@@ -27,6 +27,10 @@ def read_base_model(directory: Path, name: str, frame: str) -> BaseModelEntry:
         raise ModelRefusedError(
             f"{directory}: a {', '.join(map(str, kinds))} does not write texts; a base model is a causal one"
         )
+    if config.get("is_encoder_decoder"):
+        raise ModelRefusedError(
+            f"{directory}: it has an encoder and a decoder, as T5 does; a base model is a causal one"
+        )
     if not any(path.suffix in WEIGHTS for path in directory.iterdir()):
         raise ModelRefusedError(f"{directory}: there are no weights ({' or '.join(WEIGHTS)})")
     if "{prompt}" not in frame:
