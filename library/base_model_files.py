@@ -27,6 +27,10 @@ def read_base_model(directory: Path, name: str, frame: str) -> BaseModelEntry:
         raise ModelRefusedError(
             f"{directory}: a {', '.join(map(str, kinds))} does not write texts; a base model is a causal one"
         )
+    if config.get("is_encoder_decoder"):
+        raise ModelRefusedError(
+            f"{directory}: it has an encoder and a decoder, as T5 does; a base model is a causal one"
+        )
     if not any(path.suffix in WEIGHTS for path in directory.iterdir()):
         raise ModelRefusedError(f"{directory}: there are no weights ({' or '.join(WEIGHTS)})")
     if "{prompt}" not in frame:
@@ -44,8 +48,7 @@ def read_base_model(directory: Path, name: str, frame: str) -> BaseModelEntry:
 def context_length(config: Mapping[str, Any], told_by: object) -> int:
     """Tokens of prompt and answer together.
 
-    A sliding window bounds them, since inside its window it changes nothing. One that `use_sliding_window`
-    switches off, as in most models of the Qwen2 kind, does not.
+    A sliding window does not bound them: it is what some layers see, and texts go on beyond it.
 
     Args:
         config: What a `config.json` says, or a loaded configuration as a dictionary.
@@ -59,5 +62,4 @@ def context_length(config: Mapping[str, Any], told_by: object) -> int:
     places = next((told[key] for key in CONTEXTS if isinstance(told.get(key), int) and told[key] > 0), None)
     if places is None:
         raise ModelRefusedError(f"{told_by}: none of {', '.join(CONTEXTS)} says how many tokens it reads")
-    window = None if told.get("use_sliding_window") is False else told.get("sliding_window")
-    return min(int(places), window) if isinstance(window, int) and window > 0 else int(places)
+    return int(places)

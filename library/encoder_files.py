@@ -192,7 +192,7 @@ def _table(start: Path) -> tuple[int, ...]:
 
 
 def _prompt(use: Use, names: tuple[str, ...]) -> str:
-    """As encode_query and encode_document of sentence-transformers choose it."""
+    """The first that is there; sentence-transformers documents the same, and 6.2 takes a missing `document` for ""."""
     for name in names:
         if name in use.prompts:
             return use.prompts[name] or ""

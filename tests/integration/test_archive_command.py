@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.exported import Exported
 from tests.fix_db import RoleUrl
+from tests.until import until
 from tests.world import World
 
 from loradex.db.session import connect
@@ -261,6 +263,32 @@ def test_what_an_archive_s_name_has(world: World, role_url: RoleUrl, tmp_path: P
     assert list(tmp_path.iterdir()) == [place]
     assert world.rows("select row(a.*)::text from loradex.archivable(%s) a", LATER) != [(part,)]
     assert world.rows("select count(*) from loradex.answers") == [(2,)]
+
+
+def test_a_deadlock_with_an_erasure_is_an_advice_to_try_again(world: World, database_url: str) -> None:
+    """An erasure locks answers and then the chain, as the other session does here."""
+    world.answered({})
+    drop = (
+        "select loradex.drop_archived(a.before, a.last_hash, 0, '{}', now() + interval '9 years') "
+        "from loradex.archivable(now() + interval '9 years') a"
+    )
+    with connect(database_url) as erasing, connect(database_url) as dropping, ThreadPoolExecutor() as threads:
+        # Whoever drops finds the deadlock out, before its lock_timeout.
+        erasing.execute("set deadlock_timeout = '10min'")
+        dropping.execute("set deadlock_timeout = '4s'")
+        with erasing.transaction():
+            erasing.execute("lock table loradex.answers in row exclusive mode")
+            dropped = threads.submit(dropping.execute, drop)
+            until(
+                lambda: world.value(
+                    "select exists (select from pg_locks where relation = 'loradex.answers'::regclass and not granted)"
+                )
+            )
+            erasing.execute("lock table loradex.chain_lock in exclusive mode")
+            with pytest.raises(psycopg.Error, match="try again later") as refused:
+                dropped.result()
+        assert refused.value.sqlstate == "LX008"
+    assert world.rows("select count(*) from loradex.answers") == [(1,)]
 
 
 KILLED = """
