@@ -9,6 +9,7 @@ from celery import Celery
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.fix_answering import Stack
+from tests.fix_valkey import NewRedisUrl
 from tests.wakeup_messages import body, message
 
 from loradex.db.session import connect
@@ -49,12 +50,13 @@ def test_jobs_whose_messages_are_lost_are_answered(
     assert {job.wait().job_id for job in jobs} == {job.id for job in jobs}
 
 
-def test_redis_is_told_ids_and_nothing_else(answering: Stack, client: Client) -> None:
-    elsewhere = answering.redis_url.rsplit("/", 1)[0] + "/8"
+def test_redis_is_told_ids_and_nothing_else(
+    answering: Stack, client: Client, new_redis_url: NewRedisUrl
+) -> None:
+    elsewhere = new_redis_url()
     with redis.Redis.from_url(elsewhere) as nobody, Client(answering.database_url, elsewhere) as quiet:
         job = quiet.enqueue("Where is the treasure?", choices=["island", "cellar"])
         (raw,) = nobody.lrange(QUEUE, 0, -1)
-        nobody.flushdb()
     arguments = json.loads(base64.b64decode(json.loads(raw)["body"]))
 
     assert arguments[:2] == [[str(job.id)], {}]
@@ -62,16 +64,17 @@ def test_redis_is_told_ids_and_nothing_else(answering: Stack, client: Client) ->
     client.job(job.id).wait()
 
 
-def test_many_jobs_ring_a_few_times_only(client: Client, answering: Stack) -> None:
-    with redis.Redis.from_url(answering.redis_url.rsplit("/", 1)[0] + "/9") as nobody:
-        nobody.flushdb()
-        with Client(answering.database_url, answering.redis_url.rsplit("/", 1)[0] + "/9") as quiet:
+def test_many_jobs_ring_a_few_times_only(
+    client: Client, answering: Stack, new_redis_url: NewRedisUrl
+) -> None:
+    elsewhere = new_redis_url()
+    with redis.Redis.from_url(elsewhere) as nobody:
+        with Client(answering.database_url, elsewhere) as quiet:
             jobs = quiet.enqueue_many(
                 {"prompt": f"Ring {number}?", "max_new_tokens": 1} for number in range(100)
             )
             jobs.append(quiet.enqueue("And once more?", max_new_tokens=1))
         assert nobody.llen(QUEUE) == MOST_MESSAGES
-        nobody.flushdb()
     for job in jobs:
         client.job(job.id).wait()
 

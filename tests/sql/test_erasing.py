@@ -274,8 +274,7 @@ def test_erasing_says_why_and_whom(scratch: World, call: str) -> None:
 def test_an_answer_can_be_erased_and_nothing_else(scratch: World, change: str) -> None:
     """Even by the owner of the table, and by the name of the partition too."""
     scratch.answered({"choices": ["yes", "no"]})
-    month = scratch.value("select to_char(now() at time zone 'UTC', 'YYYY_MM')")
-    for table in ("answers", f"answers_{month}"):
+    for table in ("answers", f"answers_{scratch.month}"):
         with pytest.raises(psycopg.Error) as error, scratch.connection.transaction():
             scratch.rows(f"update loradex.{table} a set {change} returning 1")
         assert error.value.sqlstate in {"LX009", "23514"}, str(error.value)
