@@ -30,6 +30,11 @@ from loradex.service.audit.snapshot import snapshot
 
 LATER = datetime.now(UTC) + timedelta(days=800)
 """When the month of today is over for long enough."""
+DROP = (
+    "select loradex.drop_archived(a.before, a.last_hash, 0, '{}', now() + interval '9 years') "
+    "from loradex.archivable(now() + interval '9 years') a"
+)
+BLOCKED = "select from pg_stat_activity where %s = any (pg_blocking_pids(pid))"
 
 
 def test_archive(
@@ -265,20 +270,33 @@ def test_what_an_archive_s_name_has(world: World, role_url: RoleUrl, tmp_path: P
     assert world.rows("select count(*) from loradex.answers") == [(2,)]
 
 
+def test_who_verifies_while_an_archive_is_dropped_sees_all_of_it_or_nothing(
+    world: World, role_url: RoleUrl, database_url: str
+) -> None:
+    world.answered({}, {})
+
+    def verified() -> list[Any]:
+        with Audit.at(role_url("loradex_reader")) as audit:
+            return list(audit.breaks())
+
+    with connect(database_url) as dropping, ThreadPoolExecutor(1) as aside:
+        with dropping.transaction():
+            dropping.execute(DROP)
+            found = aside.submit(verified)
+            until(lambda: dropping.execute(BLOCKED, (dropping.info.backend_pid,)).fetchall())
+        assert found.result() == []
+
+
 def test_a_deadlock_with_an_erasure_is_an_advice_to_try_again(world: World, database_url: str) -> None:
     """An erasure locks answers and then the chain, as the other session does here."""
     world.answered({})
-    drop = (
-        "select loradex.drop_archived(a.before, a.last_hash, 0, '{}', now() + interval '9 years') "
-        "from loradex.archivable(now() + interval '9 years') a"
-    )
     with connect(database_url) as erasing, connect(database_url) as dropping, ThreadPoolExecutor() as threads:
         # Whoever drops finds the deadlock out, before its lock_timeout.
         erasing.execute("set deadlock_timeout = '10min'")
         dropping.execute("set deadlock_timeout = '4s'")
         with erasing.transaction():
             erasing.execute("lock table loradex.answers in row exclusive mode")
-            dropped = threads.submit(dropping.execute, drop)
+            dropped = threads.submit(dropping.execute, DROP)
             until(
                 lambda: world.value(
                     "select exists (select from pg_locks where relation = 'loradex.answers'::regclass and not granted)"
