@@ -13,7 +13,8 @@ from tests.repository import ROOT
 
 PAGE = ROOT / "docs" / "api.md"
 BLOCK = re.compile(
-    r"^```(?P<kind>python|sh)\n(?P<code>.*?)^```\n\n```text\n(?P<output>.*?)^```\n", re.MULTILINE | re.DOTALL
+    r"^```(?P<kind>python|sh)\n(?P<code>(?:(?!```)[^\n]*\n)+)```\n\n```text\n(?P<output>.*?)^```\n",
+    re.MULTILINE | re.DOTALL,
 )
 ADDRESS = "http://127.0.0.1:8322"
 
