@@ -16,7 +16,7 @@ from typing import Any
 from loradex.benchmarks.pages import overview, page, stem
 
 RESULTS = Path(str(files("loradex.benchmarks") / "results"))
-ENGINE = ("merge", "generate", "choose", "bank", "serve")
+ENGINE = ("merge", "generate", "sampling", "choose", "bank", "serve")
 """The benchmarks of the model; the others never leave the CPU."""
 NAMES = (*ENGINE, "route", "load", "audit", "size")
 

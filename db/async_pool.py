@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 import psycopg
 
 from loradex.db.async_session import AsyncSession, connect, settled
-from loradex.db.pool import BUSY_SECONDS, busy, is_quiet, is_reusable
+from loradex.db.outages import is_outage
+from loradex.db.pool import BUSY_SECONDS, CLOSED, busy, is_quiet, is_reusable
 from loradex.db.session import translate_errors
 from loradex.errors import ClientClosedError
 from loradex.program import program_name
@@ -58,6 +59,11 @@ class AsyncPool:
                 )
                 try:
                     yield connection
+                except psycopg.Error as error:
+                    if is_outage(error):
+                        await connection.close()
+                        await self._close_idle()
+                    raise
                 finally:
                     await self._take_back(connection)
             finally:
@@ -68,18 +74,22 @@ class AsyncPool:
         self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
-        while self._idle:
-            await self._idle.pop()[1].close()
+        await self._close_idle()
 
     async def _newest_idle(self) -> AsyncSession | None:
         if self._closed:
-            raise ClientClosedError("this client was closed; make a new one")
+            raise ClientClosedError(CLOSED)
         while self._idle:
             _, connection = self._idle.pop()
             if is_quiet(connection) or await _answers(connection):
                 return connection
             await connection.close()
         return None
+
+    async def _close_idle(self) -> None:
+        idle, self._idle = self._idle, deque()
+        for _, connection in idle:
+            await connection.close()
 
     async def _take_back(self, connection: AsyncSession) -> None:
         if self._closed or not is_reusable(connection):

@@ -1,7 +1,7 @@
 """`loradex.db.session` for asyncio: the same connections, awaited."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import psycopg
@@ -40,23 +40,25 @@ async def connect(
 @asynccontextmanager
 async def settled(connection: AsyncSession) -> AsyncIterator[None]:
     """`loradex.db.session.settled`, awaited."""
-    if not connection.pooled:
-        yield
-        return
-    async with connection.transaction():
-        await _settle(connection)
+    async with AsyncExitStack() as transaction:
+        if connection.pooled:
+            await _settle(connection, transaction)
         yield
 
 
-async def _settle(connection: AsyncSession, lifts: int = LIFTS) -> int:
+async def _settle(connection: AsyncSession, transaction: AsyncExitStack | None = None, lifts: int = 0) -> int:
     values = settling(connection.info.backend_pid)
     try:
-        async with connection.transaction() if lifts < LIFTS else nullcontext():
-            if lifts < LIFTS:
+        async with AsyncExitStack() as begun:
+            if lifts or transaction is not None:
+                await begun.enter_async_context(connection.transaction())
+            if lifts:
                 await connection.execute(LIFT)
             row = await (await connection.execute(SETTLE, values)).fetchone()
+            if transaction is not None:
+                transaction.push_async_exit(begun.pop_all())
     except psycopg.errors.QueryCanceled:
-        if not lifts:
+        if lifts == LIFTS:
             raise
-        return await _settle(connection, lifts - 1)
+        return await _settle(connection, transaction, lifts + 1)
     return int(row[0]) if row is not None else 0

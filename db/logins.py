@@ -5,11 +5,22 @@ from dataclasses import dataclass
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from loradex.db.session import connect, translate_errors
 from loradex.errors import InvalidArgumentError, UnknownNameError
 
 METHOD = b"scram-sha-256"
+ATTRIBUTES = ("superuser", "createdb", "createrole")
+"""What no login has."""
+ROLE = """
+    select array(select distinct g.rolname::text from pg_auth_members m join pg_roles g on g.oid = m.roleid
+                 where m.member = r.oid) as groups,
+           exists (select from pg_auth_members m
+                   where m.member = r.oid and (m.inherit_option or m.set_option)) as has_rights,
+           r.rolsuper as superuser, r.rolcreatedb as createdb, r.rolcreaterole as createrole
+    from pg_roles r where r.rolname = %s"""
+"""Whoever makes a role may administer it and has none of its rights, which Postgres keeps as a membership too."""
 
 
 @dataclass(frozen=True)
@@ -89,20 +100,19 @@ def make_login(
     if name in {one.name for one in GROUPS}:
         raise InvalidArgumentError(f"{name} is a group, and nobody logs in as a group; give another name")
     login, role = sql.Identifier(name), sql.Identifier(group.name)
-    found = connection.execute(
-        "select array(select g.rolname::text from pg_auth_members m join pg_roles g on g.oid = m.roleid "
-        "where m.member = r.oid) from pg_roles r where r.rolname = %s",
-        (name,),
-    ).fetchone()
+    with connection.cursor(row_factory=dict_row) as cursor:
+        found = cursor.execute(ROLE, (name,)).fetchone()
     if found is None:
         connection.execute(sql.SQL("create role {}").format(login))
-    elif found[0] != [group.name]:
+    elif found["groups"] != [group.name] or not found["has_rights"]:
         raise InvalidArgumentError(
             f"the role {name} is there and is not a login of {group.name}; give another name"
         )
+    # Whoever lacks an attribute may not even take it away, so only what is there is taken.
+    taken = [sql.SQL(f"no{one}") for one in ATTRIBUTES if found is not None and found[one]]
     connection.execute(
-        sql.SQL("alter role {} login nosuperuser nocreatedb nocreaterole connection limit {}").format(
-            login, sql.Literal(group.connections)
+        sql.SQL("alter role {} login {} connection limit {}").format(
+            login, sql.SQL(" ").join(taken), sql.Literal(group.connections)
         )
     )
     if password is not None:

@@ -1,9 +1,9 @@
 """Brings a database to the newest revision, and says whether it is there."""
 
 import re
-import time
 from collections.abc import Callable
 from importlib.resources import files
+from time import sleep
 
 from alembic import command
 from alembic.config import Config
@@ -21,6 +21,7 @@ LOCK_TIMEOUT = "5s"
 HELD = {"55P03", "40P01"}
 """A lock was not had in that time, or was waited for in a circle."""
 ATTEMPTS, PAUSE_SECONDS = 20, 3.0
+"""If every attempt waits for its lock, that is 157 s."""
 BEFORE_THE_BASELINE = re.compile(r"\d{4}")
 """Ids of revisions that were squashed into the baseline."""
 
@@ -33,12 +34,12 @@ def alembic_config() -> Config:
 def upgrade(url: str, revision: str = HEAD) -> None:
     """Run the missing revisions; nothing happens if there are none. Another migrator is waited for.
 
-    Workers may go on meanwhile: a revision that meets a lock is undone and tried again, for about a minute.
+    Workers may go on meanwhile: a revision that meets a lock is undone and tried again, for about 2.5 minutes.
 
     Raises:
         SchemaOutdatedError: The database was made by a version this one knows nothing of.
     """
-    _require_known(current_revision(url))
+    require_known(current_revision(url))
     _run(url, lambda config: command.upgrade(config, revision))
 
 
@@ -60,18 +61,27 @@ def is_current(url: str) -> bool:
     return current_revision(url) == ScriptDirectory.from_config(alembic_config()).get_current_head()
 
 
-def _require_known(revision: str | None) -> None:
+def require_known(revision: str | None, holder: str = "this database") -> None:
+    """See that this version can bring a revision up to date; None is a database that was never migrated.
+
+    Args:
+        revision: The id of one.
+        holder: What is at that revision, for the message.
+
+    Raises:
+        SchemaOutdatedError: It is of another version.
+    """
     known = {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
     if revision is None or revision in known:
         return
     if BEFORE_THE_BASELINE.fullmatch(revision):
         raise SchemaOutdatedError(
-            f"this database is at revision {revision} of a Loradex before the first release, and its rows "
+            f"{holder} is at revision {revision} of a Loradex before the first release, and its rows "
             "cannot be brought over: keep it with that version, and start this one with an empty database "
             "(for the embedded one: `loradex down`, then set LORADEX_HOME to a new directory)"
         )
     raise SchemaOutdatedError(
-        f"this database is at revision {revision}, which this version of Loradex does not know: "
+        f"{holder} is at revision {revision}, which this version of Loradex does not know: "
         "install a newer one"
     )
 
@@ -84,7 +94,7 @@ def _run(url: str, action: Callable[[Config], None]) -> None:
             except DBAPIError as error:
                 if left == 0 or getattr(error.orig, "sqlstate", None) not in HELD:
                     raise
-                time.sleep(PAUSE_SECONDS)
+                sleep(PAUSE_SECONDS)
             else:
                 return
 

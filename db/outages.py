@@ -35,7 +35,6 @@ AWAY = {
 WORDS = (
     ("cached plan", "the database was upgraded meanwhile; try again"),
     ("password authentication failed", "correct the password in LORADEX_DATABASE_URL"),
-    ("does not exist", "correct user and database in LORADEX_DATABASE_URL"),
     ("is not permitted to log in", "name a login in LORADEX_DATABASE_URL; `loradex db login` makes one"),
     ("too many", AWAY["53300"]),
     ("remaining connection slots", AWAY["53300"]),
@@ -53,8 +52,10 @@ WORDS = (
     ("connection is closed", "the connection broke; try again"),
     ("Connection reset", "the connection broke; try again"),
     ("translate host", "correct the host in LORADEX_DATABASE_URL, or look at the name service"),
+    ("does not exist", "correct user and database in LORADEX_DATABASE_URL"),
 )
-"""By words of the message: a connection that is refused or breaks has no SQLSTATE."""
+"""By words of the message: a connection that is refused or breaks has no SQLSTATE. The first that fit count, so what
+many messages say stands last."""
 
 STALE_PLAN = "0A000"
 """Of a statement that was prepared before the schema changed, and of other things too."""
@@ -64,13 +65,17 @@ START = "start Postgres with `loradex up`, or check LORADEX_DATABASE_URL"
 def is_outage(error: psycopg.Error) -> bool:
     """Whether Postgres, and not what it was asked, is the cause."""
     state = error.sqlstate or ""
-    stale = state == STALE_PLAN and "cached plan" in str(error)
     return (
-        stale
+        is_stale_plan(error)
         or state in REFUSES
         or state in AWAY
         or isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     )
+
+
+def is_stale_plan(error: BaseException | None) -> bool:
+    """Whether the statement was prepared before an upgrade changed what it gives: the session refuses it for good."""
+    return isinstance(error, psycopg.Error) and error.sqlstate == STALE_PLAN and "cached plan" in str(error)
 
 
 def advice_on(state: str, text: str) -> str:

@@ -1,29 +1,35 @@
 """A few connections to Postgres that outlive outages, for threads that share them."""
 
+import os
 import selectors
+import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from loradex.db.session import Session, connect, settled, translate_errors
+from loradex.db.outages import is_outage
+from loradex.db.session import Session, opened, set_up, settled, translate_errors
 from loradex.errors import ClientClosedError, DatabaseUnavailableError
 from loradex.program import program_name
 
 BUSY_SECONDS = 60.0
 IDLE_SECONDS = 10.0
+CLOSED = "this client was closed; make a new one"
 
 
 class Pool:
     """Up to `size` connections, made when they are needed.
 
-    A connection that is idle for long, was cut meanwhile, or whose set-up failed is closed. One that cannot be made
-    says why at once: a pool that retried in the background would only say that time is over.
+    A connection that is idle for long, was cut meanwhile, or whose set-up failed is closed. After an outage so is the
+    one it came over, and those that were idle meanwhile: what a session has prepared before an upgrade it refuses for
+    good, and after a failover it may be a replica's. One that cannot be made says why at once: a pool that retried in
+    the background would only say that time is over.
 
     Args:
         url: Where Postgres is.
@@ -31,7 +37,7 @@ class Pool:
         application: What Postgres is told of this program.
         prepare_threshold: As for `connect`.
         prepare: What is done with every new connection before it is used.
-        idle_seconds: How long an unused one is kept; None keeps it.
+        idle_seconds: How long an unused one is kept at least, and twice as long at most; None keeps it.
     """
 
     def __init__(
@@ -54,7 +60,8 @@ class Pool:
         self._lock = threading.Lock()
         self._idle: deque[tuple[float, Session]] = deque()
         self._sweeper: threading.Timer | None = None
-        self._closed = False
+        self._lent: dict[Session, float] = {}
+        self._closed = ""
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -70,55 +77,87 @@ class Pool:
                 raise busy(self._size)
             try:
                 connection = self._newest_idle() or self._connected()
+                outage = False
                 try:
                     yield connection
+                except psycopg.Error as error:
+                    outage = is_outage(error)
+                    raise
                 finally:
-                    self._take_back(connection)
+                    self._take_back(connection, outage=outage)
             finally:
                 self._room.release()
 
     def close(self) -> None:
         """Give the connections back, for good; those in use are closed after their call."""
         with self._lock:
-            self._closed = True
-            idle, self._idle = self._idle, deque()
+            self._closed = self._closed or CLOSED
             if self._sweeper is not None:
                 self._sweeper.cancel()
-        for _, connection in idle:
-            connection.close()
+        self._close_idle()
+
+    def hang_up(self, seconds: float) -> None:
+        """End the calls that have not been answered for `seconds`; if there are any, lend no connection any more.
+
+        What sets a new connection up counts as a call. For the end of a program: a server that is frozen takes what it
+        is told and never answers.
+        """
+        with self._lock:
+            for connection, since in self._lent.items():
+                if since <= time.monotonic() - seconds:
+                    self._closed = (
+                        self._closed or f"Postgres did not answer for {seconds:g} s, and this program ends"
+                    )
+                    _shut_down(connection)
 
     def _newest_idle(self) -> Session | None:
         while True:
             with self._lock:
                 if self._closed:
-                    raise ClientClosedError("this client was closed; make a new one")
+                    raise ClientClosedError(self._closed)
                 if not self._idle:
                     return None
                 _, connection = self._idle.pop()
+                self._lent[connection] = time.monotonic()
             if is_quiet(connection) or _answers(connection):
                 return connection
-            connection.close()
+            self._drop(connection)
 
     def _connected(self) -> Session:
-        connection = connect(
-            self._url, application=self._application, prepare_threshold=self._prepare_threshold
-        )
+        connection = opened(self._url, self._application)
+        with self._lock:
+            self._lent[connection] = time.monotonic()
         try:
+            set_up(connection, self._prepare_threshold)
             if self._prepare is not None:
                 with settled(connection):
                     self._prepare(connection)
         except BaseException:
-            connection.close()
+            self._drop(connection)
             raise
         return connection
 
-    def _take_back(self, connection: Session) -> None:
+    def _drop(self, connection: Session) -> None:
         with self._lock:
-            if not self._closed and is_reusable(connection):
+            del self._lent[connection]
+        connection.close()
+
+    def _close_idle(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, deque()
+        for _, connection in idle:
+            connection.close()
+
+    def _take_back(self, connection: Session, *, outage: bool) -> None:
+        with self._lock:
+            del self._lent[connection]
+            if not self._closed and not outage and is_reusable(connection):
                 self._idle.append((time.monotonic(), connection))
                 self._sweep_later()
                 return
         connection.close()
+        if outage:
+            self._close_idle()
 
     def _sweep_later(self) -> None:
         if self._idle_seconds is not None and self._sweeper is None:
@@ -145,6 +184,12 @@ def busy(size: int) -> DatabaseUnavailableError:
         f"all {size} connections of this client were busy for {BUSY_SECONDS:g} s; use more clients, or fewer calls "
         "at once"
     )
+
+
+def _shut_down(connection: Session) -> None:
+    """Let whoever waits for an answer over the connection have an error instead."""
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as way:
+        way.shutdown(socket.SHUT_RDWR)
 
 
 def _answers(connection: Session) -> bool:

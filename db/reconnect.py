@@ -12,6 +12,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from loradex.db.outages import is_stale_plan
 from loradex.errors import DatabaseUnavailableError
 
 Arguments = ParamSpec("Arguments")
@@ -27,7 +28,7 @@ def repeat_through_outage(
     """`call(…)`; while it raises `DatabaseUnavailableError` once more, for `seconds` at most.
 
     Only for what may be done twice: whether Postgres did it before the outage is unknown. With 0 it is called once
-    more only if the server ended the session before it did anything.
+    more only if nothing can have been done: see `nothing_done`.
     """
     try:
         return call(*args, **kwargs)  # what mostly works first needs no machinery
@@ -55,5 +56,7 @@ async def repeat_through_outage_async(
 
 
 def nothing_done(error: DatabaseUnavailableError) -> bool:
-    """Whether the server refused the statement since it ended the session, as it does with idle ones."""
-    return isinstance(error.__cause__, psycopg.errors.AdminShutdown | psycopg.errors.IdleSessionTimeout)
+    """Whether the server refused the statement: it ended the session, as it does with idle ones, or was upgraded."""
+    cause = error.__cause__
+    ended = isinstance(cause, psycopg.errors.AdminShutdown | psycopg.errors.IdleSessionTimeout)
+    return ended or is_stale_plan(cause)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import class_row
 
 from loradex.db.logins import GROUPS, group_named, make_login
@@ -14,12 +15,13 @@ from loradex.errors import InvalidArgumentError
 Connection = psycopg.Connection[tuple[object, ...]]
 
 LOGINS = """
-    select m.rolname::text as name, g.rolname::text as role
+    select distinct m.rolname::text as name, g.rolname::text as role
     from pg_auth_members a
     join pg_roles g on g.oid = a.roleid
     join pg_roles m on m.oid = a.member
-    where g.rolname = any (%s) and m.rolcanlogin
-    order by 1"""
+    where g.rolname = any (%s) and m.rolcanlogin and (a.inherit_option or a.set_option)
+    order by 1, 2"""
+"""Whoever made a group may administer it, and is no login of it."""
 OWNERS = """
     select o.id from loradex.owners o join pg_roles r on r.oid = o.role and r.rolname = o.name order by 1"""
 # A login is known by its number in its server. An owner whose login was gone before the dump stays nobody, even if
@@ -50,40 +52,51 @@ def owners(connection: Connection) -> list[int]:
     return [int(str(row[0])) for row in connection.execute(OWNERS).fetchall()]
 
 
-def require_empty(connection: Connection) -> None:
-    """Make the groups that a dump grants rights to; `InvalidArgumentError` where the database holds Loradex.
+def prepare(connection: Connection, wanted: Sequence[Login]) -> list[str]:
+    """Make the groups that a dump grants rights to, and the logins that are missing, all or none.
+
+    Args:
+        connection: To the database that shall be filled.
+        wanted: The logins of the server that was dumped.
+
+    Returns:
+        The logins that were made; they cannot log in before they get a password.
 
     Raises:
-        PermissionRefusedError: A group is missing, and this user may not make it.
+        InvalidArgumentError: The database holds Loradex.
+        PermissionRefusedError: A group or a login is missing, and this user may not make it.
     """
-    with translate_errors():
+    with translate_errors(), connection.transaction():
         found = connection.execute("select from pg_namespace where nspname = 'loradex'").fetchone()
         if found is not None:
             raise InvalidArgumentError(
                 "this database holds Loradex already: set LORADEX_DATABASE_URL to an empty one (`create database …`)"
             )
         _run(connection, "roles.sql")
-
-
-def adopt(connection: Connection, wanted: Sequence[Login], people: Sequence[int]) -> list[str]:
-    """Make the logins that are missing, give owners their logins back, and close what PUBLIC may not do.
-
-    Args:
-        connection: To the restored database.
-        wanted: The logins of the server that was dumped.
-        people: The owners whose logins were there.
-
-    Returns:
-        The logins that were made; they cannot log in before they get a password.
-    """
-    with translate_errors(), connection.transaction():
         there = {str(name) for (name,) in connection.execute("select rolname::text from pg_roles").fetchall()}
         made = [login for login in wanted if login.name not in there]
         for login in made:
             make_login(connection, login.name, group_named(login.role), None)
+    return [login.name for login in made]
+
+
+def take_back(connection: Connection, made: Sequence[str]) -> None:
+    """Drop the logins that `prepare` made, where nothing was restored."""
+    with translate_errors(), connection.transaction():
+        for name in made:
+            connection.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
+
+
+def adopt(connection: Connection, people: Sequence[int]) -> None:
+    """Give owners their logins back, and close what PUBLIC may not do.
+
+    Args:
+        connection: To the restored database.
+        people: The owners whose logins were there.
+    """
+    with translate_errors(), connection.transaction():
         connection.execute(SAME_PEOPLE, (list(people),))
         _run(connection, "public.sql")
-    return [login.name for login in made]
 
 
 def _run(connection: Connection, path: str) -> None:

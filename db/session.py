@@ -1,7 +1,7 @@
 """Connections to Postgres; within `translate_errors` its errors become Loradex's."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -41,17 +41,27 @@ def connect(url: str, *, application: str | None = None, prepare_threshold: int 
         DatabaseUnavailableError: Nothing answers at the address, or it refuses this user.
     """
     with translate_errors():
-        connection = Session.connect(**connection_options(url, application or program_name()))
+        connection = opened(url, application)
         try:
-            connection.pooled = _settle(connection) != connection.info.backend_pid
-            connection.prepare_threshold = uses_before_prepared(prepare_threshold, pooled=connection.pooled)
-            if connection.pooled:
-                connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-                connection.read_only = connection.deferrable = False
+            set_up(connection, prepare_threshold)
         except BaseException:
             connection.close()
             raise
         return connection
+
+
+def opened(url: str, application: str | None) -> Session:
+    """A connection as it comes; it waits for the server for no longer than the time to connect."""
+    return Session.connect(**connection_options(url, application or program_name()))
+
+
+def set_up(connection: Session, prepare_threshold: int | None) -> None:
+    """Make what `connect` gives of an open connection."""
+    connection.pooled = _settle(connection) != connection.info.backend_pid
+    connection.prepare_threshold = uses_before_prepared(prepare_threshold, pooled=connection.pooled)
+    if connection.pooled:
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        connection.read_only = connection.deferrable = False
 
 
 def uses_before_prepared(threshold: int | None, *, pooled: bool) -> int | None:
@@ -64,26 +74,33 @@ def uses_before_prepared(threshold: int | None, *, pooled: bool) -> int | None:
 @contextmanager
 def settled(connection: Session) -> Iterator[None]:
     """What a call relies on: behind a pooler it is set anew, for one transaction around the call."""
-    if not connection.pooled:
-        yield
-        return
-    with connection.transaction():
-        _settle(connection)
+    with ExitStack() as transaction:
+        if connection.pooled:
+            _settle(connection, transaction)
         yield
 
 
-def _settle(connection: psycopg.Connection[Any], lifts: int = LIFTS) -> int:
-    """Set what we rely on; the process id of the server's session."""
+def _settle(connection: psycopg.Connection[Any], transaction: ExitStack | None = None, lifts: int = 0) -> int:
+    """Set what we rely on; the process id of the server's session.
+
+    With `transaction` it is set in a transaction that begins here and goes on until that stack is left. `lifts` are
+    the tries before this one.
+    """
     values = settling(connection.info.backend_pid)
     try:
-        with connection.transaction() if lifts < LIFTS else nullcontext():
-            if lifts < LIFTS:
+        with ExitStack() as begun:
+            if lifts or transaction is not None:
+                begun.enter_context(connection.transaction())
+            if lifts:
                 connection.execute(LIFT)
             row = connection.execute(SETTLE, values).fetchone()
+            if transaction is not None:
+                transaction.push(begun.pop_all())
     except psycopg.errors.QueryCanceled:
-        if not lifts:
+        # It ended the transaction: another try needs one of its own.
+        if lifts == LIFTS:
             raise
-        return _settle(connection, lifts - 1)
+        return _settle(connection, transaction, lifts + 1)
     return int(row[0]) if row is not None else 0
 
 

@@ -47,8 +47,6 @@ LIFT: LiteralString = "set local statement_timeout = '1min'"
 LIFTS = 5
 """Tries: what is as short as a millisecond may cut this off, too."""
 
-LIFTS = 5
-
 
 def settling(pid: int) -> Mapping[str, object]:
     """The values of `SETTLE`, for a connection that was told it has the server process `pid`."""

@@ -111,21 +111,26 @@ def place(row: Row) -> int:
 
 def findings(directory: Path, heads: set[str]) -> Iterator[str]:
     notes = list(rows(directory / "archives.tsv"))
-    end = max(notes, key=lambda row: int(row["last_position"] or 0), default={})
-    first = int(end.get("last_position") or 0) + 1
-    expected, before = first, end.get("last_hash") or "\\x" + "00" * 32
-    erased, noted = set[str](), set[str]()
+    first, before = 1, "\\x" + "00" * 32
+    for note in sorted(notes, key=lambda row: int(row["first_position"] or 0)):
+        start, last = int(note["first_position"] or 0), int(note["last_position"] or 0)
+        if start == first and start <= last < place(note):
+            first, before = last + 1, note["last_hash"] or ""
+            heads.discard(before[2:])
+        else:
+            yield f"link {note['id']}: it cannot say that links {start} to {last} were archived"
+    expected, erased, noted = first, set[str](), set[str]()
     for row in merge(rows(directory / "answers.tsv"), rows(directory / "erasures.tsv"), notes, key=place):
-        if place(row) < first and "salt" not in row:
-            continue  # A note that is in the archive.
         stored, previous, position = row["chain_hash"], row["previous_hash"] or "", place(row)
         computed = hashlib.sha256(bytes.fromhex(previous[2:]) + canonical(row).encode()).hexdigest()
+        if stored != "\\x" + computed:
+            yield f"link {row['id']}: its chain_hash does not fit its columns"
+        if position < first and "salt" not in row:
+            continue  # A note that is in an archive.
         if position != expected:
             yield f"link {row['id']}: its position is {position}, and {expected} was expected"
         elif previous != before:
             yield f"link {row['id']}: its previous_hash is not the chain_hash of the link before it"
-        if stored != "\\x" + computed:
-            yield f"link {row['id']}: its chain_hash does not fit its columns"
         if "answers" in row:
             noted.update(re.findall("[0-9a-f-]{36}", row["answers"] or ""))
         elif row.get("commitments") is not None:

@@ -2,19 +2,35 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
+from typing import Any
 
-from loradex.db.migrate import current_revision, upgrade
-from loradex.db.restored import Login, adopt, logins, owners, require_empty
-from loradex.db.session import connect
+import psycopg
+
+from loradex.db.migrate import current_revision, require_known, upgrade
+from loradex.db.restored import Login, adopt, logins, owners, prepare, take_back
+from loradex.db.session import connect, translate_errors
 from loradex.embedded import programs
-from loradex.errors import InvalidArgumentError, SchemaOutdatedError, StackError
+from loradex.errors import InvalidArgumentError, LoradexError, SchemaOutdatedError, StackError
 
 DATABASE, FACTS = "database.dump", "facts.json"
 MAX_FACTS_BYTES = 64 << 20
+PATIENT = """
+    select set_config(name, '0', true) from pg_settings
+    where name in ('idle_in_transaction_session_timeout', 'transaction_timeout')"""
+"""A dump may take hours, in which this session only waits."""
+EMPTY = "nothing of the dump is in the database, so begin again once that is mended"
+AGAIN = (
+    "not everybody's rows are theirs yet: empty the database with "
+    '`loradex db psql -c "drop schema loradex cascade"`, mend that, and restore again'
+)
+OUTDATED = "all that is left is to bring the schema up to date: run `loradex db upgrade`"
+
+Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -44,7 +60,7 @@ class Facts:
             with path.open("rb") as file:
                 told = json.loads(file.read(MAX_FACTS_BYTES))
             facts = cls(
-                told["revision"],
+                str(told["revision"]),
                 told["head"],
                 [Login(**login) for login in told["logins"]],
                 [*map(int, told["owners"])],
@@ -74,10 +90,12 @@ def dump(url: str, directory: Path, head: Callable[[], str | None]) -> Facts:
     except OSError as error:
         raise InvalidArgumentError(f"{directory} cannot be made: {error.strerror}") from error
     try:
-        with connect(url) as connection:
-            # Before the dump, which then holds at least that.
-            facts = Facts(revision, head(), logins(connection), owners(connection))
-        programs.run("pg_dump", url, ["--format=custom", f"--file={draft / DATABASE}"])
+        newest = head()  # before the dump, which then holds at least that
+        with _one_moment(url) as (connection, moment):
+            facts = Facts(revision, newest, logins(connection), owners(connection))
+            programs.run(
+                "pg_dump", url, ["--format=custom", f"--snapshot={moment}", f"--file={draft / DATABASE}"]
+            )
         (draft / FACTS).write_text(facts.as_json(), encoding="utf-8")
         draft.rename(directory)
     except OSError as error:
@@ -87,24 +105,67 @@ def dump(url: str, directory: Path, head: Callable[[], str | None]) -> Facts:
     return facts
 
 
+@contextmanager
+def _one_moment(url: str) -> Iterator[tuple[Connection, str]]:
+    """A transaction, and the name under which `pg_dump` sees just what it sees."""
+    with translate_errors(), connect(url) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        with connection.transaction():
+            connection.execute(PATIENT)
+            row = connection.execute("select pg_export_snapshot()").fetchone()
+            yield connection, "" if row is None else str(row[0])
+
+
 def restore(url: str, directory: Path) -> tuple[Facts, list[str]]:
     """Bring a dump into an empty database, up to date; returns its facts and the logins without a password.
 
     Raises:
         InvalidArgumentError: It is not a dump, or the database is not empty.
-        StackError: `pg_restore` failed; nothing of it is left in the database.
+        SchemaOutdatedError: The dump is of another version than this one can bring up to date.
+        PermissionRefusedError: This user may not make the groups and logins.
+        StackError: A step failed; the text says what is in the database then, and how to go on. It is as empty as
+            before unless the rows were restored.
     """
     facts = Facts.read(directory / FACTS)
     if not (directory / DATABASE).is_file():
         raise InvalidArgumentError(f"{directory} is not a dump: {DATABASE} is missing")
+    require_known(facts.revision, f"the dump in {directory}")
     with connect(url) as connection:
-        require_empty(connection)
-    programs.run(
-        "pg_restore",
-        url,
-        ["--no-owner", "--exit-on-error", "--single-transaction", directory / DATABASE],
-    )
-    with connect(url) as connection:
-        silent = adopt(connection, facts.logins, facts.owners)
-    upgrade(url)
+        silent = prepare(connection, facts.logins)
+    try:
+        _fill(url, directory / DATABASE)
+    except BaseException as error:
+        with suppress(LoradexError), connect(url) as connection:
+            take_back(connection, silent)
+        if isinstance(error, LoradexError):
+            raise StackError(f"{error}; {EMPTY}") from error
+        raise
+    with _or_say(AGAIN), connect(url) as connection:
+        adopt(connection, facts.owners)
+    with _or_say(OUTDATED):
+        upgrade(url)
     return facts, silent
+
+
+@contextmanager
+def _or_say(cure: str) -> Iterator[None]:
+    try:
+        yield
+    except (LoradexError, psycopg.Error) as error:
+        raise StackError(f"the rows were restored, and then: {error}; {cure}") from error
+
+
+def _fill(url: str, dumped: Path) -> None:
+    """Restore all but comments on extensions, which only who made the extension may write, and which it brings."""
+    listed = programs.run("pg_restore", url, ["--list", dumped]).splitlines()
+    with TemporaryDirectory(prefix="loradex-") as place:
+        wanted = Path(place) / "wanted"
+        wanted.write_text(
+            "\n".join(line for line in listed if " COMMENT - EXTENSION " not in line), encoding="utf-8"
+        )
+        programs.run(
+            "pg_restore",
+            url,
+            ["--no-owner", "--exit-on-error", "--single-transaction", f"--use-list={wanted}", dumped],
+        )

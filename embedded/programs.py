@@ -15,10 +15,12 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from loradex.db.address import libpq_url
-from loradex.embedded.cluster import INSTALLATION, WHEEL
+from loradex.embedded.wheel import INSTALLATION, WHEEL
 from loradex.errors import InvalidArgumentError, StackError
 
 SERVICE = "loradex"
+SHOWN = 3
+"""Lines of an error."""
 LONGEST_LINE = 1000
 """Of a service file; libpq reads no longer one."""
 
@@ -60,11 +62,11 @@ def run_in_terminal(name: str, url: str, arguments: Sequence[str]) -> int:
             signal.signal(signal.SIGINT, before)
 
 
-def run(name: str, url: str, arguments: Sequence[str | Path]) -> None:
-    """Run a program to its end.
+def run(name: str, url: str, arguments: Sequence[str | Path]) -> str:
+    """Run a program to its end; returns what it printed.
 
     Raises:
-        StackError: It failed; the text is what it said last.
+        StackError: It failed; the text is what it said of the first error, or what it said last.
     """
     with _environment(url) as environment:
         done = subprocess.run(
@@ -77,8 +79,15 @@ def run(name: str, url: str, arguments: Sequence[str | Path]) -> None:
             check=False,
         )
     if done.returncode != 0:
-        said = " | ".join(done.stderr.strip().splitlines()[-3:])
-        raise StackError(f"{name} ended with exit code {done.returncode}: {said}")
+        raise StackError(f"{name} ended with exit code {done.returncode}: {_reason(done.stderr)}")
+    return done.stdout
+
+
+def _reason(said: str) -> str:
+    """Behind an error `pg_restore` repeats the whole statement, which may be a function of many lines."""
+    lines = said.strip().splitlines()
+    first = next((place for place, line in enumerate(lines) if "error:" in line), len(lines) - SHOWN)
+    return " | ".join(lines[max(first, 0) :][:SHOWN])
 
 
 @contextmanager

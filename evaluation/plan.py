@@ -39,7 +39,7 @@ class Plan:
 
     Attributes:
         cards: Tasks by name.
-        data: Directory of `TASK.test.jsonl`, or of `TASK.train.jsonl` where rows are held out.
+        data: Directory of `TASK.test.jsonl` or `.csv`, or of `TASK.train.*` where rows are held out.
         settings: Some of `SETTINGS`.
         methods: Some of `METHODS`.
         limit: Rows a task at most.

@@ -11,8 +11,6 @@ from loradex.library.examples import Example
 from loradex.worker.engine.recipe import Recipe
 from loradex.worker.engine.rows import Normalization, Row
 
-MAX_NEW_TOKENS = 16
-
 
 @dataclass(frozen=True)
 class Question:
@@ -37,8 +35,8 @@ class Question:
     normalization: Normalization
     label: int
     answers: tuple[str, ...]
-    metric: Metric = "exact_match"
-    max_new_tokens: int = MAX_NEW_TOKENS
+    metric: Metric
+    max_new_tokens: int
 
     def row(self, frame: str, recipe: Recipe, *, written: bool = False) -> Row:
         """What the engine is asked; with `written` to write, though there are choices."""
@@ -78,5 +76,5 @@ def question_of(example: Example, card: TaskCard, count_tokens: Callable[[str], 
         label=example.label or 0,
         answers=tuple(example.answers),
         metric=card.metric,
-        max_new_tokens=card.answer_tokens or MAX_NEW_TOKENS,
+        max_new_tokens=card.answer_tokens,
     )

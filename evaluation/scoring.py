@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from loradex.evaluation.marks import mark
 from loradex.evaluation.questions import Question
 from loradex.library.judging import exact_match
+from loradex.library.marks import mark
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95

@@ -1,12 +1,13 @@
 """A base model's directory, read without torch: whether adapters can be composed on it, and how much it reads."""
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from loradex.errors import ModelRefusedError
 from loradex.library.manifest import BaseModelEntry
 from loradex.library.model_files import files_of
+from loradex.library.model_json import read_object
 
 CONTEXTS: Final = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
 """How configurations name the tokens a model has places for; the first that is there counts."""
@@ -20,11 +21,15 @@ def read_base_model(directory: Path, name: str, frame: str) -> BaseModelEntry:
     Raises:
         ModelRefusedError: Not a causal language model in Hugging Face form; the text says why.
     """
-    config = _config(directory)
+    config = read_object(directory / "config.json")
     kinds = config.get("architectures") or []
     if kinds and not any(str(kind).endswith(WRITERS) for kind in kinds):
         raise ModelRefusedError(
             f"{directory}: a {', '.join(map(str, kinds))} does not write texts; a base model is a causal one"
+        )
+    if config.get("is_encoder_decoder"):
+        raise ModelRefusedError(
+            f"{directory}: it has an encoder and a decoder, as T5 does; a base model is a causal one"
         )
     if not any(path.suffix in WEIGHTS for path in directory.iterdir()):
         raise ModelRefusedError(f"{directory}: there are no weights ({' or '.join(WEIGHTS)})")
@@ -35,42 +40,26 @@ def read_base_model(directory: Path, name: str, frame: str) -> BaseModelEntry:
     return BaseModelEntry(
         name=name,
         revision=files_of(directory).revision,
-        context_length=context_length(directory),
+        context_length=context_length(config, directory / "config.json"),
         frame=frame,
     )
 
 
-def context_length(directory: Path) -> int:
-    """Tokens of prompt and answer together, as the engine counts them.
+def context_length(config: Mapping[str, Any], told_by: object) -> int:
+    """Tokens of prompt and answer together.
+
+    A sliding window does not bound them: it is what some layers see, and texts go on beyond it.
+
+    Args:
+        config: What a `config.json` says, or a loaded configuration as a dictionary.
+        told_by: Where it comes from, for the message.
 
     Raises:
         ModelRefusedError: The configuration does not say it.
     """
-    config = _config(directory)
     inner = config.get("text_config")
-    told = config | inner if isinstance(inner, dict) else config
+    told = {**config, **inner} if isinstance(inner, dict) else config
     places = next((told[key] for key in CONTEXTS if isinstance(told.get(key), int) and told[key] > 0), None)
     if places is None:
-        raise ModelRefusedError(
-            f"{directory / 'config.json'}: none of {', '.join(CONTEXTS)} says how many tokens it reads"
-        )
-    # Inside its sliding window the window changes nothing.
-    window = told.get("sliding_window")
-    return min(int(places), window if isinstance(window, int) and window > 0 else 1 << 62)
-
-
-def _config(directory: Path) -> dict[str, Any]:
-    path = directory / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelRefusedError(
-            f"{path}: no such file; name the directory of a model in Hugging Face form"
-        ) from None
-    except OSError as error:
-        raise ModelRefusedError(f"{path}: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
-        raise ModelRefusedError(f"{path}: not JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise ModelRefusedError(f"{path}: not a JSON object")
-    return config
+        raise ModelRefusedError(f"{told_by}: none of {', '.join(CONTEXTS)} says how many tokens it reads")
+    return int(places)

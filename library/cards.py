@@ -96,7 +96,7 @@ class TaskCard(BaseModel):
         name: Task, as in the examples' `task`.
         family: Group of related tasks.
         metric: `accuracy` over choices; of a generated text `exact_match`, `f1`, `rouge_l` or `bleu`.
-        answer_tokens: Tokens that evaluation lets the model write; None means 16.
+        answer_tokens: Tokens that training and evaluation let the model write as an answer.
         prompt: `str.format` template over the examples' fields.
         values: Field → its values → what the template shows instead.
         max_prompt_tokens: Tokens the rendered prompt may have in training and evaluation.
@@ -111,7 +111,7 @@ class TaskCard(BaseModel):
     prompt: Annotated[str, Field(min_length=1)]
     values: dict[str, dict[str, str]] = {}
     max_prompt_tokens: Annotated[int, Field(ge=16)] = 192
-    answer_tokens: Annotated[int, Field(ge=1, le=2048)] | None = None
+    answer_tokens: Annotated[int, Field(ge=1, le=2048)] = 16
     choices: Choices | None = None
     source: Source | None = None
     training: Training = Training()

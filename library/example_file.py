@@ -15,6 +15,9 @@ from loradex.library.examples import MAX_TEXT_CHARACTERS, Example
 
 CSV: Final = ".csv"
 SUFFIXES: Final = (".jsonl", CSV)
+LISTS: Final = ("choices", "answers")
+SEPARATOR: Final = "|"
+"""Between the parts of such a cell of a CSV file."""
 SHOWN: Final = 20
 """Refused lines that a message names; the others are counted."""
 
@@ -101,7 +104,7 @@ def _example(
         raise FormError("not an object with keys")
     name = row.get("task") or usual
     if name is None:
-        raise FormError("it names no task: add a key task, or name the file TASK.train.jsonl")
+        raise FormError("it names no task: add a key task, or name the file TASK.train.jsonl or .csv")
     if not isinstance(name, str) or name not in cards:
         raise FormError(f"unknown task {str(name)[:100]!r}; add a task card for it first")
     if task is not None and name != task:
@@ -125,7 +128,7 @@ def _named_after(path: Path, cards: Mapping[str, TaskCard]) -> str | None:
 def _rows(path: Path, refusals: Refusals) -> Iterator[tuple[int, Any]]:
     try:
         if path.suffix.lower() == CSV:
-            yield from _table(path)
+            yield from _table(path, refusals)
         else:
             with path.open("rb") as stream:
                 yield from _lines(stream, refusals)
@@ -145,20 +148,35 @@ def _lines(stream: Any, refusals: Refusals) -> Iterator[tuple[int, Any]]:
             refusals.add(line, f"not JSON: {error}")
 
 
-def _table(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a CSV file by the names in its first line; empty cells are left out."""
+def _table(path: Path, refusals: Refusals) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a CSV file by the names in its first line; empty cells are left out, lists are taken apart."""
     csv.field_size_limit(MAX_TEXT_CHARACTERS * 4)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            table = csv.DictReader(stream, strict=True)
-            for row in table:
-                if None in row or None in row.values():
-                    raise ExampleFileError(path, table.line_num, "it has not as many cells as the first line")
-                yield table.line_num, {name: text for name, text in row.items() if text}
-    except csv.Error as error:
-        raise ExampleFileError(path, table.line_num, f"not CSV: {error}") from None
-    except UnicodeDecodeError:
-        raise ExampleFileError(path, 0, "not UTF-8") from None
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        table = csv.DictReader(stream, strict=True)
+        for line, cells in _cells(table, refusals):
+            if None in cells or None in cells.values():
+                refusals.add(line, "it has not as many cells as the first line")
+                continue
+            row: dict[str, Any] = {name: text for name, text in cells.items() if text}
+            yield line, row | {name: row[name].split(SEPARATOR) for name in LISTS if name in row}
+
+
+def _cells(table: "csv.DictReader[str]", refusals: Refusals) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line number and cells of every row that is CSV; after one that is not, the next line begins a row."""
+    while True:
+        try:
+            cells = next(table, None)
+        except csv.Error as error:
+            refusals.add(table.reader.line_num, f"not CSV: {error}")
+            if table.line_num == 0:  # the names are missing, and without them no row is one
+                return
+        except UnicodeDecodeError:
+            refusals.add(0, "not UTF-8")
+            return
+        else:
+            if cells is None:
+                return
+            yield table.line_num, cells
 
 
 def _reason(error: ValidationError) -> str:

@@ -13,8 +13,6 @@ from loradex.library.examples import Example
 
 ANSWERS: Final = ("completion", "answer", "response", "output", "target")
 """How a row names its answer where it has no `label` and no `answers`; the first that is there counts."""
-SEPARATOR: Final = "|"
-"""Between the choices or answers of one cell of a CSV file."""
 ID_DIGITS: Final = 16
 UNNAMED: Final = "unnamed"
 """Id of a row without one, until its content gives it one."""
@@ -42,7 +40,7 @@ def in_our_form(row: Mapping[str, Any], card: TaskCard) -> dict[str, Any]:
     answer = next((told[name] for name in ANSWERS if isinstance(told.get(name), str)), None)
     label, answers = told.get("label"), told.get("answers")
     if isinstance(answers, str):
-        answers = answers.split(SEPARATOR)
+        answers = [answers]
     if choices is not None:
         label = _label(
             label if label is not None else answer if answer is not None else answers, choices, card
@@ -82,8 +80,6 @@ def _choices(row: Mapping[str, Any], card: TaskCard) -> Any:
     if card.choices is None:
         return row.get("choices") or None
     given = row.get("choices")
-    if isinstance(given, str):
-        given = given.split(SEPARATOR)
     if given is None and card.choices.kind == "labels":
         return list(card.choices.words)
     if given is None:

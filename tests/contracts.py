@@ -187,7 +187,7 @@ CONTRACTS = {
     ),
     "drop_archived": Contract(
         ADMIN,
-        Refusal("select loradex.drop_archived(now(), null, '{{}}')", "LX001"),
+        Refusal("select loradex.drop_archived(now(), null, 0, '{{}}')", "LX001"),
         "it drops all that it is told of",
     ),
     "duplicate_examples": Contract(
@@ -202,6 +202,7 @@ CONTRACTS = {
             'select loradex.enqueue_jobs(\'[{{"prompt": "Is it warm?"}}]\')', 2 * WAITING + JOB
         ),  # it counts those that wait, never all
     ),
+    "chain_beginning": Contract(READERS, "it takes nothing", Reads("select loradex.chain_beginning()", 1)),
     "chain_head": Contract(READERS, "it takes nothing", Reads("select loradex.chain_head()", 2)),
     "erase_jobs": Contract(
         ADMIN,

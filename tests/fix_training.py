@@ -61,6 +61,10 @@ def echoes(number: int) -> dict[str, object]:
     }
 
 
+# As `OPEN_CARD`, with an answer of few words that may be right in part.
+PARTLY_CARD = OPEN_CARD.replace('"exact_match"', '"f1"') + "answer_tokens = 5\n"
+
+
 def card_of(text: str) -> TaskCard:
     import tomllib  # noqa: PLC0415
 

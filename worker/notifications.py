@@ -15,9 +15,12 @@ CHANNEL = "loradex_work"
 STOP_CHANNEL = "loradex_stop"
 LOOK_EVERY_SECONDS = 0.5
 RECONNECT_SECONDS = 1.0
+LEAVE_SECONDS = 10.0
+"""Longer than it takes to see that nobody answers at an address."""
+
 UNHEARD = (
-    "a pooler is between this worker and Postgres and lets no notifications through: Redis or a sweep wakes it; "
-    "name Postgres' own address in LORADEX_LISTEN_URL"
+    "a pooler is between this worker and Postgres and lets no notifications through: Redis wakes "
+    "it, or it looks for jobs every LORADEX_SWEEP_SECONDS; name Postgres' own address in LORADEX_LISTEN_URL"
 )
 
 
@@ -31,7 +34,7 @@ class Notifications:
         url: Where Postgres itself is, not a pooler.
         wake: Answers what waits; what is said meanwhile leads to one more call.
         stop: Set when the worker ends.
-        drop: Told the ids of jobs that were cancelled, or so it is said: any login may say anything.
+        drop: Told the ids of jobs that ended while they ran, or so it is said: any login may say anything.
     """
 
     def __init__(
@@ -63,8 +66,10 @@ class Notifications:
     ) -> None:
         self._stop.set()
         self._heard.set()
-        for thread in self._threads:
-            thread.join()
+        hears, answers = self._threads
+        answers.join()
+        # It has nothing in hand, and a frozen server may never let it begin to hear.
+        hears.join(LEAVE_SECONDS)
 
     def _answer(self) -> None:
         while self._heard.wait() and not self._stop.is_set():

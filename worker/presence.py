@@ -11,7 +11,8 @@ from loradex.worker.jobs import Abilities, Jobs
 from loradex.worker.repeating import Repeating
 
 SIGN_OF_LIFE_SECONDS = 5.0
-"""A fourth of the setting `worker_silence_seconds`, after which a silent worker counts as gone."""
+"""A fourth of the setting `worker_silence_seconds`, after which a silent worker counts as gone; half of its least
+value, so that one sign that comes late does no harm."""
 
 
 class Presence:

@@ -19,7 +19,7 @@ from rich.progress import (
 )
 
 from loradex.errors import TrainingDataError
-from loradex.library.cards import TaskCard, load_cards
+from loradex.library.cards import Metric, TaskCard, load_cards
 from loradex.worker.engine.load import shipped_model
 from loradex.worker.engine.training.held_out import HeldOut
 from loradex.worker.engine.training.loop import Step
@@ -37,7 +37,7 @@ class TrainRequest:
 
     Attributes:
         tasks: Their names; none means every card.
-        data: Directory of `TASK.train.jsonl`.
+        data: Directory of `TASK.train.jsonl` or `TASK.train.csv`.
         out: Directory of the adapters; None means `train` in the home directory.
         cards: Directory of task cards.
         device: cpu, cuda, auto, or None for the worker's own.
@@ -97,7 +97,8 @@ def _train(settings: WorkerSettings, request: TrainRequest, *, as_json: bool) ->
         if request.skip_finished and (out / task / "card.json").is_file():
             console.print(f"{task}: finished before, skipped")
             continue
-        with _shown(console, f"{task} ({number} of {len(tasks)})" if len(tasks) > 1 else task) as watch:
+        name = f"{task} ({number} of {len(tasks)})" if len(tasks) > 1 else task
+        with _shown(console, name, cards[task].metric) as watch:
             document = train_task(
                 cards[task],
                 request.data,
@@ -121,15 +122,16 @@ def _line(document: Mapping[str, Any], directory: Path) -> str:
 
 def _sentence(document: Mapping[str, Any], directory: Path) -> str:
     held_out = document["held_out"]
+    metric = held_out["metric"]
     return (
-        f"{document['task']}: {held_out['metric']} on {held_out['rows']} held-out rows "
-        f"{held_out['accuracy_before']:.3f} → {held_out['accuracy_after']:.3f} "
+        f"{document['task']}: {metric} on {held_out['rows']} held-out rows "
+        f"{held_out[f'{metric}_before']:.3f} → {held_out[f'{metric}_after']:.3f} "
         f"in {document['minutes']} minutes: {directory}"
     )
 
 
 @contextmanager
-def _shown(console: Console, name: str) -> Iterator[Watch]:
+def _shown(console: Console, name: str, metric: Metric) -> Iterator[Watch]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -148,7 +150,7 @@ def _shown(console: Console, name: str) -> Iterator[Watch]:
             if isinstance(event, Begun):
                 progress.update(bar, total=event.steps, completed=event.step, facts="")
                 again = f", going on at step {event.step}" if event.step else ""
-                console.print(f"{name}: held out before: {_figures(event.before)}{again}")
+                console.print(f"{name}: held out before: {_figures(event.before, metric)}{again}")
                 return
             smooth = event.loss if smooth is None else SMOOTHING * smooth + (1 - SMOOTHING) * event.loss
             facts = f"loss {smooth:.3f}, {event.tokens_per_second:.0f} tokens/s"
@@ -156,12 +158,12 @@ def _shown(console: Console, name: str) -> Iterator[Watch]:
             if event.measured is not None:
                 console.print(
                     f"{name}: step {event.number} of {event.steps}, {facts}, "
-                    f"held out: {_figures(event.measured)}"
+                    f"held out: {_figures(event.measured, metric)}"
                 )
 
         yield watch
 
 
-def _figures(measured: HeldOut) -> str:
-    accuracy = "" if measured.accuracy is None else f"accuracy {measured.accuracy:.3f}, "
-    return f"{accuracy}loss {measured.loss:.3f}"
+def _figures(measured: HeldOut, metric: Metric) -> str:
+    score = "" if measured.score is None else f"{metric} {measured.score:.3f}, "
+    return f"{score}loss {measured.loss:.3f}"

@@ -13,7 +13,7 @@ from loradex.library.card_option import OUR_CARDS, Cards
 def affinities(
     *,
     data: Annotated[
-        Path, typer.Option(help="Directory of TASK.train.jsonl files.", exists=True, file_okay=False)
+        Path, typer.Option(help="Directory of TASK.train.jsonl or .csv files.", exists=True, file_okay=False)
     ],
     rows: Annotated[int, typer.Option(min=1, help="Rows a task, none of which was trained on.")] = 128,
     task: Annotated[list[str] | None, typer.Option(help="This task only; may be given again.")] = None,

@@ -22,7 +22,7 @@ RECORDS = {False: "cells.jsonl", True: "sweep.jsonl"}
 def evaluate(
     *,
     data: Annotated[
-        Path, typer.Option(help="Directory of TASK.test.jsonl files.", exists=True, file_okay=False)
+        Path, typer.Option(help="Directory of TASK.test.jsonl or .csv files.", exists=True, file_okay=False)
     ],
     setting: Annotated[
         str,
@@ -53,7 +53,7 @@ def evaluate(
         ),
     ] = False,
     generated: Annotated[
-        bool, typer.Option(help="Also let the model write the answers of questions with choices.")
+        bool, typer.Option(help="Let the model write the answers of questions with choices too.")
     ] = False,
     in_process: Annotated[
         bool,

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from loradex.errors import AnchorError
-from loradex.service.audit.anchors import Anchor
+from loradex.service.audit.anchors import Anchor, Kept
 from loradex.service.audit.finding import Finding
 
 
@@ -15,12 +15,12 @@ class Anchored:
     """What was read.
 
     Attributes:
-        heads: All hashes that any anchor ever kept.
+        heads: All that any anchor ever kept.
         findings: Anchors that could not be read, or hold nothing.
         anchors: For each anchor how many heads it has, and the newest's time.
     """
 
-    heads: list[str] = field(default_factory=list)
+    heads: list[Kept] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     anchors: list[dict[str, Any]] = field(default_factory=list)
 
@@ -32,7 +32,7 @@ def read(anchors: Sequence[Anchor]) -> Anchored:
         count, newest = 0, None
         try:
             for kept in anchor.heads():
-                told.heads.append(kept.chain_hash)
+                told.heads.append(kept)
                 count += 1
                 newest = kept.at if newest is None else max(newest, kept.at)
         except AnchorError as error:

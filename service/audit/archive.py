@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 from loradex.errors import InvalidArgumentError
 from loradex.service.audit.batch import LINKS_AT_ONCE, Batch, batches, canonical
 from loradex.service.audit.chain import Chain
+from loradex.service.audit.draft import to_disk
 from loradex.service.audit.evidence import LINKS, table
 from loradex.service.audit.finding import Finding
 from loradex.service.audit.snapshot import Connection
@@ -23,18 +23,24 @@ MANIFEST = "archive.json"
 KINDS = b"loradex.kinds"
 """Key in a file's schema: column → type in the database; all are kept as the text that Postgres prints."""
 
-NEXT = "select before, first_position, last_position, last_hash, answers from loradex.archivable(coalesce(%s, now()))"
+NEXT = """
+    select before, first_position, last_position, last_hash, answers, erased
+    from loradex.archivable(coalesce(%s, now()))"""
 
 
 @dataclass(frozen=True)
 class Part:
-    """The part of the chain that is archived next, as `loradex.archivable` says."""
+    """The part of the chain that is archived next, as `loradex.archivable` says.
+
+    `erased` of its answers hold no texts any more. If there are more of them later, it has to be written anew.
+    """
 
     before: datetime
     first_position: int
     last_position: int
     last_hash: bytes
     answers: int
+    erased: int
 
     @classmethod
     def next(cls, connection: Connection, now: datetime | None = None) -> "Part | None":
@@ -48,8 +54,10 @@ class Part:
 
 
 def write(connection: Connection, part: Part, previous: bytes, directory: Path) -> None:
-    """Write a part in the snapshot of `connection`, where the link before it has the hash `previous`."""
-    directory.mkdir(parents=True)
+    """Write a part in the snapshot of `connection`, where the link before it has the hash `previous`.
+
+    It is on the disk afterwards, since the rows are dropped next. The directory must be there, and empty.
+    """
     for name in LINKS:
         _write_table(connection, name, part, directory / f"{name}.parquet")
     told = {
@@ -58,12 +66,12 @@ def write(connection: Connection, part: Part, previous: bytes, directory: Path) 
         "previous_hash": previous.hex(),
         "last_hash": part.last_hash.hex(),
         "answers": part.answers,
+        "erased": part.erased,
         "files": {file.name: _sha256(file) for file in sorted(directory.glob("*.parquet"))},
     }
     (directory / MANIFEST).write_text(json.dumps(told, indent=1) + "\n")
-    # The rows are dropped next, so a power cut must not take the files.
-    for place in (*directory.iterdir(), directory, directory.parent):
-        _to_disk(place)
+    for place in (*directory.iterdir(), directory):
+        to_disk(place)
 
 
 def _write_table(connection: Connection, name: str, part: Part, file: Path) -> None:
@@ -93,7 +101,7 @@ class Archive:
         try:
             told = json.loads((directory / MANIFEST).read_text())
             found = cls(directory, told)
-            _ = (found.first_position, found.previous_hash, found.end, found.answers)
+            _ = (found.first_position, found.previous_hash, found.end, found.answers, found.erased)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InvalidArgumentError(f"{directory} is not an archive of Loradex: {error}") from None
         return found
@@ -115,6 +123,16 @@ class Archive:
     def answers(self) -> int:
         return int(self.told["answers"])
 
+    @property
+    def erased(self) -> int:
+        """How many of its answers held no texts any more when it was written."""
+        return int(self.told["erased"])
+
+    def files_same(self) -> bool:
+        """Whether its files are those that were written."""
+        told: Mapping[str, str] = self.told["files"]
+        return dict(told) == {file.name: _sha256(file) for file in self.directory.glob("*.parquet")}
+
     def batches(self) -> list[tuple[str, Iterator[Batch]]]:
         """Table → its links, by position."""
         return [(name, self._read(name)) for name in LINKS]
@@ -131,14 +149,16 @@ class Archive:
 
 
 def findings(
-    archives: Sequence[Archive], heads: Collection[bytes] = (), passed: Callable[[int], None] = lambda _: None
+    archives: Sequence[Archive],
+    heads: Collection[bytes] = (),
+    passed: Callable[[int], None] = lambda _: None,
 ) -> Iterator[Finding]:
     """Everything that is wrong with archives, oldest first, without looking at a database.
 
     Each must begin where the one before it ends. `heads` are hashes that were kept elsewhere; `passed` is told how
     many answers further the walk is.
     """
-    chain = Chain(archives[0].first_position, archives[0].previous_hash, heads)
+    chain = Chain(archives[0].first_position, archives[0].previous_hash, dict.fromkeys(heads))
     for archive in archives:
         yield from chain.walk(archive.batches(), passed)
         if (chain.expected, chain.before) != archive.end:
@@ -148,14 +168,6 @@ def findings(
 
 def _columns(rows: pa.RecordBatch) -> dict[str, list[str | None]]:
     return {name: rows.column(name).to_pylist() for name in rows.schema.names}
-
-
-def _to_disk(place: Path) -> None:
-    opened = os.open(place, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 def _sha256(file: Path) -> str:

@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from loradex.service.audit import evidence, head
+from loradex.service.audit.anchors import Kept
+from loradex.service.audit.archived import Archived
 from loradex.service.audit.batch import batches
-from loradex.service.audit.chain import Chain, beginning
+from loradex.service.audit.chain import Chain
 from loradex.service.audit.finding import Finding
 from loradex.service.audit.head import Head
 from loradex.service.audit.release import Release
@@ -25,12 +27,14 @@ class Checked:
         answers: Answers whose hashes were computed.
         erased: How many of them hold no texts any more.
         functions, triggers: Those of the release, which the database's were compared with.
+        heads_in_archives: Heads that were not looked for, since they lie in archives that were not given.
     """
 
     answers: int = 0
     erased: int = 0
     functions: int = 0
     triggers: int = 0
+    heads_in_archives: int = 0
 
     def as_dict(self) -> dict[str, int]:
         return asdict(self)
@@ -75,28 +79,37 @@ class Audit:
         heads: Sequence[str] = (),
         passed: Callable[[int], None] = lambda _: None,
         archives: "Sequence[Archive]" = (),
+        kept: Sequence[Kept] = (),
     ) -> Iterator[Finding]:
         """Everything that is wrong, as it is found: with tables, functions, triggers and grants, then the chain.
 
         Args:
-            heads: Hashes that were kept elsewhere; each must be the hash of an answer.
+            heads: Hashes that were kept elsewhere; each must be the hash of a link.
             passed: Told how many answers further the walk is.
             archives: Parts of the chain that were archived, oldest first, without a gap.
+            kept: Heads of anchors. Those that lie before the walk begins are counted, and not looked for.
 
         Raises:
             InvalidArgumentError: A head is not a hash.
         """
-        kept = [head.hash_of(text) for text in heads]
-        tables = [evidence.table(self._connection, name) for name in evidence.LINKS]
+        placed = [(head.hash_of(one.chain_hash), one.position) for one in kept]
+        tables = {name: evidence.table(self._connection, name) for name in evidence.LINKS}
         release = Release.installed()
         self.checked = Checked(0, 0, len(release.functions), len(release.triggers))
-        for table in tables:
+        wanted = head.wanted(map(head.hash_of, heads), placed)
+        for table in tables.values():
             yield from evidence.doubts(self._connection, table)
         yield from release.findings(self._connection)
-        first, before = beginning(self._connection)
-        chain = Chain(first, before, kept)
+        archived = Archived.noted(self._connection)
+        yield from archived.findings
+        first, before = archived.first, archived.before
+        for note in archived.older(self._connection, tables[evidence.ARCHIVES]):
+            yield from note.broken(note.position or 0, note.previous)
+            wanted.setdefault(note.computed, note.position)
+        chain = Chain(first, before, wanted)
         if archives:
-            chain = Chain(archives[0].first_position, archives[0].previous_hash, kept)
+            chain = Chain(archives[0].first_position, archives[0].previous_hash, wanted)
+        self.checked.heads_in_archives = sum(one in chain.unlooked for one, _ in placed)
         for archive in archives:
             yield from chain.walk(archive.batches(), passed)
         if (chain.expected, chain.before) != (first, before):
@@ -107,7 +120,7 @@ class Audit:
                 table.name,
                 batches(self._connection, table, *([] if table.name == evidence.ANSWERS else [first])),
             )
-            for table in tables
+            for table in tables.values()
         ]
         yield from chain.walk(parts, passed)
         yield from chain.left(self._connection)

@@ -7,18 +7,33 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from psycopg.rows import class_row
 
 from loradex.errors import InvalidArgumentError
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-OWNERS = "select owner_id, min(created_at) from loradex.jobs where owner = %s group by 1 order by 1"
+OWNERS = """
+    select owner_id as id, owner as name, min(created_at) as since from loradex.jobs
+    where owner = %(name)s or owner_id = %(id)s
+    group by 1, 2 order by 1"""
+ID_DIGITS = 18
+"""So many fit a bigint."""
 COUNT = """
     select count(*) from loradex.jobs_to_erase(%(jobs)s::uuid[], %(owner)s::bigint, %(before)s::timestamptz)"""
 ERASE = """
     select jobs, answers from loradex.erase_jobs(
         %(reason)s, %(asked_by)s, %(jobs)s::uuid[], %(owner)s::bigint, %(before)s::timestamptz)"""
 VACUUM = "vacuum loradex.answers, loradex.jobs"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A login that asked, and since when; its name may be somebody else's later."""
+
+    id: int
+    name: str
+    since: datetime
 
 
 @dataclass(frozen=True)
@@ -42,23 +57,38 @@ class Erased:
     answers: int = 0
 
 
-def owner_named(connection: Connection, name: str) -> int:
-    """The id of an owner, by name or by the id itself.
+def owner_called(connection: Connection, called: str) -> Owner:
+    """The owner of that name; without one, the owner with that id.
 
     Raises:
-        InvalidArgumentError: Nobody has the name, or several who had it one after the other.
+        InvalidArgumentError: Nobody fits, or several do: names are given again, and a name may look like an id.
     """
-    if name.isascii() and name.isdigit():
-        return int(name)
-    found = connection.execute(OWNERS, (name,)).fetchall()
+    is_id = called.isascii() and called.isdigit() and len(called) <= ID_DIGITS
+    number = int(called) if is_id else None
+    found = _owners(connection, called, number)
     if not found:
-        raise InvalidArgumentError(f"nobody named {name} ever asked")
+        raise InvalidArgumentError(f"nobody named {called} ever asked")
     if len(found) > 1:
-        which = ", ".join(f"{owner} (since {since:%Y-%m-%d})" for owner, since in found)
-        raise InvalidArgumentError(
-            f"several had the name {name}, one after the other: give the number of one, {which}"
-        )
-    return int(found[0][0])
+        which = " or ".join(f"--owner-id {one.id} ({one.name}, since {one.since:%Y-%m-%d})" for one in found)
+        raise InvalidArgumentError(f"several owners fit {called}: choose one with {which}")
+    return found[0]
+
+
+def owner_with_id(connection: Connection, number: int) -> Owner:
+    """The owner with that id, whatever names there are.
+
+    Raises:
+        InvalidArgumentError: There is none.
+    """
+    found = _owners(connection, None, number)
+    if not found:
+        raise InvalidArgumentError(f"nobody with the id {number} ever asked")
+    return found[0]
+
+
+def _owners(connection: Connection, name: str | None, number: int | None) -> list[Owner]:
+    with connection.cursor(row_factory=class_row(Owner)) as cursor:
+        return cursor.execute(OWNERS, {"name": name, "id": number}).fetchall()
 
 
 def count(connection: Connection, selection: Selection) -> int:

@@ -20,7 +20,7 @@ LINKS: Mapping[str, Mapping[str, str]] = {
     | {"salt": "bytea", "commitments": "jsonb", "prompt": "text", "choices": "text[]", "text": "text"}
     | {"choice": "text", "token_ids": "integer[]", "query": "public.vector"},
     ERASURES: LINK | {"answers": "uuid[]"},
-    ARCHIVES: LINK | {"last_position": "bigint", "last_hash": "bytea"},
+    ARCHIVES: LINK | {"first_position": "bigint", "last_position": "bigint", "last_hash": "bytea"},
 }
 """Table of the chain → columns that make the chain, and those that can be erased, with their types.
 

@@ -1,12 +1,15 @@
 """The newest link of the chain, to be kept where the database's owner cannot write."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
+from psycopg import sql
 from psycopg.rows import class_row
 
 from loradex.errors import InvalidArgumentError
+from loradex.service.audit.evidence import ANSWERS, LINKS
 from loradex.service.audit.snapshot import Connection
 
 HEX_DIGITS = 64
@@ -27,19 +30,36 @@ class Head:
         return {**asdict(self), "answer_id": None if self.answer_id is None else str(self.answer_id)}
 
 
+NEWEST: LiteralString = """
+    (select position, {answer_id} as answer_id, encode(chain_hash, 'hex') as chain_hash from {table}
+     order by 1 desc nulls last limit 1)"""
+
+
 def newest(connection: Connection) -> Head | None:
     """The head; None while the chain is empty."""
+    ends = (
+        sql.SQL(NEWEST).format(
+            answer_id=sql.SQL("id" if table == ANSWERS else "null::uuid"),
+            table=sql.Identifier("loradex", table),
+        )
+        for table in LINKS
+    )
     with connection.cursor(row_factory=class_row(Head)) as cursor:
         return cursor.execute(
-            """
-            select l.position, l.answer_id, encode(l.chain_hash, 'hex') as chain_hash from (
-                (select position, id as answer_id, chain_hash from loradex.answers order by 1 desc nulls last limit 1)
-                union all
-                (select position, null, chain_hash from loradex.erasures order by 1 desc nulls last limit 1)
-                union all
-                (select position, null, chain_hash from loradex.archives order by 1 desc nulls last limit 1)
-            ) l order by 1 desc nulls last limit 1"""
+            sql.SQL("{} order by 1 desc nulls last limit 1").format(sql.SQL(" union all ").join(ends))
         ).fetchone()
+
+
+def wanted(anywhere: Iterable[bytes], placed: Iterable[tuple[bytes, int]]) -> dict[bytes, int | None]:
+    """Heads to look for: hash → position, None where it is not known.
+
+    One that was kept with several positions is looked for where it must be found soonest, or whoever may add to an
+    anchor could say that it lies in an archive.
+    """
+    found: dict[bytes, int] = {}
+    for head, position in placed:
+        found[head] = max(position, found.get(head, position))
+    return found | dict.fromkeys(anywhere)
 
 
 def hash_of(text: str) -> bytes:

@@ -16,7 +16,8 @@ def archive(
 
     Months stay for as long as the setting retention_months says. Each archive holds its part of the chain and is
     verified before anything is taken out: `loradex audit verify --archive DIRECTORY` does so again. The chain in the
-    database then begins where the last archive ended. Needs the role of an administrator, and pyarrow.
+    database then begins where the last archive ended. If texts are erased meanwhile, the archive is written anew
+    without them. Needs the role of an administrator, and pyarrow.
 
     Example: loradex archive /srv/loradex-archives
     """

@@ -81,7 +81,8 @@ def verify(
 
     Nothing is believed that the database could say in its own favour: rows are read as they lie and hashed here,
     and its functions, triggers and grants are compared with this release. All heads that LORADEX_ANCHOR leads to
-    must be in the chain. Needs no more than loradex_reader may.
+    must be in the chain. Those that lie in an archive are looked for when it is named with --archive, and counted
+    otherwise. Needs no more than loradex_reader may.
 
     With --offline only what was archived is looked at: its hashes, its end, and that the heads are in it.
 
@@ -102,14 +103,14 @@ def verify(
         _verify_offline(archives, heads, as_json=as_json)
         return
     kept = anchored.read(anchors(settings.anchor_urls()))
-    heads = [*heads, *kept.heads]
+    count = len(heads) + len(kept.heads)
     with Audit.at(database_address(settings)) as audit:
         with terminal.counting("answers", audit.length() + sum(one.answers for one in archives)) as passed:
-            broken = [*kept.findings, *audit.breaks(heads, passed, archives)]
+            broken = [*kept.findings, *audit.breaks(heads, passed, archives, kept.heads)]
         checked = audit.checked
     if as_json:
         found = [one.as_dict() for one in broken]
-        summary = {"heads": len(heads), "anchors": kept.anchors, "intact": not broken, "broken": found}
+        summary = {"heads": count, "anchors": kept.anchors, "intact": not broken, "broken": found}
         terminal.as_json({**checked.as_dict(), **summary})
     else:
         if broken:
@@ -117,7 +118,7 @@ def verify(
         else:
             erased = f", {checked.erased} of them erased" if checked.erased else ""
             terminal.say(f"intact: {checked.answers} answers{erased}")
-        terminal.say(_account(checked, len(heads)))
+        terminal.say(_account(checked, count))
     if broken:
         raise typer.Exit(1)
 
@@ -159,7 +160,9 @@ def _archives(directories: "Sequence[Path]") -> "list[Archive]":
 
 
 def _account(checked: "Checked", heads: int) -> str:
+    inside = checked.heads_in_archives
+    unlooked = f", {inside} of them in archives, not looked for (--archive)" if inside else ""
     return (
         f"checked: {checked.answers} answers, hashed here; {checked.functions} functions and {checked.triggers} "
-        f"triggers, compared with this release; {heads} heads"
+        f"triggers, compared with this release; {heads} heads{unlooked}"
     )

@@ -62,7 +62,8 @@ def restore(
     """Bring a dump into an empty database: rows, rights, logins, and whose rows are whose.
 
     Logins that this server does not have are made; they can log in once they have a password. A dump of an older
-    version is brought up to date. Needs a user that may create roles. If it fails, the database stays empty.
+    version is brought up to date. Needs a user that may create roles. If it fails, it says whether the database is
+    still empty, and how to begin again.
 
     Example: loradex db restore /backups/loradex-monday
     """

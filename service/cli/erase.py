@@ -12,7 +12,12 @@ def erase(
     reason: Annotated[str, typer.Option(help="Why; it is kept in the chain for ever, so name nobody.")],
     by: Annotated[str, typer.Option(help="Who wants it; kept as well.")],
     job: Annotated[list[UUID] | None, typer.Option(help="A job. May be repeated.")] = None,
-    owner: Annotated[str | None, typer.Option(help="All jobs of this login.")] = None,
+    owner: Annotated[
+        str | None, typer.Option(help="All jobs of this login, by its name or by its id as an owner.")
+    ] = None,
+    owner_id: Annotated[
+        int | None, typer.Option(min=1, help="The same by the id alone, where --owner fits several.")
+    ] = None,
     before: Annotated[
         str | None, typer.Option(help="All jobs from before this day, such as 2026-01-31.")
     ] = None,
@@ -35,8 +40,10 @@ def erase(
     from loradex.service.audit import erasing
     from loradex.service.settings import ServiceSettings
 
-    if not job and owner is None and before is None:
+    if not job and owner is None and owner_id is None and before is None:
         raise InvalidArgumentError("say what to erase: --job, --owner or --before")
+    if owner is not None and owner_id is not None:
+        raise InvalidArgumentError("give --owner or --owner-id, not both")
     try:
         moment = None if before is None else datetime.fromisoformat(before)
     except ValueError:
@@ -45,12 +52,17 @@ def erase(
         moment = moment.replace(tzinfo=UTC)
 
     with translate_errors(), connect(database_address(ServiceSettings())) as connection:
-        number = None if owner is None else erasing.owner_named(connection, owner)
-        selection = erasing.Selection(job, number, moment)
+        whose = None
+        if owner is not None:
+            whose = erasing.owner_called(connection, owner)
+        elif owner_id is not None:
+            whose = erasing.owner_with_id(connection, owner_id)
+        selection = erasing.Selection(job, None if whose is None else whose.id, moment)
         found = erasing.count(connection, selection)
         if found and not yes:
+            by_whom = "" if whose is None else f" of {terminal.safe(whose.name)} (owner {whose.id})"
             typer.confirm(
-                f"Erase the texts of {found} jobs and their answers, for good?", abort=True, err=True
+                f"Erase the texts of {found} jobs{by_whom} and their answers, for good?", abort=True, err=True
             )
         with terminal.counting("jobs", found) as passed:
             erased = erasing.erase(connection, selection, reason, by, passed)

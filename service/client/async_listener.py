@@ -49,6 +49,7 @@ class AsyncListener:
         self._nudged = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._said = False
+        self._away = False
         self._log = logging.getLogger("loradex.client")
 
     @asynccontextmanager
@@ -60,6 +61,9 @@ class AsyncListener:
         With an API key they are looked at as its owner.
         """
         ended: asyncio.Queue[Ended] = asyncio.Queue()
+        if not self._waiting:
+            # It is of those who waited before; nobody has asked Postgres since.
+            self.outage = None
         try:
             with self._waiting.watch(jobs, ended.put_nowait, key):
                 self._begin()
@@ -91,9 +95,9 @@ class AsyncListener:
                 async with self._pool.lent() as connection:
                     await self._serve(connection)
             except DatabaseUnavailableError as error:
-                if self.outage is None:
+                if not self._away:
                     self._log.warning("listening again: %s", error)
-                self.outage = error
+                self._away, self.outage = True, error
                 await self._pause(RECONNECT_SECONDS)
             except Exception as error:  # noqa: BLE001 - whoever waits is told, whatever it is
                 self._waiting.fail(error)
@@ -128,11 +132,11 @@ class AsyncListener:
                 await self._pause(POLL_SECONDS)
                 await self._look(connection, self._waiting.all())
                 continue
-            came = await self._came(connection)
-            payloads = [one.payload async for one in connection.notifies(timeout=0)]
-            await self._look(
-                connection, self._waiting.worth_a_look(payloads) if came else self._waiting.all()
-            )
+            # What was said while we looked is read from the socket already, which would not wake us.
+            said = [one.payload async for one in connection.notifies(timeout=0)]
+            came = bool(said) or await self._came(connection)
+            said += [one.payload async for one in connection.notifies(timeout=0)]
+            await self._look(connection, self._waiting.worth_a_look(said) if came else self._waiting.all())
 
     async def _came(self, connection: AsyncSession) -> bool:
         """Wait for a notification or a nudge; False after a long silence."""
@@ -167,7 +171,7 @@ class AsyncListener:
                     continue
                 for outcome in found:
                     self._waiting.deliver(outcome)
-        self.outage = None
+        self._away, self.outage = False, None
 
 
 async def _ended(connection: AsyncSession, jobs: Sequence[UUID], key: str | None) -> list[JobOutcome]:

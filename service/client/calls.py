@@ -17,7 +17,7 @@ MOST_BYTES: LiteralString = "select value::bigint from loradex.settings where na
 EXPLAIN: LiteralString = "select loradex.explain(%s)"
 
 CONNECTIONS = 4
-"""Of one client at most."""
+"""Of one client at most, beside the one that listens at another address."""
 
 REPEAT_SECONDS = 15.0
 LARGE_CALL = 1 << 20

@@ -51,7 +51,8 @@ class Client:
     """A caller's door to Loradex; may be shared by threads.
 
     Without arguments it reads LORADEX_DATABASE_URL and LORADEX_REDIS_URL, and failing these finds the stack
-    that `loradex up` started. It has up to 4 connections to Postgres while it is used, and none while it is not.
+    that `loradex up` started. It has up to 4 connections to Postgres while it is used, and one more that listens where
+    LORADEX_LISTEN_URL is set; none while it is not used.
     """
 
     def __init__(
@@ -190,7 +191,12 @@ class Client:
         return next((told for (told,) in self._fetched(OBSTACLE, (job_id,))), None)
 
     def answer(self, answer_id: UUID | str) -> Answer:
-        """An answer with the provenance that a program needs."""
+        """An answer with the provenance that a program needs.
+
+        Raises:
+            JobFailedError: Its texts were erased.
+            UnknownAnswerError: There is none of that id, or it is another user's.
+        """
         return Answer.of(self.explain(answer_id))
 
     def explain(self, answer_id: UUID | str) -> dict[str, Any]:

@@ -50,12 +50,16 @@ class Listener:
         self._nudge.settimeout(0)
         self._thread: threading.Thread | None = None
         self._said = False
+        self._away = False
         self._log = logging.getLogger("loradex.client")
 
     @contextmanager
     def watch(self, jobs: Collection[UUID]) -> "Iterator[queue.SimpleQueue[Ended]]":
         """A queue that gets the outcome of each job when it has ended, or an error instead of them."""
         ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
+        if not self._waiting:
+            # It is of those who waited before; nobody has asked Postgres since.
+            self.outage = None
         try:
             with self._waiting.watch(jobs, ended.put):
                 self._begin()
@@ -104,9 +108,9 @@ class Listener:
                 with self._held(), self._pool.lent() as connection:
                     self._serve(connection)
             except DatabaseUnavailableError as error:
-                if self.outage is None:
+                if not self._away:
                     self._log.warning("listening again: %s", error)
-                self.outage = error
+                self._away, self.outage = True, error
                 self._stop.wait(RECONNECT_SECONDS)
             except Exception as error:  # noqa: BLE001 - whoever waits is told, whatever it is
                 self._waiting.fail(error)
@@ -144,12 +148,20 @@ class Listener:
             for ear in ears:
                 ready.register(ear, selectors.EVENT_READ)
             while self._waiting and not self._stop.is_set():
-                came = ready.select(LONGEST_SILENCE_SECONDS if ears else POLL_SECONDS)
-                if any(key.fileobj is self._nudged for key, _ in came):
-                    self._nudged.recv(4096)
-                payloads = [one.payload for ear in ears for one in ear.notifies(timeout=0)]
-                heard = came and ears
-                self._look(connection, self._waiting.worth_a_look(payloads) if heard else self._waiting.all())
+                # What was said while we looked is read from the socket already, which would not wake us.
+                said = _notified(ears)
+                came = bool(said) or self._came(ready, LONGEST_SILENCE_SECONDS if ears else POLL_SECONDS)
+                said += _notified(ears)
+                self._look(
+                    connection, self._waiting.worth_a_look(said) if came and ears else self._waiting.all()
+                )
+
+    def _came(self, ready: selectors.BaseSelector, seconds: float) -> bool:
+        """Wait for a notification or a nudge; False after a long silence."""
+        came = ready.select(seconds)
+        if any(key.fileobj is self._nudged for key, _ in came):
+            self._nudged.recv(4096)
+        return bool(came)
 
     def _say_unheard(self) -> None:
         if not self._said:
@@ -163,4 +175,9 @@ class Listener:
                 found = cursor.execute(ENDED, (chunk,)).fetchall()
             for outcome in found:
                 self._waiting.deliver(outcome)
-        self.outage = None
+        self._away, self.outage = False, None
+
+
+def _notified(ears: Collection[Session]) -> list[str]:
+    """The notifications that have come."""
+    return [one.payload for ear in ears for one in ear.notifies(timeout=0)]

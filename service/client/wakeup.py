@@ -48,8 +48,9 @@ class Waker:
         error = self._try_to_send(jobs)
         if error is not None:
             raise RedisUnavailableError(
-                f"Redis does not answer at {self._address} as it should ({reason_of(error)}); the job is queued "
-                f"and a worker's sweep will find it. The cure: {advice_on(error)}"
+                f"Redis does not answer at {self._address} as it should ({reason_of(error)}); the job is "
+                "accepted: workers hear of it from Postgres, or look there every few seconds. "
+                f"The cure: {advice_on(error)}"
             ) from error
 
     def close(self) -> None:

@@ -12,13 +12,17 @@ from loradex.service.doctor.symptom import Symptom
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 LOGINS = """
-    select m.rolname::text, g.rolname::text, a.set_option or a.admin_option as becomes, m.rolconnlimit < 0 as unlimited,
+    select m.rolname::text, g.rolname::text, bool_or(a.set_option or a.admin_option) as becomes,
+           m.rolconnlimit < 0 as unlimited,
            coalesce(m.rolconfig, '{}')::text not like '%%statement_timeout%%' as endless
     from pg_auth_members a
     join pg_roles g on g.oid = a.roleid
     join pg_roles m on m.oid = a.member
     where g.rolname = any (%s) and m.rolcanlogin and not m.rolsuper
+      and (a.inherit_option or a.set_option or not m.rolcreaterole)
+    group by m.oid, m.rolname, m.rolconnlimit, m.rolconfig, g.rolname
     order by 1, 2"""
+"""Whoever may create roles and made the groups may administer them, and is no login of theirs."""
 RESTORED = """
     select o.name from loradex.owners o join pg_roles r on r.rolname = o.name
     where o.role <> 0 and not exists (select from loradex.owners n where n.name = o.name and n.role = r.oid)

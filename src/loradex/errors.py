@@ -253,7 +253,7 @@ class AnchorError(LoradexError):
 
 
 class ArchiveError(LoradexError):
-    """What was written to an archive could not be verified, so that nothing was taken out of the database."""
+    """An archive could not be written or verified, so that nothing was taken out of the database."""
 
     code = "archive"
 

@@ -153,9 +153,13 @@ def _blocks(
             if not value.strip():
                 continue
             room = max(page.width - width - GAP - 1, MIN_WIDTH)
-            lines = [part for line in value.splitlines() for part in textwrap.wrap(line, room) or [""]]
+            # Not by textwrap, which counts characters and no cells, and cuts words and names with hyphens.
+            lines = [
+                part for line in value.splitlines() for part in Text(line).wrap(page, room, overflow="ignore")
+            ]
             for place, line in enumerate(lines):
-                page.print(Text(f" {'' if place else name:<{width + GAP}}{line}"), overflow="fold")
+                before = f" {'' if place else name:<{width + GAP}}"
+                page.print(Text.assemble(before, line), overflow="fold")
 
 
 def bars(shares: Mapping[str, float], title: str | None = None) -> None:

@@ -1,7 +1,10 @@
 """Heads are kept where LORADEX_ANCHOR says: a file, another Postgres, a locked bucket, time stamps of an authority."""
 
 import json
+import resource
+import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -228,10 +231,93 @@ def test_a_file_that_somebody_else_wrote_into_is_refused(line: str, tmp_path: Pa
         list(anchor.heads())
 
 
+def test_a_torn_line_is_no_head_and_the_next_one_takes_its_place(tmp_path: Path) -> None:
+    place = tmp_path / "heads"
+    [anchor] = anchors(f"file://{place}")
+    anchor.keep(ONE)
+    whole = place.read_bytes()
+    for end in range(1, len(whole) - 1):
+        place.write_bytes(whole + whole[:end])
+        assert [head.position for head in anchor.heads()] == [1], end
+        anchor.keep(TWO)
+        assert [head.position for head in anchor.heads()] == [1, 2], end
+    place.write_bytes(whole.rstrip(b"\n"))
+    assert [head.position for head in anchor.heads()] == [1]
+    anchor.keep(TWO)
+    assert [head.position for head in anchor.heads()] == [1, 2]
+    place.write_bytes(whole + b"somebody else's")
+    anchor.keep(TWO)
+    with pytest.raises(AnchorError, match="line 2"):
+        list(anchor.heads())
+
+
+def test_a_head_that_does_not_fit_the_disk_leaves_nothing(tmp_path: Path) -> None:
+    place = tmp_path / "heads"
+    [anchor] = anchors(f"file://{place}")
+    anchor.keep(ONE)
+    before = place.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, limits[1]))
+    try:
+        with pytest.raises(AnchorError, match="cannot be written"):
+            anchor.keep(TWO)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert place.read_bytes() == before
+    anchor.keep(TWO)
+    assert [head.position for head in anchor.heads()] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "module", "extra"),
+    [
+        ("s3", "boto3", "s3"),
+        ("timestamp", "rfc3161_client", "timestamps"),
+        ("timestamp", "cryptography", "timestamps"),
+    ],
+)
+def test_a_part_that_is_not_installed_is_named_by_its_extra(
+    kind: str, module: str, extra: str, places: dict[str, str], monkeypatch: Shell, capsys: Said
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    [anchor] = anchors(places[kind])
+    for ask in (lambda: anchor.keep(ONE), lambda: list(anchor.heads())):
+        with pytest.raises(AnchorError, match=rf"pip install 'loradex\[{extra}\]'"):
+            ask()
+    monkeypatch.setenv("LORADEX_ANCHOR", places[kind])
+    monkeypatch.setenv("LORADEX_DATABASE_URL", places["postgres"])
+    assert run(["doctor"]) == 1
+    assert f"loradex[{extra}]" in capsys.readouterr().out
+
+
+def test_what_is_no_answer_of_an_authority_is_said(places: dict[str, str], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            with server.accept()[0] as caller:
+                caller.recv(1)
+                caller.sendall(b"this is no HTTP\r\n\r\n")
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        roots = places["timestamp"].split("roots=")[1]
+        port = server.getsockname()[1]
+        [anchor] = anchors(f"tsp+http://127.0.0.1:{port}/?keep={tmp_path}/tokens&roots={roots}")
+        with pytest.raises(AnchorError, match="the head was not stamped"):
+            anchor.keep(ONE)
+
+
+def test_an_authority_is_asked_without_a_password() -> None:
+    with pytest.raises(InvalidArgumentError, match="without user and password") as refused:
+        anchors("tsp+https://u:secret-7@h/x?keep=/y&roots=/z")
+    assert "secret-7" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     "url",
     [
         "x",
+        "tsp+http:///x?keep=/y&roots=/z",
+        "tsp+http://h:port/x?keep=/y&roots=/z",
         "http://h/x",
         "file://host/x",
         "file:///",

@@ -1,6 +1,11 @@
 """`loradex archive`: months that are over become Parquet files, and the chain goes from there into the database."""
 
+import json
 import shutil
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,14 +14,19 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.exported import Exported
 from tests.fix_db import RoleUrl
+from tests.until import until
 from tests.world import World
 
-from loradex.errors import ArchiveError
+from loradex.db.session import connect
+from loradex.errors import ArchiveError, QueueFullError
 from loradex.service import cli
-from loradex.service.audit import Audit
-from loradex.service.audit.archive import Archive, findings
+from loradex.service.audit import Audit, archive, archiving
+from loradex.service.audit.archive import MANIFEST, Archive, Part, findings
 from loradex.service.audit.archiving import archive_next
+from loradex.service.audit.draft import PREFIX, alone
+from loradex.service.audit.snapshot import snapshot
 
 LATER = datetime.now(UTC) + timedelta(days=800)
 """When the month of today is over for long enough."""
@@ -71,6 +81,13 @@ def test_archive(
     assert cli.run(["audit", "verify", "--head", before[0]]) == 1
     assert "--archive" in capsys.readouterr().out
     assert cli.run(["audit", "verify", "--archive", str(tmp_path)]) == 2
+
+    # The hash that the archive ends with stands in its note.
+    (tmp_path / "export").mkdir()
+    exported = Exported(reader, tmp_path / "export")
+    assert exported.verify(before[2]) == (0, ["intact"])
+    assert exported.verify(before[0]) == (1, [f"no link has the hash {before[0]}"])
+    assert cli.run(["audit", "verify", "--head", before[2]]) == 0
 
     # No database is asked.
     monkeypatch.setenv("LORADEX_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
@@ -142,10 +159,318 @@ def test_months_that_are_mixed_are_archived_together(world: World, role_url: Rol
 def test_what_is_dropped_is_what_was_archived(world: World) -> None:
     world.answered({})
     for call in (
-        "loradex.drop_archived('2020-01-01', '\\x00', '{}', now() + interval '500 days')",
-        "loradex.drop_archived('2020-01-01', '\\x00', '{}')",
-        "loradex.drop_archived('2020-01-01', '\\x00', '3')",
+        "loradex.drop_archived('2020-01-01', '\\x00', 0, '{}', now() + interval '500 days')",
+        "loradex.drop_archived('2020-01-01', '\\x00', 0, '{}')",
+        "loradex.drop_archived('2020-01-01', '\\x00', 0, '3')",
+        # Of the right part, but for the answers that are erased.
+        (
+            "loradex.drop_archived(a.before, a.last_hash, 1, '{}', now() + interval '9 years') "
+            "from loradex.archivable(now() + interval '9 years') a"
+        ),
     ):
         with pytest.raises(psycopg.Error) as error:
             world.rows(f"select {call}")
         assert error.value.sqlstate == "LX001"
+
+
+class Erasing:
+    """Lets a second session erase the next answer whenever an archive was written, for as long as there are some."""
+
+    def __init__(self, url: str, shell: pytest.MonkeyPatch) -> None:
+        self.url = url
+        self.times = 0
+        shell.setattr(archiving, "write", self.write)
+
+    def write(self, *said: Any) -> None:
+        archive.write(*said)
+        with connect(self.url) as other:
+            erased = other.execute(
+                "select e.answers from (select job_id from loradex.answers where commitments is null order by position "
+                "limit 1) a, loradex.erase_jobs('why', 'who', array[a.job_id]) e"
+            ).fetchone()
+        self.times += erased == (1,)
+
+
+def test_texts_that_are_erased_while_an_archive_is_written_are_not_in_it(
+    world: World, role_url: RoleUrl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = role_url("loradex_admin")
+    world.answered({"prompt": "The secret is 4711"}, {"prompt": "The secret is 4711"})
+    erasing = Erasing(admin, monkeypatch)
+    done = archive_next(admin, tmp_path, LATER)
+
+    assert done is not None
+    assert (erasing.times, done.erased) == (2, 2)
+    rows = pq.read_table(done.directory / "answers.parquet").to_pylist()
+    assert [row["prompt"] for row in rows] == [None, None]
+    assert list(tmp_path.iterdir()) == [done.directory]
+    assert world.rows("select answer_count from loradex.archives") == [(2,)]
+    with Audit.at(role_url("loradex_reader")) as audit:
+        assert list(audit.breaks(archives=[done])) == []
+
+
+def test_an_archive_is_not_written_for_ever(
+    world: World, role_url: RoleUrl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = role_url("loradex_admin")
+    world.answered({}, {}, {}, {})
+    Erasing(admin, monkeypatch)
+    with pytest.raises(ArchiveError, match="erased each time"):
+        archive_next(admin, tmp_path, LATER)
+    assert list(tmp_path.iterdir()) == []
+    assert world.rows("select count(*), count(commitments) from loradex.answers") == [(4, archiving.TRIES)]
+
+
+def test_what_an_archive_s_name_has(world: World, role_url: RoleUrl, tmp_path: Path) -> None:
+    """An equal archive is taken up, an older or damaged one written anew, and what is somebody else's stays."""
+    admin = role_url("loradex_admin")
+    world.answered({}, {})
+    # Somebody reads answers, so that nothing is dropped.
+    with connect(admin) as other, other.transaction():
+        other.execute("select from loradex.answers")
+        with pytest.raises(QueueFullError):
+            archive_next(admin, tmp_path, LATER)
+    (place,) = tmp_path.iterdir()
+    assert place.stat().st_mode & 0o777 == 0o700
+    written = place.stat().st_ino
+    ((part,),) = world.rows("select row(a.*)::text from loradex.archivable(%s) a", LATER)
+
+    def kept() -> Archive:
+        """As `archive_next` finds or makes it."""
+        with snapshot(admin) as connection:
+            found = Part.next(connection, LATER)
+            assert found is not None
+            return archiving._archive(connection, found, place)
+
+    assert (kept().directory, place.stat().st_ino) == (place, written)
+    (place / "answers.parquet").write_bytes(b"damaged")
+    assert kept().files_same()
+    assert place.stat().st_ino != written
+    world.rows(
+        "select loradex.erase_jobs('why', 'who', array[job_id]) from loradex.answers where position = 1"
+    )
+    assert (kept().erased, kept().answers) == (1, 2)
+
+    told = json.loads((place / MANIFEST).read_text())
+    for foreign, said in (
+        (json.dumps({**told, "last_hash": "00" * 32}), "another chain"),
+        ("{}", "not an archive"),
+    ):
+        (place / MANIFEST).write_text(foreign)
+        with pytest.raises(ArchiveError, match=said):
+            archive_next(admin, tmp_path, LATER)
+        assert (place / MANIFEST).read_text() == foreign
+    assert list(tmp_path.iterdir()) == [place]
+    assert world.rows("select row(a.*)::text from loradex.archivable(%s) a", LATER) != [(part,)]
+    assert world.rows("select count(*) from loradex.answers") == [(2,)]
+
+
+def test_a_deadlock_with_an_erasure_is_an_advice_to_try_again(world: World, database_url: str) -> None:
+    """An erasure locks answers and then the chain, as the other session does here."""
+    world.answered({})
+    drop = (
+        "select loradex.drop_archived(a.before, a.last_hash, 0, '{}', now() + interval '9 years') "
+        "from loradex.archivable(now() + interval '9 years') a"
+    )
+    with connect(database_url) as erasing, connect(database_url) as dropping, ThreadPoolExecutor() as threads:
+        # Whoever drops finds the deadlock out, before its lock_timeout.
+        erasing.execute("set deadlock_timeout = '10min'")
+        dropping.execute("set deadlock_timeout = '4s'")
+        with erasing.transaction():
+            erasing.execute("lock table loradex.answers in row exclusive mode")
+            dropped = threads.submit(dropping.execute, drop)
+            until(
+                lambda: world.value(
+                    "select exists (select from pg_locks where relation = 'loradex.answers'::regclass and not granted)"
+                )
+            )
+            erasing.execute("lock table loradex.chain_lock in exclusive mode")
+            with pytest.raises(psycopg.Error, match="try again later") as refused:
+                dropped.result()
+        assert refused.value.sqlstate == "LX008"
+    assert world.rows("select count(*) from loradex.answers") == [(1,)]
+
+
+KILLED = """
+import os, signal, sys
+from datetime import datetime
+from pathlib import Path
+from loradex.service.audit import archive
+from loradex.service.audit.archiving import archive_next
+
+archive.to_disk = lambda place: os.kill(os.getpid(), signal.SIGKILL)
+archive_next(sys.argv[1], Path(sys.argv[2]), datetime.fromisoformat(sys.argv[3]))
+"""
+
+
+def test_a_kill_leaves_no_half_archive(world: World, role_url: RoleUrl, tmp_path: Path) -> None:
+    admin = role_url("loradex_admin")
+    world.answered({})
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, admin, tmp_path, LATER.isoformat()], check=False, capture_output=True
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(PREFIX)
+    assert left.stat().st_mode & 0o777 == 0o700
+    assert world.rows("select count(*) from loradex.answers") == [(1,)]
+
+    # While another program is at work its draft is let be.
+    with alone(tmp_path):
+        (tmp_path / f"{PREFIX}theirs").mkdir()
+        with pytest.raises(ArchiveError, match="another `loradex archive`"):
+            archive_next(admin, tmp_path, LATER)
+        assert (tmp_path / f"{PREFIX}theirs").is_dir()
+    archive = archive_next(admin, tmp_path, LATER)
+    assert archive is not None
+    assert list(tmp_path.iterdir()) == [archive.directory]
+
+
+def test_a_place_that_cannot_be_written_to_is_said(world: World, role_url: RoleUrl, tmp_path: Path) -> None:
+    world.answered({})
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArchiveError, match="cannot be written to"):
+        archive_next(role_url("loradex_admin"), tmp_path / "file", LATER)
+
+
+NOTE = """
+    insert into loradex.archives
+    select (r).* from (
+        select jsonb_populate_record(null::loradex.archives, jsonb_build_object(
+            'id', gen_random_uuid(), 'position', %(position)s::bigint, 'first_position', %(first)s::bigint,
+            'last_position', %(last)s::bigint, 'last_hash', %(last_hash)s::bytea, 'answer_count', 1,
+            'before', '2026-01-01', 'files', '{}'::jsonb, 'login', 'nobody', 'created_at', '2026-01-01',
+            'previous_hash', %(last_hash)s::bytea, 'chain_hash', '\\x00'::bytea)) as r) made"""
+"""A note that an owner writes, whose hash fits its columns after `FIT`."""
+FIT = """
+    update loradex.archives r
+    set chain_hash = sha256(r.previous_hash || convert_to(loradex.archive_canonical(r), 'UTF8'))"""
+
+
+@pytest.mark.parametrize(
+    ("position", "first", "said"),
+    [
+        (2, 1, "it says that links up to 2 were archived, and does not come after them"),
+        (0, 1, "it says that links up to 2 were archived, and does not come after them"),
+        (5, 1, "its previous_hash is not the chain_hash of the link before it"),
+        (9, 1, "link(s) before it are missing"),
+        (3, 1, "taken, or lies before the first"),
+        (5, 2, "an archive begins with link 2, and 1 was expected"),
+        (5, 3, "an archive begins with link 3 and ends with 2"),
+    ],
+)
+def test_a_note_of_an_archive_that_was_never_made_is_found(
+    world: World, role_url: RoleUrl, tmp_path: Path, position: int, first: int, said: str
+) -> None:
+    """An owner deletes the oldest answers, and says that they were archived."""
+    world.answered({}, {}, {}, {})
+    ((last_hash, head),) = world.rows(
+        "select (select chain_hash from loradex.answers where position = 2), encode(chain_hash, 'hex') "
+        "from loradex.answers where position = 4"
+    )
+    world.connection.execute("set session_replication_role = replica")
+    world.rows("delete from loradex.answers where position <= 2 returning 1")
+    place = {"position": position, "first": first, "last": 2, "last_hash": last_hash}
+    world.connection.execute(NOTE, place)
+    world.connection.execute(FIT)
+
+    by_hand = [row[0] for row in world.rows("select reason from loradex.verify_audit_chain()")]
+    with Audit.at(role_url("loradex_reader")) as audit:
+        found = [one.reason for one in audit.breaks([head])]
+    code, lines = Exported(role_url("loradex_reader"), tmp_path).verify(head)
+
+    assert any(said in one for one in by_hand), by_hand
+    assert any(said in one for one in found), found
+    assert (code, len(lines) > 0) == (1, True)
+
+
+def test_notes_of_archives_follow_one_another(world: World, role_url: RoleUrl, tmp_path: Path) -> None:
+    """Of two archives the older's note was taken away, or changed; it lies before the chain that is walked."""
+    reader = role_url("loradex_reader")
+    for months in (1, 2):
+        world.answered({}, {})
+        assert archive_next(role_url("loradex_admin"), tmp_path / str(months), LATER) is not None
+    (tmp_path / "export").mkdir()
+
+    def found() -> tuple[list[str], list[str], int]:
+        with Audit.at(reader) as audit:
+            python = [one.reason for one in audit.breaks()]
+        own = [row[0] for row in world.rows("select reason from loradex.verify_audit_chain()")]
+        return python, own, Exported(reader, tmp_path / "export").verify()[0]
+
+    assert found() == ([], [], 0)
+    world.connection.execute("set session_replication_role = replica")
+    world.rows("update loradex.archives set login = 'somebody' where position = 3 returning 1")
+    python, own, code = found()
+    assert (python, own, code) == ([own[0]], ["its chain_hash does not fit its columns: it was changed"], 1)
+    world.rows("delete from loradex.archives where position = 3 returning 1")
+    python, own, code = found()
+    assert (python, own, code) == (
+        [own[0]],
+        ["it says that an archive begins with link 3, and 1 was expected"],
+        1,
+    )
+
+
+def test_the_link_before_an_archive_is_compared(world: World, role_url: RoleUrl, tmp_path: Path) -> None:
+    """Also where the check begins with the first answer after it."""
+    world.answered({})
+    assert archive_next(role_url("loradex_admin"), tmp_path, LATER) is not None
+    first, second = world.answered({}, {})
+    verify = "select reason from loradex.verify_audit_chain(%s, %s)"
+    assert world.rows(verify, first, second) == []
+    world.connection.execute("set session_replication_role = replica")
+    # Without the note that lies between, the first answer is the beginning.
+    world.rows("update loradex.archives set last_position = 2, position = 9 returning 1")
+    assert world.rows(verify, first, second) == [
+        ("its previous_hash is not the chain_hash of the link before it",),
+    ]
+
+
+def test_heads_of_before_an_archive(
+    world: World,
+    role_url: RoleUrl,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """They are counted, and looked for where the archive is given; newer ones must be in the database."""
+    heads = tmp_path / "heads"
+    monkeypatch.setenv("LORADEX_ANCHOR", f"file://{heads}")
+    monkeypatch.setenv("LORADEX_DATABASE_URL", role_url("loradex_reader"))
+    for _ in range(3):
+        world.answered({})
+        assert cli.run(["audit", "head", "--anchor"]) == 0
+    archive = archive_next(role_url("loradex_admin"), tmp_path / "archives", LATER)
+    assert archive is not None
+    world.answered({})
+    assert cli.run(["audit", "head", "--anchor"]) == 0
+    capsys.readouterr()
+
+    # The head that the archive ends with stands in its note.
+    assert cli.run(["audit", "verify"]) == 0
+    assert "4 heads, 2 of them in archives, not looked for (--archive)" in capsys.readouterr().out
+    assert cli.run(["audit", "verify", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["heads_in_archives"] == 2
+    with_it = ["audit", "verify", "--archive", str(archive.directory)]
+    assert cli.run(with_it) == 0
+    assert "not looked for" not in capsys.readouterr().out
+
+    def kept(position: int, digit: str) -> None:
+        head = {"position": position, "chain_hash": digit * 64, "at": "2026-11-30T00:00:00+00:00"}
+        with heads.open("a") as file:
+            file.write(json.dumps(head) + "\n")
+
+    # One that is not in the archive is found out with the archive; one that its end belies at once.
+    whole = heads.read_text()
+    kept(2, "a")
+    assert cli.run(["audit", "verify"]) == 0
+    assert cli.run(with_it) == 1
+    assert f"no link has the hash {'a' * 64}" in "".join(capsys.readouterr().out.split("\n"))
+    # It lies in the archive by one account, and in the database by another.
+    kept(5, "a")
+    assert cli.run(["audit", "verify"]) == 1
+    for position in (3, 4, 6):
+        heads.write_text(whole)
+        kept(position, "b")
+        assert cli.run(["audit", "verify"]) == 1, position

@@ -1,6 +1,9 @@
 """`loradex db psql`, `dump`, `restore`: no password where others can read it, nothing half done, nobody else's rows."""
 
 import json
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,14 +11,18 @@ from psycopg.conninfo import conninfo_to_dict
 from tests.fix_db import Connection, RoleUrl
 from tests.world import World
 
+from loradex.db.migrate import current_revision
 from loradex.db.restored import OWNERS
 from loradex.db.session import connect
-from loradex.embedded import EmbeddedPostgres, programs
-from loradex.errors import InvalidArgumentError, StackError
+from loradex.embedded import EmbeddedPostgres, backup, programs
+from loradex.errors import DatabaseRefusesError, InvalidArgumentError, StackError
 from loradex.service.cli import run
 
 Said = pytest.CaptureFixture[str]
 Shell = pytest.MonkeyPatch
+
+
+FACTS = '{"revision": "%s", "head": null, "logins": [%s], "owners": [%s]}'
 
 
 def password_of(url: str) -> str:
@@ -137,6 +144,7 @@ def test_what_fails_leaves_nothing_behind(
     capsys: Said,
     tmp_path: Path,
 ) -> None:
+    revision = current_revision(database_url)
     monkeypatch.setenv("LORADEX_DATABASE_URL", role_url("loradex_reader"))
     assert run(["db", "dump", str(tmp_path / "partial")]) == 1
     assert list(tmp_path.iterdir()) == []
@@ -144,7 +152,13 @@ def test_what_fails_leaves_nothing_behind(
     for name, facts, told in (
         ("none", None, "not a dump"),
         ("shape", "[]", "not a dump"),
-        ("torn", '{"revision": "x", "head": null, "logins": [], "owners": []}', "pg_restore"),
+        ("newer", FACTS % ("x", "", ""), "install a newer one"),
+        ("no group", FACTS % (revision, '{"name": "carol_elsewhere", "role": "kings"}', ""), "no role kings"),
+        (
+            "torn",
+            FACTS % (revision, '{"name": "carol_elsewhere", "role": "loradex_reader"}', ""),
+            "begin again",
+        ),
     ):
         place = tmp_path / name
         place.mkdir()
@@ -153,5 +167,93 @@ def test_what_fails_leaves_nothing_behind(
             (place / "facts.json").write_text(facts)
         assert run(["db", "restore", str(place)]) != 0
         assert told in capsys.readouterr().err
+        with connect(empty_database_url) as connection:
+            carol = connection.execute("select from pg_roles where rolname = 'carol_elsewhere'").fetchone()
+            assert carol is None, name
     with connect(empty_database_url) as connection:
         assert connection.execute("select from pg_namespace where nspname = 'loradex'").fetchone() is None
+
+
+def test_what_fails_after_the_rows_says_what_is_there(
+    world: World,
+    database_url: str,
+    empty_database_url: str,
+    connection: Connection,
+    monkeypatch: Shell,
+    capsys: Said,
+    tmp_path: Path,
+) -> None:
+    world.answered({})
+    connection.execute("insert into loradex.owners (name, role) select name, 4 from loradex.owners")
+    monkeypatch.setenv("LORADEX_DATABASE_URL", database_url)
+    assert run(["db", "dump", str(tmp_path / "dump")]) == 0
+    written = tmp_path / "dump" / "facts.json"
+    facts = json.loads(written.read_text())
+    both = connection.execute("select array_agg(id) from loradex.owners").fetchone()
+    assert both is not None
+    # One login cannot be two owners.
+    written.write_text(json.dumps({**facts, "owners": both[0]}))
+
+    monkeypatch.setenv("LORADEX_DATABASE_URL", empty_database_url)
+    assert run(["db", "restore", str(tmp_path / "dump")]) == 1
+    said = capsys.readouterr().err
+    assert "the rows were restored" in said
+    assert "drop schema loradex cascade" in said
+    assert run(["db", "psql", "-q", "-c", "drop schema loradex cascade"]) == 0
+
+    written.write_text(json.dumps(facts))
+    with monkeypatch.context() as patched:
+        patched.setattr(backup, "upgrade", _locked)
+        assert run(["db", "restore", str(tmp_path / "dump")]) == 1
+    assert "run `loradex db upgrade`" in capsys.readouterr().err
+    assert run(["db", "upgrade"]) == 0
+    assert run(["audit", "verify", "--head", facts["head"]]) == 0
+
+
+def _locked(_url: str) -> None:
+    raise DatabaseRefusesError("a lock is held")
+
+
+def test_a_dump_and_its_facts_are_of_one_moment(
+    database_url: str,
+    empty_database_url: str,
+    connection: Connection,
+    monkeypatch: Shell,
+    tmp_path: Path,
+) -> None:
+    """An owner who comes between the facts and the start of `pg_dump` is in neither."""
+
+    def later(name: str, url: str, arguments: Sequence[str | Path]) -> str:
+        connection.execute(
+            "insert into loradex.owners (name, role) select current_user, current_user::regrole"
+        )
+        return programs_run(name, url, arguments)
+
+    programs_run = programs.run
+    monkeypatch.setenv("LORADEX_DATABASE_URL", database_url)
+    with monkeypatch.context() as patched:
+        patched.setattr(programs, "run", later)
+        assert run(["db", "dump", str(tmp_path / "dump")]) == 0
+    assert connection.execute("select count(*) from loradex.owners").fetchone() == (1,)
+    assert json.loads((tmp_path / "dump" / "facts.json").read_text())["owners"] == []
+    monkeypatch.setenv("LORADEX_DATABASE_URL", empty_database_url)
+    assert run(["db", "restore", str(tmp_path / "dump")]) == 0
+    with connect(empty_database_url) as restored:
+        assert restored.execute("select count(*) from loradex.owners").fetchone() == (0,)
+
+
+def test_they_need_no_embedded_stack(
+    database_url: str, empty_database_url: str, monkeypatch: Shell, tmp_path: Path
+) -> None:
+    """Where the extra is not installed, a machine may still have programs of Postgres."""
+    for url, words in (
+        (database_url, ("db", "psql", "-c", "select 1")),
+        (database_url, ("db", "dump", str(tmp_path / "dump"))),
+        (empty_database_url, ("db", "restore", str(tmp_path / "dump"))),
+    ):
+        monkeypatch.setenv("LORADEX_DATABASE_URL", url)
+        line = (
+            f"import sys; sys.modules['psutil'] = None; from loradex.service.cli import main; main({words!r})"
+        )
+        done = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (words, done.stderr)

@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.exported import Exported
 from tests.fix_db import RoleUrl
-from tests.integration.test_audit_export import Exported
 from tests.world import World
 
 from loradex.service import cli
@@ -53,3 +53,46 @@ def test_erase(
         assert newest is not None
         assert newest.position == 5
     assert Exported(role_url("loradex_reader"), tmp_path).verify(head) == (0, ["intact"])
+
+
+def test_a_name_is_not_taken_for_an_id(
+    world: World, role_url: RoleUrl, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of two owners one is named by the other's id."""
+    world.connection.execute(
+        "insert into loradex.owners (name, role) values ('alice', 4), ('tmp', 5), ('alice', 6)"
+    )
+    alice, digits, namesake = (row[0] for row in world.rows("select id from loradex.owners order by id"))
+    world.connection.execute("update loradex.owners set name = %s where id = %s", (str(alice), digits))
+    for owner in (alice, digits, namesake):
+        (job,) = world.enqueue({})
+        world.connection.execute(
+            "update loradex.jobs j set owner_id = o.id, owner = o.name from loradex.owners o "
+            "where j.id = %s and o.id = %s",
+            (job, owner),
+        )
+    monkeypatch.setenv("LORADEX_DATABASE_URL", role_url("loradex_admin"))
+
+    def erased(*chosen: str) -> tuple[int, str]:
+        capsys.readouterr()
+        code = cli.run(["erase", *chosen, *WORDS])
+        return code, capsys.readouterr().err
+
+    for several, them in ((str(alice), (alice, digits)), ("alice", (alice, namesake))):
+        code, said = erased("--owner", several, "--yes")
+        assert code == 2
+        assert [f"--owner-id {one} (" in said for one in them] == [True, True], said
+    assert erased("--owner-id", str(digits), "--owner", "alice", "--yes")[0] == 2
+    assert erased("--owner-id", str(namesake + 100), "--yes")[0] == 2
+    assert erased("--owner", "9" * 5000, "--yes")[0] == 2
+    assert world.value("select count(*) from loradex.erasures") == 0
+
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    code, said = erased("--owner-id", str(digits))
+    assert code == 0
+    assert f"the texts of 1 jobs of {alice} (owner {digits})" in said
+    left = world.rows("select owner_id from loradex.jobs where erased_at is null order by 1")
+    assert left == [(alice,), (namesake,)]
+    # An id that is nobody's name is enough.
+    assert erased("--owner", str(namesake), "--yes")[0] == 0
+    assert world.rows("select owner_id from loradex.jobs where erased_at is null") == [(alice,)]

@@ -1,16 +1,21 @@
 """`loradex db roles` and `db login`: passwords come from the environment, and are nowhere to be read afterwards."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from tests.fix_db import Connection, with_user
+from tests.fix_db import Connection, with_database, with_user
+from tests.repository import ROOT
 
 from loradex.db import migrate
 from loradex.db.logins import GROUPS, group_named, set_logins
+from loradex.db.restored import Login, logins
 from loradex.db.session import connect
 from loradex.embedded import EmbeddedPostgres
 from loradex.errors import DatabaseUnavailableError, InvalidArgumentError, UnknownNameError
 from loradex.service import cli
+from loradex.service.doctor import people
 
 SECRET = "hidden-4711"
 Shell = pytest.MonkeyPatch
@@ -133,6 +138,61 @@ def test_only_logins_of_the_role_are_touched(server: EmbeddedPostgres, owner: Co
     after = owner.execute("select rolpassword from pg_authid where rolname = %s", (name,)).fetchone()
     assert after == before
     assert owner.execute("select from pg_roles where rolname = %s", (worker.login,)).fetchone() is None
+
+
+def test_an_owner_who_may_create_roles_and_no_more_makes_logins_and_is_none(
+    tmp_path: Path, monkeypatch: Shell, capsys: Said
+) -> None:
+    """Postgres lets whoever made a group administer it, which looks like a membership."""
+    made = EmbeddedPostgres(tmp_path, durable=False)
+    try:
+        with connect(made.start()) as admin:
+            admin.execute("create role plain login createrole password 'for-tests-only'")
+        for name in ("theirs", "second"):
+            with connect(made.url) as admin:
+                admin.execute(f"create database {name} owner plain".encode())
+            with connect(with_database(made.url, name)) as admin:
+                admin.execute("create extension vector")
+        url = with_database(with_user(made.url, "plain"), "theirs")
+        migrate.upgrade(url)
+        monkeypatch.setenv("LORADEX_DATABASE_URL", url)
+        monkeypatch.setenv("LORADEX_LOGIN_PASSWORD", SECRET)
+        for _ in range(2):
+            assert cli.run(["db", "login", "alice", "--role", "client"]) == 0, capsys.readouterr().err
+        with connect(made.url) as admin:  # two who grant are two rows
+            admin.execute("grant loradex_client to alice with inherit true, set false, admin false")
+        assert cli.run(["db", "login", "alice", "--role", "client"]) == 0, capsys.readouterr().err
+        assert cli.run(["db", "login", "plain", "--role", "client"]) == 2
+        assert user_of(with_database(made.url, "theirs"), "alice", SECRET) == "alice"
+        with connect(url) as plain:
+            assert logins(plain) == [Login("alice", "loradex_client")]
+            assert [(one.state, one.note) for one in people.logins(plain)] == [
+                ("well", "1, each with limits")
+            ]
+        assert cli.run(["db", "dump", str(tmp_path / "dump")]) == 0
+        monkeypatch.setenv("LORADEX_DATABASE_URL", with_database(url, "second"))
+        assert cli.run(["db", "restore", str(tmp_path / "dump")]) == 1
+        assert 'permission denied to set parameter "hnsw.' in capsys.readouterr().err
+        with connect(made.url) as admin:
+            page = (ROOT / "docs" / "operations.md").read_text()
+            (grant,) = re.findall(r"`(grant set on parameter [^`]* to )NAME`", page)
+            admin.execute(f"{grant} plain".encode())
+        assert cli.run(["db", "restore", str(tmp_path / "dump")]) == 0, capsys.readouterr().err
+        monkeypatch.setenv("LORADEX_DATABASE_URL", url)
+        with connect(made.url) as admin:
+            admin.execute("create role bob login")
+            admin.execute("grant loradex_admin to bob with inherit false, set false, admin true")
+            said = {one.check: one.note for one in people.logins(admin)}
+            assert "give it away" in said["login bob"]
+            admin.execute("alter role alice createdb")
+        assert cli.run(["db", "login", "alice", "--role", "client"]) == 1, "it may not take what it has not"
+        monkeypatch.setenv("LORADEX_DATABASE_URL", made.url)
+        assert cli.run(["db", "login", "alice", "--role", "client"]) == 0
+        with connect(made.url) as admin:
+            row = admin.execute("select rolcreatedb from pg_roles where rolname = 'alice'").fetchone()
+        assert row == (False,)
+    finally:
+        made.destroy()
 
 
 def test_a_role_nobody_knows_is_named(owner: Connection, capsys: Said) -> None:

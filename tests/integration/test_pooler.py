@@ -9,15 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 from structlog.testing import capture_logs
-from tests.fix_answering import SWEEP_SECONDS, Stack
-from tests.fix_db import new_database, with_user
+from tests.fix_answering import SWEEP_SECONDS, Stack, StackOn
+from tests.fix_db import with_user
 from tests.pooler import SESSIONS, Pooler
-from tests.stocked import stock
-from tests.tiny_library import TinyLibrary
 from tests.until import until
 
-from loradex.db.session import connect, translate_errors
-from loradex.embedded import EmbeddedPostgres, EmbeddedValkey
+from loradex.db import async_session
+from loradex.db.session import connect, settled, translate_errors
+from loradex.db.session_settings import SETTLE
+from loradex.embedded import EmbeddedPostgres
 from loradex.errors import DatabaseUnavailableError
 from loradex.service.client import AsyncClient, Client
 from loradex.settings import Settings
@@ -38,31 +38,38 @@ FOREIGN = {
 
 
 @pytest.fixture(scope="module")
-def site(
-    postgres: EmbeddedPostgres,
-    template: str,
-    valkey: EmbeddedValkey,
-    pooler: Pooler,
-    tiny_library: TinyLibrary,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Stack]:
+def site(pooler: Pooler, stack_on: StackOn) -> Iterator[Stack]:
     """A stack whose worker reaches Postgres by the pooler, and listens at Postgres itself."""
-    with new_database(postgres, template) as url:
-        stock(url, tiny_library)
+    with stack_on("pooled") as made:
+        url = made.database_url
         with connect(url) as owner:
             for name, value in FOREIGN.items():
                 database = url.rpartition("/")[2]
                 owner.execute(f"alter database {database} set {name} = '{value}'".encode())
-        redis_url = f"{valkey.start().rsplit('/', 1)[0]}/3"
-        made = Stack(url, redis_url, tiny_library, tmp_path_factory.mktemp("pooled"))
         made.worker(
             DATABASE_URL=pooler.through(with_user(url, "loradex_worker")),
             LISTEN_URL=with_user(url, "loradex_worker"),
             SWEEP_SECONDS=SWEEP_SECONDS,
         ).start()
         yield made
-        for worker in made.workers:
-            worker.kill()
+
+
+DEFAULT = "20ms"
+SLOWER = f"with late as materialized (select pg_sleep(0.1)) {SETTLE} and exists (select late from late)"
+"""What a session relies on is set, by a server that takes longer for it than its default allows."""
+
+
+@pytest.fixture
+def short_of_time(
+    database_url: str, postgres: EmbeddedPostgres, pooler: Pooler, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """Where a pooler hands out sessions whose default ends what is set up before it is."""
+    with connect(postgres.url) as admin:
+        name = database_url.rpartition("/")[2]
+        admin.execute(f"alter database {name} set statement_timeout = '{DEFAULT}'".encode())
+    monkeypatch.setattr("loradex.db.session.SETTLE", SLOWER)
+    monkeypatch.setattr("loradex.db.async_session.SETTLE", SLOWER)
+    return pooler.through(database_url)
 
 
 @pytest.fixture
@@ -119,6 +126,28 @@ def test_what_others_share_is_left_as_it_was(site: Stack, pooler: Pooler, pooled
             assert found["default_transaction_isolation"] == ("serializable",)
 
 
+def test_a_default_that_is_too_short_is_lifted_for_each_call(short_of_time: str) -> None:
+    """Each call is a transaction of its own there, and none of them keeps what another one lifted."""
+    with connect(short_of_time) as session:
+        assert session.pooled
+        for _ in range(2):
+            with settled(session):
+                assert session.execute("show statement_timeout").fetchone() == ("1min",)
+            assert session.execute("show statement_timeout").fetchone() == (DEFAULT,)
+
+
+def test_a_default_that_is_too_short_is_lifted_for_each_awaited_call(short_of_time: str) -> None:
+    async def walk() -> None:
+        async with await async_session.connect(short_of_time) as session:
+            assert session.pooled
+            for _ in range(2):
+                async with async_session.settled(session):
+                    assert await (await session.execute("show statement_timeout")).fetchone() == ("1min",)
+                assert await (await session.execute("show statement_timeout")).fetchone() == (DEFAULT,)
+
+    asyncio.run(walk())
+
+
 def test_prepared_statements_that_a_pooler_loses_are_explained(pooled_url: str) -> None:
     """Who insists on preparing gets a sentence, and never an error of psycopg."""
     with connect(pooled_url, prepare_threshold=1) as mine, connect(pooled_url) as other:
@@ -133,7 +162,7 @@ def test_prepared_statements_that_a_pooler_loses_are_explained(pooled_url: str) 
 
 
 def test_a_worker_that_cannot_listen_says_so_once(pooled_url: str) -> None:
-    """It is woken by Redis and its sweep then."""
+    """It is woken by Redis then, and looks for jobs by itself."""
     stop = threading.Event()
     with capture_logs() as logged, Notifications(pooled_url, lambda: None, stop):
         until(lambda: logged)

@@ -15,7 +15,7 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 from tests.fix_models import tiny_model
-from tests.fix_training import CARD, card_of
+from tests.fix_training import CARD, OPEN_CARD, PARTLY_CARD, card_of
 
 from loradex.errors import LoradexError
 from loradex.library.adapter_files import content_hash, inspect
@@ -138,6 +138,29 @@ def test_all_skips_what_is_finished_and_trains_open_questions_too(
     assert "colours: finished before" in shown.err
     assert [json.loads(line)["task"] for line in shown.out.splitlines()] == ["echoes"]
     assert content_hash(workshop / "home" / "train" / "colours") == made
+
+
+@pytest.mark.parametrize(
+    ("text", "metric", "tokens"), [(OPEN_CARD, "exact_match", 16), (PARTLY_CARD, "f1", 5)]
+)
+def test_an_open_question_is_judged_by_the_metric_of_its_card(
+    workshop: Path,
+    settings: WorkerSettings,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    metric: str,
+    tokens: int,
+) -> None:
+    (workshop / "cards" / "echoes.toml").write_text(text)
+    assert run(settings, request(workshop, "echoes"), as_json=False) == 0
+    shown = capsys.readouterr()
+    assert f"held out before: {metric} 0." in shown.err
+    card = json.loads((workshop / "home" / "train" / "echoes" / "card.json").read_text())
+    held_out = card["held_out"]
+    before, after = held_out[f"{metric}_before"], held_out[f"{metric}_after"]
+    assert shown.out.startswith(f"echoes: {metric} on 6 held-out rows {before:.3f} → {after:.3f} in ")
+    assert (held_out["metric"], card["answer_tokens"]) == (metric, tokens)
+    assert not any(name.startswith("accuracy") for name in held_out)
 
 
 def test_a_run_that_starts_from_an_adapter_goes_on_where_it_was(

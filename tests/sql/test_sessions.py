@@ -1,6 +1,8 @@
 """A session relies on nothing that the server, the database or the login may have set otherwise."""
 
+import asyncio
 import datetime as dt
+import threading
 import time
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -10,8 +12,10 @@ import pytest
 from tests.until import until
 from tests.world import World
 
+from loradex.db.async_pool import AsyncPool
 from loradex.db.pool import Pool
-from loradex.db.session import connect
+from loradex.db.reconnect import repeat_through_outage
+from loradex.db.session import USES_BEFORE_PREPARED, connect
 from loradex.embedded import EmbeddedPostgres
 from loradex.errors import ClientClosedError, DatabaseUnavailableError
 
@@ -106,6 +110,111 @@ def test_a_pool_closes_what_is_idle_and_replaces_what_was_cut(
         assert again.execute("select 1").fetchone() == (1,)
     until(lambda: connection.execute(count).fetchone() == (0,))
     pool.close()
+
+
+CHANGED = "drop function if exists told(); create function told() returns {} language sql as 'select {}'"
+TELL = "select told()"
+
+
+def test_what_was_prepared_before_an_upgrade_is_refused_once(
+    database_url: str, connection: psycopg.Connection[Any]
+) -> None:
+    """One session says so; after that neither it nor the others of its pool, as old as it, are used."""
+    connection.execute(CHANGED.format("int", "1").encode())
+    pool = Pool(database_url, size=2)
+    with pool.session() as one, pool.session() as other:
+        for _ in range(2 * USES_BEFORE_PREPARED):
+            assert one.execute(TELL).fetchone() == other.execute(TELL).fetchone() == (1,)
+    connection.execute(CHANGED.format("text", "''one''").encode())
+    with (
+        pytest.raises(DatabaseUnavailableError, match="the database was upgraded meanwhile"),
+        pool.session() as old,
+    ):
+        old.execute(TELL)
+    for _ in range(2):
+        with pool.session() as new:
+            assert new.execute(TELL).fetchone() == ("one",)
+    assert one.closed
+    assert other.closed
+    pool.close()
+
+
+def test_what_was_prepared_before_an_upgrade_is_refused_once_in_asyncio_too(
+    database_url: str, connection: psycopg.Connection[Any]
+) -> None:
+    async def told(pool: AsyncPool) -> tuple[Any, ...] | None:
+        async with pool.session() as session:
+            return await (await session.execute(TELL)).fetchone()
+
+    async def walk() -> None:
+        pool = AsyncPool(database_url, size=2)
+        async with pool.session() as one, pool.session() as other:
+            for _ in range(2 * USES_BEFORE_PREPARED):
+                await one.execute(TELL)
+                await other.execute(TELL)
+        connection.execute(CHANGED.format("text", "''one''").encode())
+        with pytest.raises(DatabaseUnavailableError, match="the database was upgraded meanwhile"):
+            await told(pool)
+        assert [await told(pool) for _ in range(2)] == [("one",), ("one",)]
+        assert one.closed
+        assert other.closed
+        await pool.close()
+
+    connection.execute(CHANGED.format("int", "1").encode())
+    asyncio.run(walk())
+
+
+def test_a_caller_does_not_see_that_the_database_was_upgraded(
+    database_url: str, connection: psycopg.Connection[Any]
+) -> None:
+    """What the session refuses is asked of another one: nothing can have been done."""
+    connection.execute(CHANGED.format("int", "1").encode())
+    pool = Pool(database_url)
+
+    def told() -> tuple[Any, ...] | None:
+        with pool.session() as session:
+            return session.execute(TELL).fetchone()
+
+    assert {told() for _ in range(2 * USES_BEFORE_PREPARED)} == {(1,)}
+    connection.execute(CHANGED.format("text", "''one''").encode())
+    assert repeat_through_outage(0, told) == ("one",)
+    pool.close()
+
+
+@pytest.mark.parametrize("early", [False, True], ids=["in a call", "before its first call"])
+def test_who_waits_for_a_silent_server_is_hung_up_on(
+    database_url: str, connection: psycopg.Connection[Any], *, early: bool
+) -> None:
+    """Only a call that has lasted for so long ends; after that the pool is of no use."""
+
+    def sleep(session: psycopg.Connection[Any]) -> None:
+        session.execute("select pg_sleep(600)")
+
+    pool = Pool(database_url, application="waits for long", prepare=sleep if early else None)
+    told: list[Exception] = []
+
+    def wait() -> None:
+        try:
+            with pool.session() as session:
+                sleep(session)
+        except DatabaseUnavailableError as error:
+            told.append(error)
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    asked = (
+        "select true from pg_stat_activity where application_name = 'waits for long' and query ~ 'pg_sleep'"
+    )
+    until(lambda: connection.execute(asked).fetchone())
+    pool.hang_up(600)
+    assert waiter.is_alive()
+    pool.hang_up(0)
+    waiter.join()
+    assert len(told) == 1
+    with pytest.raises(ClientClosedError, match="did not answer"), pool.session():
+        pass
+    left = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'waits for long'"
+    connection.execute(left)
 
 
 def test_a_connection_whose_preparation_failed_is_closed(database_url: str) -> None:

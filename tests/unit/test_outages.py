@@ -4,6 +4,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from loradex.db.outages import WORDS
 from loradex.db.postgres_errors import typed_error
 from loradex.db.session import connect
 from loradex.errors import (
@@ -47,6 +48,8 @@ def test_each_sqlstate_is_somebody_s_to_cure(state: str, kind: type[LoradexError
         ("FATAL:  the database system is starting up", "try again"),
         ("failed to resolve host 'db.test'", "name service"),
         ("SSL error: certificate verify failed", "renew the certificate"),
+        ('root certificate file "/etc/roots.pem" does not exist', "renew the certificate"),
+        ('FATAL:  database "loradx" does not exist', "correct user and database"),
         ("server closed the connection unexpectedly", "the connection broke"),
         ("Connection refused", "start Postgres"),
     ],
@@ -56,6 +59,14 @@ def test_a_connection_that_is_refused_says_what_to_do(text: str, advice: str) ->
 
     assert type(typed) is DatabaseUnavailableError
     assert advice in str(typed)
+
+
+def test_no_words_hide_others_of_the_table() -> None:
+    words = [word for word, _ in WORDS]
+    hidden = [later for place, later in enumerate(words) if any(word in later for word in words[:place])]
+
+    assert hidden == []
+    assert words[-1] == "does not exist"
 
 
 def test_a_server_that_vanishes_without_goodbye_is_noticed(database_url: str) -> None:

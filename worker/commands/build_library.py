@@ -13,7 +13,7 @@ MIB = 1 << 20
 
 def build(
     directory: Annotated[Path, typer.Argument(help="Library folder; its adapters/<task> are there already.")],
-    data: Annotated[Path, typer.Option(help="Directory of JSONL files of training examples.")],
+    data: Annotated[Path, typer.Option(help="Directory of files of training examples, JSON lines or CSV.")],
     per_task: Annotated[int, typer.Option(min=1, help="Example vectors of one task at most.")] = 500,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     cards: Cards = OUR_CARDS,

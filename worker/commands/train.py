@@ -11,7 +11,7 @@ from loradex.library.card_option import OUR_CARDS, Cards
 def train(
     *,
     data: Annotated[
-        Path, typer.Option(help="Directory of TASK.train.jsonl files.", exists=True, file_okay=False)
+        Path, typer.Option(help="Directory of TASK.train.jsonl or .csv files.", exists=True, file_okay=False)
     ],
     task: Annotated[list[str] | None, typer.Option(help="Name of a task card; may be given again.")] = None,
     every: Annotated[
@@ -52,7 +52,7 @@ def train(
 ) -> None:
     """Train a LoRA for a task with PEFT; a stopped run goes on where it was when the command is given again.
 
-    Test files (*.test.jsonl) are refused.
+    Test files (*.test.jsonl, *.test.csv) are refused.
 
     Example: loradex train --task rte --data data
     """

@@ -11,7 +11,7 @@ from torch import Tensor
 from loradex.worker.engine.cache import GROWTH, Store, StoreView, padding_mask
 from loradex.worker.engine.forward import Forward
 from loradex.worker.engine.questions import Question, never, slices_by_length
-from loradex.worker.engine.sampling import Sampler
+from loradex.worker.engine.sampling import Sampler, draw
 from loradex.worker.engine.updates import Updates, UpdateSwitch
 
 COMPACT_BELOW = 0.75
@@ -23,7 +23,7 @@ class Writing:
     """What one row has written so far.
 
     `finite` is False once the model gave it NaN or infinite logits, `stopped` is True if it left unfinished
-    since nobody wants its answer.
+    since nobody wants its answer, `ended` is True once it wrote a token that ends a text, be it the last one allowed.
     """
 
     sampler: Sampler
@@ -32,6 +32,7 @@ class Writing:
     tokens: list[int] = field(default_factory=list)
     finite: bool = True
     stopped: bool = False
+    ended: bool = False
     timings: dict[str, float] = field(default_factory=dict)
 
     def take(self, token: int, likeliest: float, ends: frozenset[int]) -> bool:
@@ -44,7 +45,8 @@ class Writing:
             return False
         self.tokens.append(token)
         self.left -= 1
-        return self.left > 0 and token not in ends
+        self.ended = token in ends
+        return self.left > 0 and not self.ended
 
 
 class Generator:
@@ -102,11 +104,19 @@ class Generator:
     def _draw(self, batch: "_Batch", logits: Tensor, start: float) -> Tensor:
         likeliest, tokens = logits.max(-1)
         drawn, values = tokens.tolist(), likeliest.tolist()
+        sampled = [
+            row
+            for row, writing in enumerate(batch.writings)
+            if batch.alive[row] and not writing.sampler.greedy and math.isfinite(values[row])
+        ]
+        if sampled:
+            of_them = logits if len(sampled) == len(logits) else logits[sampled]
+            samplers = [batch.writings[row].sampler for row in sampled]
+            for row, token in zip(sampled, draw(of_them, samplers), strict=True):
+                drawn[row] = token
         for row, writing in enumerate(batch.writings):
             if not batch.alive[row]:
                 continue
-            if not writing.sampler.greedy and math.isfinite(values[row]):
-                drawn[row] = writing.sampler.draw(logits[row])
             batch.alive[row] = writing.take(drawn[row], values[row], self._ends)
             if not batch.alive[row]:
                 writing.timings["decode"] = 1000 * (time.perf_counter() - start)
@@ -139,7 +149,7 @@ class _Batch:
             ids=ids,
             lengths=torch.tensor([len(row) for row in ids], device=forward.device),
             updates=updates,
-            store=Store(forward.layers, len(ids), columns + min(GROWTH, most)),
+            store=Store(forward.architecture.layers, len(ids), columns + min(GROWTH, most)),
             columns=columns,
             writings=[
                 Writing(

@@ -1,13 +1,15 @@
 -- Takes answers out of the database once an archive holds them, with their jobs, and leaves a note in the chain. What is
--- dropped must be exactly what archivable says, and end with the hash that the archive ends with.
--- Locks: the table chain_lock, and loradex.answers exclusively, until the transaction ends; it waits for readers of
--- answers for at most 5 seconds. Raises: LX001 no such part, another end, or another isolation; LX008 answers are read:
--- try again.
+-- dropped must be exactly what archivable says, and end with the hash that the archive ends with. As many answers must be
+-- erased as there were when the archive was written, or it holds texts that should be gone.
+-- Nobody answers while it waits for a lock, so it waits for 5 seconds at most, whatever the session says.
+-- Locks: the table chain_lock, and loradex.answers exclusively, until the transaction ends. Raises: LX001 no such part,
+-- another end, texts erased since, or another isolation; LX008 answers are read: try again.
 create or replace function loradex.drop_archived(
-    before timestamptz, last_hash bytea, files jsonb, now timestamptz default now()
+    before timestamptz, last_hash bytea, erased bigint, files jsonb, now timestamptz default now()
 ) returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
+set lock_timeout = '5s'
 as $$
 #variable_conflict use_column
 declare
@@ -15,7 +17,6 @@ declare
     partition regclass;
     head record;
     note archives;
-    patience text := current_setting('lock_timeout');
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception using errcode = 'LX001', message =
@@ -25,12 +26,11 @@ begin
         raise exception using errcode = 'LX001', message = 'files must be an object from file to hash';
     end if;
     begin
-        perform set_config('lock_timeout', '5s', true);
         lock table loradex.chain_lock in exclusive mode;
         lock table loradex.answers in access exclusive mode;
-        perform set_config('lock_timeout', patience, true);
     exception
-        when lock_not_available then
+        -- An erasure locks answers first, and the chain after them.
+        when lock_not_available or deadlock_detected then
             raise exception using errcode = 'LX008', message =
                 'answers have been read or written for 5 s, so that none can be taken out; try again later';
     end;
@@ -39,13 +39,17 @@ begin
         raise exception using errcode = 'LX001', message =
             'what may be archived next is another part of the chain, or ends with another hash; archive it anew';
     end if;
+    if part.erased is distinct from drop_archived.erased then
+        raise exception using errcode = 'LX001', message = format(
+            '%s answers of it are erased, and the archive was written when %s were; archive it anew',
+            part.erased, coalesce(drop_archived.erased::text, 'null'));
+    end if;
     select * into head from chain_head();
 
     delete from jobs j using answers a where a.id < first_id(part.before) and j.answer_id = a.id;
     for partition in
         select i.inhrelid::regclass from pg_inherits i
         where i.inhparent = 'loradex.answers'::regclass
-          and not exists (select from answers a where a.tableoid = i.inhrelid and a.id >= first_id(part.before))
           and to_date(right(i.inhrelid::regclass::text, 7), 'YYYY_MM') < (part.before at time zone 'UTC')::date
     loop
         execute format('alter table loradex.answers detach partition %s', partition);
@@ -67,7 +71,7 @@ begin
     insert into archives select note.*;
 end
 $$;
-comment on function loradex.drop_archived(timestamptz, bytea, jsonb, timestamptz) is
+comment on function loradex.drop_archived(timestamptz, bytea, bigint, jsonb, timestamptz) is
     'Takes answers that an archive holds out of the database, with their jobs, and leaves a chained note.';
-revoke execute on function loradex.drop_archived(timestamptz, bytea, jsonb, timestamptz) from public;
-grant execute on function loradex.drop_archived(timestamptz, bytea, jsonb, timestamptz) to loradex_admin;
+revoke execute on function loradex.drop_archived(timestamptz, bytea, bigint, jsonb, timestamptz) from public;
+grant execute on function loradex.drop_archived(timestamptz, bytea, bigint, jsonb, timestamptz) to loradex_admin;

@@ -69,7 +69,7 @@ comment on column loradex.jobs.adapter is 'the adapter of method own';
 comment on column loradex.jobs.k is 'neighbours that vote';
 comment on column loradex.jobs.top_p is 'probability mass of the tasks that are mixed';
 comment on column loradex.jobs.temperature is 'softness of the neighbours'' votes';
-comment on column loradex.jobs.exclude_tasks is 'tasks whose examples are not looked at';
+comment on column loradex.jobs.exclude_tasks is 'tasks left out, with their examples and the adapters trained on them';
 comment on column loradex.jobs.exclude_adapters is 'adapters that may not take part';
 comment on column loradex.jobs.settings is 'what else the job says: the settings that have no column here, complete with defaults';
 comment on column loradex.jobs.expected_task is 'true task where known';
@@ -84,10 +84,11 @@ comment on column loradex.jobs.releases is 'times given back unharmed; these att
 comment on column loradex.jobs.lease_until is 'when others may claim a running job';
 comment on column loradex.jobs.worker is 'who claimed it last';
 comment on column loradex.jobs.claim_hash is 'hash of the login and token that claimed it last (claim_hash)';
-comment on column loradex.jobs.held_seconds is 'for how long earlier claims held it';
+comment on column loradex.jobs.held_seconds is 'seconds, to the microsecond, that earlier claims held it';
 comment on column loradex.jobs.error_code is 'why it ended without an answer, for programs';
 comment on column loradex.jobs.error_message is 'why it ended without an answer, for people';
-comment on column loradex.jobs.cancelled_by is 'login, or owner of the API key, that cancelled it';
+comment on column loradex.jobs.cancelled_by is
+    'login, or owner of the API key, that cancelled it; `erased` once it was erased';
 comment on column loradex.jobs.created_at is 'when it was accepted';
 comment on column loradex.jobs.started_at is 'when it was claimed last';
 comment on column loradex.jobs.finished_at is 'when it ended, however it did';

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -50,6 +51,17 @@ def named(name: str, suffix: str) -> tuple[int, str] | None:
     """Position and hash of such a name; None for a file of somebody else."""
     found = NAME.fullmatch(PurePosixPath(name).name.removesuffix(suffix))
     return None if found is None else (int(found[1]), found[2])
+
+
+@contextmanager
+def installed(anchor: str, extra: str) -> Iterator[None]:
+    """Around the imports of what an extra brings; `AnchorError` where it is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise AnchorError(
+            f"{anchor} needs a part that is not installed: pip install 'loradex[{extra}]'"
+        ) from error
 
 
 def bounded(anchor: str, heads: Iterable[Kept]) -> Iterator[Kept]:

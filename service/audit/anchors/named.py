@@ -9,6 +9,10 @@ from loradex.service.audit.anchors.anchor import Anchor
 FORMS = "file:///directory/file, postgresql://…, s3://bucket/prefix, tsp+https://authority?keep=…&roots=…"
 
 
+class _UnfitError(ValueError):
+    """Why an address is none, without the address."""
+
+
 def anchors(urls: str | None) -> list[Anchor]:
     """One anchor for each URL, which blanks or line ends separate; none for nothing.
 
@@ -25,6 +29,8 @@ def _anchor(place: int, url: str) -> Anchor:
         return make(url, parts, {name: values[-1] for name, values in parse_qs(parts.query).items()})
     except (KeyError, ValueError) as error:
         missing = f": it lacks {error}" if isinstance(error, KeyError) and parts.scheme in KINDS else ""
+        if isinstance(error, _UnfitError):
+            missing = f": {error}"
         raise InvalidArgumentError(
             f"LORADEX_ANCHOR: address {place} cannot be read{missing}; an anchor is one of {FORMS}"
         ) from None
@@ -56,6 +62,10 @@ def _s3(_url: str, parts: SplitResult, options: Mapping[str, str]) -> Anchor:
 def _tsp(_url: str, parts: SplitResult, options: Mapping[str, str]) -> Anchor:
     from loradex.service.audit.anchors.timestamp import TimestampAnchor
 
+    if "@" in parts.netloc:
+        raise _UnfitError("an authority is asked without user and password")
+    if not parts.hostname or parts.port == 0:  # a port that is no number raises here
+        raise ValueError(parts.scheme)
     authority = parts._replace(scheme=parts.scheme.removeprefix("tsp+"), query="", fragment="").geturl()
     return TimestampAnchor(authority, options["keep"], options["roots"])
 

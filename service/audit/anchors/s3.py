@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from loradex.errors import AnchorError
-from loradex.service.audit.anchors.anchor import PATIENCE_SECONDS, Kept, bounded, file_name, named
+from loradex.service.audit.anchors.anchor import PATIENCE_SECONDS, Kept, bounded, file_name, installed, named
 from loradex.service.audit.head import Head
 
 SUFFIX = ".head"
@@ -56,9 +56,10 @@ class S3Anchor:
                     yield Kept(*head, version["LastModified"].astimezone(UTC))
 
     def _asked(self, what: str, ask: Any) -> Any:
-        import boto3
-        from botocore.config import Config
-        from botocore.exceptions import BotoCoreError, ClientError
+        with installed(self.name, "s3"):
+            import boto3
+            from botocore.config import Config
+            from botocore.exceptions import BotoCoreError, ClientError
 
         patience = Config(
             connect_timeout=PATIENCE_SECONDS, read_timeout=PATIENCE_SECONDS, retries={"total_max_attempts": 2}

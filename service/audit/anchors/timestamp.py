@@ -6,16 +6,18 @@ The authority keeps nothing. Its tokens lie in a directory; whoever can write th
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loradex.errors import AnchorError
-from loradex.service.audit.anchors.anchor import PATIENCE_SECONDS, Kept, bounded, file_name, named
+from loradex.service.audit.anchors.anchor import PATIENCE_SECONDS, Kept, bounded, file_name, installed, named
 from loradex.service.audit.head import Head
 
 if TYPE_CHECKING:
     from rfc3161_client import TimeStampResponse, Verifier, VerifierBuilder
 
+EXTRA = "timestamps"
 SUFFIX = ".tsr"
 MAX_TOKEN_BYTES = 1 << 20
 HEADERS = {"Content-Type": "application/timestamp-query", "Accept": "application/timestamp-reply"}
@@ -37,8 +39,9 @@ class TimestampAnchor:
         self.name = f"time stamps of {authority} in {keep}"
 
     def keep(self, head: Head) -> None:
-        from rfc3161_client import TimestampRequestBuilder, VerifierBuilder, decode_timestamp_response
-        from rfc3161_client.base import HashAlgorithm
+        with installed(self.name, EXTRA):
+            from rfc3161_client import TimestampRequestBuilder, VerifierBuilder, decode_timestamp_response
+            from rfc3161_client.base import HashAlgorithm
 
         message = bytes.fromhex(head.chain_hash)
         request = TimestampRequestBuilder().data(message).hash_algorithm(HashAlgorithm.SHA256).build()
@@ -50,14 +53,17 @@ class TimestampAnchor:
             draft = place.with_suffix(".new")
             draft.write_bytes(token)
             draft.replace(place)
-        except (OSError, ValueError) as error:
-            raise AnchorError(f"{self.name}: the head was not stamped: {error}") from error
+        except (OSError, HTTPException, ValueError) as error:
+            raise AnchorError(
+                f"{self.name}: the head was not stamped: {error or type(error).__name__}"
+            ) from error
 
     def heads(self) -> Iterator[Kept]:
         yield from bounded(self.name, self._stamped())
 
     def _stamped(self) -> Iterator[Kept]:
-        from rfc3161_client import VerifierBuilder, decode_timestamp_response
+        with installed(self.name, EXTRA):
+            from rfc3161_client import VerifierBuilder, decode_timestamp_response
 
         try:
             verifier = self._verifier(VerifierBuilder())
@@ -79,7 +85,8 @@ class TimestampAnchor:
         return said
 
     def _verifier(self, builder: "VerifierBuilder") -> "Verifier":
-        from cryptography import x509
+        with installed(self.name, EXTRA):
+            from cryptography import x509
 
         for root in x509.load_pem_x509_certificates(self._roots.read_bytes()):
             builder = builder.add_root_certificate(root)

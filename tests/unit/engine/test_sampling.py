@@ -2,18 +2,29 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
 
-from loradex.worker.engine.sampling import Sampler
+from loradex.worker.engine.sampling import LOOKED_AT, Sampler, draw
 
 LOGITS = torch.tensor([0.5, 2.0, -1.0, 1.0, -3.0])
+WORDS = LOOKED_AT[-1] + 100
 
 
-def shares(temperature: float, top_p: float, draws: int = 4000) -> torch.Tensor:
-    sampler = Sampler(temperature, top_p, seed=5)
-    counts = torch.zeros(len(LOGITS), dtype=torch.float64)
-    for _ in range(draws):
-        counts[sampler.draw(LOGITS)] += 1
-    return counts / draws
+def shares(temperature: float, top_p: float, rows: int = 200, draws: int = 20) -> Tensor:
+    samplers = [Sampler(temperature, top_p, seed) for seed in range(rows)]
+    drawn = [draw(LOGITS.expand(rows, -1), samplers) for _ in range(draws)]
+    return torch.tensor(drawn).flatten().bincount(minlength=len(LOGITS)).double() / (rows * draws)
+
+
+def by_ordering_all(logits: Tensor, sampler: Sampler) -> int:
+    """What `draw` promises: the inverse of the cumulative distribution, likeliest token first."""
+    probabilities = torch.softmax(logits.double() / sampler.temperature, dim=-1)
+    ordered, tokens = probabilities.sort(descending=True, stable=True)
+    kept = torch.where(ordered.cumsum(0) - ordered < sampler.top_p, ordered, 0.0).cumsum(0)
+    place = torch.searchsorted(kept, sampler.uniform() * kept[-1], right=True)
+    return int(tokens[min(int(place), len(tokens) - 1)])
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
@@ -32,15 +43,44 @@ def test_the_nucleus_is_the_smallest_that_holds_the_mass() -> None:
     assert (found - expected).abs().max() < 0.03
 
 
-def test_temperature_zero_takes_the_likeliest() -> None:
-    sampler = Sampler(0.0, 1.0, seed=1)
-    assert sampler.greedy
-    assert sampler.draw(LOGITS) == 1
+@given(
+    seed=st.integers(0, 2**32),
+    rows=st.lists(
+        st.tuples(
+            st.sampled_from([0.3, 1.0, 3.0, 100.0]),
+            st.sampled_from([1e-6, 0.5, 0.9, 0.999, 1.0]),
+            # Few different logits, or many: ties must fall as they do in an order of all.
+            st.sampled_from([1, 2, 50, 10_000]),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+)
+def test_a_row_draws_what_an_order_of_all_words_gives_in_any_batch(
+    seed: int, rows: list[tuple[float, float, int]]
+) -> None:
+    numbers = torch.Generator().manual_seed(seed)
+    logits = torch.stack(
+        [torch.randint(levels, (WORDS,), generator=numbers).float() * (8 / levels) for _, _, levels in rows]
+    )
+
+    def samplers() -> list[Sampler]:
+        return [Sampler(heat, top_p, seed + place) for place, (heat, top_p, _) in enumerate(rows)]
+
+    together, alone, expected = samplers(), samplers(), samplers()
+    for _ in range(2):
+        want = [by_ordering_all(*one) for one in zip(logits, expected, strict=True)]
+        assert draw(logits, together) == want
+        assert [draw(row[None], [one])[0] for row, one in zip(logits, alone, strict=True)] == want
+
+
+def test_temperature_zero_is_greedy() -> None:
+    assert Sampler(0.0, 1.0, seed=1).greedy
 
 
 def test_seeds_decide() -> None:
     def drawn(seed: int) -> list[int]:
         sampler = Sampler(1.0, 1.0, seed)
-        return [sampler.draw(LOGITS) for _ in range(30)]
+        return [draw(LOGITS[None], [sampler])[0] for _ in range(30)]
 
     assert drawn(1) == drawn(1) != drawn(2)

@@ -21,6 +21,8 @@ def question(choices: int, label: int) -> Question:
         normalization="tokens",
         label=label,
         answers=("yes",),
+        metric="accuracy",
+        max_new_tokens=16,
     )
 
 

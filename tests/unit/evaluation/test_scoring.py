@@ -27,6 +27,8 @@ def question(**changes: object) -> Question:
         "normalization": "tokens",
         "label": 1,
         "answers": ("yes",),
+        "metric": "exact_match",
+        "max_new_tokens": 16,
     }
     return Question(**(fields | changes))  # type: ignore[arg-type]
 

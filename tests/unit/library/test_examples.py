@@ -194,6 +194,50 @@ def test_a_table_is_read_by_the_names_in_its_first_line(tmp_path: Path) -> None:
         load_examples(path, PAIRS)
 
 
+def test_all_bad_rows_of_a_table_are_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.train.csv"
+    good = "a,b,x|y,1"
+    broken = ["a,b,x|y", good, 'a,"b"c,x|y,1', good, "a,b,x|y,1,more", "a,b,x|y,z", good]
+    path.write_text("first,second,choices,label\n" + "\n".join(broken) + "\n")
+    with pytest.raises(ExampleFileError) as refused:
+        load_examples(path, PAIRS)
+    cells = "it has not as many cells as the first line"
+    first, second, *others = refused.value.reason.split("; ")
+    assert (refused.value.line, first) == (2, cells)
+    assert second.startswith("line 4: not CSV: ")
+    assert others == [f"line 6: {cells}", "line 7: 'z' is not one of its choices: x, y"]
+    path.write_text("first,second,choices,label\n" + "a\n" * 100)
+    with pytest.raises(ExampleFileError, match=f"and {100 - SHOWN} more lines"):
+        load_examples(path, PAIRS)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'fi"rst,"sec"ond\na,b\nc,d\n', r":1: not CSV: [^;]*$"),
+        (b"first,second\na\nb,\xff\n", r":0: not UTF-8"),
+    ],
+)
+def test_a_table_without_names_or_text_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "pairs.train.csv"
+    path.write_bytes(content)
+    with pytest.raises(ExampleFileError, match=reason):
+        load_examples(path, PAIRS)
+
+
+def test_only_a_cell_of_a_table_is_taken_apart(tmp_path: Path) -> None:
+    table = tmp_path / "cooks.train.csv"
+    table.write_text("question,answers\nWho?,me|you\n")
+    (found,) = load_examples(table, OPEN)
+    assert found.answers == ["me", "you"]
+    row = {"question": "Who?", "answers": "me|you"}
+    (found,) = load_examples(write(tmp_path / "cooks.train.jsonl", row), OPEN)
+    assert found.answers == ["me|you"]
+    row = {"first": "a", "second": "b", "choices": "x|y", "label": 1}
+    with pytest.raises(ExampleFileError, match="choices: Input should be a valid list"):
+        load_examples(write(tmp_path / "pairs.jsonl", row), PAIRS)
+
+
 def test_the_same_row_has_the_same_id_wherever_it_stands(tmp_path: Path) -> None:
     row, other = ({"prompt": text, "completion": "me"} for text in ("Who?", "And?"))
     first = load_examples(write(tmp_path / "one.jsonl", row, other), OPEN)

@@ -66,7 +66,7 @@ def test_it_learns_the_task(tmp_path: Path, loss: Any) -> None:
     _, run = trainer(tmp_path, replace(SETTINGS, loss=loss, epochs=6))
     before = run.measure()
     list(run.run())
-    assert run.best.accuracy == 1.0
+    assert run.best.score == 1.0
     assert run.best.loss < before.loss
 
 
@@ -104,7 +104,7 @@ def test_the_factors_that_stay_are_the_best_measured_and_rounded(tmp_path: Path)
         assert torch.equal(value, value.bfloat16().float())
         assert torch.equal(value, run.progress.best_factors[name].float())
     again = run.measure()
-    assert (again.accuracy, again.loss) == (run.best.accuracy, run.best.loss)
+    assert (again.score, again.loss) == (run.best.score, run.best.loss)
 
 
 def test_it_stops_when_nothing_gets_better(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_the_rate_climbs_to_its_peak_and_falls_to_a_twentieth(steps: int, peak: 
     assert min(rates[top:]) >= peak / 20
 
 
-def test_a_measurement_beats_by_accuracy_or_near_it_by_loss() -> None:
+def test_a_measurement_beats_by_score_or_near_it_by_loss() -> None:
     base = HeldOut(0.5, 0.7, 100)
     assert HeldOut(0.6, 0.9, 100).beats(base)
     assert HeldOut(0.48, 0.6, 100).beats(base)

@@ -10,6 +10,7 @@ from tests.fix_models import byte_tokenizer
 from tests.fix_training import CARD, card_of, colours
 
 from loradex.errors import TrainingDataError
+from loradex.library.example_file import SUFFIXES
 from loradex.library.examples import Example
 from loradex.worker.engine.text import Text
 from loradex.worker.engine.training.rows import read_task, split_held_out, tokenise, training_file
@@ -76,3 +77,11 @@ def test_a_long_field_is_cut_in_its_middle_and_its_hash_is_of_the_whole() -> Non
     assert shown.endswith("x end?\nAnswer:")
     short = tokenise(example(0), COLOURS, Text(tokenizer), tokenizer.eos_token_id, FRAME)
     assert row.sha256 != short.sha256
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_test_file_is_one_in_every_form_of_examples(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"colours.test{suffix}").touch()
+    (tmp_path / f"colours.train{suffix}").symlink_to(tmp_path / f"colours.test{suffix}")
+    with pytest.raises(TrainingDataError, match="a test file"):
+        training_file(tmp_path, "colours")

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from loradex.library.judging import exact_match
+from loradex.library.cards import TaskCard
+from loradex.library.marks import mark
 from loradex.worker.engine.training.branches import BranchScorer
 from loradex.worker.engine.training.rows import TaskRow
 
-MAX_NEW_TOKENS = 16
 BATCH_TOKENS = 2048
 
 
@@ -21,20 +21,20 @@ class HeldOut:
     """One measurement.
 
     Attributes:
-        accuracy: Share of rows whose best branch is the right one; of open questions, the share of exact
-            matches, or None where nothing was generated.
+        score: By the task's metric, from 0 to 1: share of rows whose best branch is the right one; of open
+            questions, the mean mark of what was written, or None where nothing was.
         loss: Mean cross-entropy of the right branch among the branches; of open questions, mean negative
             log-likelihood a token.
         rows: Rows measured.
     """
 
-    accuracy: float | None
+    score: float | None
     loss: float
     rows: int
 
     def beats(self, other: "HeldOut") -> bool:
-        """Whether this is the better one: by accuracy, or within one standard error of it, by loss."""
-        mine, theirs = self.accuracy or 0.0, other.accuracy or 0.0
+        """Whether this is the better one: by score, or within one standard error of it, by loss."""
+        mine, theirs = self.score or 0.0, other.score or 0.0
         error = math.sqrt(max(theirs * (1 - theirs), 0.0) / self.rows)
         return mine - theirs > error or (mine - theirs >= -error and self.loss < other.loss)
 
@@ -76,9 +76,9 @@ def batches(rows: Sequence[TaskRow]) -> list[list[TaskRow]]:
 
 
 @torch.no_grad()
-def generated_exact_match(model: Any, tokenizer: Any, rows: Sequence[TaskRow]) -> float:
-    """Share of rows whose greedy continuation is an accepted answer."""
-    right = 0
+def written_score(model: Any, tokenizer: Any, rows: Sequence[TaskRow], card: TaskCard) -> float:
+    """Mean mark, from 0 to 1, of the rows' greedy continuations: by the card's metric, of its `answer_tokens`."""
+    marks = 0.0
     for batch in batches(sorted(rows, key=lambda row: row.branches.tokens)):
         longest = max(len(row.branches.prompt) for row in batch)
         tokens = torch.full((len(batch), longest), tokenizer.eos_token_id)
@@ -90,10 +90,10 @@ def generated_exact_match(model: Any, tokenizer: Any, rows: Sequence[TaskRow]) -
         made = model.generate(
             input_ids=tokens.to(model.device),
             attention_mask=mask.to(model.device),
-            max_new_tokens=MAX_NEW_TOKENS,
+            max_new_tokens=card.answer_tokens,
             do_sample=False,
             pad_token_id=tokenizer.eos_token_id,
         )[:, longest:]
         texts = tokenizer.batch_decode(made, skip_special_tokens=True)
-        right += sum(exact_match(text, row.accepted) for text, row in zip(texts, batch, strict=True))
-    return right / len(rows)
+        marks += sum(mark(card.metric, text, row.accepted) for text, row in zip(texts, batch, strict=True))
+    return marks / len(rows)

@@ -218,7 +218,7 @@ class Trainer:
             self.progress.best_step = self.progress.step
             self.progress.best_factors = rounded
         self.progress.history.append(
-            {"step": self.progress.step, "accuracy": measured.accuracy, "loss": measured.loss}
+            {"step": self.progress.step, "accuracy": measured.score, "loss": measured.loss}
         )
         return measured
 

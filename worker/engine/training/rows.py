@@ -7,7 +7,7 @@ from pathlib import Path
 
 from loradex.errors import TrainingDataError
 from loradex.library.cards import Normalization, TaskCard
-from loradex.library.example_file import file_of, load_examples
+from loradex.library.example_file import SUFFIXES, file_of, load_examples
 from loradex.library.examples import Example
 from loradex.library.rendered import example_sha256
 from loradex.worker.engine.choose import normalised
@@ -15,7 +15,7 @@ from loradex.worker.engine.text import Text
 from loradex.worker.engine.training.branches import Branches
 
 MIN_EXAMPLES = 20
-TEST_FILES = (".test.jsonl", ".test.csv")
+TEST_FILES = tuple(f".test{suffix}" for suffix in SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,13 @@ def refuse_test_file(path: Path) -> None:
     """Never train on a test file, whatever the link to it is called.
 
     Raises:
-        TrainingDataError: The path, or what it leads to, ends in `.test.jsonl`; or it is one
+        TrainingDataError: The path, or what it leads to, is named like a test file; or it is one
             file with the test file beside it.
     """
     named = path.name.endswith(TEST_FILES) or path.resolve().name.endswith(TEST_FILES)
     beside = path.with_name(path.name.replace(".train.", ".test."))
     if named or (path.exists() and beside != path and beside.exists() and path.samefile(beside)):
-        raise TrainingDataError(f"{path}: a test file; train on *.train.jsonl only")
+        raise TrainingDataError(f"{path}: a test file; train on *.train.jsonl or *.train.csv only")
 
 
 def split_held_out(examples: Sequence[Example], seed: int) -> tuple[list[Example], list[Example]]:

@@ -16,7 +16,7 @@ from loradex.worker.engine.load import load_model
 from loradex.worker.engine.text import Text
 from loradex.worker.engine.training import adapter, checkpoint
 from loradex.worker.engine.training.branches import BranchScorer
-from loradex.worker.engine.training.held_out import HeldOut, generated_exact_match, measure
+from loradex.worker.engine.training.held_out import HeldOut, measure, written_score
 from loradex.worker.engine.training.loop import Step, Trainer, wrap
 from loradex.worker.engine.training.rows import TaskRow, read_task, tokenise, training_file
 from loradex.worker.engine.training.settings import TrainingSettings
@@ -102,6 +102,7 @@ def train_task(
             "prompt": card.prompt,
             "frame": base.frame,
             "max_prompt_tokens": card.max_prompt_tokens,
+            "answer_tokens": card.answer_tokens,
             "choices": card.choices.model_dump() if card.choices else None,
         }
         if start is not None:
@@ -115,7 +116,7 @@ def train_task(
         def with_texts(measured: HeldOut) -> HeldOut:
             if card.choices is not None:
                 return measured
-            return HeldOut(generated_exact_match(tuned, tokenizer, held_out), measured.loss, measured.rows)
+            return replace(measured, score=written_score(tuned, tokenizer, held_out, card))
 
         # Fresh factors have B = 0: this is the base model.
         before = with_texts(measure(held_out, score, open_ended=card.choices is None))
@@ -146,8 +147,8 @@ def _held_out(metric: str, before: HeldOut, after: HeldOut, trainer: Trainer) ->
     return {
         "rows": before.rows,
         "metric": metric,
-        "accuracy_before": before.accuracy,
-        "accuracy_after": after.accuracy,
+        f"{metric}_before": before.score,
+        f"{metric}_after": after.score,
         "loss_before": before.loss,
         "loss_after": after.loss,
         "history": trainer.progress.history,

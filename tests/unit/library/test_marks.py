@@ -2,8 +2,8 @@
 
 import pytest
 
-from loradex.evaluation.marks import MARKS, mark
 from loradex.library.cards import Metric
+from loradex.library.marks import MARKS, mark
 
 WRITTEN: tuple[Metric, ...] = ("exact_match", "f1", "rouge_l", "bleu")
 

@@ -1,0 +1,72 @@
+"""One link of the chain, hashed here, and what is wrong with it."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from uuid import UUID
+
+from loradex.service.audit.batch import COMMITMENTS, HASH, Batch, as_bytes
+from loradex.service.audit.canonical import chain_hash
+from loradex.service.audit.evidence import ANSWERS, ERASURES
+from loradex.service.audit.finding import Finding
+
+ERASED = {ANSWERS: COMMITMENTS, ERASURES: "answers"}
+"""Table → its column that says of which answers the texts are gone."""
+
+ID = re.compile(r"[0-9a-f-]{36}")
+
+
+@dataclass(frozen=True)
+class Link:
+    """What a row says about its place in the chain, and the hash that its contents have.
+
+    Attributes:
+        answer: The answer it is; None for a note.
+        erased: The answers whose texts are gone, by what it says: itself, or those that a note names.
+    """
+
+    position: int | None
+    answer: UUID | None
+    previous: bytes
+    stored: bytes
+    computed: bytes
+    erased: frozenset[UUID]
+
+    def broken(self, expected: int, before: bytes) -> Iterator[Finding]:
+        """What is wrong with it, where a position is expected and the link before it has that hash."""
+        reason = None
+        if self.position is None:
+            reason = "it has no position"
+        elif self.position > expected:
+            reason = f"{self.position - expected} link(s) before it are missing"
+        elif self.position < expected:
+            reason = "its position is taken, or lies before the first"
+        elif self.previous != before:
+            reason = "its previous_hash is not the chain_hash of the link before it"
+        if reason is not None:
+            yield Finding(self.position, self.answer, reason)
+        if self.stored != self.computed:
+            reason = "its chain_hash does not fit its columns: it was changed"
+            yield Finding(self.position, self.answer, reason)
+
+    @property
+    def place(self) -> tuple[bool, int]:
+        return self.position is None, self.position or 0
+
+
+def links(table: str, batch: Batch) -> Iterator[Link]:
+    """The links of a batch, hashed."""
+    columns = (batch.columns[name] for name in ("position", "id", "previous_hash", HASH))
+    gone = batch.columns[ERASED[table]] if table in ERASED else [None] * len(batch.texts)
+    for position, name, previous, stored, text, erased in zip(*columns, batch.texts, gone, strict=True):
+        before = as_bytes(previous)
+        # Commitments say that the answer itself was erased; a note names those that it is about.
+        names = name if table == ANSWERS and erased is not None else erased
+        yield Link(
+            None if position is None else int(position),
+            None if name is None or table != ANSWERS else UUID(name),
+            before,
+            as_bytes(stored),
+            chain_hash(before, text),
+            frozenset(map(UUID, ID.findall(names or ""))),
+        )
