@@ -31,6 +31,8 @@ TYPES = {
     429: "rate_limit_error",
 }
 REFUSED, SERVER = 400, 500
+ERASED = "erased"
+"""The code of a job whose texts were erased."""
 
 
 @dataclass
@@ -116,6 +118,8 @@ def problem_of(error: LoradexError) -> Problem:
         return NO_KEY
     if error.code == errors.PromptTooLongError.code:
         return Problem(400, "context_length_exceeded", text)
+    if error.code == ERASED:
+        return Problem(410, ERASED, text)
     for kind, status, code, headers in BY_ERROR:
         if isinstance(error, kind):
             param = param_of(text) if status == REFUSED else None
