@@ -9,7 +9,7 @@ import psycopg
 
 from loradex.db.async_session import AsyncSession, connect, settled
 from loradex.db.outages import is_outage
-from loradex.db.pool import BUSY_SECONDS, busy, is_quiet, is_reusable
+from loradex.db.pool import BUSY_SECONDS, CLOSED, busy, is_quiet, is_reusable
 from loradex.db.session import translate_errors
 from loradex.errors import ClientClosedError
 from loradex.program import program_name
@@ -78,7 +78,7 @@ class AsyncPool:
 
     async def _newest_idle(self) -> AsyncSession | None:
         if self._closed:
-            raise ClientClosedError("this client was closed; make a new one")
+            raise ClientClosedError(CLOSED)
         while self._idle:
             _, connection = self._idle.pop()
             if is_quiet(connection) or await _answers(connection):

@@ -1,9 +1,9 @@
 """Brings a database to the newest revision, and says whether it is there."""
 
 import re
-import time
 from collections.abc import Callable
 from importlib.resources import files
+from time import sleep
 
 from alembic import command
 from alembic.config import Config
@@ -94,7 +94,7 @@ def _run(url: str, action: Callable[[Config], None]) -> None:
             except DBAPIError as error:
                 if left == 0 or getattr(error.orig, "sqlstate", None) not in HELD:
                     raise
-                time.sleep(PAUSE_SECONDS)
+                sleep(PAUSE_SECONDS)
             else:
                 return
 

@@ -1,11 +1,13 @@
 """A few connections to Postgres that outlive outages, for threads that share them."""
 
+import os
 import selectors
+import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -18,6 +20,7 @@ from loradex.program import program_name
 
 BUSY_SECONDS = 60.0
 IDLE_SECONDS = 10.0
+CLOSED = "this client was closed; make a new one"
 
 
 class Pool:
@@ -57,7 +60,8 @@ class Pool:
         self._lock = threading.Lock()
         self._idle: deque[tuple[float, Session]] = deque()
         self._sweeper: threading.Timer | None = None
-        self._closed = False
+        self._lent: dict[Session, float] = {}
+        self._closed = ""
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -73,31 +77,45 @@ class Pool:
                 raise busy(self._size)
             try:
                 connection = self._newest_idle() or self._connected()
+                with self._lock:
+                    self._lent[connection] = time.monotonic()
+                outage = False
                 try:
                     yield connection
                 except psycopg.Error as error:
-                    if is_outage(error):
-                        connection.close()
-                        self._close_idle()
+                    outage = is_outage(error)
                     raise
                 finally:
-                    self._take_back(connection)
+                    self._take_back(connection, outage=outage)
             finally:
                 self._room.release()
 
     def close(self) -> None:
         """Give the connections back, for good; those in use are closed after their call."""
         with self._lock:
-            self._closed = True
+            self._closed = self._closed or CLOSED
             if self._sweeper is not None:
                 self._sweeper.cancel()
         self._close_idle()
+
+    def hang_up(self, seconds: float) -> None:
+        """End the calls that have not been answered for `seconds`; if there are any, lend no connection any more.
+
+        For the end of a program: a server that is frozen takes what it is told and never answers.
+        """
+        with self._lock:
+            for connection, since in self._lent.items():
+                if since <= time.monotonic() - seconds:
+                    self._closed = (
+                        self._closed or f"Postgres did not answer for {seconds:g} s, and this program ends"
+                    )
+                    _shut_down(connection)
 
     def _newest_idle(self) -> Session | None:
         while True:
             with self._lock:
                 if self._closed:
-                    raise ClientClosedError("this client was closed; make a new one")
+                    raise ClientClosedError(self._closed)
                 if not self._idle:
                     return None
                 _, connection = self._idle.pop()
@@ -124,13 +142,16 @@ class Pool:
         for _, connection in idle:
             connection.close()
 
-    def _take_back(self, connection: Session) -> None:
+    def _take_back(self, connection: Session, *, outage: bool) -> None:
         with self._lock:
-            if not self._closed and is_reusable(connection):
+            del self._lent[connection]
+            if not self._closed and not outage and is_reusable(connection):
                 self._idle.append((time.monotonic(), connection))
                 self._sweep_later()
                 return
         connection.close()
+        if outage:
+            self._close_idle()
 
     def _sweep_later(self) -> None:
         if self._idle_seconds is not None and self._sweeper is None:
@@ -157,6 +178,12 @@ def busy(size: int) -> DatabaseUnavailableError:
         f"all {size} connections of this client were busy for {BUSY_SECONDS:g} s; use more clients, or fewer calls "
         "at once"
     )
+
+
+def _shut_down(connection: Session) -> None:
+    """Let whoever waits for an answer over the connection have an error instead."""
+    with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as way:
+        way.shutdown(socket.SHUT_RDWR)
 
 
 def _answers(connection: Session) -> bool:

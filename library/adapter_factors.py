@@ -1,7 +1,7 @@
 """The factors in an adapter's weights: paired by module, held against config and base model, and measured."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +43,7 @@ def paired(entries: Mapping[str, TensorEntry]) -> dict[str, tuple[TensorEntry, T
     for name, entry in entries.items():
         match = FACTOR.fullmatch(name)
         if match is None:
-            raise SafetensorsError(f"tensor {name!r} is not a lora_A or lora_B of a linear module")
+            raise SafetensorsError(_why_not(name))
         sides.setdefault(match["module"], {})[match["side"]] = entry
     for module, found in sides.items():
         if len(found) == 1:
@@ -51,24 +51,52 @@ def paired(entries: Mapping[str, TensorEntry]) -> dict[str, tuple[TensorEntry, T
     return {module: (found["A"], found["B"]) for module, found in sides.items()}
 
 
-def check_targets(modules: Mapping[str, object], settings: LoraSettings) -> None:
+def _why_not(name: str) -> str:
+    """What a tensor is that is not a factor, and what would make the adapter acceptable."""
+    if name.endswith(".base_layer.weight"):
+        return (
+            f"tensor {name!r} is a copy of the base model's own weights; "
+            "save the adapter with save_pretrained(..., save_embedding_layers=False)"
+        )
+    if ".lora_embedding_" in name:
+        return f"tensor {name!r} updates an embedding; leave embeddings out of target_modules"
+    if ".lora_magnitude_vector" in name:
+        return f"tensor {name!r} belongs to DoRA, whose updates do not add up; train with use_dora=False"
+    if ".modules_to_save." in name:
+        return f"tensor {name!r} is a whole trained module; train without modules_to_save"
+    return f"tensor {name!r} is not a lora_A or lora_B of a linear module"
+
+
+def targets_of(modules: Iterable[str], settings: LoraSettings) -> tuple[str, ...]:
+    """The names in `target_modules` that have factors; where a pattern chose, the last parts of modules' names.
+
+    Raises:
+        SafetensorsError: Factors of a module that the config does not name, which PEFT would leave out.
+    """
+    if settings.targets is None:
+        return tuple(sorted({module.rpartition(".")[2] for module in modules}))
+    used = set()
     for module in modules:
-        if not any(_is_target(module, name) for name in settings.target_modules):
+        named = [name for name in _ends(module) if name in settings.targets]
+        if not named:
             raise SafetensorsError(f"module {module!r} is in no target_modules")
-    for name in settings.target_modules:
-        if not any(_is_target(module, name) for module in modules):
-            raise SafetensorsError(f"the target module {name!r} has no tensors")
+        used.update(named)
+    return tuple(name for name in settings.targets if name in used)
 
 
-def _is_target(module: str, name: str) -> bool:
-    return module == name or module.endswith(f".{name}")
+def _ends(module: str) -> Iterator[str]:
+    """`a.b.c`, `b.c` and `c`: what a target may be called."""
+    while module:
+        yield module
+        module = module.partition(".")[2]
 
 
 def check_shapes(
     modules: Mapping[str, tuple[TensorEntry, TensorEntry]], settings: LoraSettings, base_shapes: Shapes | None
 ) -> None:
-    rank = settings.rank
+    """Raises `SafetensorsError` unless all factors have their module's rank and fit the base model's weights."""
     for module, (a, b) in modules.items():
+        rank = settings.rank_of(module)
         match a.shape, b.shape:
             case (int(rank_a), int(d_in)), (int(d_out), int(rank_b)) if (
                 rank_a == rank_b == rank and d_in and d_out
@@ -79,10 +107,13 @@ def check_shapes(
                     f"module {module!r}: lora_A {list(a.shape)} and lora_B {list(b.shape)} "
                     f"do not fit rank {rank}"
                 )
-        if base_shapes is not None and base_shapes.get(f"{module}.weight") != (d_out, d_in):
+        if base_shapes is None:
+            continue
+        held = base_shapes.get(f"{module}.weight")
+        if held != (d_out, d_in) and not (settings.transposed and held == (d_in, d_out)):
             raise SafetensorsError(
                 f"module {module!r} is for a weight of {[d_out, d_in]}, "
-                f"the base model has {list(base_shapes.get(f'{module}.weight', ())) or 'none of that name'}"
+                f"the base model has {list(held or ()) or 'none of that name'}"
             )
 
 
@@ -91,7 +122,7 @@ def update_norm(
 ) -> tuple[float, int]:
     """The norm of the whole update and how many weights it touches; ‖BA‖² = trace(BᵀB · AAᵀ), in float64."""
     squares, touched = 0.0, 0
-    for a, b in modules.values():
+    for module, (a, b) in modules.items():
         factors = []
         for entry in (a, b):
             values = as_float32(content, entry)
@@ -99,6 +130,6 @@ def update_norm(
                 raise SafetensorsError(f"tensor {entry.name!r} holds NaN or infinity")
             factors.append(values.astype(np.float64))
         down, up = factors
-        squares += float(np.sum((up.T @ up) * (down @ down.T).T))
+        squares += settings.scaling_of(module) ** 2 * float(np.sum((up.T @ up) * (down @ down.T).T))
         touched += a.shape[1] * b.shape[0]
-    return settings.scaling * max(squares, 0.0) ** 0.5, touched
+    return max(squares, 0.0) ** 0.5, touched

@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from loradex.errors import AdapterChangedError, AdapterRefusedError
-from loradex.library.adapter_config import is_named, parse_config, strict_object
-from loradex.library.adapter_factors import DTYPES, Shapes, check_shapes, check_targets, paired, update_norm
+from loradex.library import hub_cache
+from loradex.library.adapter_config import LoraSettings, parse_config, strict_object
+from loradex.library.adapter_factors import DTYPES, Shapes, check_shapes, paired, targets_of, update_norm
+from loradex.library.base_model_names import is_local, matched
 from loradex.library.safetensors_file import SafetensorsError, read_header
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 CARD = "card.json"
+# What a clone without Git LFS has in place of a large file.
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 MAX_CONFIG_BYTES = 256 << 10
 MAX_WEIGHTS_BYTES = 1 << 30
 # Root mean squares: trained weights 0.02 to 0.2, updates by LoRA 0.001; as large as weights is absurd.
@@ -85,29 +89,38 @@ def read_files(directory: Path, expected_sha256: str | None = None) -> AdapterFi
     return files
 
 
-def inspect(directory: Path, base_model: str, base_shapes: Shapes | None = None) -> AdapterFacts:
+def inspect(
+    directory: Path, base_model: str, base_shapes: Shapes | None = None, *, declared: bool = False
+) -> AdapterFacts:
     """Everything registration must know, or `AdapterRefusedError` with the reason.
 
     `base_shapes` are the base model's tensor shapes by name (`[d_out, d_in]` for `<module>.weight`), where
-    the model is at hand; the factors must fit them.
+    the model is at hand; the factors must fit them. `declared` is that somebody vouches for the base model
+    although the config calls it otherwise, or not at all.
     """
-    _refuse_pickle(directory)
+    warnings = _beside(directory)
     files = read_files(directory)
-    settings = parse_config(files.config)
-    if not is_named(settings.base_model, base_model):
+    try:
+        settings = parse_config(files.config)
+    except AdapterRefusedError as error:
+        raise AdapterRefusedError(f"{directory}: {error}") from error
+    if files.weights.startswith(LFS_POINTER):
         raise AdapterRefusedError(
-            f"{directory}: it was trained for {settings.base_model!r}, this base model is {base_model!r}"
+            f"{directory / WEIGHTS}: a pointer of Git LFS, not the weights; fetch them with `git lfs pull`"
         )
+    warnings += _base_model_warnings(directory, settings, base_model, base_shapes, declared=declared)
     try:
         entries = read_header(io.BytesIO(files.weights), len(files.weights))
         modules = paired(entries)
-        check_targets(modules, settings)
+        targets = targets_of(modules, settings)
         check_shapes(modules, settings, base_shapes)
         norm, touched = update_norm(files.weights, modules, settings)
     except SafetensorsError as error:
         raise AdapterRefusedError(f"{directory / WEIGHTS}: {error}") from error
     rms = norm / touched**0.5
-    warnings = []
+    unused = sorted(set(settings.targets or ()) - set(targets))
+    if unused:
+        warnings.append(f"target_modules names {', '.join(unused)[:200]}, which have no factors")
     if rms > ABSURD_RMS:
         warnings.append(f"its update has a root mean square of {rms:.3g}: as large as a model's own weights")
     if norm == 0:
@@ -116,9 +129,9 @@ def inspect(directory: Path, base_model: str, base_shapes: Shapes | None = None)
         sha256=files.sha256,
         files=files.digests,
         base_model=base_model,
-        rank=settings.rank,
+        rank=max(settings.rank_of(module) for module in modules),
         alpha=settings.alpha,
-        target_modules=settings.target_modules,
+        target_modules=targets,
         dtype=DTYPES[next(iter(entries.values())).dtype],
         parameters=sum(entry.count for entry in entries.values()),
         update_norm=norm,
@@ -130,11 +143,18 @@ def inspect(directory: Path, base_model: str, base_shapes: Shapes | None = None)
 
 
 def read_regular(path: Path, limit: int) -> bytes:
-    """A regular file of at most `limit` bytes; links, devices and pipes are refused, and never waited for."""
+    """A regular file of at most `limit` bytes; links, devices and pipes are refused, and never waited for.
+
+    Of links only those of a hub's cache to its own blobs are followed.
+    """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(
+            hub_cache.blob(path) or path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        )
     except OSError as error:
-        reason = "a symbolic link is not followed" if path.is_symlink() else error.strerror
+        reason = error.strerror
+        if path.is_symlink() and hub_cache.blob(path) is None:
+            reason = "a symbolic link is not followed; copy the file itself there"
         raise AdapterRefusedError(f"{path}: {reason}") from error
     with os.fdopen(descriptor, "rb") as stream:
         status = os.fstat(descriptor)
@@ -148,15 +168,52 @@ def read_regular(path: Path, limit: int) -> bytes:
     return content
 
 
-def _refuse_pickle(directory: Path) -> None:
+def _beside(directory: Path) -> list[str]:
+    """Warnings about what lies beside the two files; `AdapterRefusedError` where they are not there at all."""
     if not directory.is_dir():
         raise AdapterRefusedError(f"{directory}: not a directory")
     others = sorted(path.name for path in directory.glob("adapter_model.*") if path.name != WEIGHTS)
+    if os.path.lexists(directory / WEIGHTS):
+        return [f"{name} is not read, only {WEIGHTS} is" for name in others]
     if others:
         raise AdapterRefusedError(
-            f"{directory / others[0]}: only safetensors are read, a pickle can run code; "
-            f"save the adapter again as {WEIGHTS} and remove this file"
+            f"{directory / others[0]}: only safetensors are read, a pickle can run code; load it with PEFT and save "
+            f"it again (model.save_pretrained), which writes {WEIGHTS}"
         )
+    nested = sorted(path.parent for path in directory.glob(f"*/{CONFIG}"))[:5]
+    if nested:
+        raise AdapterRefusedError(
+            f"{directory}: no adapter lies in it, but below it: {', '.join(map(str, nested))}; name one of these"
+        )
+    return []
+
+
+def _base_model_warnings(
+    directory: Path,
+    settings: LoraSettings,
+    base_model: str,
+    base_shapes: Shapes | None,
+    *,
+    declared: bool,
+) -> list[str]:
+    """What to know about the base model's name; `AdapterRefusedError` if it is another model's."""
+    found = matched(settings.base_model, base_model)
+    if found is not None:
+        return [] if found.warning is None else [found.warning]
+    shown = "no base model" if settings.base_model is None else repr(settings.base_model)
+    if not declared:
+        raise AdapterRefusedError(
+            f"{directory}: it was trained for {shown}, this base model is {base_model!r}; if it is the same model, "
+            f"say so with --base-model {base_model}"
+        )
+    if base_shapes is not None:
+        return [f"its config names {shown}; that {base_model} is meant was declared, and its shapes fit"]
+    if not is_local(settings.base_model):
+        raise AdapterRefusedError(
+            f"{directory}: it was trained for {shown}, and the files of {base_model} are not at hand to hold its "
+            "factors against; start a worker with that model, or register it where its files are"
+        )
+    return [f"its config names {shown}; that {base_model} is meant was declared and could not be checked"]
 
 
 def _card(directory: Path) -> Mapping[str, Any]:

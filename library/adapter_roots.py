@@ -10,6 +10,7 @@ from pydantic import BeforeValidator
 from pydantic_settings import NoDecode
 
 from loradex.errors import AdapterChangedError, AdapterRefusedError
+from loradex.library import hub_cache
 from loradex.library.installed import installed_libraries
 
 
@@ -96,6 +97,11 @@ class AdapterRoots:
             return None
         if resolved != root / path.relative_to(lexical):
             raise AdapterRefusedError(f"{path}: a symbolic link below an adapter root is not followed")
+        cache = hub_cache.repository(resolved)
+        if cache is not None and not cache.is_relative_to(root):
+            raise AdapterRefusedError(
+                f"{path}: its files lie in {cache / 'blobs'}, outside the adapter root {root}; make {cache} a root"
+            )
         return resolved
 
     @property

@@ -13,7 +13,6 @@ from loradex.errors import UnknownNameError
 from loradex.library.adapter_files import AdapterFacts
 from loradex.library.adapter_roots import AdapterPlace
 from loradex.library.affinities import Affinity
-from loradex.library.manifest import BaseModelEntry
 
 Pair = tuple[str, str]
 """A task, and the content hash of an adapter."""
@@ -88,13 +87,6 @@ class AdapterStore:
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
-
-    def put_base_model(self, entry: BaseModelEntry) -> None:
-        """Make sure the base model is there; another revision under its name is an error."""
-        self._connection.execute(
-            "select loradex.register_base_model(%s, %s, %s, %s)",
-            (entry.name, entry.revision, entry.context_length, entry.frame),
-        )
 
     def require_base_model(self, name: str) -> None:
         """`UnknownNameError` that says how a base model becomes known."""

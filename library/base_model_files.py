@@ -1,6 +1,5 @@
 """A base model's directory, read without torch: whether adapters can be composed on it, and how much it reads."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -8,6 +7,7 @@ from typing import Any, Final
 from loradex.errors import ModelRefusedError
 from loradex.library.manifest import BaseModelEntry
 from loradex.library.model_files import files_of
+from loradex.library.model_json import read_object
 
 CONTEXTS: Final = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
 """How configurations name the tokens a model has places for; the first that is there counts."""
@@ -21,11 +21,15 @@ def read_base_model(directory: Path, name: str, frame: str) -> BaseModelEntry:
     Raises:
         ModelRefusedError: Not a causal language model in Hugging Face form; the text says why.
     """
-    config = _config(directory)
+    config = read_object(directory / "config.json")
     kinds = config.get("architectures") or []
     if kinds and not any(str(kind).endswith(WRITERS) for kind in kinds):
         raise ModelRefusedError(
             f"{directory}: a {', '.join(map(str, kinds))} does not write texts; a base model is a causal one"
+        )
+    if config.get("is_encoder_decoder"):
+        raise ModelRefusedError(
+            f"{directory}: it has an encoder and a decoder, as T5 does; a base model is a causal one"
         )
     if not any(path.suffix in WEIGHTS for path in directory.iterdir()):
         raise ModelRefusedError(f"{directory}: there are no weights ({' or '.join(WEIGHTS)})")
@@ -61,20 +65,3 @@ def context_length(config: Mapping[str, Any], told_by: object) -> int:
         raise ModelRefusedError(f"{told_by}: none of {', '.join(CONTEXTS)} says how many tokens it reads")
     window = None if told.get("use_sliding_window") is False else told.get("sliding_window")
     return min(int(places), window) if isinstance(window, int) and window > 0 else int(places)
-
-
-def _config(directory: Path) -> dict[str, Any]:
-    path = directory / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelRefusedError(
-            f"{path}: no such file; name the directory of a model in Hugging Face form"
-        ) from None
-    except OSError as error:
-        raise ModelRefusedError(f"{path}: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
-        raise ModelRefusedError(f"{path}: not JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise ModelRefusedError(f"{path}: not a JSON object")
-    return config

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from loradex.errors import ModelRefusedError
+from loradex.library.model_json import read_object
 
 PROMPT = "{prompt}"
 
@@ -40,7 +41,8 @@ def chat_frame(directory: Path) -> str:
 
 
 def _template(directory: Path) -> tuple[str, dict[str, str]]:
-    config = _object(directory / "tokenizer_config.json")
+    path = directory / "tokenizer_config.json"
+    config = read_object(path) if path.is_file() else {}
     tokens = {
         name: value["content"] if isinstance(value, dict) else str(value)
         for name, value in config.items()
@@ -54,14 +56,6 @@ def _template(directory: Path) -> tuple[str, dict[str, str]]:
     if not isinstance(found, str):
         raise ModelRefusedError(f"{directory}: it has no chat template; give --template")
     return found, tokens | {"bos_token": ""}
-
-
-def _object(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelRefusedError(f"{path}: not readable: {error}") from None
-    return document if isinstance(document, dict) else {}
 
 
 def _refuse(message: str) -> None:

@@ -1,9 +1,8 @@
 """An encoder's directory, read without torch: how it makes a vector of a text, or why we cannot do the same."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -19,6 +18,7 @@ from loradex.library.encoder_layers import (
     Step,
     Use,
 )
+from loradex.library.model_json import read_json, read_object
 from loradex.library.safetensors_file import SafetensorsError, read_header
 
 WIDTHS: Final = ("hidden_size", "dim", "d_model", "n_embd", "hidden_dim")
@@ -105,7 +105,7 @@ def read_encoder(directory: Path) -> EncoderFiles:
 
 def hidden_size(directory: Path) -> int:
     """The length of a transformer's hidden states, from its `config.json`."""
-    config = _object(directory / "config.json")
+    config = read_object(directory / "config.json")
     inner = config.get("text_config")
     for told in (config, inner if isinstance(inner, dict) else {}):
         for name in WIDTHS:
@@ -118,7 +118,7 @@ def hidden_size(directory: Path) -> int:
 
 def _plain(directory: Path) -> EncoderFiles:
     """Without a `modules.json`: a transformer's mean, as sentence-transformers takes it, or model2vec's own."""
-    config = _object(directory / "config.json")
+    config = read_object(directory / "config.json")
     if config.get("model_type") == "model2vec":
         return EncoderFiles("static", directory, Reading(), (), _table(directory)[1], "", "")
     width = hidden_size(directory)
@@ -192,7 +192,7 @@ def _table(start: Path) -> tuple[int, ...]:
 
 
 def _prompt(use: Use, names: tuple[str, ...]) -> str:
-    """As encode_query and encode_document of sentence-transformers choose it."""
+    """The first that is there; sentence-transformers documents the same, and 6.2 takes a missing `document` for ""."""
     for name in names:
         if name in use.prompts:
             return use.prompts[name] or ""
@@ -209,7 +209,7 @@ def _modules(directory: Path) -> list[Module] | None:
     if not path.is_file():
         return None
     try:
-        modules = TypeAdapter(list[Module]).validate_python(_document(path))
+        modules = TypeAdapter(list[Module]).validate_python(read_json(path))
     except ValidationError as error:
         raise ModelRefusedError(_first(path, error)) from None
     if not modules:
@@ -231,29 +231,9 @@ def _below(directory: Path, path: str) -> Path:
 def _said(path: Path, kind: type[Config]) -> Config:
     """What a file says; a file that is not there says what is usual."""
     try:
-        return kind.model_validate(_document(path) if path.is_file() else {})
+        return kind.model_validate(read_json(path) if path.is_file() else {})
     except ValidationError as error:
         raise ModelRefusedError(_first(path, error)) from None
-
-
-def _object(path: Path) -> dict[str, Any]:
-    document = _document(path)
-    if not isinstance(document, dict):
-        raise ModelRefusedError(f"{path}: not a JSON object")
-    return document
-
-
-def _document(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelRefusedError(
-            f"{path}: no such file; name the directory of a model in Hugging Face form"
-        ) from None
-    except OSError as error:
-        raise ModelRefusedError(f"{path}: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
-        raise ModelRefusedError(f"{path}: not JSON: {error}") from None
 
 
 def _first(path: Path, error: ValidationError) -> str:

@@ -9,8 +9,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-POOLINGS = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
-"""In the order in which their vectors are joined where a file of old says several."""
 OLD_POOLINGS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -19,6 +17,7 @@ OLD_POOLINGS = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
+"""In the order in which vectors are joined where a file of old says several."""
 ACTIVATIONS = frozenset(
     {"ELU", "GELU", "Identity", "LeakyReLU", "Mish", "ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softplus"}
     | {"Softsign", "Tanh"}
@@ -65,13 +64,15 @@ class Reading(Said):
 
 
 class Use(Said):
-    """`config_sentence_transformers.json`: texts put before a text, and what vectors are compared by."""
+    """`config_sentence_transformers.json`: texts put before a text, and what vectors are compared by.
+
+    `default_prompt_name` is left out: questions and examples have prompts of their own, empty if nobody says.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     model_type: Literal["SentenceTransformer"] = "SentenceTransformer"
     prompts: dict[str, str | None] = {}
-    default_prompt_name: str | None = None
     similarity_fn_name: Literal["cosine", "dot", "euclidean", "manhattan"] | None = None
     truncate_dim: None = None
 

@@ -68,10 +68,6 @@ class ExampleStore:
                 (card.name, card.family, card.metric, Jsonb(card.model_dump(mode="json"))),
             )
 
-    def put_encoder(self, name: str, revision: str, dimensions: int) -> None:
-        """Make sure the encoder is there, with its index; another revision under its name is an error."""
-        self._connection.execute("select loradex.register_encoder(%s, %s, %s)", (name, revision, dimensions))
-
     @contextmanager
     def indexed_after(self, encoder: str, rows: int) -> Iterator[None]:
         """Add `rows` vectors within; where that at least doubles them, the index is built once, afterwards.

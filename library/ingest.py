@@ -10,6 +10,7 @@ import psycopg
 from loradex.errors import ExampleFileError
 from loradex.library.cards import TaskCard
 from loradex.library.example_store import ExampleStore, NewExample, StoredExample, Text, conflict
+from loradex.library.model_store import ModelStore
 from loradex.library.rendered import RenderedExample, render_file
 from loradex.library.vectors import TextEncoder, VectorCache, embed
 
@@ -76,7 +77,7 @@ class Ingest:
             stored = self._compare(path, rows)
             lacking += sum(_lacks_vector(stored, row) for row in rows)
         facts = self._facts
-        self._store.put_encoder(facts.name, facts.revision, facts.dimensions)
+        ModelStore(self._connection).put_encoder(facts.name, facts.revision, facts.dimensions)
         with self._store.indexed_after(facts.name, lacking):
             for path, rows in files.items():
                 yield self._add(path, rows, advance)

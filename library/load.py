@@ -22,6 +22,7 @@ from loradex.library.manifest import (
     read_verified,
     verify_files,
 )
+from loradex.library.model_store import ModelStore
 from loradex.library.vector_file import ExampleVectors, read_vectors
 
 CHUNK = 500
@@ -96,11 +97,11 @@ def load_library(
     places = {
         task: roots.place(library.directory / manifest.adapters[task].directory) for task in library.adapters
     }
-    examples, adapters = ExampleStore(connection), AdapterStore(connection)
+    examples, adapters, models = ExampleStore(connection), AdapterStore(connection), ModelStore(connection)
     with connection.transaction():
         examples.put_tasks(cards[task] for task in manifest.tasks)
-        examples.put_encoder(manifest.encoder.name, manifest.encoder.revision, manifest.encoder.dimensions)
-        adapters.put_base_model(manifest.base_model)
+        models.put_encoder(manifest.encoder.name, manifest.encoder.revision, manifest.encoder.dimensions)
+        models.put_base_model(manifest.base_model)
         registered = [
             adapters.register(facts, Wanted(manifest.adapters[task].name, task, places[task]))
             for task, facts in library.adapters.items()

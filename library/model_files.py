@@ -4,17 +4,20 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
-from loradex.errors import LibraryCorruptError
+from loradex.errors import LibraryCorruptError, ModelRefusedError
+from loradex.library.model_json import read_object
 
 SOURCE: Final = "source.json"
 """Written beside a model that was converted: what it was made from, and what came out."""
 PAGES: Final = ".md"
 
 Loaded = TypeVar("Loaded")
+Looks = tuple[tuple[Path, int, int, int], ...]
+"""Of every file: path, inode, bytes and the nanosecond of its last change; other looks are other files."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,12 @@ class ModelFiles:
         revision: What the model is known by: the digest, or the hash of what it was converted from while the
             digest is the one that the conversion wrote down.
         digest: SHA-256 over all its files.
+        looks: Of its files when they were hashed.
     """
 
     revision: str
     digest: str
+    looks: Looks = field(default=(), compare=False, repr=False)
 
 
 def files_of(directory: Path) -> ModelFiles:
@@ -37,20 +42,28 @@ def files_of(directory: Path) -> ModelFiles:
     Raises:
         LibraryCorruptError: It is not a directory with files.
     """
+    looks = _looks(directory)
     digest = _digest(directory)
-    return ModelFiles(_converted_from(directory, digest) or digest, digest)
+    return ModelFiles(_converted_from(directory, digest) or digest, digest, looks)
 
 
-def read_whole(directory: Path, load: Callable[[Path], Loaded]) -> tuple[Loaded, ModelFiles]:
+def read_whole(
+    directory: Path, load: Callable[[Path], Loaded], known: ModelFiles | None = None
+) -> tuple[Loaded, ModelFiles]:
     """What `load` makes of a directory, and what the directory was meanwhile.
+
+    Args:
+        directory: Of the model.
+        load: Makes something of it.
+        known: What it was when this process hashed it before; it is hashed again only if its looks changed.
 
     Raises:
         LibraryCorruptError: A file was changed while it was read.
     """
-    before = _fingerprint(directory)
+    before = _looks(directory)
     loaded = load(directory)
-    files = files_of(directory)
-    if _fingerprint(directory) != before:
+    files = known if known is not None and known.looks == before else files_of(directory)
+    if _looks(directory) != before:
         raise LibraryCorruptError(f"{directory}: a file was changed while the model was loaded; try again")
     return loaded, files
 
@@ -91,9 +104,9 @@ def _paths(directory: Path) -> Iterator[Path]:
             yield path
 
 
-def _fingerprint(directory: Path) -> list[tuple[Path, int, int, int]]:
-    looks = [(path, path.stat()) for path in _paths(directory)]
-    return [(path, look.st_ino, look.st_size, look.st_ctime_ns) for path, look in looks]
+def _looks(directory: Path) -> Looks:
+    found = [(path, path.stat()) for path in _paths(directory)]
+    return tuple((path, look.st_ino, look.st_size, look.st_ctime_ns) for path, look in found)
 
 
 def _converted_from(directory: Path, digest: str) -> str | None:
@@ -103,8 +116,7 @@ def _converted_from(directory: Path, digest: str) -> str | None:
 
 def _told(directory: Path) -> dict[str, str]:
     try:
-        told = json.loads((directory / SOURCE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        told = read_object(directory / SOURCE)
+    except ModelRefusedError:
         return {}
-    texts = isinstance(told, dict) and all(isinstance(value, str) for value in told.values())
-    return told if texts else {}
+    return told if all(isinstance(value, str) for value in told.values()) else {}

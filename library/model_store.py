@@ -9,7 +9,6 @@ import psycopg
 from psycopg.rows import class_row
 
 from loradex.errors import UnknownNameError
-from loradex.library.encoder_files import EncoderFiles
 from loradex.library.manifest import BaseModelEntry
 
 Stored = TypeVar("Stored")
@@ -88,11 +87,9 @@ class ModelStore:
             (entry.name, entry.revision, entry.context_length, entry.frame),
         )
 
-    def put_encoder(self, name: str, revision: str, files: EncoderFiles) -> None:
+    def put_encoder(self, name: str, revision: str, dimensions: int) -> None:
         """Make it known with its index, or bring it back; other facts under its name are an error."""
-        self._connection.execute(
-            "select loradex.register_encoder(%s, %s, %s)", (name, revision, files.dimensions)
-        )
+        self._connection.execute("select loradex.register_encoder(%s, %s, %s)", (name, revision, dimensions))
 
     def retire_base_model(self, name: str) -> None:
         self._connection.execute("select loradex.retire_base_model(%s)", (name,))

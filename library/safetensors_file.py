@@ -7,12 +7,13 @@ numbers; the entries must cover them without hole or overlap. Source: https://gi
 
 import json
 import math
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+
+from loradex.library.model_json import unique_keys
 
 Matrix = npt.NDArray[np.float32]
 
@@ -139,22 +140,6 @@ def _is_extent(value: object) -> bool:
 
 def _is_offset(value: object) -> bool:
     return type(value) is int and value >= 0
-
-
-def unique_keys(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
-    """An object_pairs_hook that refuses a key given twice: two readers would take different ones."""
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ValueError(f"the key {next(_twice(pairs))!r} stands twice")
-    return fields
-
-
-def _twice(pairs: list[tuple[str, Any]]) -> Iterator[str]:
-    seen: set[str] = set()
-    for key, _ in pairs:
-        if key in seen:
-            yield key
-        seen.add(key)
 
 
 def _no_constant(name: str) -> None:

@@ -1,20 +1,29 @@
 """A stack that answers: a stocked database, an empty Redis, and a real worker on a tiny model."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import redis
 from tests.fix_db import new_database
+from tests.fix_valkey import NewRedisUrl
 from tests.stocked import TASKS, stock
 from tests.tiny_library import TinyLibrary, build_tiny_library
 from tests.worker_process import WorkerProcess
 
-from loradex.embedded import EmbeddedPostgres, EmbeddedValkey
+from loradex.db.session import connect
+from loradex.embedded import EmbeddedPostgres
 from loradex.service.client import Client
 
 SWEEP_SECONDS = "0.5"
+NO_SWEEP = "600"
+"""Seconds; a worker with these hears of a job that is answered before."""
+
+NO_REDIS = "redis://127.0.0.1:1/0"
+NO_POSTGRES = "postgresql://nobody@127.0.0.1:1/nowhere"
+"""A worker that listens there hears of no job; it finds them by itself, or Redis wakes it."""
 
 
 @dataclass
@@ -43,6 +52,16 @@ class Stack:
     def client(self) -> Client:
         return Client(self.database_url, self.redis_url)
 
+    @contextmanager
+    def routing_held(self) -> Iterator[None]:
+        """No job is routed meanwhile: whoever claims jobs holds them, and gets no further.
+
+        To cancel them or to end them waits for the end of this too.
+        """
+        with connect(self.database_url) as holder, holder.transaction():
+            holder.execute("lock table loradex.routings in exclusive mode")
+            yield
+
     def environment(self) -> dict[str, str]:
         """What a program of Loradex needs to find this stack."""
         return {
@@ -59,6 +78,33 @@ class Stack:
 @pytest.fixture(scope="session")
 def tiny_library(tmp_path_factory: pytest.TempPathFactory) -> TinyLibrary:
     return build_tiny_library(tmp_path_factory.mktemp("tiny"), TASKS)
+
+
+StackOn = Callable[..., AbstractContextManager[Stack]]
+
+
+@pytest.fixture(scope="session")
+def stack_on(
+    postgres: EmbeddedPostgres,
+    template: str,
+    tiny_library: TinyLibrary,
+    new_redis_url: NewRedisUrl,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> StackOn:
+    """Opens a stack of a module's own, by a name for its directory: on `redis_url`, or on a database of our Redis."""
+
+    @contextmanager
+    def opened(name: str, redis_url: str | None = None) -> Iterator[Stack]:
+        with new_database(postgres, template) as url:
+            stock(url, tiny_library)
+            made = Stack(url, redis_url or new_redis_url(), tiny_library, tmp_path_factory.mktemp(name))
+            try:
+                yield made
+            finally:
+                for worker in made.workers:
+                    worker.kill()
+
+    return opened
 
 
 @pytest.fixture
@@ -80,22 +126,11 @@ def stocked_database(postgres: EmbeddedPostgres, template: str, tiny_library: Ti
 
 
 @pytest.fixture(scope="session")
-def answering(
-    postgres: EmbeddedPostgres,
-    template: str,
-    valkey: EmbeddedValkey,
-    tiny_library: TinyLibrary,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Stack]:
+def answering(stack_on: StackOn) -> Iterator[Stack]:
     """One stack with a running worker for all tests that break nothing."""
-    with new_database(postgres, template) as url:
-        stock(url, tiny_library)
-        made = Stack(
-            url, f"{valkey.start().rsplit('/', 1)[0]}/1", tiny_library, tmp_path_factory.mktemp("answering")
-        )
-        worker = made.worker().start()
+    with stack_on("answering") as made:
+        made.worker().start()
         yield made
-        worker.kill()
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 from tests.fix_db import Connection
 from tests.tiny_library import TinyLibrary
 
-from loradex.library.adapter_store import AdapterStore
 from loradex.library.manifest import BaseModelEntry
+from loradex.library.model_store import ModelStore
 from loradex.service import cli
 
 Loradex = Callable[..., tuple[int, str, str]]
@@ -44,6 +44,6 @@ def loradex(
 
 @pytest.fixture
 def with_base_model(connection: Connection) -> None:
-    AdapterStore(connection).put_base_model(
+    ModelStore(connection).put_base_model(
         BaseModelEntry(name="tiny-llama", revision="r", context_length=64, frame="{prompt}")
     )

@@ -15,6 +15,7 @@ from functools import cache
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from unittest import mock
 
 from loradex.worker.__main__ import main
 
@@ -66,13 +67,8 @@ class ForkedWorker:
 def _server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["loradex.worker.app", "tests.forked"])
-    before = dict(os.environ)
-    try:
-        os.environ.update(AT_IMPORT)
+    with mock.patch.dict(os.environ, AT_IMPORT):
         forkserver.ensure_running()
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
     return context
 
 

@@ -1,6 +1,7 @@
 """A real PgBouncer in transaction mode, before a Postgres of the tests."""
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Mapping
@@ -18,6 +19,9 @@ SESSIONS = 3
 """Of the server, for each user and database, however many clients there are."""
 
 START_SECONDS = 20.0
+
+KEEPS_PREPARED = (1, 21)
+"""From this version on PgBouncer may keep prepared statements for its clients; from 1.24 on it does, unless told."""
 
 
 class Pooler:
@@ -39,6 +43,8 @@ class Pooler:
             "unix_socket_dir =\n"
             f"auth_type = trust\nauth_file = {users}\n"
             f"pool_mode = transaction\ndefault_pool_size = {SESSIONS}\nmax_client_conn = 200\n"
+            # An older one does not know the setting, and refuses to start with it.
+            + ("max_prepared_statements = 0\n" if version_of(self._program) >= KEEPS_PREPARED else "")
         )
         self._log = directory / "pgbouncer.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -78,3 +84,11 @@ class Pooler:
         """The URL of a database, by way of this pooler."""
         parts = urlsplit(url)
         return urlunsplit(parts._replace(netloc=f"{parts.username}:{parts.password}@{LOOPBACK}:{self.port}"))
+
+
+def version_of(pgbouncer: str) -> tuple[int, int]:
+    """The version that the program says it has, such as (1, 21)."""
+    said = subprocess.run([pgbouncer, "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.match(r"PgBouncer (\d+)\.(\d+)", said)
+    assert found is not None, f"{pgbouncer} --version names no version of PgBouncer: {said!r}"
+    return int(found[1]), int(found[2])

@@ -3,12 +3,12 @@
 import contextlib
 import signal
 import subprocess
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import redis
+from tests.until import until
 
 from loradex.embedded import valkey
 from loradex.embedded.ports import free_port
@@ -68,10 +68,7 @@ class RedisServer:
             self._process = subprocess.Popen(
                 [valkey._program(), configuration], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        deadline = time.monotonic() + START_SECONDS
-        while self.says("CONNECTIONERROR"):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: not self.says("CONNECTIONERROR"), START_SECONDS)
 
     def stop(self, number: signal.Signals = signal.SIGKILL) -> None:
         self.admin.close()

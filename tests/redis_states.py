@@ -4,12 +4,12 @@ import contextlib
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import redis
 from tests.redis_server import PASSWORD, RedisServer
+from tests.until import until
 
 from loradex.wakeup import QUEUE
 
@@ -92,8 +92,7 @@ def snapshots_fail(server: RedisServer) -> Iterator[None]:
     server.admin.set("something", "changed")
     server.admin.config_set("save", "3600 1")
     server.admin.bgsave()
-    while server.admin.info("persistence")["rdb_last_bgsave_status"] != "err":
-        time.sleep(0.01)
+    until(lambda: server.admin.info("persistence")["rdb_last_bgsave_status"] == "err")
     try:
         yield
     finally:
@@ -113,8 +112,7 @@ def loading(server: RedisServer) -> Iterator[None]:
     try:
         yield
     finally:
-        while server.admin.info("persistence")["loading"]:
-            time.sleep(0.01)
+        until(lambda: not server.admin.info("persistence")["loading"])
         server.admin.flushall()
 
 
@@ -128,8 +126,7 @@ def cluster(server: RedisServer) -> Iterator[None]:
         server.start(*clustered)
         other.admin.execute_command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
         server.admin.execute_command("CLUSTER", "MEET", "127.0.0.1", other.port, other.cluster_port)
-        while not server.says("MOVED"):
-            time.sleep(0.02)
+        until(lambda: server.says("MOVED"))
         try:
             yield
         finally:
@@ -150,8 +147,7 @@ def busy(server: RedisServer) -> Iterator[None]:
 
     script = threading.Thread(target=run)
     script.start()
-    while not server.says("BUSY"):
-        time.sleep(0.01)
+    until(lambda: server.says("BUSY"))
     try:
         yield
     finally:

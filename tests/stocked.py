@@ -6,8 +6,9 @@ from tests.tiny_library import TinyLibrary
 
 from loradex.db.session import connect
 from loradex.library.adapter_files import content_hash
+from loradex.library.base_model_files import read_base_model
 from loradex.library.example_store import ExampleStore, NewExample
-from loradex.library.model_files import files_of
+from loradex.library.model_store import ModelStore
 from loradex.worker.engine.embed import Encoder
 
 BASE_MODEL = "smollm2-135m-instruct"
@@ -40,12 +41,9 @@ def stock(url: str, library: TinyLibrary, *, examples: bool = True, adapters: bo
     """Register everything; without examples or adapters the base model answers alone."""
     encoder = Encoder.load(library.encoder)
     with connect(url) as connection, connection.transaction():
-        connection.execute(
-            "select loradex.register_base_model(%s, %s, %s, %s)",
-            (BASE_MODEL, files_of(library.base).revision, 256, FRAME),
-        )
-        store = ExampleStore(connection)
-        store.put_encoder(ENCODER, encoder.revision, encoder.dimensions)
+        store, models = ExampleStore(connection), ModelStore(connection)
+        models.put_base_model(read_base_model(library.base, BASE_MODEL, FRAME))
+        models.put_encoder(ENCODER, encoder.revision, encoder.dimensions)
         for task in TASKS:
             connection.execute("select loradex.register_task(%s, 'home', 'accuracy', '{}')", (task,))
         if examples:

@@ -48,14 +48,25 @@ class TlsProxy:
         self._started.set()
         await self._stop.wait()
         server.close()
+        # A handshake may end meanwhile and begin another task.
+        while carried := asyncio.all_tasks() - {asyncio.current_task()}:
+            for one in carried:
+                one.cancel()
+            await asyncio.wait(carried)
+        await asyncio.sleep(0)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        there, back = await asyncio.open_connection(*self._target)
-        with contextlib.suppress(OSError, asyncio.CancelledError):
-            await asyncio.gather(_pump(reader, back), _pump(there, writer))
-        for one in (back, writer):
-            one.transport.abort()
+        ends = [writer]
+        try:
+            with contextlib.suppress(OSError, asyncio.CancelledError):
+                # Nobody may listen there: then this end is hung up too.
+                there, back = await asyncio.open_connection(*self._target)
+                ends.append(back)
+                await asyncio.gather(_pump(reader, back), _pump(there, writer))
+        finally:
+            for one in ends:
+                one.transport.abort()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -8,9 +8,9 @@ SECONDS = 30.0
 LOOK_EVERY_SECONDS = 0.02
 
 
-def until(true: Callable[[], object]) -> None:
-    """Return when `true()` is; fail after half a minute."""
-    end = time.monotonic() + SECONDS
+def until(true: Callable[[], object], seconds: float = SECONDS) -> None:
+    """Return when `true()` is; fail when it is not within so many seconds."""
+    end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
         time.sleep(LOOK_EVERY_SECONDS)

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,10 +80,10 @@ class WorkerProcess:
                 raise AssertionError(f"the worker is not ready: {self.tail()}")
             time.sleep(0.02)
 
-    def wait_for(self, word: str, seconds: float = 20.0) -> None:
-        """Until the log says `word`."""
+    def wait_for(self, word: str, seconds: float = 20.0, start: int = 0) -> None:
+        """Until the log says `word`, in what follows its byte `start`."""
         deadline = time.monotonic() + seconds
-        while word not in self.tail(1_000_000):
+        while word not in self.since(start):
             if time.monotonic() > deadline:
                 raise AssertionError(f"the worker did not say {word}: {self.tail()}")
             time.sleep(0.02)
@@ -107,9 +108,28 @@ class WorkerProcess:
         self.process.send_signal(number)
         return self.process.wait(seconds)
 
+    @property
+    def said(self) -> int:
+        """How many bytes its log has; `since` gives what comes after them."""
+        return self.log.stat().st_size if self.log.exists() else 0
+
+    def since(self, start: int) -> str:
+        """What the log says after its byte `start`."""
+        return self.log.read_bytes()[start:].decode(errors="replace") if self.log.exists() else ""
+
     def tail(self, count: int = 2000) -> str:
         return (
             self.log.read_text(encoding="utf-8", errors="replace")[-count:]
             if self.log.exists()
             else "(no log)"
         )
+
+
+@contextmanager
+def asleep(worker: WorkerProcess) -> Iterator[None]:
+    """The worker is frozen where it is; its sessions at Postgres go on with what they were told."""
+    worker.send(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        worker.send(signal.SIGCONT)

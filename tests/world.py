@@ -52,7 +52,7 @@ class World:
             for task in tasks:
                 for number in range(examples):
                     world.add_example(task, f"{task}-{number}", world.near(task))
-            # Else each test that records an answer, and takes it back, would make it.
+            # Else each test that records an answer, and takes it back, would make it; record_answer does.
             connection.execute("select loradex.make_partition(now())")
         return world
 
@@ -63,6 +63,19 @@ class World:
         """The world of a database that was stocked with the same tasks and seed."""
         rng = np.random.default_rng(seed)
         return cls(connection, {task: unit(rng.normal(size=DIMENSIONS)) for task in tasks}, rng)
+
+    @property
+    def month(self) -> str:
+        """The newest month that answers have a part for, `2026_11` of `answers_2026_11`; the newest answer is there.
+
+        No clock is asked: a month may turn between an answer and the question for its part.
+        """
+        return str(
+            self.value(
+                "select max(right(i.inhrelid::regclass::text, 7)) from pg_inherits i "
+                "where i.inhparent = 'loradex.answers'::regclass"
+            )
+        )
 
     def near(self, task: str, spread: float = 0.2) -> Vector:
         """A unit vector near the task's centre."""

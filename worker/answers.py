@@ -34,6 +34,7 @@ def answer_document(
             "frame": identity.frame,
             "device": identity.device,
             "dtype": identity.dtype,
+            "finish_reason": result.finish_reason,
             # Fewer are read where the encoder reads no more: docs/models.md.
             "question_tokens": question.tokens,
             "question_tokens_read": question.read,

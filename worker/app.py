@@ -30,6 +30,11 @@ from loradex.worker.repeating import Repeating
 from loradex.worker.settings import WorkerSettings
 from loradex.worker.wakeup import celery_app, listen
 
+PATIENCE_SECONDS = 15.0
+"""How long a worker that ends waits for an answer of Postgres: longer than for any lock, whose limit is 10 s."""
+
+LOOK_EVERY_SECONDS = 0.5
+
 
 def serve(settings: WorkerSettings) -> None:
     """Answer jobs until SIGTERM or Ctrl-C."""
@@ -98,6 +103,12 @@ def serve(settings: WorkerSettings) -> None:
     )
     listen_url = database_url if settings.listen_url is None else settings.listen_url.get_secret_value()
     app = celery_app(redis_url, answering.answer_waiting_jobs)
+
+    def hang_up() -> None:
+        if stop.is_set():
+            for one in (answering_jobs, lease_jobs):
+                one.hang_up(PATIENCE_SECONDS)
+
     # It needs no Redis: with the bell dead or lost, answers come later by at most these seconds, and come.
     sweep = Repeating(
         "sweep", partial(answering.answer_waiting_jobs, block=False), settings.sweep_seconds, stop
@@ -106,6 +117,8 @@ def serve(settings: WorkerSettings) -> None:
         _stopped_by_signals(stop),
         closing(answering_jobs),
         closing(lease_jobs),
+        # Left after those below: each of them may wait for an answer.
+        Repeating("hang up", hang_up, LOOK_EVERY_SECONDS),
         leases,
         presence,
         Ready(settings.ready_path, identity),

@@ -7,7 +7,9 @@ from platform import python_version
 
 from loradex.db.session import connect, translate_errors
 from loradex.errors import InvalidArgumentError
+from loradex.library.manifest import BaseModelEntry
 from loradex.library.model_files import ModelFiles
+from loradex.library.model_store import ModelStore
 
 RECORDED_VERSIONS = ("loradex", "torch", "transformers", "numpy", "celery")
 
@@ -43,13 +45,18 @@ def register_models(url: str, identity: WorkerIdentity) -> WorkerIdentity:
         PermissionRefusedError: Something is absent and this user may not register it.
     """
     with translate_errors(), connect(url) as connection:
+        models = ModelStore(connection)
         model = connection.execute(
             "select revision, frame from loradex.base_models where name = %s", (identity.base_model,)
         ).fetchone()
         if model is None:
-            connection.execute(
-                "select loradex.register_base_model(%s, %s, %s, %s)",
-                (identity.base_model, identity.base_model_revision, identity.context_length, identity.frame),
+            models.put_base_model(
+                BaseModelEntry(
+                    name=identity.base_model,
+                    revision=identity.base_model_revision,
+                    context_length=identity.context_length,
+                    frame=identity.frame,
+                )
             )
         else:
             require_same_revision(identity.base_model, identity.base_model_revision, str(model[0]))
@@ -58,10 +65,7 @@ def register_models(url: str, identity: WorkerIdentity) -> WorkerIdentity:
             "select revision from loradex.encoders where name = %s", (identity.encoder,)
         ).fetchone()
         if encoder is None:
-            connection.execute(
-                "select loradex.register_encoder(%s, %s, %s)",
-                (identity.encoder, identity.encoder_revision, identity.dimensions),
-            )
+            models.put_encoder(identity.encoder, identity.encoder_revision, identity.dimensions)
         else:
             require_same_revision(identity.encoder, identity.encoder_revision, str(encoder[0]))
     return identity

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from loradex.errors import (
+    ClientClosedError,
     DatabaseRefusesError,
     DatabaseUnavailableError,
     LoradexError,
@@ -15,7 +16,7 @@ from loradex.errors import (
 REFUSED = (DatabaseRefusesError, PermissionRefusedError, SchemaOutdatedError)
 """Postgres refuses this to every job alike."""
 
-OUTAGES = (DatabaseUnavailableError, *REFUSED)
+OUTAGES = (DatabaseUnavailableError, ClientClosedError, *REFUSED)
 """No job is at fault. A job may still be the cause of an outage that is not among `REFUSED`: it may need more memory or
 time than there is."""
 

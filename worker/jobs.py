@@ -199,6 +199,13 @@ class Jobs:
         with self._database.session() as connection:
             connection.execute("select loradex.withdraw_worker(%s, %s)", (self.worker, self._token))
 
+    def hang_up(self, seconds: float) -> None:
+        """End the calls that Postgres has not answered for `seconds`, and make no more if there are any.
+
+        They raise `DatabaseUnavailableError`, later ones `ClientClosedError`.
+        """
+        self._database.hang_up(seconds)
+
     def close(self) -> None:
         self._database.close()
 

@@ -31,7 +31,7 @@ class Notifications:
         url: Where Postgres itself is, not a pooler.
         wake: Answers what waits; what is said meanwhile leads to one more call.
         stop: Set when the worker ends.
-        drop: Told the ids of jobs that were cancelled, or so it is said: any login may say anything.
+        drop: Told the ids of jobs that ended while they ran, or so it is said: any login may say anything.
     """
 
     def __init__(

@@ -61,7 +61,10 @@ class Replay:
 
 
 def replay(settings: WorkerSettings, answers: Sequence[UUID], sample: int, seed: int) -> Iterator[Replay]:
-    """Answer once more, one after the other: the named answers, then `sample` drawn at random."""
+    """Answer once more, one after the other: the named answers, then `sample` drawn at random.
+
+    None that was erased is drawn.
+    """
     documents = _documents(database_address(settings), answers, sample, seed)
     yield from _replayed(settings, documents)
 
@@ -71,7 +74,8 @@ def _documents(url: str, answers: Sequence[UUID], sample: int, seed: int) -> lis
         ids = list(answers)
         if sample > 0:
             drawn = connection.execute(
-                "select id from loradex.answers order by md5(id::text || %s::text) limit %s", (seed, sample)
+                "select id from loradex.answers where commitments is null order by md5(id::text || %s::text) limit %s",
+                (seed, sample),
             ).fetchall()
             ids += [UUID(str(row[0])) for row in drawn]
         rows = connection.execute(
@@ -82,20 +86,22 @@ def _documents(url: str, answers: Sequence[UUID], sample: int, seed: int) -> lis
 
 def _replayed(settings: WorkerSettings, documents: Sequence[dict[str, Any]]) -> Iterator[Replay]:
     model = settings.base_model_path or shipped_model(settings.home / "cache" / "models")
-    revision = files_of(model).revision
+    files = files_of(model)
     roots = AdapterRoots.of(settings.adapter_roots, settings.home)
     engines: dict[str, Engine] = {}
     for document in documents:
         dtype = document["merge"]["dtype"]
         try:
-            if document["base_model_revision"] != revision:
+            if document["erased"]:
+                raise InvalidArgumentError("its question was erased, so that it cannot be answered once more")
+            if document["base_model_revision"] != files.revision:
                 raise InvalidArgumentError(
                     f"it was answered by {document['base_model']} at {document['base_model_revision']}, and "
-                    f"the model at hand is {revision}; set LORADEX_BASE_MODEL_PATH"
+                    f"the model at hand is {files.revision}; set LORADEX_BASE_MODEL_PATH"
                 )
             if dtype not in engines:
                 engines[dtype] = Engine.load(
-                    model, settings.device, dtype, settings.bank_bytes, settings.threads
+                    model, settings.device, dtype, settings.bank_bytes, settings.threads, known=files
                 )
             yield _compared(engines[dtype], roots, document)
         except LoradexError as error:

@@ -423,7 +423,7 @@ comment on column loradex.jobs.adapter is 'the adapter of method own';
 comment on column loradex.jobs.k is 'neighbours that vote';
 comment on column loradex.jobs.top_p is 'probability mass of the tasks that are mixed';
 comment on column loradex.jobs.temperature is 'softness of the neighbours'' votes';
-comment on column loradex.jobs.exclude_tasks is 'tasks whose examples are not looked at';
+comment on column loradex.jobs.exclude_tasks is 'tasks left out, with their examples and the adapters trained on them';
 comment on column loradex.jobs.exclude_adapters is 'adapters that may not take part';
 comment on column loradex.jobs.settings is 'what else the job says: the settings that have no column here, complete with defaults';
 comment on column loradex.jobs.expected_task is 'true task where known';
@@ -438,10 +438,10 @@ comment on column loradex.jobs.releases is 'times given back unharmed; these att
 comment on column loradex.jobs.lease_until is 'when others may claim a running job';
 comment on column loradex.jobs.worker is 'who claimed it last';
 comment on column loradex.jobs.claim_hash is 'hash of the login and token that claimed it last (claim_hash)';
-comment on column loradex.jobs.held_seconds is 'for how long earlier claims held it';
+comment on column loradex.jobs.held_seconds is 'seconds, to the microsecond, that earlier claims held it';
 comment on column loradex.jobs.error_code is 'why it ended without an answer, for programs';
 comment on column loradex.jobs.error_message is 'why it ended without an answer, for people';
-comment on column loradex.jobs.cancelled_by is 'login that cancelled it';
+comment on column loradex.jobs.cancelled_by is 'login that cancelled it; `erased` once it was erased';
 comment on column loradex.jobs.created_at is 'when it was accepted';
 comment on column loradex.jobs.started_at is 'when it was claimed last';
 comment on column loradex.jobs.finished_at is 'when it ended, however it did';
@@ -559,7 +559,7 @@ comment on column loradex.answers.encoder_revision is 'its revision at that time
 comment on column loradex.answers.k is 'neighbours that were asked for';
 comment on column loradex.answers.top_p is 'probability mass of the nucleus';
 comment on column loradex.answers.temperature is 'softness of the votes';
-comment on column loradex.answers.exclude_tasks is 'tasks that were not looked at';
+comment on column loradex.answers.exclude_tasks is 'tasks that were left out';
 comment on column loradex.answers.exclude_adapters is 'adapters that might not take part';
 comment on column loradex.answers.routing_milliseconds is 'time of this job''s share of the routing batch';
 comment on column loradex.answers.examples_hash is 'SHA-256 of its neighbours'' content hashes, by rank, one per line: what their texts were';
@@ -964,8 +964,9 @@ grant execute on function loradex.affinity_mixture(public.vector, text, int, flo
 
 -- file: functions/announce_worker.sql
 -- Says that a worker lives, and what it can do. A worker calls it at its start and every few seconds; a worker that is
--- silent for longer than the setting worker_silence_seconds counts as gone. Rows of workers that were silent for a day
--- are removed on the way.
+-- silent for longer than the setting worker_silence_seconds counts as gone. Then its name is its login's again: a worker
+-- that was killed and is started anew under a fixed name has another token. Jobs that the gone one claimed stay bound to
+-- its own token. Rows of workers that were silent for a day are removed on the way, and anybody may take their names.
 -- Locks: the worker's row. Raises: LX001 a bad value, a name that is another worker's, too many workers of one login.
 create or replace function loradex.announce_worker(
     worker text, base_model text, encoder text, device text, dtype text, adapter_roots text[], batch_rows int,
@@ -978,6 +979,8 @@ as $$
 declare
     mine bytea := claim_hash(token);
     most int := (select s.value from settings s where s.name = 'max_workers');
+    silence interval := (
+        select make_interval(secs => s.value::float8) from settings s where s.name = 'worker_silence_seconds');
     complaint text := case
         when exists (
             select from unnest(array[worker, announce_worker.base_model, announce_worker.encoder,
@@ -999,11 +1002,14 @@ begin
         raise exception using errcode = 'LX001', message = format('a worker cannot be announced so: %s', complaint);
     end if;
 
+    -- Judged by the row itself, which is read anew if it was waited for: a worker may speak in that moment.
     update workers w
-    set base_model = announce_worker.base_model, encoder = announce_worker.encoder, device = announce_worker.device,
+    set claim_hash = mine, started_at = case when w.claim_hash = mine then w.started_at else now() end,
+        base_model = announce_worker.base_model, encoder = announce_worker.encoder, device = announce_worker.device,
         dtype = announce_worker.dtype, adapter_roots = announce_worker.adapter_roots,
         batch_rows = announce_worker.batch_rows, versions = announce_worker.versions, seen_at = now()
-    where w.name = worker and w.claim_hash = mine;
+    where w.name = worker
+      and (w.claim_hash = mine or (w.login = session_user and w.seen_at <= now() - silence));
     if found then
         return;
     end if;
@@ -1019,7 +1025,8 @@ begin
 exception
     when unique_violation then
         raise exception using errcode = 'LX001', message = format(
-            'another worker is announced as %s; give each a name of its own', shown(worker));
+            'another worker is announced as %s; give each a name of its own (once that one was silent for '
+            'worker_silence_seconds, its login may take the name)', shown(worker));
 end
 $$;
 comment on function loradex.announce_worker(text, text, text, text, text, text[], int, jsonb, text) is
@@ -1092,8 +1099,10 @@ begin
         'scores', to_jsonb(answer.scores),
         'prompt_tokens', answer.prompt_tokens,
         'output_tokens', answer.output_tokens,
+        -- A text may come to its end with the last token that the job allows: the worker alone knows which tokens end one.
         'finish_reason', case
             when answer.generation ->> 'kind' = 'choose' then 'choice'
+            when answer.generation ? 'finish_reason' then answer.generation ->> 'finish_reason'
             when answer.output_tokens >= (answer.generation ->> 'max_new_tokens')::int then 'length'
             else 'stop' end,
         'method', answer.method,
@@ -1483,7 +1492,7 @@ as $$
     select b.position, b.previous_hash
     from (
         select r.last_position + 1 as position, r.last_hash as previous_hash
-        from archives r where r.position > r.last_position
+        from archives r where r.position > r.last_position and r.last_position >= r.first_position
         union all
         select 1, decode(repeat('00', 32), 'hex')
     ) b
@@ -1610,6 +1619,12 @@ begin
         when job.kind = 'generate'
              and jsonb_array_length(answer -> 'token_ids') > (job.settings ->> 'max_new_tokens')::int
             then 'it has more tokens than the job allows'
+        when answer -> 'generation' ? 'finish_reason' and (answer #>> '{generation,finish_reason}' = any (case
+                when job.kind = 'choose' then array['choice']
+                when jsonb_array_length(answer -> 'token_ids') < (job.settings ->> 'max_new_tokens')::int
+                    then array['stop']
+                else array['stop', 'length'] end)) is not true
+            then 'its tokens do not fit the reason why it ends'
         when jsonb_typeof(answer -> 'timings') is distinct from 'object' or exists (
             select from jsonb_each(answer -> 'timings') t
             -- Not nearer to 0 than a float8 can be: views read them as such.
@@ -2047,8 +2062,9 @@ revoke execute on function loradex.claim_hash(text) from public;
 -- file: functions/claim_jobs.sql
 -- Hands up to max_jobs waiting jobs to a worker: running, under a lease, with the next attempt number. A running job
 -- whose lease is over is waiting too. On the way jobs end that are past their deadline (expired), that were lost
--- max_attempts times, or that workers have held for max_held_seconds altogether (failed). The claim is this login's and,
--- where a token is given, of whoever knows it: see claim_hash.
+-- max_attempts times, or that workers have held for max_held_seconds altogether (failed). No job is handed out past its
+-- deadline, not even one that expire_jobs did not come to: it ends so many at a time. The claim is this login's and, where
+-- a token is given, of whoever knows it: see claim_hash.
 -- Locks: the claimed rows of jobs, FOR UPDATE SKIP LOCKED: workers never wait for each other. Raises: LX001.
 create or replace function loradex.claim_jobs(
     worker text,
@@ -2094,7 +2110,7 @@ begin
             lease_until = claim_jobs.now + least(lease, make_interval(secs => max_held - j.held_seconds))
         where j.id = any (array(
             select q.id from jobs q
-            where q.state = 'queued'
+            where q.state = 'queued' and (q.expires_at is null or q.expires_at > claim_jobs.now)
               and (only_base_model is null or q.base_model = only_base_model)
               and (only_encoder is null or q.encoder = only_encoder)
             order by q.priority desc, q.queue_position
@@ -2107,6 +2123,7 @@ begin
     for lost in
         select p.* from jobs p
         where p.state = 'running' and p.lease_until <= claim_jobs.now
+          and (p.expires_at is null or p.expires_at > claim_jobs.now)
           and (p.attempt - p.releases >= claim_jobs.max_attempts or held_seconds(p, p.lease_until) >= max_held)
         for update skip locked
     loop
@@ -2120,7 +2137,7 @@ begin
     return query
     with queued as (
         select q.id, q.priority, q.queue_position from jobs q
-        where q.state = 'queued'
+        where q.state = 'queued' and (q.expires_at is null or q.expires_at > claim_jobs.now)
           and (only_base_model is null or q.base_model = only_base_model)
           and (only_encoder is null or q.encoder = only_encoder)
         order by q.priority desc, q.queue_position
@@ -2129,6 +2146,7 @@ begin
     ), expired as (
         select x.id, x.priority, x.queue_position from jobs x
         where x.state = 'running' and x.lease_until <= claim_jobs.now
+          and (x.expires_at is null or x.expires_at > claim_jobs.now)
           and x.attempt - x.releases < claim_jobs.max_attempts
           and held_seconds(x, x.lease_until) < max_held
           and (only_base_model is null or x.base_model = only_base_model)
@@ -2212,7 +2230,8 @@ grant execute on function loradex.current_owner() to loradex_reader, loradex_cli
 
 -- file: functions/decide_routes.sql
 -- What routing decides for a batch of jobs: one document per job with its neighbours, task distribution, mixture, how the
--- mixture is merged, and what was drawn among adapters that share a task. Jobs may differ in every setting; each encoder among them costs one search.
+-- mixture is merged, and what was drawn among adapters that share a task. Jobs may differ in every setting; each encoder
+-- among them costs one search. Excluding a task excludes the adapters trained on it, but for the one that method own names.
 -- Its statements are planned once per session (force_generic_plan): custom plans look cheaper because the arrays' lengths
 -- are known, but planning them takes a third of the call.
 -- Locks: none. Raises: LX001 arrays of unlike length; LX002 the named adapter is not active; LX003 unknown job;
@@ -2293,7 +2312,7 @@ begin
                               < adapter_draw(a.job_id, d.sha256::text, d.share)))
                 or (a.selection = 'all' and d.name <> all (a.exclude_adapters) and d.task <> all (a.exclude_tasks)
                     and not d.trained_on && a.exclude_tasks
-                    and (d.share = 1 or is_drawn(d, a.job_id, a.exclude_adapters))))
+                    and (d.share = 1 or is_drawn(d, a.job_id, a.exclude_adapters, a.exclude_tasks))))
             union all
             select m.ordinal, m.rank, m.adapter_id, m.adapter, m.version, m.task, m.sha256, m.uri, m.weight
             from (select array_agg(r) as requests from unnest(batch.requests) r
@@ -2318,7 +2337,7 @@ begin
                 select count(*) as adapters from adapters b
                 where b.base_model = d.base_model and b.task = d.task and b.state = 'active'
                   and case when a.selection = 'named' then b.name = a.named
-                           else b.name <> all (a.exclude_adapters) end) r
+                           else b.name <> all (a.exclude_adapters) and not b.trained_on && a.exclude_tasks end) r
             where r.adapters > 1
             group by c.ordinal
         ), distributions as (
@@ -2518,8 +2537,9 @@ grant execute on function loradex.encoder_index(text)
     to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/end_job.sql
--- Ends a job without an answer: as failed, cancelled or expired. Whoever waits for it is told, and so is the worker that
--- has it in hand.
+-- Ends a job without an answer: as failed, cancelled or expired. Whoever waits for it is told (channel loradex_jobs), and
+-- if it runs, the worker that has it in hand too (loradex_stop), whatever it ends as: a worker that lost it or whose
+-- question was erased may still compute it.
 -- Locks: the job's row, which its callers have locked before. Raises: nothing.
 create or replace function loradex.end_job(
     job loradex.jobs, state text, code text, message text, now timestamptz, cancelled_by text default null
@@ -2535,7 +2555,7 @@ begin
     where j.id = job.id;
     delete from routings r where r.job_id = job.id;
     perform notify_job(job.id);
-    if job.state = 'running' and end_job.state <> 'failed' then
+    if job.state = 'running' then
         perform notify_job(job.id, 'loradex_stop');
     end if;
 end
@@ -2687,8 +2707,10 @@ grant execute on function loradex.enqueue_jobs(jsonb) to loradex_client, loradex
 
 -- file: functions/erase_jobs.sql
 -- Erases what can be erased of jobs and their answers (answer_erasable), and leaves a note in the chain that says which
--- answers, why and by whom. Jobs that wait or are being answered end as failed, with the code `erased`. At most at_most
--- jobs are taken at a time: call it until it says 0. What Postgres keeps of old rows goes with the next vacuum.
+-- answers, why and by whom. No message of a job stays, which may quote its question or name somebody. The owner's name
+-- does, in the job as in the answer, where the chain covers it. Jobs that wait or are being answered end as failed,
+-- with the code `erased`, and the workers that have them in hand are told. At most at_most jobs are taken at a time: call
+-- it until it says 0. What Postgres keeps of old rows goes with the next vacuum.
 -- Locks: the jobs' rows and their routings; then, until the transaction ends, the table chain_lock, as record_answer.
 -- Raises: LX001 no reason, nothing asked for, or another isolation.
 create or replace function loradex.erase_jobs(
@@ -2708,7 +2730,7 @@ declare
     erased_jobs uuid[];
     note erasures;
     head record;
-    ended uuid;
+    job jobs;
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception using errcode = 'LX001', message =
@@ -2721,22 +2743,18 @@ begin
     end if;
 
     erased_jobs := array(
-        select f.job_id from jobs_to_erase(erase_jobs.job_ids, erase_jobs.owner_id, erase_jobs.before) f limit at_most);
+        select f.job_id
+        from jobs_to_erase(erase_jobs.job_ids, erase_jobs.owner_id, erase_jobs.before, at_most) f);
     erased_jobs := array(
         select j.id from jobs j where j.id = any (erased_jobs) and j.erased_at is null order by j.id for update);
-    for ended in
-        update jobs j
-        set state = 'failed', lease_until = null, finished_at = now, error_code = 'erased',
-            error_message = 'its question was erased before it was answered'
-        where j.id = any (erased_jobs) and j.state in ('queued', 'running')
-        returning j.id
-    loop
-        perform notify_job(ended);
+    for job in select j.* from jobs j where j.id = any (erased_jobs) and j.state in ('queued', 'running') loop
+        perform end_job(job, 'failed', 'erased', 'its question was erased before it was answered', now);
     end loop;
+    -- Vectors of questions, should a route_jobs have kept one just after its job ended.
     delete from routings r where r.job_id = any (erased_jobs);
     update jobs j
     set prompt = '', choices = case when j.choices is not null then '{}'::text[] end, idempotency_key = null,
-        metadata = null,
+        metadata = null, cancelled_by = case when j.cancelled_by is not null then 'erased' end,
         error_message = case when j.error_code = 'erased' then j.error_message
                              when j.error_code is not null then 'erased' end,
         erased_at = now
@@ -2912,8 +2930,8 @@ grant execute on function loradex.examples_hash(bigint[])
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 
 -- file: functions/expire_jobs.sql
--- Ends as expired what has no answer at its deadline, waiting or running. claim_jobs calls it, and so does every worker
--- while it answers a batch.
+-- Ends as expired what has no answer at its deadline, waiting or running: up to 10000 jobs, the longest overdue first.
+-- claim_jobs calls it, and so does every worker while it answers a batch; what is left over ends at the next call.
 -- Locks: the jobs' rows, FOR UPDATE SKIP LOCKED. Raises: LX001 another time than now.
 create or replace function loradex.expire_jobs(now timestamptz default now()) returns int
 language plpgsql volatile security definer
@@ -3261,13 +3279,16 @@ revoke execute on function loradex.group_duplicates(text) from public;
 grant execute on function loradex.group_duplicates(text) to loradex_admin;
 
 -- file: functions/held_seconds.sql
--- For how long workers have held a job altogether, if the claim at hand ends at `until`; a job that waits has none.
+-- For how long workers have held a job altogether, if the claim at hand ends at `until`; a job that waits has none. Times
+-- have microseconds, and the sum has them exactly however many claims it is made of: it is added up as numeric, since a
+-- sum of float8 would drift, and a job could be held a moment more than max_held_seconds.
 -- Locks: none. Raises: nothing.
 create or replace function loradex.held_seconds(job loradex.jobs, until timestamptz) returns float8
 language sql immutable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
-    select job.held_seconds + coalesce(greatest(extract(epoch from until - job.started_at)::float8, 0), 0)
+    select (round(job.held_seconds::numeric, 6)
+            + coalesce(greatest(extract(epoch from until - job.started_at), 0), 0))::float8
 $$;
 comment on function loradex.held_seconds(loradex.jobs, timestamptz) is
     'For how long workers have held a job altogether; internal.';
@@ -3299,11 +3320,14 @@ revoke execute on function loradex.in_domain_similarity(text, float8, int) from 
 grant execute on function loradex.in_domain_similarity(text, float8, int) to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/is_drawn.sql
--- Whether an active adapter is the one of its task that answers a job: none of the others drew a smaller number.
+-- Whether an active adapter is the one of its task that answers a job: none of the others that the job allows drew a
+-- smaller number. What the job excludes takes no part in the race: adapters by name, and those trained on excluded tasks.
+-- Whether the adapter itself is allowed is its caller's to look at.
 -- Ask it only where the adapter's share is less than 1; it reads the task's active adapters.
 -- Locks: none. Raises: nothing.
-create or replace function loradex.is_drawn(adapter loradex.adapters, job_id uuid, exclude_adapters text[])
-returns boolean
+create or replace function loradex.is_drawn(
+    adapter loradex.adapters, job_id uuid, exclude_adapters text[], exclude_tasks text[]
+) returns boolean
 language sql stable parallel safe
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
@@ -3311,13 +3335,14 @@ as $$
         select from adapters rival
         where rival.base_model = adapter.base_model and rival.task = adapter.task and rival.state = 'active'
           and rival.id <> adapter.id and rival.name <> all (exclude_adapters)
+          and not rival.trained_on && exclude_tasks
           and (adapter_draw(is_drawn.job_id, rival.sha256::text, rival.share), rival.id)
               < (adapter_draw(is_drawn.job_id, adapter.sha256::text, adapter.share), adapter.id))
 $$;
-comment on function loradex.is_drawn(loradex.adapters, uuid, text[]) is
+comment on function loradex.is_drawn(loradex.adapters, uuid, text[], text[]) is
     'Whether an adapter that shares its task is the one that answers a job; internal.';
-revoke execute on function loradex.is_drawn(loradex.adapters, uuid, text[]) from public;
-grant execute on function loradex.is_drawn(loradex.adapters, uuid, text[])
+revoke execute on function loradex.is_drawn(loradex.adapters, uuid, text[], text[]) from public;
+grant execute on function loradex.is_drawn(loradex.adapters, uuid, text[], text[])
     to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/is_served.sql
@@ -3407,10 +3432,12 @@ grant execute on function loradex.job_request(loradex.jobs)
 
 -- file: functions/jobs_to_erase.sql
 -- The jobs of which texts would be erased: those named, those of an owner, those from before a moment, or what several of
--- these have in common. Jobs that were erased are left out, so that erasing can be broken off and gone on with.
--- Locks: none. Raises: LX001 nothing is asked for.
+-- these have in common; at most at_most of them, any ones, or all. Jobs that were erased are left out, so that erasing can
+-- be broken off and gone on with.
+-- Locks: none. Raises: LX001 nothing is asked for, or at_most is less than 1.
 create or replace function loradex.jobs_to_erase(
-    job_ids uuid[] default null, owner_id bigint default null, before timestamptz default null
+    job_ids uuid[] default null, owner_id bigint default null, before timestamptz default null,
+    at_most int default null
 ) returns table (job_id uuid)
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
@@ -3420,18 +3447,22 @@ begin
         raise exception using errcode = 'LX001', message =
             'say what is to be erased: jobs, an owner, or a moment before which';
     end if;
+    if at_most < 1 then
+        raise exception using errcode = 'LX001', message = 'at_most is 1 or more; leave it out for all';
+    end if;
     return query
     select j.id from jobs j
     where j.erased_at is null
       and (jobs_to_erase.job_ids is null or j.id = any (jobs_to_erase.job_ids))
       and (jobs_to_erase.owner_id is null or j.owner_id = jobs_to_erase.owner_id)
-      and (jobs_to_erase.before is null or j.created_at < jobs_to_erase.before);
+      and (jobs_to_erase.before is null or j.created_at < jobs_to_erase.before)
+    limit at_most;
 end
 $$;
-comment on function loradex.jobs_to_erase(uuid[], bigint, timestamptz) is
+comment on function loradex.jobs_to_erase(uuid[], bigint, timestamptz, int) is
     'Jobs of which texts would be erased, by id, owner and age; those that were erased are left out.';
-revoke execute on function loradex.jobs_to_erase(uuid[], bigint, timestamptz) from public;
-grant execute on function loradex.jobs_to_erase(uuid[], bigint, timestamptz) to loradex_admin;
+revoke execute on function loradex.jobs_to_erase(uuid[], bigint, timestamptz, int) from public;
+grant execute on function loradex.jobs_to_erase(uuid[], bigint, timestamptz, int) to loradex_admin;
 
 -- file: functions/living_workers.sql
 -- The workers that gave a sign of life within the setting worker_silence_seconds.
@@ -3548,7 +3579,7 @@ begin
         join adapters a
             on a.base_model = r.base_model and a.state = 'active' and a.name <> all (r.exclude_adapters)
             and a.task <> all (r.exclude_tasks) and not a.trained_on && r.exclude_tasks
-            and (a.share = 1 or is_drawn(a, r.job_id, r.exclude_adapters))
+            and (a.share = 1 or is_drawn(a, r.job_id, r.exclude_adapters, r.exclude_tasks))
         left join task_affinities f on f.task = l.task and f.adapter_id = a.id
         where f.score is not null or a.task = l.task or l.task = any (a.trained_on)
     ), judged as (
@@ -3604,7 +3635,8 @@ grant execute on function loradex.mix_affinities(loradex.route_request[], lorade
 --                  their mass reaches top_p; never empty if any task may take part
 --   weight       = probability renormalised inside the nucleus, 0 outside
 -- A task may take part if its request has no base model, or the task has an active adapter for it that is not
--- excluded: what has no adapter gives its mass to the others before the cut. Of several active ones, one is drawn.
+-- excluded, by its name or for what it was trained on: what has no adapter gives its mass to the others before the cut.
+-- Of several such adapters, one is drawn.
 -- Locks: none. Raises: nothing.
 create or replace function loradex.mix_neighbours(requests loradex.route_request[], nearby loradex.neighbour[])
 returns table (
@@ -3623,14 +3655,14 @@ begin
         select n.ordinal, n.task, n.similarity,
                exp(greatest(((n.similarity + 2) - (max(n.similarity) over (partition by n.ordinal) + 2))
                             / least(greatest(r.temperature, 1e-9), 1e9), -700)) as mass,
-               r.top_p, r.base_model, r.exclude_adapters, r.job_id
+               r.top_p, r.base_model, r.exclude_adapters, r.exclude_tasks, r.job_id
         from unnest(nearby) n
         join unnest(requests) r on r.ordinal = n.ordinal
     ), counted as (
         select v.ordinal, v.task, count(*)::int as neighbours, max(v.similarity) as best_similarity,
-               sum(v.mass) as mass, v.top_p, v.base_model, v.exclude_adapters, v.job_id
+               sum(v.mass) as mass, v.top_p, v.base_model, v.exclude_adapters, v.exclude_tasks, v.job_id
         from vote v
-        group by v.ordinal, v.task, v.top_p, v.base_model, v.exclude_adapters, v.job_id
+        group by v.ordinal, v.task, v.top_p, v.base_model, v.exclude_adapters, v.exclude_tasks, v.job_id
     ), eligible as (
         select c.*, a.id as adapter_id, a.name as adapter, a.version, a.sha256::text as sha256, a.uri,
                c.mass / sum(c.mass) over (partition by c.ordinal) as probability,
@@ -3638,8 +3670,8 @@ begin
         from counted c
         left join adapters a
             on a.base_model = c.base_model and a.task = c.task and a.state = 'active'
-            and a.name <> all (c.exclude_adapters)
-            and (a.share = 1 or is_drawn(a, c.job_id, c.exclude_adapters))
+            and a.name <> all (c.exclude_adapters) and not a.trained_on && c.exclude_tasks
+            and (a.share = 1 or is_drawn(a, c.job_id, c.exclude_adapters, c.exclude_tasks))
     ), summed as (
         select e.*,
                row_number() over ranked as rank,
@@ -3962,18 +3994,18 @@ create or replace trigger content_is_fixed
     for each statement execute function loradex.refuse_change();
 
 -- file: functions/refuse_rewriting.sql
--- Lets an UPDATE of an answer pass only if it erases: what can be erased becomes null, commitments take its place, and
--- nothing else changes. The check of the table sees to the nulls.
+-- Lets an UPDATE of an answer pass only if it erases: what can be erased (answer_erasable) becomes null and the salt with
+-- it, commitments take its place, and nothing else changes. The check of the table sees to the nulls.
 -- Locks: none of its own. Raises: LX009.
 create or replace function loradex.refuse_rewriting() returns trigger
 language plpgsql volatile
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 declare
-    erased text[] := array['prompt', 'choices', 'text', 'choice', 'token_ids', 'query', 'salt', 'commitments'];
+    changing text[] := array(select jsonb_object_keys(answer_erasable(old))) || '{salt,commitments}';
 begin
     if old.commitments is null and new.commitments = answer_commitments(old)
-       and to_jsonb(new) - erased = to_jsonb(old) - erased then
+       and to_jsonb(new) - changing = to_jsonb(old) - changing then
         return new;
     end if;
     raise exception using
@@ -5084,6 +5116,8 @@ begin
         select r.position, null, 4, case
             when r.position <= r.last_position
             then format('it says that links up to %s were archived, and does not come after them', r.last_position)
+            when r.last_position < r.first_position
+            then format('it says that an archive begins with link %s and ends with %s', r.first_position, r.last_position)
             when r.first_position <> s.expected
             then format('it says that an archive begins with link %s, and %s was expected', r.first_position, s.expected)
             when r.position < beginning and r.chain_hash is distinct from
@@ -5092,7 +5126,8 @@ begin
         from archives r
         join (
             select n.id, lag(n.last_position + 1, 1, 1::bigint) over (
-                partition by n.position > n.last_position order by n.first_position, n.position) as expected
+                partition by n.position > n.last_position and n.last_position >= n.first_position
+                order by n.first_position, n.position) as expected
             from archives n
         ) s on s.id = r.id
         where from_answer is null and to_answer is null
@@ -5138,8 +5173,10 @@ create or replace function loradex.withdraw_worker(worker text, token text defau
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
+declare
+    mine bytea := claim_hash(token);
 begin
-    delete from workers w where w.name = worker and w.claim_hash = claim_hash(token);
+    delete from workers w where w.name = worker and w.claim_hash = mine;
     return found;
 end
 $$;
@@ -5521,7 +5558,7 @@ comment on column loradex.retrievals.encoder_revision is 'its revision at that t
 comment on column loradex.retrievals.k is 'neighbours that were asked for';
 comment on column loradex.retrievals.top_p is 'probability mass of the nucleus';
 comment on column loradex.retrievals.temperature is 'softness of the votes';
-comment on column loradex.retrievals.exclude_tasks is 'tasks that were not looked at';
+comment on column loradex.retrievals.exclude_tasks is 'tasks that were left out';
 comment on column loradex.retrievals.exclude_adapters is 'adapters that might not take part';
 comment on column loradex.retrievals.milliseconds is 'time of this job''s share of the routing batch';
 comment on column loradex.retrievals.examples_hash is 'SHA-256 of its neighbours'' content hashes, by rank, one per line: what their texts were';
@@ -5754,7 +5791,7 @@ values
     ('top_p', 'job', 'number', '0.9', null, 0, 1, null, null, null, 'probability mass of the tasks that are mixed'),
     ('temperature', 'job', 'number', '0.1', null, 0, null, null, null, null, 'softness of the neighbours'' votes'),
     ('exclude_tasks', 'job', 'texts', '[]', 0, null, 1000, 100000, null, 'tasks',
-        'tasks whose examples are not looked at'),
+        'tasks left out, with their examples and the adapters trained on them'),
     ('exclude_adapters', 'job', 'texts', '[]', 0, null, 1000, 100000, null, 'adapters',
         'adapters that may not take part'),
     ('density', 'job', 'number', '0.5', null, 0, 1, null, null, null, 'share of entries a trimming merge keeps'),

@@ -48,6 +48,8 @@ class Archived:
             self._doubt(
                 position, f"it says that links up to {last} were archived, and does not come after them"
             )
+        elif last < first:
+            self._doubt(position, f"it says that an archive begins with link {first} and ends with {last}")
         else:
             if first != self.first:
                 reason = f"it says that an archive begins with link {first}, and {self.first} was expected"

@@ -26,6 +26,9 @@ def register(
     trained_on: Annotated[
         list[str] | None, typer.Option(help="Another task it was trained on; may be given again.")
     ] = None,
+    base_model: Annotated[
+        str | None, typer.Option(help="The base model it is for, if its config calls it otherwise.")
+    ] = None,
     cards: Cards = OUR_CARDS,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -53,7 +56,8 @@ def register(
     known = load_cards(cards)
     if task not in known:
         raise UnknownNameError(f"no task card {task} in {cards}: write {cards / task}.toml first")
-    base_model = settings.base_model
+    declared = base_model is not None
+    base_model = base_model or settings.base_model
     own = AdapterRoots.of(settings.adapter_roots, settings.home)
     with translate_errors(), connect(database_address(settings)) as connection:
         store = AdapterStore(connection)
@@ -61,7 +65,8 @@ def register(
         place = own.joined(announced).place(directory)
         # Where the base model's files are at hand, the factors must fit its weights too.
         model = settings.home / "cache" / "models" / base_model
-        facts = inspect(directory, base_model, base_model_shapes(model) if model.is_dir() else None)
+        shapes = base_model_shapes(model) if model.is_dir() else None
+        facts = inspect(directory, base_model, shapes, declared=declared)
         wanted = Wanted(name or task, task, place, state, share, tuple(trained_on or ()))
         with connection.transaction():
             ExampleStore(connection).put_tasks(

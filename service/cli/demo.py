@@ -40,7 +40,8 @@ def demo(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="JSONL files of the data sets, to show texts of examples; ids do without.", file_okay=False
+            help="Directory of the data sets' .jsonl or .csv files, to show texts of examples; ids do without.",
+            file_okay=False,
         ),
     ] = None,
 ) -> None:

@@ -37,7 +37,7 @@ def register(
     directory = model_directory(place)
     files, revision, called = read_encoder(directory), files_of(directory).revision, name or usual_name(place)
     with store() as models:
-        models.put_encoder(called, revision, files)
+        models.put_encoder(called, revision, files.dimensions)
     if as_json:
         told = {
             "name": called,

@@ -15,7 +15,7 @@ HUB = "hub"
 
 @app.command()
 def hydrate(
-    source: Annotated[str, typer.Option("--from", help="A directory of JSONL files, or `hub`.")],
+    source: Annotated[str, typer.Option("--from", help="A directory of .jsonl or .csv files, or `hub`.")],
     task: Annotated[list[str] | None, typer.Option(help="This task only; may be given again.")] = None,
     cards: Cards = OUR_CARDS,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

@@ -9,12 +9,15 @@ from loradex import terminal
 NEIGHBOURS_SHOWN = 10
 DIGITS = 12
 """Of a hash, as shown to people; `--json` has all."""
+ERASED = "erased"
+"""In place of what `loradex erase` took."""
 ELSEWHERE = {
     "kind",
     "choices",
     "frame",
     "device",
     "dtype",
+    "finish_reason",
     "draws",
     "question_tokens",
     "question_tokens_read",
@@ -47,7 +50,7 @@ def print_account(document: dict[str, Any]) -> None:
     _heading("Question")
     _facts(
         {
-            "prompt": document["prompt"],
+            "prompt": ERASED if document["erased"] else document["prompt"],
             "asked by": document["owner"],
             "kind": document["generation"]["kind"],
             "expected task": document["expected_task"],
@@ -108,11 +111,12 @@ def _read(told: dict[str, Any]) -> str | None:
 def _print_answer(document: dict[str, Any]) -> None:
     told = document["generation"]
     if document["scores"] is not None:
-        scored = sorted(zip(told["choices"], document["scores"], strict=True), key=lambda pair: -pair[1])
+        choices = [ERASED] * len(document["scores"]) if document["erased"] else told["choices"]
+        scored = sorted(zip(choices, document["scores"], strict=True), key=lambda pair: -pair[1])
         terminal.table(("choice", "score"), [(choice, f"{score:.4f}") for choice, score in scored])
     _facts(
         {
-            "text": document["text"],
+            "text": ERASED if document["erased"] else document["text"],
             "tokens": f"{document['prompt_tokens']} read, {document['output_tokens']} written",
             "settings": ", ".join(
                 f"{name} {value}"

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 from uuid import UUID
 
+from loradex.errors import JobFailedError
+
 NEIGHBOUR = ("rank", "example_id", "source_ref", "task", "similarity")
 LONGEST_TEXT = 60
 LONGEST_MIXTURE = 3
@@ -22,8 +24,8 @@ class Answer:
         choice: The choice that won; None where text was generated.
         choices: The choices in the order given, or None.
         scores: Normalised log-likelihood of each choice, natural log, or None.
-        finish_reason: `choice`; for a text `length` where as many tokens were written as the job allows, else
-            `stop`.
+        finish_reason: `choice`; for a text `stop` where it came to its end, `length` where it was cut off after as
+            many tokens as the job allows.
         prompt_tokens: Tokens that were read.
         output_tokens: Tokens that were written, or those of the choice.
         method: How the adapters were mixed.
@@ -55,7 +57,16 @@ class Answer:
 
     @classmethod
     def of(cls, explained: Mapping[str, Any]) -> "Answer":
-        """The answer in a document of `loradex.explain`."""
+        """The answer in a document of `loradex.explain`.
+
+        Raises:
+            JobFailedError: Its texts were erased; the code is `erased`, as for whoever waits for it.
+        """
+        if explained.get("erased"):
+            identity = explained["answer_id"]
+            raise JobFailedError(
+                "erased", f"answer {identity} was erased; `loradex explain {identity}` shows what is left"
+            )
         generation, chain = explained["generation"], explained["chain"]
         choices, scores = generation.get("choices"), explained["scores"]
         return cls(

@@ -175,7 +175,12 @@ class AsyncClient:
         return next((told for (told,) in await self._fetched(OBSTACLE, (job_id,))), None)
 
     async def answer(self, answer_id: UUID | str) -> Answer:
-        """An answer with the provenance that a program needs."""
+        """An answer with the provenance that a program needs.
+
+        Raises:
+            JobFailedError: Its texts were erased.
+            UnknownAnswerError: There is none of that id, or it is another user's.
+        """
         return Answer.of(await self.explain(answer_id))
 
     async def explain(self, answer_id: UUID | str) -> dict[str, Any]:

@@ -191,7 +191,12 @@ class Client:
         return next((told for (told,) in self._fetched(OBSTACLE, (job_id,))), None)
 
     def answer(self, answer_id: UUID | str) -> Answer:
-        """An answer with the provenance that a program needs."""
+        """An answer with the provenance that a program needs.
+
+        Raises:
+            JobFailedError: Its texts were erased.
+            UnknownAnswerError: There is none of that id, or it is another user's.
+        """
         return Answer.of(self.explain(answer_id))
 
     def explain(self, answer_id: UUID | str) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class Request:
         k: Neighbours that vote.
         top_p: Probability mass of the tasks that are mixed, in (0, 1].
         temperature: Softness of the neighbours' votes, above 0.
-        exclude_tasks: Tasks whose examples are not looked at.
+        exclude_tasks: Tasks left out, with their examples and the adapters trained on them.
         exclude_adapters: Adapters that may not take part.
         density: Share of entries a trimming merge keeps, in (0, 1].
         normalization: What a choice's log-likelihood is divided by: none, tokens or bytes.

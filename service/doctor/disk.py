@@ -10,7 +10,8 @@ from loradex.service.settings import ServiceSettings
 
 LITTLE_BYTES, LITTLE_SHARE = 1 << 30, 0.1
 GROW = (
-    "free space, or give it a larger disk: answers are kept for good (docs/operations.md, the disk is full)"
+    "free space, move old months into files with `loradex archive`, or give it a larger disk (docs/operations.md, the "
+    "disk of Postgres is full)"
 )
 
 

@@ -13,10 +13,10 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import typer
+from tests.exported import Exported
 from tests.faults import kinds
 from tests.faults.hosts import may_make_hosts
 from tests.faults.site import Site, opened
-from tests.integration.test_audit_export import Exported
 from tests.repository import ROOT
 
 from loradex import terminal

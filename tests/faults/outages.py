@@ -14,11 +14,12 @@ from uuid import UUID
 
 import typer
 from tests import postgres_states, redis_states
+from tests.exported import Exported
 from tests.faults.outage_page import page
 from tests.faults.outage_site import OutageSite, opened
-from tests.integration.test_audit_export import Exported
 from tests.preloaded import CLOCK_SECONDS
 from tests.repository import ROOT
+from tests.until import until
 
 from loradex import terminal
 from loradex.service.client import Client
@@ -144,6 +145,42 @@ SITES: Sequence[tuple[Mapping[str, Outage], Mapping[str, bool]]] = (
 """What is broken, and on what kind of site."""
 
 
+class Entry:
+    """An outage that is entered when its moment comes, by whoever notices, and never after it was left."""
+
+    def __init__(self, outage: AbstractContextManager[None]) -> None:
+        self._outage = outage
+        self._lock = threading.Lock()
+        self._tried = threading.Event()
+        self._inside = self._left = False
+        self._problem: BaseException | None = None
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._left:
+                return
+            try:
+                self._outage.__enter__()
+                self._inside = True
+            except BaseException as error:  # noqa: BLE001 - `wait` raises it, where it is seen
+                self._problem = error
+            self._tried.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it was entered within that time; raises what entering it raised."""
+        tried = self._tried.wait(seconds)
+        if self._problem is not None:
+            raise self._problem
+        return tried
+
+    def leave(self) -> None:
+        with self._lock:
+            self._left = True
+            if self._inside:
+                self._inside = False
+                self._outage.__exit__(None, None, None)
+
+
 def outcome(site: OutageSite, name: str, outage: Outage, moment: Moment, advice: str = "") -> Outcome:
     """Let an outage come at a moment and go again, and see what became of the jobs.
 
@@ -151,15 +188,13 @@ def outcome(site: OutageSite, name: str, outage: Outage, moment: Moment, advice:
     """
     site.worker.wait_ready()
     start = site.worker.log.stat().st_size
-    state = outage(site)
     with site.client() as client:
-        jobs = [] if moment == "idle" else _asked(client, LONG if moment == "generating" else 2, site, moment)
-        _at(site, moment, state)
-        try:
+        with lasting(site, moment, outage(site)) as enter:
+            tokens = LONG if moment == "generating" else 2
+            jobs = [] if moment == "idle" else _asked(client, tokens, site, moment)
+            enter()
             time.sleep(LASTS_SECONDS)
             _until_said(site, start, advice)
-        finally:
-            state.__exit__(None, None, None)
         ended = time.monotonic()
         jobs = jobs or _asked(client, 2, site, moment)
         answers = _answers(site, jobs, ended + RECOVERY_SECONDS)
@@ -190,31 +225,37 @@ def _asked(client: Client, tokens: int, site: OutageSite, moment: Moment) -> lis
     return [job.id for job in jobs]
 
 
-def _at(site: OutageSite, moment: Moment, outage: AbstractContextManager[None]) -> None:
+@contextmanager
+def lasting(
+    site: OutageSite, moment: Moment, outage: AbstractContextManager[None]
+) -> Iterator[Callable[[], None]]:
+    """Gives what enters the outage at that moment. Afterwards it is over and nothing waits for the moment any more.
+
+    So it is whatever raises meanwhile: the site is left as the next outage needs it.
+    """
+    entry = Entry(outage)
+    try:
+        yield lambda: _at(site, moment, entry)
+    finally:
+        site.to_postgres.disarm()
+        try:
+            entry.leave()
+        finally:
+            site.worker.send(signal.SIGCONT)
+
+
+def _at(site: OutageSite, moment: Moment, entry: Entry) -> None:
     """Enter the outage at that moment."""
-    if moment == "idle":
-        outage.__enter__()
+    if moment in WORDS:
+        site.to_postgres.cut()  # over a new connection the names of functions are sent again
+        site.to_postgres.cut_at(WORDS[moment], "during", entry.enter)
+        site.worker.send(signal.SIGCONT)
+        assert entry.wait(TRAP_SECONDS), site.worker.tail()
         return
     if moment == "generating":
-        while not site.postgres.run("select 1 from loradex.jobs where state = 'running' limit 1"):
-            time.sleep(0.01)
-        outage.__enter__()
-        return
-    entered, problems = threading.Event(), list[BaseException]()
-
-    def enter() -> None:
-        try:
-            outage.__enter__()
-        except BaseException as error:  # noqa: BLE001 - it is raised where it is seen
-            problems.append(error)
-        entered.set()
-
-    site.to_postgres.cut()  # over a new connection the names of functions are sent again
-    site.to_postgres.cut_at(WORDS[moment], "during", enter)
-    site.worker.send(signal.SIGCONT)
-    assert entered.wait(TRAP_SECONDS), site.worker.tail()
-    if problems:
-        raise problems[0]
+        until(lambda: site.postgres.run("select 1 from loradex.jobs where state = 'running' limit 1"))
+    entry.enter()
+    entry.wait(0)
 
 
 def _answers(site: OutageSite, jobs: Sequence[UUID], deadline: float) -> list[int]:

@@ -29,8 +29,10 @@ REFUSALS = {
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[OutageSite]:
+    """Whatever came, and in whatever order: the chain is whole afterwards."""
     with opened() as made:
         yield made
+        assert chain_is_intact(made)
 
 
 @pytest.mark.parametrize(("place", "name"), list(enumerate(HERE)))
@@ -43,10 +45,6 @@ def test_an_outage_loses_nothing_and_says_what_to_do(site: OutageSite, place: in
     assert name not in REFUSALS or came.attempts == 1
     assert ADVICE.get(name, "") in " ".join(came.said)
     assert not any("Traceback" in line or "psycopg" in line for line in came.said)
-
-
-def test_the_chain_is_whole_after_all_of_them(site: OutageSite) -> None:
-    assert chain_is_intact(site)
 
 
 @pytest.mark.parametrize(("name", "outage"), POOLER.items())

@@ -4,35 +4,20 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
-from tests.fix_answering import Stack
-from tests.fix_db import new_database
+from tests.fix_answering import Stack, StackOn
 from tests.proxy import Moment, Proxy
-from tests.stocked import stock
-from tests.tiny_library import TinyLibrary
 from tests.worker_process import WorkerProcess
 
 from loradex.db.session import connect
-from loradex.embedded import EmbeddedPostgres, EmbeddedValkey
 from loradex.errors import JobFailedError
 
 LEASE_SECONDS = "1"
 
 
 @pytest.fixture(scope="module")
-def site(
-    postgres: EmbeddedPostgres,
-    template: str,
-    valkey: EmbeddedValkey,
-    tiny_library: TinyLibrary,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Stack]:
-    with new_database(postgres, template) as url:
-        stock(url, tiny_library)
-        redis_url = f"{valkey.start().rsplit('/', 1)[0]}/2"
-        stack = Stack(url, redis_url, tiny_library, tmp_path_factory.mktemp("cuts"))
-        yield stack
-        for worker in stack.workers:
-            worker.kill()
+def site(stack_on: StackOn) -> Iterator[Stack]:
+    with stack_on("cuts") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -1,24 +1,20 @@
-"""Whatever Redis answers or does, a worker lives, its sweeps answer, and it hears again once Redis is well."""
+"""Whatever Redis answers or does, a worker lives and answers, and it hears again once Redis is well."""
 
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from tests.fix_answering import Stack
-from tests.fix_db import new_database
+from tests.fix_answering import Stack, StackOn
 from tests.redis_server import PASSWORD, RedisServer
 from tests.redis_states import STATES
-from tests.stocked import stock
-from tests.tiny_library import TinyLibrary
+from tests.until import until
 from tests.worker_process import WorkerProcess
 
-from loradex.embedded import EmbeddedPostgres
 from loradex.errors import RedisUnavailableError
 from loradex.wakeup import QUEUE
 from loradex.worker.wakeup import MOST_REASONS
@@ -47,40 +43,22 @@ CURES = {
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("errors")
-
-
-@pytest.fixture(scope="module")
-def server(home: Path) -> Iterator[RedisServer]:
-    with RedisServer(home / "redis") as made:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as made:
         made.start()
         yield made
 
 
 @pytest.fixture(scope="module")
-def site(
-    postgres: EmbeddedPostgres, template: str, tiny_library: TinyLibrary, server: RedisServer, home: Path
-) -> Iterator[Stack]:
-    with new_database(postgres, template) as url:
-        stock(url, tiny_library)
-        stack = Stack(url, server.url, tiny_library, home)
-        yield stack
-        for worker in stack.workers:
-            worker.kill()
+def site(stack_on: StackOn, server: RedisServer) -> Iterator[Stack]:
+    with stack_on("errors", server.url) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
 def worker(site: Stack) -> WorkerProcess:
     """One worker that lives through everything."""
     return site.worker().start()
-
-
-def until(true: Callable[[], bool], seconds: float = HEALED_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def hears(server: RedisServer) -> bool:
@@ -91,7 +69,7 @@ def hears(server: RedisServer) -> bool:
 
 
 def lines(worker: WorkerProcess, start: int = 0) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in worker.log.read_text()[start:].splitlines() if line.startswith("{")]
+    return [json.loads(line) for line in worker.since(start).splitlines() if line.startswith("{")]
 
 
 def is_well(worker: WorkerProcess) -> bool:
@@ -104,14 +82,17 @@ def is_well(worker: WorkerProcess) -> bool:
 def test_a_worker_outlives_it_and_hears_again(
     site: Stack, server: RedisServer, worker: WorkerProcess, name: str
 ) -> None:
-    until(lambda: is_well(worker))
-    start = len(worker.log.read_text())
+    until(lambda: is_well(worker), HEALED_SECONDS)
+    start = worker.said
     with site.client() as client:
         with STATES[name](server):
             jobs = [client.enqueue("Is it ill?", **ASKED)]
             jobs[0].wait()
             if name in CURES:
-                until(lambda: any(CURES[name] in line.get("cure", "") for line in lines(worker, start)))
+                until(
+                    lambda: any(CURES[name] in line.get("cure", "") for line in lines(worker, start)),
+                    HEALED_SECONDS,
+                )
             else:
                 time.sleep(1)
             jobs.append(client.enqueue("Is it still ill?", **ASKED))
@@ -119,10 +100,10 @@ def test_a_worker_outlives_it_and_hears_again(
             assert worker.alive
         told = lines(worker, start)
 
-        until(lambda: server.says("PONG"))
+        until(lambda: server.says("PONG"), HEALED_SECONDS)
         well = client.enqueue("Is it well?", **ASKED)
         assert well.doorbell_error is None
-        until(lambda: hears(server))
+        until(lambda: hears(server), HEALED_SECONDS)
         well.wait()
 
     assert worker.alive
@@ -159,7 +140,7 @@ def test_the_rights_that_are_advised_are_enough(site: Stack, server: RedisServer
         job = client.enqueue("May I?", **ASKED)
         assert job.doorbell_error is None
         job.wait()
-    until(lambda: hears(server))
+    until(lambda: hears(server), HEALED_SECONDS)
     assert member.stop() == 0
     assert "wakeup.not_heard" not in member.tail(200_000)
 

@@ -1,43 +1,56 @@
 """A worker that is told to stop finishes or returns what it holds; one that dies doubles nothing."""
 
 import signal
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import LiteralString
 
 import pytest
-from tests.fix_answering import Stack
-from tests.fix_db import new_database
+from tests.fix_answering import Stack, StackOn
+from tests.fix_valkey import NewRedisUrl
+from tests.postgres_server import PostgresServer
+from tests.postgres_states import frozen
 from tests.stocked import stock
 from tests.tiny_library import TinyLibrary
-from tests.worker_process import WorkerProcess
+from tests.until import until
+from tests.worker_process import WorkerProcess, asleep
 
+from loradex.db import migrate
 from loradex.db.session import connect
-from loradex.embedded import EmbeddedPostgres, EmbeddedValkey
 from loradex.service.client import Job
 
 LONG = 100
+GRACE_SECONDS = 60.0
+"""`stop_grace_period` in docker-compose.yml; then a worker is killed."""
+
 LEASE_SECONDS = "1"
 MAX_ATTEMPTS = 3
+PATIENCE_SECONDS = 180.0
 
 
 @pytest.fixture(scope="module")
-def site(
-    postgres: EmbeddedPostgres,
-    template: str,
-    valkey: EmbeddedValkey,
-    tiny_library: TinyLibrary,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Stack]:
-    with new_database(postgres, template) as url:
-        stock(url, tiny_library)
-        redis_url = f"{valkey.start().rsplit('/', 1)[0]}/3"
-        made = Stack(url, redis_url, tiny_library, tmp_path_factory.mktemp("shutdown"))
+def site(stack_on: StackOn) -> Iterator[Stack]:
+    with stack_on("shutdown") as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def own_site(
+    new_redis_url: NewRedisUrl, tiny_library: TinyLibrary, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Stack, PostgresServer]]:
+    """A site whose Postgres is nobody else's, and may be frozen."""
+    server = PostgresServer(tmp_path_factory.mktemp("own_postgres"), {})
+    try:
+        url = server.start()
+        migrate.upgrade(url)
+        stock(url, tiny_library)
+        made = Stack(url, new_redis_url(), tiny_library, tmp_path_factory.mktemp("own"))
+        yield made, server
         for worker in made.workers:
             worker.kill()
+    finally:
+        server.destroy()
 
 
 @pytest.fixture(scope="module")
@@ -54,15 +67,6 @@ def other(site: Stack) -> Iterator[WorkerProcess]:
     made.kill()
 
 
-@contextmanager
-def asleep(worker: WorkerProcess) -> Iterator[None]:
-    worker.send(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        worker.send(signal.SIGCONT)
-
-
 def states(site: Stack, jobs: Sequence[Job]) -> Counter[str]:
     with connect(site.database_url) as connection:
         rows = connection.execute(
@@ -71,27 +75,20 @@ def states(site: Stack, jobs: Sequence[Job]) -> Counter[str]:
     return Counter(str(row[0]) for row in rows)
 
 
-def until(true: Callable[[], bool], seconds: float = 180.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_a_worker_that_wakes_after_its_lease_is_fenced_off(
     site: Stack, survivor: WorkerProcess, other: WorkerProcess
 ) -> None:
+    start = survivor.said
     with site.client() as client, connect(site.database_url) as looker:
-        with asleep(survivor):
-            with asleep(other):
-                survivor.send(signal.SIGCONT)
+        with ExitStack() as until_answered:
+            with asleep(other), site.routing_held():
                 jobs = client.enqueue_many(
                     {"prompt": f"Asleep {number}?", "max_new_tokens": LONG} for number in range(12)
                 )
-                until(lambda: states(site, jobs)["running"] > 0)
-                survivor.send(signal.SIGSTOP)
+                until(lambda: states(site, jobs) == {"running": 12}, PATIENCE_SECONDS)
+                until_answered.enter_context(asleep(survivor))
             assert {job.wait(120).job_id for job in jobs} == {job.id for job in jobs}
-        until(lambda: "job.fenced_off" in survivor.tail(200_000))
+        survivor.wait_for("job.fenced_off", PATIENCE_SECONDS, start)
 
         answers = looker.execute(
             "select job_id, attempt from loradex.answers where job_id = any (%s)", ([job.id for job in jobs],)
@@ -106,10 +103,12 @@ def test_sigterm_finishes_or_returns_the_batch(
 ) -> None:
     with site.client() as client:
         with asleep(survivor):
-            jobs = client.enqueue_many(
-                {"prompt": f"Slow {number}?", "max_new_tokens": LONG} for number in range(24)
-            )
-            until(lambda: states(site, jobs)["running"] > 0)
+            with site.routing_held():
+                jobs = client.enqueue_many(
+                    {"prompt": f"Slow {number}?", "max_new_tokens": LONG} for number in range(24)
+                )
+                until(lambda: states(site, jobs)["running"] > 0, PATIENCE_SECONDS)
+                other.send(signal.SIGTERM)
 
             assert other.stop() == 0
 
@@ -125,6 +124,23 @@ def test_sigterm_finishes_or_returns_the_batch(
                 ([job.id for job in jobs],),
             ).fetchone()
         assert lost == (0,)
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["with nothing in hand", "with a batch in hand"])
+def test_sigterm_ends_a_worker_that_postgres_does_not_answer(
+    own_site: tuple[Stack, PostgresServer], busy: bool
+) -> None:
+    """A frozen server takes what it is told, and says nothing; it is not waited for as long as it likes."""
+    site, server = own_site
+    worker = site.worker(SWEEP_SECONDS="0.1").start()
+    with site.client() as client:
+        jobs = client.enqueue_many(
+            {"prompt": f"Frozen {number}?", "max_new_tokens": LONG} for number in range(24 if busy else 0)
+        )
+        until(lambda: states(site, jobs)["running"] > 0 or not busy, PATIENCE_SECONDS)
+    with frozen(server):
+        assert worker.stop(GRACE_SECONDS) == 0
+        assert not worker.ready_file.exists()
 
 
 @pytest.mark.parametrize("server_lives", [True, False], ids=["its session lives on", "its session ends too"])
@@ -144,12 +160,12 @@ def test_a_worker_killed_between_answer_and_commit_doubles_nothing(
         with holder.transaction():
             holder.execute("lock table loradex.answers in exclusive mode")
             job = client.enqueue("Is it done yet?", max_new_tokens=2)
-            until(lambda: looker.execute(waiting).fetchone() is not None)
+            until(lambda: looker.execute(waiting).fetchone() is not None, PATIENCE_SECONDS)
             victim.kill()
             if not server_lives:
                 looker.execute(
                     "select pg_terminate_backend(pid, 10000) from pg_stat_activity "
-                    "where query like '%record_answer%'"
+                    "where datname = current_database() and query like '%record_answer%'"
                     " and pid <> pg_backend_pid()"
                 )
         survivor.send(signal.SIGCONT)
@@ -179,10 +195,11 @@ def test_a_job_that_kills_its_workers_ends_as_failed_and_takes_nobody_along(
                     (rows, hours_ago),
                 )
 
-        until(lambda: states(site, jobs) == {"done": 5, "failed": 1})
+        until(lambda: states(site, jobs) == {"done": 5, "failed": 1}, PATIENCE_SECONDS)
 
         failed = looker.execute(
-            "select error_code, error_message from loradex.jobs where state = 'failed'"
+            "select error_code, error_message from loradex.jobs where state = 'failed' and id = any (%s)",
+            ([job.id for job in jobs],),
         ).fetchall()
         assert [row[0] for row in failed] == ["too_many_attempts"]
         assert "dead" in str(failed[0][1])

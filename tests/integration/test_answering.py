@@ -276,7 +276,7 @@ def test_a_swapped_adapter_file_fails_its_jobs_and_nobody_elses(answering: Stack
             connection.execute("select loradex.set_adapter_state('tiny-cellar', 1, 'retired')")
 
 
-def test_a_dead_doorbell_is_said_and_the_sweep_answers(
+def test_a_dead_doorbell_is_said_and_holds_nobody_up(
     answering: Stack, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Client(answering.database_url, "redis://127.0.0.1:1/0") as client, caplog.at_level(logging.WARNING):

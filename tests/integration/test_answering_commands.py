@@ -10,8 +10,10 @@ from tests.fix_answering import Stack
 from tests.repository import ROOT
 
 from loradex.db.session import connect
+from loradex.errors import JobFailedError
 from loradex.service.cli import run
 from loradex.service.client import Client
+from loradex.worker.replay import _documents
 
 PROMPT = "The kettle whistles. Is the water hot?"
 NOBODY = "0198c5f2-6d3e-7c41-9a55-0c1d2e3f4a5b"
@@ -66,6 +68,45 @@ def test_markup_in_a_prompt_is_text(command: Command, capsys: pytest.CaptureFixt
 
     assert command("explain", answer) == 0
     assert "[bold]Is[/nonsense] it?" in capsys.readouterr().out
+
+
+def test_an_erased_answer_is_told_as_far_as_it_is_left(
+    answering: Stack, command: Command, client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen, written = (
+        client.enqueue(PROMPT, **settings).wait()
+        for settings in ({"choices": ["boiling", "lukewarm"]}, {"max_new_tokens": 3})
+    )
+    with connect(answering.database_url) as owner:
+        owner.execute(
+            "select loradex.erase_jobs('why', 'who', %s)", ([chosen.job_id, written.job_id],)
+        ).fetchall()
+
+    for one in (chosen, written):
+        answer = str(one.answer_id)
+        assert command("explain", answer) == 0
+        told = capsys.readouterr().out
+        assert [line.split() for line in told.splitlines() if " prompt " in line or " text " in line] == [
+            ["prompt", "erased"],
+            ["text", "erased"],
+        ]
+        assert PROMPT not in told
+        assert command("explain", answer, "--json") == 0
+        assert json.loads(capsys.readouterr().out)["erased"] is True
+        with pytest.raises(JobFailedError, match="shows what is left") as refused:
+            client.answer(answer)
+        assert refused.value.code == "erased"
+    assert command("explain", str(chosen.answer_id)) == 0
+    scores = chosen.scores or ()
+    told = capsys.readouterr().out
+    assert all(["erased", f"{score:.4f}"] in [line.split() for line in told.splitlines()] for score in scores)
+    assert "lukewarm" not in told
+
+    assert command("replay", str(chosen.answer_id), str(written.answer_id)) == 1
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.count("not replayed: its question was erased, so that it cannot be answered once more") == 2
+    drawn = {one["answer_id"] for one in _documents(answering.database_url, [], 10_000, 0)}
+    assert not drawn & {str(chosen.answer_id), str(written.answer_id)}
 
 
 def test_workers_are_listed(

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.exported import Exported
 from tests.fix_db import RoleUrl
-from tests.integration.test_audit_export import Exported
+from tests.until import until
 from tests.world import World
 
 from loradex.db.session import connect
@@ -79,6 +81,13 @@ def test_archive(
     assert cli.run(["audit", "verify", "--head", before[0]]) == 1
     assert "--archive" in capsys.readouterr().out
     assert cli.run(["audit", "verify", "--archive", str(tmp_path)]) == 2
+
+    # The hash that the archive ends with stands in its note.
+    (tmp_path / "export").mkdir()
+    exported = Exported(reader, tmp_path / "export")
+    assert exported.verify(before[2]) == (0, ["intact"])
+    assert exported.verify(before[0]) == (1, [f"no link has the hash {before[0]}"])
+    assert cli.run(["audit", "verify", "--head", before[2]]) == 0
 
     # No database is asked.
     monkeypatch.setenv("LORADEX_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
@@ -256,6 +265,32 @@ def test_what_an_archive_s_name_has(world: World, role_url: RoleUrl, tmp_path: P
     assert world.rows("select count(*) from loradex.answers") == [(2,)]
 
 
+def test_a_deadlock_with_an_erasure_is_an_advice_to_try_again(world: World, database_url: str) -> None:
+    """An erasure locks answers and then the chain, as the other session does here."""
+    world.answered({})
+    drop = (
+        "select loradex.drop_archived(a.before, a.last_hash, 0, '{}', now() + interval '9 years') "
+        "from loradex.archivable(now() + interval '9 years') a"
+    )
+    with connect(database_url) as erasing, connect(database_url) as dropping, ThreadPoolExecutor() as threads:
+        # Whoever drops finds the deadlock out, before its lock_timeout.
+        erasing.execute("set deadlock_timeout = '10min'")
+        dropping.execute("set deadlock_timeout = '4s'")
+        with erasing.transaction():
+            erasing.execute("lock table loradex.answers in row exclusive mode")
+            dropped = threads.submit(dropping.execute, drop)
+            until(
+                lambda: world.value(
+                    "select exists (select from pg_locks where relation = 'loradex.answers'::regclass and not granted)"
+                )
+            )
+            erasing.execute("lock table loradex.chain_lock in exclusive mode")
+            with pytest.raises(psycopg.Error, match="try again later") as refused:
+                dropped.result()
+        assert refused.value.sqlstate == "LX008"
+    assert world.rows("select count(*) from loradex.answers") == [(1,)]
+
+
 KILLED = """
 import os, signal, sys
 from datetime import datetime
@@ -321,6 +356,7 @@ FIT = """
         (9, 1, "link(s) before it are missing"),
         (3, 1, "taken, or lies before the first"),
         (5, 2, "an archive begins with link 2, and 1 was expected"),
+        (5, 3, "an archive begins with link 3 and ends with 2"),
     ],
 )
 def test_a_note_of_an_archive_that_was_never_made_is_found(

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
-from tests.fix_answering import Stack
+from tests.fix_answering import NO_REDIS, Stack
 from tests.fix_db import with_user
-from tests.integration.test_client import NO_REDIS, nothing_answered, sessions
+from tests.integration.test_client import named, nothing_answered, sessions
 from tests.until import until_async
 
 from loradex.errors import (
@@ -25,6 +25,9 @@ from loradex.service.client import AsyncClient
 
 WAITING = 60
 UNRELATED_SECONDS = 0.1
+HELD_UP_SECONDS = 5.0
+"""One of many may be slow on a busy machine; what waits for an answer here waits for longer than for anything else."""
+
 NOBODY = "0198c5f2-6d3e-7c41-9a55-0c1d2e3f4a5b"
 
 
@@ -59,13 +62,13 @@ async def get(port: int, page: str) -> float:
 
 def test_a_web_application_serves_others_while_sixty_wait(answering: Stack) -> None:
     async def walk() -> list[float]:
-        async with AsyncClient(answering.database_url, answering.redis_url) as client:
+        async with AsyncClient(named(answering, "sixty tasks"), answering.redis_url) as client:
             async with web_application(client) as port:
                 with nothing_answered(answering):
                     asking = [asyncio.create_task(get(port, "/ask")) for _ in range(WAITING)]
                     await until_async(lambda: len(client.listener._waiting._waiting) == WAITING)
                     unrelated = [await get(port, "/alive") for _ in range(20)]
-                    assert await asyncio.to_thread(sessions, answering, "loradex client") <= 4
+                    assert await asyncio.to_thread(sessions, answering, "sixty tasks") <= 4
                     # The same client serves those who do not wait, too.
                     started = time.monotonic()
                     await client.jobs(limit=1)
@@ -76,7 +79,7 @@ def test_a_web_application_serves_others_while_sixty_wait(answering: Stack) -> N
 
     unrelated = asyncio.run(walk())
     assert statistics.median(unrelated) < UNRELATED_SECONDS
-    assert max(unrelated) < 10 * UNRELATED_SECONDS
+    assert max(unrelated) < HELD_UP_SECONDS
 
 
 def test_the_same_words_as_the_other_client(answering: Stack) -> None:
@@ -138,12 +141,12 @@ def test_a_closed_client_is_closed_and_a_cut_one_goes_on(answering: Stack) -> No
             await until_async(lambda: len(client.listener._waiting._waiting.get(job.id, ())) > 1)
             other.execute(cut)
             gone.cancel()
-            await asyncio.sleep(0.1)
+            await asyncio.wait([gone])
         assert (await waiting).job_id == job.id
         with nothing_answered(answering):
             last = await client.enqueue("And closed?", max_new_tokens=1)
             waiting = asyncio.create_task(last.wait(timeout=None))
-            await asyncio.sleep(0.1)
+            await until_async(lambda: last.id in client.listener._waiting._waiting)
             await client.close()
             with pytest.raises(ClientClosedError):
                 await waiting
@@ -151,6 +154,8 @@ def test_a_closed_client_is_closed_and_a_cut_one_goes_on(answering: Stack) -> No
                 with pytest.raises(ClientClosedError, match="make a new one"):
                     await call
         await client.close()
+        async with AsyncClient(answering.database_url, answering.redis_url) as another:
+            await (await another.job(last.id)).wait()
 
     asyncio.run(walk())
 

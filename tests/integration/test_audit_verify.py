@@ -243,7 +243,7 @@ DISGUISES = {
 @pytest.mark.parametrize("disguise", DISGUISES)
 def test_a_table_that_is_not_what_it_seems_is_found(chain: World, verify: Verify, disguise: str) -> None:
     statements, reason = DISGUISES[disguise]
-    month = chain.value("select to_char(now() at time zone 'UTC', 'YYYY_MM')")
+    month = chain.month
     for statement in statements:
         chain.connection.execute(statement.format("answers", month=month).encode())
     assert reason.format("answers", month=month) in {one.reason for one in verify()}
@@ -292,7 +292,7 @@ def test_rows_that_are_hidden_from_the_verifier_are_noticed(
     ],
 )
 def test_a_trigger_that_was_tampered_with_is_found(scratch: World, statement: str, table: str) -> None:
-    table = table.format(month=scratch.value("select to_char(now() at time zone 'UTC', 'YYYY_MM')"))
+    table = table.format(month=scratch.month)
     scratch.connection.execute(statement.format(table).encode())
     found = release_findings(scratch)
     assert found
@@ -372,7 +372,7 @@ def test_the_release_knows_all_its_functions() -> None:
     ],
 )
 def test_a_right_to_write_is_found(scratch: World, table: str, statement: str, reason: str) -> None:
-    table = table.format(month=scratch.value("select to_char(now() at time zone 'UTC', 'YYYY_MM')"))
+    table = table.format(month=scratch.month)
     scratch.connection.execute(statement.format(table).encode())
     assert reason.format(table) in release_findings(scratch)
 

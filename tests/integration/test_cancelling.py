@@ -1,10 +1,12 @@
 """A job that its caller no longer wants leaves its batch, and nobody else notices."""
 
-import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import pytest
 from tests.fix_answering import Stack
+from tests.until import until
+from tests.worker_process import asleep
 from tests.world import World
 
 from loradex.db.session import connect
@@ -13,6 +15,7 @@ from loradex.service.cli import run
 from loradex.service.client import Client, Job
 
 LONG = 200
+RUNNING_SECONDS = 60.0
 
 
 def slow(client: Client, count: int = 12) -> Sequence[Job]:
@@ -21,35 +24,29 @@ def slow(client: Client, count: int = 12) -> Sequence[Job]:
     )
 
 
-def until_running(job: Job) -> None:
-    deadline = time.monotonic() + 60
-    while job.status == "queued":
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def test_a_running_job_leaves_its_batch_and_the_others_are_as_without_it(
     answering: Stack, client: Client
 ) -> None:
+    worker = answering.workers[0]
     whole = [job.wait().text for job in slow(client)]
-    jobs = slow(client)
-    until_running(jobs[3])
-    with connect(answering.database_url) as anybody:
-        # Any login may send a notification: a job that nobody cancelled stays.
-        anybody.execute("select pg_notify('loradex_stop', %s)", (str(jobs[4].id),))
+    with ExitStack() as until_cancelled:
+        with answering.routing_held():
+            jobs = slow(client)
+            until(lambda: jobs[3].status == "running", RUNNING_SECONDS)
+            until_cancelled.enter_context(asleep(worker))
+        with connect(answering.database_url) as anybody:
+            # Any login may send a notification: a job that nobody cancelled stays.
+            anybody.execute("select pg_notify('loradex_stop', %s)", (str(jobs[4].id),))
 
-    assert jobs[3].cancel() == "cancelled"
+        assert jobs[3].cancel() == "cancelled"
     with pytest.raises(JobCancelledError, match="cancelled it while it was running") as caught:
         jobs[3].wait()
     assert caught.value.code == "job_cancelled"
     others = [place for place in range(len(jobs)) if place != 3]
     assert [jobs[place].wait().text for place in others] == [whole[place] for place in others]
     assert (jobs[3].status, jobs[3].cancel()) == ("cancelled", "cancelled")
-    log = answering.workers[0]
-    log.wait_for(f'"job": "{jobs[3].id}"')
-    assert "job.fenced_off" in next(
-        line for line in log.tail(1_000_000).splitlines() if str(jobs[3].id) in line
-    )
+    worker.wait_for(f'"job": "{jobs[3].id}"')
+    assert "job.fenced_off" in next(line for line in worker.since(0).splitlines() if str(jobs[3].id) in line)
 
 
 def test_a_job_that_runs_past_its_deadline_ends(client: Client) -> None:

@@ -3,6 +3,9 @@
 import os
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
@@ -27,55 +30,62 @@ def _entrypoint(place: Path, text: str, name: str = "docker-entrypoint.sh") -> P
     return place
 
 
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory of the test's own that every user may enter, so that no other one is opened to them."""
+    with tempfile.TemporaryDirectory(prefix="loradex-deploy-") as made:
+        Path(made).chmod(0o711)
+        yield Path(made)
+
+
+@pytest.fixture
+def server(place: Path) -> Iterator[EmbeddedPostgres]:
+    made = EmbeddedPostgres(place / "home", durable=False)
+    yield made
+    made.destroy()
+
+
 @pytest.mark.parametrize("password", ["next-one", "it's-'quoted';--"])
-def test_a_password_that_was_changed_is_set(password: str, tmp_path: Path) -> None:
-    server = EmbeddedPostgres(tmp_path / "home", durable=False)
+def test_a_password_that_was_changed_is_set(password: str, place: Path, server: EmbeddedPostgres) -> None:
     before = server.start()
     server.stop()
     data = server.data
     assert data is not None
-    image = _entrypoint(tmp_path / "image", 'echo "entered with $1"')
+    image = _entrypoint(place / "image", 'echo "entered with $1"')
     # Postgres alone wants a user with a name; the embedded server gave the data to one without.
     owner = data.stat()
     who = named_account() if os.geteuid() == 0 else None
-    if who is not None:
-        give(data, who)
     shutil.copy(ROOT / "deploy" / "postgres.sh", image)
-    for place in tmp_path.parents:
-        if place.stat().st_uid == os.geteuid() and place.name.startswith(("pytest", "popen")):
-            place.chmod(0o711)
-    tmp_path.chmod(0o711)
     programs = next(iter(data.parent.glob("programs-*/*/*/bin")), program("postgres").parent)
-    done = subprocess.run(
-        ["sh", image / "postgres.sh"],
-        cwd="/",
-        env={
-            "PATH": f"{image}:{programs}:/usr/bin:/bin",
-            "PGDATA": str(data),
-            "POSTGRES_USER": "loradex",
-            "POSTGRES_DB": "loradex",
-            "POSTGRES_PASSWORD": password,
-        },
-        user=None if who is None else who.user,
-        group=None if who is None else who.group,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with ExitStack() as lent:
+        if who is not None:
+            lent.callback(give, data, Account(owner.st_uid, owner.st_gid))
+            give(data, who)
+        done = subprocess.run(
+            ["sh", image / "postgres.sh"],
+            cwd="/",
+            env={
+                "PATH": f"{image}:{programs}:/usr/bin:/bin",
+                "PGDATA": str(data),
+                "POSTGRES_USER": "loradex",
+                "POSTGRES_DB": "loradex",
+                "POSTGRES_PASSWORD": password,
+            },
+            user=None if who is None else who.user,
+            group=None if who is None else who.group,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert (done.stdout, done.returncode) == ("entered with postgres\n", 0), done.stderr
     assert password not in done.stderr
-    if who is not None:
-        give(data, Account(owner.st_uid, owner.st_gid))
-    try:
-        # It is asked with the old password whether it is up, and says no.
-        (data / "pgdata.key").write_text(password)
-        after = server.start()
-        with connect(psycopg.conninfo.make_conninfo(after, password=password)) as connection:
-            assert connection.execute("select current_user").fetchone() == ("loradex",)
-        with pytest.raises(DatabaseUnavailableError):
-            connect(before)
-    finally:
-        server.destroy()
+    # It is asked with the old password whether it is up, and says no.
+    (data / "pgdata.key").write_text(password)
+    after = server.start()
+    with connect(psycopg.conninfo.make_conninfo(after, password=password)) as connection:
+        assert connection.execute("select current_user").fetchone() == ("loradex",)
+    with pytest.raises(DatabaseUnavailableError):
+        connect(before)
 
 
 def test_a_new_server_is_left_to_its_image(tmp_path: Path) -> None:

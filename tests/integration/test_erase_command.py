@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.exported import Exported
 from tests.fix_db import RoleUrl
-from tests.integration.test_audit_export import Exported
 from tests.world import World
 
 from loradex.service import cli

@@ -45,6 +45,7 @@ from loradex.library.hub import hydrate_from_hub, load_split
 from loradex.library.hydrate import example_files, hydrate_from_file
 from loradex.library.ingest import EncoderFacts, Ingest
 from loradex.library.load import LoadReport, load_library, open_library
+from loradex.library.model_store import ModelStore
 from loradex.library.rendered import render_file
 from loradex.library.vectors import VectorCache
 
@@ -362,9 +363,8 @@ def at(uri: str, name: str = "fixer", task: str = "tools") -> Wanted:
 @pytest.fixture
 def store(admin: Connection, cards: Cards) -> AdapterStore:
     ExampleStore(admin).put_tasks(cards.values())
-    opened = AdapterStore(admin)
-    opened.put_base_model(BASE)
-    return opened
+    ModelStore(admin).put_base_model(BASE)
+    return AdapterStore(admin)
 
 
 def test_a_new_version_retires_the_old_one_and_can_be_taken_back(

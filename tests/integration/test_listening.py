@@ -7,7 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
 import pytest
-from tests.integration.test_client import NO_REDIS
+from tests.fix_answering import NO_REDIS
 from tests.proxy import Proxy
 from tests.until import until, until_async
 

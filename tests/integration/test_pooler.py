@@ -9,17 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 from structlog.testing import capture_logs
-from tests.fix_answering import SWEEP_SECONDS, Stack
-from tests.fix_db import new_database, with_user
+from tests.fix_answering import SWEEP_SECONDS, Stack, StackOn
+from tests.fix_db import with_user
 from tests.pooler import SESSIONS, Pooler
-from tests.stocked import stock
-from tests.tiny_library import TinyLibrary
 from tests.until import until
 
 from loradex.db import async_session
 from loradex.db.session import connect, settled, translate_errors
 from loradex.db.session_settings import SETTLE
-from loradex.embedded import EmbeddedPostgres, EmbeddedValkey
+from loradex.embedded import EmbeddedPostgres
 from loradex.errors import DatabaseUnavailableError
 from loradex.service.client import AsyncClient, Client
 from loradex.settings import Settings
@@ -40,31 +38,20 @@ FOREIGN = {
 
 
 @pytest.fixture(scope="module")
-def site(
-    postgres: EmbeddedPostgres,
-    template: str,
-    valkey: EmbeddedValkey,
-    pooler: Pooler,
-    tiny_library: TinyLibrary,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Stack]:
+def site(pooler: Pooler, stack_on: StackOn) -> Iterator[Stack]:
     """A stack whose worker reaches Postgres by the pooler, and listens at Postgres itself."""
-    with new_database(postgres, template) as url:
-        stock(url, tiny_library)
+    with stack_on("pooled") as made:
+        url = made.database_url
         with connect(url) as owner:
             for name, value in FOREIGN.items():
                 database = url.rpartition("/")[2]
                 owner.execute(f"alter database {database} set {name} = '{value}'".encode())
-        redis_url = f"{valkey.start().rsplit('/', 1)[0]}/3"
-        made = Stack(url, redis_url, tiny_library, tmp_path_factory.mktemp("pooled"))
         made.worker(
             DATABASE_URL=pooler.through(with_user(url, "loradex_worker")),
             LISTEN_URL=with_user(url, "loradex_worker"),
             SWEEP_SECONDS=SWEEP_SECONDS,
         ).start()
         yield made
-        for worker in made.workers:
-            worker.kill()
 
 
 DEFAULT = "20ms"
@@ -175,7 +162,7 @@ def test_prepared_statements_that_a_pooler_loses_are_explained(pooled_url: str) 
 
 
 def test_a_worker_that_cannot_listen_says_so_once(pooled_url: str) -> None:
-    """It is woken by Redis and its sweep then."""
+    """It is woken by Redis then, and looks for jobs by itself."""
     stop = threading.Event()
     with capture_logs() as logged, Notifications(pooled_url, lambda: None, stop):
         until(lambda: logged)

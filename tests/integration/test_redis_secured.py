@@ -9,14 +9,11 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 import trustme
-from tests.fix_answering import Stack
+from tests.fix_answering import NO_POSTGRES, NO_SWEEP, Stack
 from tests.tls_proxy import TlsProxy
 
 from loradex.embedded import health
 from loradex.service.client import Client
-
-NO_SWEEP = "600"
-"""Seconds; a job that is answered before was rung for."""
 
 
 @dataclass
@@ -60,7 +57,7 @@ def test_the_server_asks_for_its_password(redis_url: str) -> None:
 
 
 def test_a_worker_is_woken_over_tls(stack: Stack, secured: Secured) -> None:
-    stack.worker(REDIS_URL=secured.verified, SWEEP_SECONDS=NO_SWEEP).start()
+    stack.worker(REDIS_URL=secured.verified, LISTEN_URL=NO_POSTGRES, SWEEP_SECONDS=NO_SWEEP).start()
 
     with Client(stack.database_url, secured.verified) as client:
         job = client.enqueue("Is the wire safe?", choices=["yes", "no"])
@@ -76,7 +73,7 @@ def test_an_unknown_certificate_is_not_trusted(stack: Stack, secured: Secured, p
     with Client(stack.database_url, secured.url + parameters) as client:
         job = client.enqueue("Who is there?", max_new_tokens=2)
         assert "?ssl_ca_certs=" in str(job.doorbell_error)
-        # The sweep needs no Redis.
+        # Its worker hears of it from Postgres, too.
         assert job.wait(60).text is not None
     assert secured.proxy.connections == 0
     worker.wait_for("certificate verify failed")

@@ -1,5 +1,6 @@
 """Replay compares what an answer says with what its model says: tokens, text and scores; and which model it is."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -31,7 +32,9 @@ def replayed(answering: Stack, monkeypatch: pytest.MonkeyPatch) -> Callable[[dic
     monkeypatch.setattr(
         Engine,
         "load",
-        lambda model, device, dtype, *rest: loaded.setdefault(dtype, load(model, device, dtype, *rest)),
+        lambda model, device, dtype, *rest, **known: loaded.setdefault(
+            dtype, load(model, device, dtype, *rest, **known)
+        ),
     )
     return lambda document: next(_replayed(WorkerSettings(), [document]))
 
@@ -67,6 +70,27 @@ def test_scores_and_texts_are_part_of_sameness(
         assert (forged.same, forged.text_same) == (False, False)
     assert not replayed({**written, "scores": [0.5]}).same
     assert not replayed({**written, "versions": {}}).files_same
+
+
+def test_the_files_of_the_model_are_hashed_once(
+    client: Client, answering: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in answering.environment().items():
+        monkeypatch.setenv(name, value)
+    told = client.explain(client.enqueue(PROMPT, choices=["yes", "no"]).wait().answer_id)
+    other = {**told, "merge": {**told["merge"], "dtype": "bfloat16"}}
+    hashed: list[str] = []
+    digest = hashlib.file_digest
+
+    def counted(file: Any, name: str) -> Any:
+        hashed.append(file.name)
+        return digest(file, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", counted)
+    one, again, two = _replayed(WorkerSettings(), [told, told, other])
+    assert (one.files_same, again.files_same, two.files_same) == (True, True, True)
+    weights = answering.library.base / "model.safetensors"
+    assert [Path(name) for name in hashed].count(weights) == 1
 
 
 def test_a_changed_configuration_is_another_model(

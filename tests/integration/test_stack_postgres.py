@@ -211,11 +211,12 @@ def test_it_listens_on_loopback_only(server: EmbeddedPostgres, home: Path) -> No
 
 
 def test_below_a_directory_that_only_its_owner_may_enter_and_destroyed_without_a_trace(
-    tmp_path: Path,
+    tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     server = EmbeddedPostgres(closed / "home", durable=False)
+    request.addfinalizer(server.destroy)
     server.start()
     data = server.data
     assert data is not None
@@ -277,7 +278,7 @@ def test_without_its_record_it_finds_data_and_password_again(server: EmbeddedPos
 
 
 def test_programs_that_their_user_cannot_reach_are_copied(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    another: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a clone below /root needs: its virtual environment is as closed as its data."""
     closed = tmp_path / "closed"
@@ -286,14 +287,13 @@ def test_programs_that_their_user_cannot_reach_are_copied(
         shutil.copytree(wheel.with_name(part), closed / part, ignore=shutil.ignore_patterns("pginstall"))
     closed.chmod(0o700)
     monkeypatch.syspath_prepend(closed)
-    made = EmbeddedPostgres(tmp_path / "home", durable=False)
-    made.start()
-    data = made.data
+    another.start()
+    data = another.data
     assert data is not None
     running = Path(psutil.Process(StackFile(tmp_path / "home").part("postgres")["pid"]).exe())
 
     assert running.is_relative_to(data.parent if os.geteuid() == 0 else closed)
-    made.destroy()
+    another.destroy()
     assert not list(data.parent.glob("programs-*"))
 
 

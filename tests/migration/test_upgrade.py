@@ -1,11 +1,11 @@
 """A new version's revision runs while a worker of the version before answers; nobody loses anything."""
 
-import time
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from alembic.script import ScriptDirectory
 from tests.fix_answering import Stack
 
 from loradex.db import migrate
@@ -13,19 +13,16 @@ from loradex.db.session import connect
 
 PROMPT = "The soup boils over. Is the flame too high?"
 JOBS = 40
+REVISION = "9999_made_up"
 MADE_UP = '''
-"""A made-up next revision: new columns, every function and view once more, a new function.
-
-Revision ID: 0002_made_up
-Revises: 0001_baseline
-"""
+"""A made-up next revision: new columns, every function and view once more, a new function."""
 
 from alembic import op
 
 from loradex.db.sqlfiles import as_statement, live_files
 
-revision = "0002_made_up"
-down_revision = "0001_baseline"
+revision = "{revision}"
+down_revision = "{newest}"
 branch_labels = None
 depends_on = None
 
@@ -50,10 +47,13 @@ def downgrade() -> None:
 @pytest.fixture
 def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The revision of a version that does not exist; from now on it is the newest."""
+    config = migrate.alembic_config
+    newest = ScriptDirectory.from_config(config()).get_current_head()
+    assert newest is not None
     versions = tmp_path / "versions"
     versions.mkdir()
-    (versions / "0002_made_up.py").write_text(MADE_UP)
-    config = migrate.alembic_config
+    made_up = MADE_UP.replace("{revision}", REVISION).replace("{newest}", newest)
+    (versions / f"{REVISION}.py").write_text(made_up)
 
     def with_next() -> Any:
         made = config()
@@ -67,7 +67,7 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         return made
 
     monkeypatch.setattr(migrate, "alembic_config", with_next)
-    return "0002_made_up"
+    return REVISION
 
 
 def test_a_worker_of_before_answers_through_an_upgrade(stack: Stack, next_version: str) -> None:
@@ -87,15 +87,13 @@ def test_a_worker_of_before_answers_through_an_upgrade(stack: Stack, next_versio
         assert connection.execute("select count(*) from loradex.verify_audit_chain()").fetchone() == (0,)
 
     # A function that is gone is not the worker's end: it says so, and goes on when it can.
-    said = len(worker.tail(1_000_000))
+    start = worker.said
     with connect(stack.database_url) as connection, stack.client() as client:
         rename = "alter function loradex.{} rename to {}"
         connection.execute(rename.format("route_jobs", "route_jobs_anew").encode())
         job = client.enqueue(PROMPT, max_new_tokens=2)
-        deadline = time.monotonic() + 30
-        while "route_jobs" not in worker.tail(1_000_000)[said:] and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert "another version" in worker.tail(1_000_000)[said:]
+        worker.wait_for("route_jobs", seconds=30, start=start)
+        worker.wait_for("another version", start=start)
         assert worker.alive
         connection.execute(rename.format("route_jobs_anew", "route_jobs").encode())
         assert job.wait(timeout=90).text is not None
@@ -114,7 +112,7 @@ def test_an_upgrade_waits_for_a_session_that_holds_a_table(
         holder.close()
 
     monkeypatch.setattr(migrate, "LOCK_TIMEOUT", "100ms")
-    monkeypatch.setattr(migrate.time, "sleep", pause)
+    monkeypatch.setattr(migrate, "sleep", pause)
     migrate.upgrade(database_url)
     assert pauses == [migrate.PAUSE_SECONDS]
     assert migrate.current_revision(database_url) == next_version

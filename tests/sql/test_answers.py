@@ -10,6 +10,13 @@ from tests.world import World
 
 from loradex.db.session import connect
 
+SAID = {"seed": 7, "frame": "{prompt}", "device": "cpu", "dtype": "float32"}
+
+
+def ended(reason: str | None) -> dict[str, Any]:
+    """What a worker says of a text, or a choice, that ends for a reason."""
+    return {"generation": SAID | {"finish_reason": reason}}
+
 
 def broken(world: World) -> list[tuple[Any, ...]]:
     return world.rows("select position, answer_id, reason from loradex.verify_audit_chain()")
@@ -162,6 +169,10 @@ def test_an_incomplete_answer_leaves_nothing_behind(
         ({}, {"output_tokens": 2}),
         ({}, {"output_tokens": 3.5}),
         ({"max_new_tokens": 2}, {}),
+        ({}, ended("length")),
+        ({}, ended("choice")),
+        ({}, ended(None)),
+        ({"choices": ["yes", "no"]}, ended("stop")),
         ({}, {"timings": {"total": "abc"}}),
         ({}, {"timings": {"total": -1}}),
         ({}, {"timings": []}),
@@ -200,6 +211,21 @@ def test_a_merge_that_was_not_decided_is_refused(scratch: World, change: dict[st
     with pytest.raises(psycopg.Error, match="cannot be recorded") as error, scratch.connection.transaction():
         scratch.record(job, attempt, routing, merge=merge)
     assert error.value.sqlstate == "LX001"
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [({}, "length"), ({"finish_reason": "stop"}, "stop"), ({"finish_reason": "length"}, "length")],
+)
+def test_a_text_may_come_to_its_end_with_the_last_token_it_is_allowed(
+    scratch: World, reason: dict[str, str], told: str
+) -> None:
+    (asked,) = scratch.enqueue({"max_new_tokens": 3})
+    attempt = scratch.claim()[asked]
+    routing = scratch.route([asked], [scratch.near("boats")])[asked]
+    scratch.record(asked, attempt, routing, generation=SAID | reason)
+    document = scratch.value("select answer from loradex.job_outcome(%s)", asked)
+    assert (document["output_tokens"], document["finish_reason"]) == (3, told)
 
 
 def test_settings_and_routing_are_not_the_workers_to_say(scratch: World) -> None:
@@ -292,7 +318,7 @@ def test_a_snapshot_from_before_is_refused(world: World, isolation: str) -> None
 @pytest.mark.parametrize("statement", ["update {} set {} = {}", "delete from {}", "truncate {} cascade"])
 def test_evidence_refuses_change_even_by_its_owner(world: World, table: str, statement: str) -> None:
     world.answered({})
-    table = table.format(month=world.value("select to_char(now() at time zone 'UTC', 'YYYY_MM')"))
+    table = table.format(month=world.month)
     column = world.value(
         "select attname from pg_attribute where attrelid = %s::regclass and attnum = 2", f"loradex.{table}"
     )

@@ -106,6 +106,26 @@ def test_past_its_deadline_a_job_is_not_computed(scratch: World) -> None:
     assert cancel(scratch, late) == {late: "expired"}
 
 
+def test_many_late_jobs_expire_in_portions_and_none_is_handed_out_or_fails(scratch: World) -> None:
+    """What expire_jobs does not come to in one call waits for the next one, whether it waits, runs or was lost."""
+    claim = "select id from loradex.claim_jobs('w', %s, '0.2s', 2, now() + make_interval(secs => %s))"
+    twice, once = scratch.enqueue({"deadline": 1.5, "priority": 2}, {"deadline": 1.5, "priority": 1})
+    assert scratch.rows(claim, 1, 0) == [(twice,)]
+    assert {job for (job,) in scratch.rows(claim, 2, 0.5)} == {twice, once}
+    scratch.enqueue(*[{"deadline": 1}] * 10_000)
+    _, patient = scratch.enqueue({"deadline": 1.5}, {"deadline": 3600})
+    late = "select count(*) from loradex.jobs where expires_at <= now() + interval '2 s'"
+    assert scratch.value(late) == 10_003
+
+    states = (
+        "select state, count(*) from loradex.jobs where error_code is distinct from 'job_expired' group by 1"
+    )
+    assert scratch.rows(claim, 9, 2) == [(patient,)]
+    assert dict(scratch.rows(states)) == {"queued": 1, "running": 3}
+    assert [scratch.value("select loradex.expire_jobs(now() + interval '2 s')") for _ in range(2)] == [3, 0]
+    assert dict(scratch.rows(states)) == {"running": 1}
+
+
 def test_a_running_job_ends_at_its_deadline_and_its_worker_is_told(world: World, database_url: str) -> None:
     (job,) = world.enqueue({"deadline": 60})
     world.claim()
@@ -116,6 +136,31 @@ def test_a_running_job_ends_at_its_deadline_and_its_worker_is_told(world: World,
         assert world.value("select loradex.expire_jobs(now() + interval '61 s')") == 1
         assert told(listener, 2) == {("loradex_jobs", job), ("loradex_stop", job)}
     assert world.rows(FATE, job) == [("expired", "job_expired", None, None, True)]
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        ("select jobs from loradex.erase_jobs('why', 'who', array[%s])", "erased"),
+        ("select loradex.fail_job(%s, 1, 'broken', 'why')", "broken"),
+        (
+            "select loradex.claim_jobs('w2', 9, '10s', 1, lease_until) from loradex.jobs where id = %s",
+            "too_many_attempts",
+        ),
+    ],
+)
+def test_a_running_job_that_fails_is_told_to_its_worker_too(
+    world: World, database_url: str, end: str, code: str
+) -> None:
+    """Else it would go on with a job that was erased, or that counts as lost, until it looks by itself."""
+    (job,) = world.enqueue({})
+    world.claim()
+    with connect(database_url) as listener:
+        listener.execute("listen loradex_jobs")
+        listener.execute("listen loradex_stop")
+        world.rows(end, job)
+        assert told(listener, 2) == {("loradex_jobs", job), ("loradex_stop", job)}
+    assert world.rows(FATE, job) == [("failed", code, None, None, True)]
 
 
 def test_a_waiting_job_past_its_deadline_is_told_as_expired_without_any_worker(scratch: World) -> None:

@@ -135,6 +135,17 @@ def test_claims_that_run_out_add_up(an_hour: World) -> None:
     assert an_hour.rows(HELD, job) == [("failed", "held_too_long")]
 
 
+def test_many_short_claims_add_up_to_the_microsecond(scratch: World) -> None:
+    """Sums of 0.1 drift where they are float8: ten of them would be less than 1, and the job held once more."""
+    scratch.rows("select loradex.change_setting('max_held_seconds', '1')")
+    (job,) = scratch.enqueue({})
+    for claims in range(10):
+        assert scratch.rows(CLAIM, "0.1 s", NOW + timedelta(seconds=claims), TOKEN) == [(job, claims + 1)]
+        assert scratch.value("select held_seconds from loradex.jobs") == claims / 10
+    assert scratch.rows(CLAIM, "0.1 s", NOW + timedelta(seconds=10), TOKEN) == []
+    assert scratch.rows(HELD, job) == [("failed", "held_too_long")]
+
+
 def test_claims_that_are_given_back_add_up(an_hour: World) -> None:
     """Else a stolen login could keep a job from everybody by claiming and releasing it again and again."""
     (job,) = an_hour.enqueue({})

@@ -51,6 +51,7 @@ def tenant(postgres: EmbeddedPostgres, database_url: str) -> Iterator[Callable[.
         for name in made:
             admin.execute(f"drop role {name}".encode())
         admin.execute("alter role loradex_client password null")
+        admin.execute("alter role loradex_client reset all")
 
 
 def name_in(url: str) -> str:
@@ -77,7 +78,6 @@ def test_a_tenant_does_not_take_the_group_over(world: World, tenant: Callable[..
     with connect(tenant()) as other:
         assert other.execute("show statement_timeout").fetchone() == ("1min",)
     assert world.value("select rolcanlogin from pg_roles where rolname = 'loradex_client'") is False
-    world.connection.execute("alter role loradex_client reset all")
 
 
 @pytest.mark.parametrize("plain", [False, True])

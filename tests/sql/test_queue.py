@@ -1,9 +1,10 @@
 """The queue: enqueue, claim, fence, fail, release, leases, limits."""
 
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 from uuid import uuid4
 
 import psycopg
@@ -14,6 +15,7 @@ from psycopg.types.json import Jsonb
 from tests.world import World
 
 from loradex.db.session import connect
+from loradex.service.client.outcome import Status
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 CLAIM = "select id, attempt from loradex.claim_jobs(%s, %s, '10s', 3, %s)"
@@ -355,7 +357,7 @@ def test_a_failure_is_recorded_once_and_told(world: World, database_url: str) ->
     assert error.value.sqlstate == "LX006"
 
 
-def test_the_sweep_sees_what_no_bell_woke(scratch: World) -> None:
+def test_jobs_that_wait_for_long_are_listed(scratch: World) -> None:
     old, running = scratch.enqueue({"priority": -1}, {})
     scratch.rows(CLAIM, "w1", 1, NOW)
     look = "select * from loradex.waiting_jobs('5s', 100, %s)"
@@ -371,6 +373,20 @@ def test_only_the_asked_models_jobs(scratch: World) -> None:
     call = "select id from loradex.claim_jobs('w', 9, '10s', 3, now(), 'smollm2-135m-instruct')"
     assert scratch.rows(call) == [(ours,)]
     assert list(scratch.claim()) == [theirs]
+
+
+def test_the_states_of_a_job_are_the_same_wherever_they_are_named(scratch: World) -> None:
+    """In the check of the table, in what own_jobs takes and says, and in the client's type."""
+    check = scratch.value(
+        "select pg_get_constraintdef(oid) from pg_constraint "
+        "where conrelid = 'loradex.jobs'::regclass and conname = 'jobs_state_check'"
+    )
+    with pytest.raises(psycopg.Error) as refused, scratch.connection.transaction():
+        scratch.rows("select loradex.own_jobs('lost')")
+    said = str(refused.value.diag.message_primary).partition("a job is one of ")[2].split(", ")
+    assert sorted(re.findall(r"'(\w+)'", check)) == sorted(said) == sorted(get_args(Status))
+    for state in said:
+        assert scratch.rows("select * from loradex.own_jobs(%s)", state) == []
 
 
 def test_claiming_uses_the_queue_index(scratch: World) -> None:

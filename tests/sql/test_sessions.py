@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import threading
 import time
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -178,6 +179,37 @@ def test_a_caller_does_not_see_that_the_database_was_upgraded(
     connection.execute(CHANGED.format("text", "''one''").encode())
     assert repeat_through_outage(0, told) == ("one",)
     pool.close()
+
+
+def test_who_waits_for_a_silent_server_is_hung_up_on(
+    database_url: str, connection: psycopg.Connection[Any]
+) -> None:
+    """Only a call that has lasted for so long ends; after that the pool is of no use."""
+    pool = Pool(database_url, application="waits for long")
+    told: list[Exception] = []
+
+    def wait() -> None:
+        try:
+            with pool.session() as session:
+                session.execute("select pg_sleep(600)")
+        except DatabaseUnavailableError as error:
+            told.append(error)
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    asked = (
+        "select true from pg_stat_activity where application_name = 'waits for long' and query ~ 'pg_sleep'"
+    )
+    until(lambda: connection.execute(asked).fetchone())
+    pool.hang_up(600)
+    assert waiter.is_alive()
+    pool.hang_up(0)
+    waiter.join()
+    assert len(told) == 1
+    with pytest.raises(ClientClosedError, match="did not answer"), pool.session():
+        pass
+    left = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'waits for long'"
+    connection.execute(left)
 
 
 def test_a_connection_whose_preparation_failed_is_closed(database_url: str) -> None:

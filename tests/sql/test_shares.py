@@ -181,6 +181,41 @@ def test_what_a_job_excludes_is_not_drawn(scratch: World) -> None:
         assert routing["draws"] == []
 
 
+@pytest.mark.parametrize("method", ["cat", "top1", "uniform", "affinity"])
+def test_what_was_trained_on_an_excluded_task_races_for_nothing(scratch: World, method: str) -> None:
+    """It answers no job that excludes the task, keeps no other from answering, and is not counted as a rival."""
+    register(scratch, "new", share=0.4, trained_on=["clouds"])
+    query, wanted = scratch.near("boats", 0.01), {"method": method, "exclude_tasks": ["clouds"]}
+
+    def parts(routing: dict[str, Any]) -> list[str]:
+        return [part["adapter"] for part in routing["mixture"] if part["task"] == "boats"]
+
+    for job, routing in scratch.route(scratch.enqueue(*[wanted] * 20), [query] * 20).items():
+        assert parts(routing) == ["boats-lora"], job
+        assert routing["draws"] == []
+    free = scratch.route(jobs := scratch.enqueue(*[{"method": method}] * 20), [query] * 20)
+    assert {name for job in jobs for name in parts(free[job])} == {"boats-lora", "new"}
+
+    register(scratch, "newer", share=0.4)
+    routings = scratch.route(scratch.enqueue(*[wanted] * 20), [query] * 20).values()
+    assert {name for routing in routings for name in parts(routing)} == {"boats-lora", "newer"}
+    assert {draw["among"] for routing in routings for draw in routing["draws"]} == {2}
+
+
+@pytest.mark.parametrize("function", ["adapter_mixture", "affinity_mixture"])
+def test_the_only_adapter_of_a_task_is_left_out_for_what_it_was_trained_on(
+    scratch: World, function: str
+) -> None:
+    """Its task gives its votes to the others, as one without an adapter does."""
+    register(scratch, "new", task="embers", trained_on=["clouds"])
+    call = f"select adapter from loradex.{function}(%s::vector, %s, 150, exclude_tasks => %s)"
+    query = text_of(scratch.near("embers", 0.01))
+    assert ("new",) in scratch.rows(call, query, BASE_MODEL, [])
+    left = scratch.rows(call, query, BASE_MODEL, ["clouds"])
+    assert left, "other tasks are among the neighbours"
+    assert ("new",) not in left
+
+
 def test_retiring_takes_the_active_version(scratch: World) -> None:
     for share in (0.3, 0.4):
         register(scratch, "boats-lora", share=share, state="active")

@@ -1,10 +1,12 @@
 """Workers announce themselves: who lives, what it can do, and whether a job has anybody to answer it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
 import pytest
 from tests.fix_db import RoleUrl
+from tests.until import until
 from tests.world import BASE_MODEL, ENCODER, World
 
 from loradex.db.session import connect
@@ -85,6 +87,58 @@ def test_a_name_is_its_workers(world: World, role_url: RoleUrl) -> None:
             announce(world, token=token)
         assert refused.value.sqlstate == "LX001"
     assert living(world) == {"w1": True}
+
+
+def test_the_name_of_a_killed_worker_is_its_logins_again(world: World, role_url: RoleUrl) -> None:
+    """Not while it may still speak, and never another login's; what it has claimed stays bound to its own token."""
+    (job,) = world.enqueue({})
+    (its_login, another) = (role_url("loradex_worker", member=True) for _ in range(2))
+    with connect(its_login) as opened, connect(another) as opened_too:
+        login, stranger = (World(one, world.centres, world.rng) for one in (opened, opened_too))
+        announce(login)
+        claim = "select id from loradex.claim_jobs('w1', 9, '1 hour', 3, token => %s)"
+        assert login.rows(claim, TOKEN) == [(job,)]
+        since = world.value("select started_at from loradex.workers")
+        for silent, who, token in ((15, login, OTHER), (25, stranger, OTHER), (25, stranger, TOKEN)):
+            silence(world, silent)
+            with pytest.raises(psycopg.Error, match="name of its own") as refused:
+                announce(who, token=token)
+            assert refused.value.sqlstate == "LX001"
+
+        announce(login, token=OTHER)
+        assert living(world) == {"w1": True}
+        assert world.value("select started_at from loradex.workers") > since
+        extend = "select loradex.extend_lease('w1', %s, '1 hour', token => %s)"
+        assert [login.value(extend, [job], token) for token in (OTHER, TOKEN)] == [0, 1]
+        # The one that was only cut off comes back, and must take another name.
+        with pytest.raises(psycopg.Error, match="name of its own"):
+            announce(login)
+        with pytest.raises(psycopg.Error, match="name of its own"):
+            login.rows(claim, TOKEN)
+        assert not login.value("select loradex.withdraw_worker('w1', %s)", TOKEN)
+        assert login.value("select loradex.withdraw_worker('w1', %s)", OTHER)
+
+
+def test_a_worker_that_speaks_at_the_last_moment_keeps_its_name(world: World, role_url: RoleUrl) -> None:
+    url = role_url("loradex_worker", member=True)
+    with connect(url) as its_own, connect(url) as other, ThreadPoolExecutor(1) as thread:
+        announce(World(its_own, world.centres, world.rng))
+        silence(world, 25)
+        with its_own.transaction():
+            announce(World(its_own, world.centres, world.rng))
+            taking = thread.submit(announce, World(other, world.centres, world.rng), token=OTHER)
+            until(lambda: world.value("select pg_blocking_pids(%s) <> '{}'", other.info.backend_pid))
+        with pytest.raises(psycopg.Error, match="name of its own"):
+            taking.result()
+    assert living(world) == {"w1": True}
+
+
+def test_a_bad_token_is_refused_before_anything_is_looked_at(scratch: World) -> None:
+    """Even where no worker has the name, and however the statement was planned."""
+    scratch.connection.execute("set local plan_cache_mode = force_generic_plan")
+    with pytest.raises(psycopg.Error, match="32 to 200") as refused:
+        scratch.rows("select loradex.withdraw_worker('nobody', 'short')")
+    assert refused.value.sqlstate == "LX001"
 
 
 def test_one_login_cannot_fill_the_list(scratch: World) -> None:

@@ -86,15 +86,25 @@ class Engine:
 
     @classmethod
     def load(
-        cls, model_path: Path | str, device: str, dtype: str, bank_bytes: int, threads: int = 0
+        cls,
+        model_path: Path | str,
+        device: str,
+        dtype: str,
+        bank_bytes: int,
+        threads: int = 0,
+        *,
+        known: ModelFiles | None = None,
     ) -> "Engine":
-        """An engine for the model at a path; `device` may be auto, `threads` 0 leaves them to torch."""
+        """An engine for the model at a path; `device` may be auto, `threads` 0 leaves them to torch.
+
+        `known` is what its files were when this process hashed them before.
+        """
         if threads:
             torch.set_num_threads(threads)
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         load = partial(load_model, device=torch.device(device), dtype=DTYPES[dtype])
-        (model, tokenizer), files = read_whole(Path(model_path), load)
+        (model, tokenizer), files = read_whole(Path(model_path), load, known)
         engine = cls(model, tokenizer, bank_bytes=bank_bytes)
         engine.files = files
         return engine
@@ -280,6 +290,7 @@ def _chosen(question: Question, scored: Scored | None, report: MergeReport, merg
         scores=scores,
         prompt_tokens=len(question.ids),
         output_tokens=len(tokens),
+        finish_reason="choice",
         merge=report,
         timings={"merge": merged, **scored.timings},
     )
@@ -303,6 +314,7 @@ def _written(
         scores=None,
         prompt_tokens=len(question.ids),
         output_tokens=len(writing.tokens),
+        finish_reason="stop" if writing.ended else "length",
         merge=report,
         timings={"merge": merged, **writing.timings},
     )

@@ -1,28 +1,19 @@
 """Reads a PEFT LoRA directory into factors; nothing is trusted that was not hashed."""
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load as parse_safetensors
 
 from loradex.errors import AdapterRefusedError
+from loradex.library.adapter_config import LoraSettings, parse_config
 from loradex.library.adapter_files import read_files
 
 PREFIX = "base_model.model."
-UNSUPPORTED = (
-    "use_rslora",
-    "use_dora",
-    "lora_bias",
-    "modules_to_save",
-    "target_parameters",
-    "layer_replication",
-)
 
 
 @dataclass(frozen=True)
@@ -70,19 +61,17 @@ def read_adapter(directory: Path, sha256: str) -> Adapter:
         AdapterRefusedError: They cannot be read, or hold something that cannot be composed exactly.
     """
     files = read_files(directory, expected_sha256=sha256)
+    settings = parse_config(files.config)
     try:
-        config, tensors = json.loads(files.config), parse_safetensors(files.weights)
+        tensors = parse_safetensors(files.weights)
     except Exception as error:
         raise AdapterRefusedError(f"{directory} cannot be read: {error}") from error
-    return Adapter(sha256, _factors(directory, config, tensors))
+    return Adapter(sha256, _factors(directory, settings, tensors))
 
 
 def _factors(
-    directory: Path, config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]
+    directory: Path, settings: LoraSettings, tensors: Mapping[str, torch.Tensor]
 ) -> dict[str, Factor]:
-    for key in UNSUPPORTED:
-        if config.get(key):
-            raise AdapterRefusedError(f"{directory} uses {key}; only plain LoRA is composed exactly")
     sides: dict[str, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
         name, side = _module_of(directory, key)
@@ -93,8 +82,9 @@ def _factors(
     for name, pair in sorted(sides.items()):
         if set(pair) != {"A", "B"} or pair["A"].shape[0] != pair["B"].shape[1]:
             raise AdapterRefusedError(f"{directory}: {name} lacks a factor, or its factors' ranks differ")
-        alpha = _patterned(config.get("alpha_pattern") or {}, name, config["lora_alpha"])
-        factors[name] = Factor(pair["A"], pair["B"], float(alpha) / pair["A"].shape[0])
+        if pair["A"].shape[0] != settings.rank_of(name):
+            raise AdapterRefusedError(f"{directory}: {name} has another rank than its config says")
+        factors[name] = Factor(pair["A"], pair["B"], settings.scaling_of(name))
     if not factors:
         raise AdapterRefusedError(f"{directory} holds no LoRA factors")
     return factors
@@ -105,11 +95,3 @@ def _module_of(directory: Path, key: str) -> tuple[str, str]:
     if match is None:
         raise AdapterRefusedError(f"{directory}: {key} is not a factor of a linear module")
     return match[1], match[2]
-
-
-def _patterned(patterns: Mapping[str, float], name: str, default: float) -> float:
-    """PEFT's rule: the first pattern that matches the end of the module's name, whole name parts only."""
-    for pattern, value in patterns.items():
-        if re.match(rf"(.*\.)?({pattern})$", name):
-            return value
-    return default

@@ -23,7 +23,7 @@ class Writing:
     """What one row has written so far.
 
     `finite` is False once the model gave it NaN or infinite logits, `stopped` is True if it left unfinished
-    since nobody wants its answer.
+    since nobody wants its answer, `ended` is True once it wrote a token that ends a text, be it the last one allowed.
     """
 
     sampler: Sampler
@@ -32,6 +32,7 @@ class Writing:
     tokens: list[int] = field(default_factory=list)
     finite: bool = True
     stopped: bool = False
+    ended: bool = False
     timings: dict[str, float] = field(default_factory=dict)
 
     def take(self, token: int, likeliest: float, ends: frozenset[int]) -> bool:
@@ -44,7 +45,8 @@ class Writing:
             return False
         self.tokens.append(token)
         self.left -= 1
-        return self.left > 0 and token not in ends
+        self.ended = token in ends
+        return self.left > 0 and not self.ended
 
 
 class Generator:

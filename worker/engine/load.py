@@ -3,6 +3,7 @@
 import importlib.util
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +27,8 @@ _SKIPPED: Final = (
 def shipped_model(models: Path) -> Path:
     """The directory of SmolLM2-135M-Instruct below `models`, converted from its wheel's GGUF on first use.
 
-    The conversion is written beside its final place and renamed, so a directory that exists is whole.
+    The conversion is written beside its final place and renamed, so a directory that exists is whole. One of
+    before, which did not write down what came out, lies there until then.
 
     Raises:
         LibraryCorruptError: The wheel is not installed.
@@ -34,21 +36,32 @@ def shipped_model(models: Path) -> Path:
     directory = models / "smollm2-135m-instruct"
     if is_conversion(directory):
         return directory
-    shutil.rmtree(directory, ignore_errors=True)
     source = _gguf()
     models.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=".converting-", dir=models))
     try:
         _convert(source, made)
         note_conversion(made, source)
-        try:
-            made.rename(directory)
-        except OSError:
-            if not is_conversion(directory):  # otherwise another process was first, with the same result
-                raise
+        if not is_conversion(directory):  # otherwise another process was first, with the same result
+            _put(made, directory)
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return directory
+
+
+def _put(made: Path, directory: Path) -> None:
+    """Rename `made` to `directory`; what lay there is moved out of the way, and removed only afterwards."""
+    old = made.with_name(made.name.replace(".converting-", ".replaced-"))
+    with suppress(FileNotFoundError):
+        directory.rename(old)
+    try:
+        made.rename(directory)
+    except OSError:
+        if not is_conversion(directory):
+            with suppress(OSError):
+                old.rename(directory)
+            raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def load_model(path: Path | str, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from loradex.worker.engine.recipe import Recipe
 
 Kind = Literal["generate", "choose"]
+FinishReason = Literal["choice", "length", "stop"]
 Normalization = Literal["none", "tokens", "bytes"]
 
 
@@ -83,6 +84,7 @@ class RowResult:
         scores: Normalised log-likelihood of each choice in the order given, natural log; None for `generate`.
         prompt_tokens: Length of the prompt in tokens.
         output_tokens: Length of `token_ids`.
+        finish_reason: `choice` for `choose`; for `generate` `stop` if the last token ends a text, else `length`.
         merge: What was mixed.
         timings: Milliseconds this row spent in each stage (`merge`, `prefill`, `decode` or `choices`).
     """
@@ -93,6 +95,7 @@ class RowResult:
     scores: tuple[float, ...] | None
     prompt_tokens: int
     output_tokens: int
+    finish_reason: FinishReason
     merge: MergeReport
     timings: dict[str, float] = field(default_factory=dict)
 

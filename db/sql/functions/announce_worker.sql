@@ -1,6 +1,7 @@
 -- Says that a worker lives, and what it can do. A worker calls it at its start and every few seconds; a worker that is
--- silent for longer than the setting worker_silence_seconds counts as gone. Rows of workers that were silent for a day
--- are removed on the way.
+-- silent for longer than the setting worker_silence_seconds counts as gone. Then its name is its login's again: a worker
+-- that was killed and is started anew under a fixed name has another token. Jobs that the gone one claimed stay bound to
+-- its own token. Rows of workers that were silent for a day are removed on the way, and anybody may take their names.
 -- Locks: the worker's row. Raises: LX001 a bad value, a name that is another worker's, too many workers of one login.
 create or replace function loradex.announce_worker(
     worker text, base_model text, encoder text, device text, dtype text, adapter_roots text[], batch_rows int,
@@ -13,6 +14,8 @@ as $$
 declare
     mine bytea := claim_hash(token);
     most int := (select s.value from settings s where s.name = 'max_workers');
+    silence interval := (
+        select make_interval(secs => s.value::float8) from settings s where s.name = 'worker_silence_seconds');
     complaint text := case
         when exists (
             select from unnest(array[worker, announce_worker.base_model, announce_worker.encoder,
@@ -34,11 +37,14 @@ begin
         raise exception using errcode = 'LX001', message = format('a worker cannot be announced so: %s', complaint);
     end if;
 
+    -- Judged by the row itself, which is read anew if it was waited for: a worker may speak in that moment.
     update workers w
-    set base_model = announce_worker.base_model, encoder = announce_worker.encoder, device = announce_worker.device,
+    set claim_hash = mine, started_at = case when w.claim_hash = mine then w.started_at else now() end,
+        base_model = announce_worker.base_model, encoder = announce_worker.encoder, device = announce_worker.device,
         dtype = announce_worker.dtype, adapter_roots = announce_worker.adapter_roots,
         batch_rows = announce_worker.batch_rows, versions = announce_worker.versions, seen_at = now()
-    where w.name = worker and w.claim_hash = mine;
+    where w.name = worker
+      and (w.claim_hash = mine or (w.login = session_user and w.seen_at <= now() - silence));
     if found then
         return;
     end if;
@@ -54,7 +60,8 @@ begin
 exception
     when unique_violation then
         raise exception using errcode = 'LX001', message = format(
-            'another worker is announced as %s; give each a name of its own', shown(worker));
+            'another worker is announced as %s; give each a name of its own (once that one was silent for '
+            'worker_silence_seconds, its login may take the name)', shown(worker));
 end
 $$;
 comment on function loradex.announce_worker(text, text, text, text, text, text[], int, jsonb, text) is

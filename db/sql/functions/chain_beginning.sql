@@ -9,7 +9,7 @@ as $$
     select b.position, b.previous_hash
     from (
         select r.last_position + 1 as position, r.last_hash as previous_hash
-        from archives r where r.position > r.last_position
+        from archives r where r.position > r.last_position and r.last_position >= r.first_position
         union all
         select 1, decode(repeat('00', 32), 'hex')
     ) b

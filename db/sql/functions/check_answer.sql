@@ -40,6 +40,12 @@ begin
         when job.kind = 'generate'
              and jsonb_array_length(answer -> 'token_ids') > (job.settings ->> 'max_new_tokens')::int
             then 'it has more tokens than the job allows'
+        when answer -> 'generation' ? 'finish_reason' and (answer #>> '{generation,finish_reason}' = any (case
+                when job.kind = 'choose' then array['choice']
+                when jsonb_array_length(answer -> 'token_ids') < (job.settings ->> 'max_new_tokens')::int
+                    then array['stop']
+                else array['stop', 'length'] end)) is not true
+            then 'its tokens do not fit the reason why it ends'
         when jsonb_typeof(answer -> 'timings') is distinct from 'object' or exists (
             select from jsonb_each(answer -> 'timings') t
             -- Not nearer to 0 than a float8 can be: views read them as such.

@@ -1,7 +1,8 @@
 -- Hands up to max_jobs waiting jobs to a worker: running, under a lease, with the next attempt number. A running job
 -- whose lease is over is waiting too. On the way jobs end that are past their deadline (expired), that were lost
--- max_attempts times, or that workers have held for max_held_seconds altogether (failed). The claim is this login's and,
--- where a token is given, of whoever knows it: see claim_hash.
+-- max_attempts times, or that workers have held for max_held_seconds altogether (failed). No job is handed out past its
+-- deadline, not even one that expire_jobs did not come to: it ends so many at a time. The claim is this login's and, where
+-- a token is given, of whoever knows it: see claim_hash.
 -- Locks: the claimed rows of jobs, FOR UPDATE SKIP LOCKED: workers never wait for each other. Raises: LX001.
 create or replace function loradex.claim_jobs(
     worker text,
@@ -47,7 +48,7 @@ begin
             lease_until = claim_jobs.now + least(lease, make_interval(secs => max_held - j.held_seconds))
         where j.id = any (array(
             select q.id from jobs q
-            where q.state = 'queued'
+            where q.state = 'queued' and (q.expires_at is null or q.expires_at > claim_jobs.now)
               and (only_base_model is null or q.base_model = only_base_model)
               and (only_encoder is null or q.encoder = only_encoder)
             order by q.priority desc, q.queue_position
@@ -60,6 +61,7 @@ begin
     for lost in
         select p.* from jobs p
         where p.state = 'running' and p.lease_until <= claim_jobs.now
+          and (p.expires_at is null or p.expires_at > claim_jobs.now)
           and (p.attempt - p.releases >= claim_jobs.max_attempts or held_seconds(p, p.lease_until) >= max_held)
         for update skip locked
     loop
@@ -73,7 +75,7 @@ begin
     return query
     with queued as (
         select q.id, q.priority, q.queue_position from jobs q
-        where q.state = 'queued'
+        where q.state = 'queued' and (q.expires_at is null or q.expires_at > claim_jobs.now)
           and (only_base_model is null or q.base_model = only_base_model)
           and (only_encoder is null or q.encoder = only_encoder)
         order by q.priority desc, q.queue_position
@@ -82,6 +84,7 @@ begin
     ), expired as (
         select x.id, x.priority, x.queue_position from jobs x
         where x.state = 'running' and x.lease_until <= claim_jobs.now
+          and (x.expires_at is null or x.expires_at > claim_jobs.now)
           and x.attempt - x.releases < claim_jobs.max_attempts
           and held_seconds(x, x.lease_until) < max_held
           and (only_base_model is null or x.base_model = only_base_model)

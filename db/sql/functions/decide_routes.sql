@@ -1,5 +1,6 @@
 -- What routing decides for a batch of jobs: one document per job with its neighbours, task distribution, mixture, how the
--- mixture is merged, and what was drawn among adapters that share a task. Jobs may differ in every setting; each encoder among them costs one search.
+-- mixture is merged, and what was drawn among adapters that share a task. Jobs may differ in every setting; each encoder
+-- among them costs one search. Excluding a task excludes the adapters trained on it, but for the one that method own names.
 -- Its statements are planned once per session (force_generic_plan): custom plans look cheaper because the arrays' lengths
 -- are known, but planning them takes a third of the call.
 -- Locks: none. Raises: LX001 arrays of unlike length; LX002 the named adapter is not active; LX003 unknown job;
@@ -80,7 +81,7 @@ begin
                               < adapter_draw(a.job_id, d.sha256::text, d.share)))
                 or (a.selection = 'all' and d.name <> all (a.exclude_adapters) and d.task <> all (a.exclude_tasks)
                     and not d.trained_on && a.exclude_tasks
-                    and (d.share = 1 or is_drawn(d, a.job_id, a.exclude_adapters))))
+                    and (d.share = 1 or is_drawn(d, a.job_id, a.exclude_adapters, a.exclude_tasks))))
             union all
             select m.ordinal, m.rank, m.adapter_id, m.adapter, m.version, m.task, m.sha256, m.uri, m.weight
             from (select array_agg(r) as requests from unnest(batch.requests) r
@@ -105,7 +106,7 @@ begin
                 select count(*) as adapters from adapters b
                 where b.base_model = d.base_model and b.task = d.task and b.state = 'active'
                   and case when a.selection = 'named' then b.name = a.named
-                           else b.name <> all (a.exclude_adapters) end) r
+                           else b.name <> all (a.exclude_adapters) and not b.trained_on && a.exclude_tasks end) r
             where r.adapters > 1
             group by c.ordinal
         ), distributions as (

@@ -1,5 +1,6 @@
--- Ends a job without an answer: as failed, cancelled or expired. Whoever waits for it is told, and so is the worker that
--- has it in hand.
+-- Ends a job without an answer: as failed, cancelled or expired. Whoever waits for it is told (channel loradex_jobs), and
+-- if it runs, the worker that has it in hand too (loradex_stop), whatever it ends as: a worker that lost it or whose
+-- question was erased may still compute it.
 -- Locks: the job's row, which its callers have locked before. Raises: nothing.
 create or replace function loradex.end_job(
     job loradex.jobs, state text, code text, message text, now timestamptz, cancelled_by text default null
@@ -15,7 +16,7 @@ begin
     where j.id = job.id;
     delete from routings r where r.job_id = job.id;
     perform notify_job(job.id);
-    if job.state = 'running' and end_job.state <> 'failed' then
+    if job.state = 'running' then
         perform notify_job(job.id, 'loradex_stop');
     end if;
 end

@@ -1,6 +1,8 @@
 -- Erases what can be erased of jobs and their answers (answer_erasable), and leaves a note in the chain that says which
--- answers, why and by whom. Jobs that wait or are being answered end as failed, with the code `erased`. At most at_most
--- jobs are taken at a time: call it until it says 0. What Postgres keeps of old rows goes with the next vacuum.
+-- answers, why and by whom. No message of a job stays, which may quote its question or name somebody. The owner's name
+-- does, in the job as in the answer, where the chain covers it. Jobs that wait or are being answered end as failed,
+-- with the code `erased`, and the workers that have them in hand are told. At most at_most jobs are taken at a time: call
+-- it until it says 0. What Postgres keeps of old rows goes with the next vacuum.
 -- Locks: the jobs' rows and their routings; then, until the transaction ends, the table chain_lock, as record_answer.
 -- Raises: LX001 no reason, nothing asked for, or another isolation.
 create or replace function loradex.erase_jobs(
@@ -20,7 +22,7 @@ declare
     erased_jobs uuid[];
     note erasures;
     head record;
-    ended uuid;
+    job jobs;
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception using errcode = 'LX001', message =
@@ -33,22 +35,18 @@ begin
     end if;
 
     erased_jobs := array(
-        select f.job_id from jobs_to_erase(erase_jobs.job_ids, erase_jobs.owner_id, erase_jobs.before) f limit at_most);
+        select f.job_id
+        from jobs_to_erase(erase_jobs.job_ids, erase_jobs.owner_id, erase_jobs.before, at_most) f);
     erased_jobs := array(
         select j.id from jobs j where j.id = any (erased_jobs) and j.erased_at is null order by j.id for update);
-    for ended in
-        update jobs j
-        set state = 'failed', lease_until = null, finished_at = now, error_code = 'erased',
-            error_message = 'its question was erased before it was answered'
-        where j.id = any (erased_jobs) and j.state in ('queued', 'running')
-        returning j.id
-    loop
-        perform notify_job(ended);
+    for job in select j.* from jobs j where j.id = any (erased_jobs) and j.state in ('queued', 'running') loop
+        perform end_job(job, 'failed', 'erased', 'its question was erased before it was answered', now);
     end loop;
+    -- Vectors of questions, should a route_jobs have kept one just after its job ended.
     delete from routings r where r.job_id = any (erased_jobs);
     update jobs j
     set prompt = '', choices = case when j.choices is not null then '{}'::text[] end, idempotency_key = null,
-        metadata = null,
+        metadata = null, cancelled_by = case when j.cancelled_by is not null then 'erased' end,
         error_message = case when j.error_code = 'erased' then j.error_message
                              when j.error_code is not null then 'erased' end,
         erased_at = now

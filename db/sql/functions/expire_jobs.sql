@@ -1,5 +1,5 @@
--- Ends as expired what has no answer at its deadline, waiting or running. claim_jobs calls it, and so does every worker
--- while it answers a batch.
+-- Ends as expired what has no answer at its deadline, waiting or running: up to 10000 jobs, the longest overdue first.
+-- claim_jobs calls it, and so does every worker while it answers a batch; what is left over ends at the next call.
 -- Locks: the jobs' rows, FOR UPDATE SKIP LOCKED. Raises: LX001 another time than now.
 create or replace function loradex.expire_jobs(now timestamptz default now()) returns int
 language plpgsql volatile security definer

@@ -33,7 +33,7 @@ begin
         join adapters a
             on a.base_model = r.base_model and a.state = 'active' and a.name <> all (r.exclude_adapters)
             and a.task <> all (r.exclude_tasks) and not a.trained_on && r.exclude_tasks
-            and (a.share = 1 or is_drawn(a, r.job_id, r.exclude_adapters))
+            and (a.share = 1 or is_drawn(a, r.job_id, r.exclude_adapters, r.exclude_tasks))
         left join task_affinities f on f.task = l.task and f.adapter_id = a.id
         where f.score is not null or a.task = l.task or l.task = any (a.trained_on)
     ), judged as (

@@ -4,7 +4,8 @@
 --                  their mass reaches top_p; never empty if any task may take part
 --   weight       = probability renormalised inside the nucleus, 0 outside
 -- A task may take part if its request has no base model, or the task has an active adapter for it that is not
--- excluded: what has no adapter gives its mass to the others before the cut. Of several active ones, one is drawn.
+-- excluded, by its name or for what it was trained on: what has no adapter gives its mass to the others before the cut.
+-- Of several such adapters, one is drawn.
 -- Locks: none. Raises: nothing.
 create or replace function loradex.mix_neighbours(requests loradex.route_request[], nearby loradex.neighbour[])
 returns table (
@@ -23,14 +24,14 @@ begin
         select n.ordinal, n.task, n.similarity,
                exp(greatest(((n.similarity + 2) - (max(n.similarity) over (partition by n.ordinal) + 2))
                             / least(greatest(r.temperature, 1e-9), 1e9), -700)) as mass,
-               r.top_p, r.base_model, r.exclude_adapters, r.job_id
+               r.top_p, r.base_model, r.exclude_adapters, r.exclude_tasks, r.job_id
         from unnest(nearby) n
         join unnest(requests) r on r.ordinal = n.ordinal
     ), counted as (
         select v.ordinal, v.task, count(*)::int as neighbours, max(v.similarity) as best_similarity,
-               sum(v.mass) as mass, v.top_p, v.base_model, v.exclude_adapters, v.job_id
+               sum(v.mass) as mass, v.top_p, v.base_model, v.exclude_adapters, v.exclude_tasks, v.job_id
         from vote v
-        group by v.ordinal, v.task, v.top_p, v.base_model, v.exclude_adapters, v.job_id
+        group by v.ordinal, v.task, v.top_p, v.base_model, v.exclude_adapters, v.exclude_tasks, v.job_id
     ), eligible as (
         select c.*, a.id as adapter_id, a.name as adapter, a.version, a.sha256::text as sha256, a.uri,
                c.mass / sum(c.mass) over (partition by c.ordinal) as probability,
@@ -38,8 +39,8 @@ begin
         from counted c
         left join adapters a
             on a.base_model = c.base_model and a.task = c.task and a.state = 'active'
-            and a.name <> all (c.exclude_adapters)
-            and (a.share = 1 or is_drawn(a, c.job_id, c.exclude_adapters))
+            and a.name <> all (c.exclude_adapters) and not a.trained_on && c.exclude_tasks
+            and (a.share = 1 or is_drawn(a, c.job_id, c.exclude_adapters, c.exclude_tasks))
     ), summed as (
         select e.*,
                row_number() over ranked as rank,

@@ -1,15 +1,15 @@
--- Lets an UPDATE of an answer pass only if it erases: what can be erased becomes null, commitments take its place, and
--- nothing else changes. The check of the table sees to the nulls.
+-- Lets an UPDATE of an answer pass only if it erases: what can be erased (answer_erasable) becomes null and the salt with
+-- it, commitments take its place, and nothing else changes. The check of the table sees to the nulls.
 -- Locks: none of its own. Raises: LX009.
 create or replace function loradex.refuse_rewriting() returns trigger
 language plpgsql volatile
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 declare
-    erased text[] := array['prompt', 'choices', 'text', 'choice', 'token_ids', 'query', 'salt', 'commitments'];
+    changing text[] := array(select jsonb_object_keys(answer_erasable(old))) || '{salt,commitments}';
 begin
     if old.commitments is null and new.commitments = answer_commitments(old)
-       and to_jsonb(new) - erased = to_jsonb(old) - erased then
+       and to_jsonb(new) - changing = to_jsonb(old) - changing then
         return new;
     end if;
     raise exception using

@@ -93,6 +93,8 @@ begin
         select r.position, null, 4, case
             when r.position <= r.last_position
             then format('it says that links up to %s were archived, and does not come after them', r.last_position)
+            when r.last_position < r.first_position
+            then format('it says that an archive begins with link %s and ends with %s', r.first_position, r.last_position)
             when r.first_position <> s.expected
             then format('it says that an archive begins with link %s, and %s was expected', r.first_position, s.expected)
             when r.position < beginning and r.chain_hash is distinct from
@@ -101,7 +103,8 @@ begin
         from archives r
         join (
             select n.id, lag(n.last_position + 1, 1, 1::bigint) over (
-                partition by n.position > n.last_position order by n.first_position, n.position) as expected
+                partition by n.position > n.last_position and n.last_position >= n.first_position
+                order by n.first_position, n.position) as expected
             from archives n
         ) s on s.id = r.id
         where from_answer is null and to_answer is null

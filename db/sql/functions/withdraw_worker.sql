@@ -4,8 +4,10 @@ create or replace function loradex.withdraw_worker(worker text, token text defau
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
+declare
+    mine bytea := claim_hash(token);
 begin
-    delete from workers w where w.name = worker and w.claim_hash = claim_hash(token);
+    delete from workers w where w.name = worker and w.claim_hash = mine;
     return found;
 end
 $$;

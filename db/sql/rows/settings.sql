@@ -18,7 +18,7 @@ values
     ('top_p', 'job', 'number', '0.9', null, 0, 1, null, null, null, 'probability mass of the tasks that are mixed'),
     ('temperature', 'job', 'number', '0.1', null, 0, null, null, null, null, 'softness of the neighbours'' votes'),
     ('exclude_tasks', 'job', 'texts', '[]', 0, null, 1000, 100000, null, 'tasks',
-        'tasks whose examples are not looked at'),
+        'tasks left out, with their examples and the adapters trained on them'),
     ('exclude_adapters', 'job', 'texts', '[]', 0, null, 1000, 100000, null, 'adapters',
         'adapters that may not take part'),
     ('density', 'job', 'number', '0.5', null, 0, 1, null, null, null, 'share of entries a trimming merge keeps'),

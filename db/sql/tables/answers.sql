@@ -101,7 +101,7 @@ comment on column loradex.answers.encoder_revision is 'its revision at that time
 comment on column loradex.answers.k is 'neighbours that were asked for';
 comment on column loradex.answers.top_p is 'probability mass of the nucleus';
 comment on column loradex.answers.temperature is 'softness of the votes';
-comment on column loradex.answers.exclude_tasks is 'tasks that were not looked at';
+comment on column loradex.answers.exclude_tasks is 'tasks that were left out';
 comment on column loradex.answers.exclude_adapters is 'adapters that might not take part';
 comment on column loradex.answers.routing_milliseconds is 'time of this job''s share of the routing batch';
 comment on column loradex.answers.examples_hash is 'SHA-256 of its neighbours'' content hashes, by rank, one per line: what their texts were';

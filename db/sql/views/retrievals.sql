@@ -23,7 +23,7 @@ comment on column loradex.retrievals.encoder_revision is 'its revision at that t
 comment on column loradex.retrievals.k is 'neighbours that were asked for';
 comment on column loradex.retrievals.top_p is 'probability mass of the nucleus';
 comment on column loradex.retrievals.temperature is 'softness of the votes';
-comment on column loradex.retrievals.exclude_tasks is 'tasks that were not looked at';
+comment on column loradex.retrievals.exclude_tasks is 'tasks that were left out';
 comment on column loradex.retrievals.exclude_adapters is 'adapters that might not take part';
 comment on column loradex.retrievals.milliseconds is 'time of this job''s share of the routing batch';
 comment on column loradex.retrievals.examples_hash is 'SHA-256 of its neighbours'' content hashes, by rank, one per line: what their texts were';

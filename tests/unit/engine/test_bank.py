@@ -126,8 +126,11 @@ def test_a_larger_rank_and_new_modules_widen_the_bank(zoo: Zoo, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        ({"use_rslora": True}, "use_rslora"),
         ({"use_dora": True}, "use_dora"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights"),
+        ({"bias": "all"}, "bias"),
+        ({"alora_invocation_tokens": [1]}, "alora_invocation_tokens"),
+        ({"rank_pattern": {"q_proj": 5}}, "another rank"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
     ],
 )

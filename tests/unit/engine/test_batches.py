@@ -71,6 +71,22 @@ def test_greedy_text_is_that_of_generate(family: str, zoos: Callable[[str], Zoo]
         assert told(answer)[1] == tuple(written[0, ids.shape[1] :].tolist())
 
 
+def test_a_text_that_ends_with_the_last_token_it_is_allowed_is_not_cut_off(zoo: Zoo) -> None:
+    [endless] = zoo.engine(ends=frozenset()).answer([Row("a fox", BARE, max_new_tokens=3)])
+    assert isinstance(endless, RowResult)
+    ends = frozenset(endless.token_ids[-1:])
+    written = endless.token_ids.index(endless.token_ids[-1]) + 1
+    rows = [Row("a fox", BARE, max_new_tokens=most) for most in (written, written + 1, written - 1) if most]
+    for row, answer in zip(rows, zoo.engine(ends=ends).answer(rows), strict=True):
+        assert isinstance(answer, RowResult)
+        assert answer.output_tokens == min(written, row.max_new_tokens)
+        assert answer.finish_reason == ("stop" if row.max_new_tokens >= written else "length")
+    assert endless.finish_reason == "length"
+    [chosen] = zoo.engine().answer([Row("a fox", BARE, "choose", ("barks", "sleeps"))])
+    assert isinstance(chosen, RowResult)
+    assert chosen.finish_reason == "choice"
+
+
 def test_a_seed_gives_one_text_and_another_seed_another(zoo: Zoo, engine: Engine) -> None:
     row = Row("lark", BARE, max_new_tokens=24, sampling_temperature=1.5, seed=3)
     other = dataclasses.replace(row, seed=4)

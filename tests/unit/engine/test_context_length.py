@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, T5Config, T5ForConditionalGeneration
 
 from loradex.errors import ModelRefusedError
 from loradex.library.base_model_files import context_length, read_base_model
@@ -118,6 +118,14 @@ def test_files_and_loaded_model_say_the_same(told: dict[str, Any], tokens: int, 
 )
 def test_the_text_part_counts_and_a_window_that_is_none_does_not(told: dict[str, Any], tokens: int) -> None:
     assert context_length(told, "config.json") == tokens
+
+
+def test_a_model_with_an_encoder_is_no_base_model(tmp_path: Path) -> None:
+    T5ForConditionalGeneration(
+        T5Config(vocab_size=32, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
+    ).save_pretrained(tmp_path)
+    with pytest.raises(ModelRefusedError, match="it has an encoder and a decoder"):
+        read_base_model(tmp_path, "m", "{prompt}")
 
 
 def test_a_configuration_that_does_not_say_it_is_refused() -> None:

@@ -22,6 +22,15 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+def conversion_of_before(root: Path) -> Path:
+    """One that did not write down what came out."""
+    directory = root / "models" / "smollm2-135m-instruct"
+    directory.mkdir(parents=True)
+    (directory / "config.json").write_text("old")
+    (directory / SOURCE).write_text('{"revision": "remembered"}')
+    return directory
+
+
 def test_a_conversion_is_kept_and_named_by_its_source(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,12 +51,54 @@ def test_a_conversion_is_kept_and_named_by_its_source(
 def test_a_conversion_of_before_is_made_anew(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that did not write down what came out."""
-    directory = tmp_path / "models" / "smollm2-135m-instruct"
-    directory.mkdir(parents=True)
-    (directory / SOURCE).write_text('{"revision": "remembered"}')
-    monkeypatch.setattr(load, "_convert", lambda _, target: (target / "config.json").write_text("{}"))
-    assert (load.shipped_model(tmp_path / "models") / "config.json").is_file()
+    """One that did not write down what came out; it is there until the new one is."""
+    old = conversion_of_before(tmp_path)
+    seen: list[str] = []
+
+    def convert(_: Path, target: Path) -> None:
+        seen.append((old / "config.json").read_text())
+        (target / "config.json").write_text("new")
+
+    monkeypatch.setattr(load, "_convert", convert)
+    assert (load.shipped_model(tmp_path / "models") / "config.json").read_text() == "new"
+    assert seen == ["old"]
+    assert list((tmp_path / "models").iterdir()) == [old]
+
+
+@pytest.mark.parametrize("broken", ["_convert", "note_conversion"])
+def test_a_conversion_that_breaks_leaves_the_one_of_before(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    old = conversion_of_before(tmp_path)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(load, "_convert", lambda _, target: (target / "config.json").write_text("new"))
+    monkeypatch.setattr(load, broken, stop)
+    with pytest.raises(KeyboardInterrupt):
+        load.shipped_model(tmp_path / "models")
+    assert (old / "config.json").read_text() == "old"
+    assert list((tmp_path / "models").iterdir()) == [old]
+
+
+def test_a_new_conversion_that_cannot_be_put_in_place_gives_way_to_the_one_of_before(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = conversion_of_before(tmp_path)
+    rename = Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if path.name.startswith(".converting-"):
+            raise OSError("read-only")
+        return rename(path, target)
+
+    monkeypatch.setattr(load, "_convert", lambda _, target: (target / "config.json").write_text("new"))
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OSError, match="read-only"):
+        load.shipped_model(tmp_path / "models")
+    assert (old / "config.json").read_text() == "old"
+    assert list((tmp_path / "models").iterdir()) == [old]
 
 
 def test_a_conversion_that_breaks_leaves_nothing(

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig
 from tests.fix_adapters import CONFIG
+from tests.repository import ROOT
 
 from loradex.errors import AdapterRefusedError
-from loradex.library.adapter_config import EXACT, MAX_RANK, READ, SILENT, is_named, parse_config
+from loradex.library.adapter_config import EXACT, MAX_RANK, READ, SILENT, parse_config
 
 
 def config(**changes: Any) -> bytes:
@@ -24,31 +25,62 @@ def test_what_peft_writes_by_default_is_accepted() -> None:
         target_modules=["q_proj"], base_model_name_or_path="tiny", task_type="CAUSAL_LM"
     ).to_dict()
     settings = parse_config(json.dumps(fields, default=list).encode())
-    assert (settings.rank, settings.alpha, settings.target_modules) == (8, 8.0, ("q_proj",))
+    assert (settings.rank, settings.alpha, settings.targets) == (8, 8.0, ("q_proj",))
 
 
 def test_the_settings_are_read() -> None:
     settings = parse_config(config())
     assert (settings.base_model, settings.rank, settings.alpha) == ("someone/Tiny-Llama", 2, 4.0)
-    assert settings.target_modules == ("down_proj", "q_proj")
-    assert settings.scaling == 2.0
+    assert settings.targets == ("down_proj", "q_proj")
+    assert settings.scaling_of("model.layers.0.self_attn.q_proj") == 2.0
+
+
+def test_each_module_has_its_own_rank_and_scale() -> None:
+    settings = parse_config(
+        config(
+            r=4,
+            lora_alpha=8,
+            use_rslora=True,
+            rank_pattern={r"layers\.(0|1)\.self_attn.q_proj": 16, "q_proj": 9},
+            alpha_pattern={"model.layers.0.self_attn.q_proj": 2},
+        )
+    )
+    names = [f"model.layers.{layer}.self_attn.q_proj" for layer in range(3)] + ["model.layers.0.mlp.up_proj"]
+    assert [settings.rank_of(name) for name in names] == [16, 16, 9, 4]
+    assert [settings.scaling_of(name) for name in names] == [2 / 4, 8 / 4, 8 / 3, 8 / 2]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        # PEFT up to 0.2 wrote these.
+        {"enable_lora": None, "merge_weights": False, "fan_in_fan_out": None},
+        {"rank_pattern": {"q_proj": 2}},
+        {"init_lora_weights": "eva", "eva_config": {"rho": 2.0}},
+        {"init_lora_weights": "mica"},
+        {"use_rslora": True},
+        {"fan_in_fan_out": True},
+        {"base_model_name_or_path": None},
+        {"target_modules": "all-linear"},
+        {"target_modules": r".*\.(q_proj|v_proj)"},
+        {"target_modules": [f"layers.{number}.q_proj" for number in range(500)]},
+    ],
+)
+def test_what_changes_only_names_ranks_and_scales_is_accepted(changes: dict[str, Any]) -> None:
+    parse_config(config(**changes))
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"peft_type": "LOHA"}, "peft_type is 'LOHA'"),
-        ({"use_rslora": True}, "rsLoRA"),
         ({"use_dora": True}, "DoRA"),
         ({"lora_bias": True}, "lora_bias"),
         ({"bias": "all"}, "bias"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
         ({"layer_replication": [[0, 2]]}, "layer_replication"),
-        ({"rank_pattern": {"q_proj": 4}}, "rank_pattern"),
-        ({"alpha_pattern": {"q_proj": 4}}, "alpha_pattern"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights"),
         ({"init_lora_weights": 1}, "init_lora_weights"),
-        ({"fan_in_fan_out": True}, "fan_in_fan_out"),
         ({"target_parameters": ["w"]}, "target_parameters"),
         ({"trainable_token_indices": [1]}, "trainable_token_indices"),
         ({"task_type": "SEQ_CLS"}, "task_type"),
@@ -60,10 +92,25 @@ def test_the_settings_are_read() -> None:
         ({"lora_alpha": -1}, "lora_alpha"),
         ({"lora_alpha": 10**400}, "lora_alpha"),
         ({"lora_alpha": "8"}, "lora_alpha"),
-        ({"target_modules": "all-linear"}, "target_modules"),
+        ({"enable_lora": [True]}, "enable_lora"),
+        ({"merge_weights": True}, "merge_weights"),
+        ({"use_rslora": 1}, "use_rslora"),
+        ({"fan_in_fan_out": "yes"}, "fan_in_fan_out"),
+        ({"rank_pattern": {"q_proj": 0}}, "rank_pattern = 0"),
+        ({"rank_pattern": {"q_proj": 2.5}}, "rank_pattern = 2.5"),
+        ({"rank_pattern": ["q_proj"]}, "rank_pattern"),
+        ({"alpha_pattern": {"q_proj": "8"}}, "alpha_pattern"),
+        ({"alpha_pattern": {"(a+)+$": 8}}, "alpha_pattern has the pattern"),
+        ({"rank_pattern": {".*.*x": 8}}, "rank_pattern has the pattern"),
+        ({"rank_pattern": {"(": 8}}, "rank_pattern has the pattern"),
+        ({"rank_pattern": {"q" * 300: 8}}, "rank_pattern has the pattern"),
+        ({"rank_pattern": {str(number): 8 for number in range(3000)}}, "3000 patterns"),
+        ({"init_lora_weights": "pissa_niter_4"}, "path_initial_model_for_weight_conversion"),
+        ({"base_model_name_or_path": " "}, "base_model_name_or_path"),
+        ({"base_model_name_or_path": 3}, "base_model_name_or_path"),
+        ({"target_modules": ""}, "target_modules"),
         ({"target_modules": []}, "target_modules"),
         ({"target_modules": [1]}, "target_modules"),
-        ({"base_model_name_or_path": None}, "base_model_name_or_path"),
     ],
 )
 def test_what_cannot_be_composed_exactly_is_refused_with_the_reason(
@@ -71,6 +118,14 @@ def test_what_cannot_be_composed_exactly_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(AdapterRefusedError, match=reason):
         parse_config(config(**changes))
+
+
+@pytest.mark.parametrize("key", sorted(EXACT))
+def test_the_page_says_what_is_refused_and_why(key: str) -> None:
+    allowed, reason = EXACT[key]
+    shown = ", ".join(f"`{json.dumps(value)}`" for value in allowed)
+    page = (ROOT / "docs" / "adapters.md").read_text(encoding="utf-8")
+    assert f"| `{key}` | {shown} | {reason} |\n" in page
 
 
 @pytest.mark.parametrize(
@@ -110,18 +165,4 @@ def test_any_config_is_accepted_in_bounds_or_refused(changes: dict[str, Any]) ->
         return
     assert 1 <= settings.rank <= MAX_RANK
     assert settings.alpha > 0
-    assert settings.target_modules
-
-
-@pytest.mark.parametrize(
-    ("configured", "name", "same"),
-    [
-        ("HuggingFaceTB/SmolLM2-135M-Instruct", "smollm2-135m-instruct", True),
-        ("/models/smollm2-135m-instruct/", "smollm2-135m-instruct", True),
-        ("C:\\models\\smollm2-135m-instruct", "smollm2-135m-instruct", True),
-        ("HuggingFaceTB/SmolLM2-360M-Instruct", "smollm2-135m-instruct", False),
-        ("", "smollm2-135m-instruct", False),
-    ],
-)
-def test_a_base_model_is_known_by_the_last_part_of_its_path(configured: str, name: str, same: bool) -> None:
-    assert is_named(configured, name) is same
+    assert settings.targets is None or settings.targets

@@ -14,8 +14,9 @@ from tests.fix_adapters import SHAPES, MakeAdapter, safetensors_bytes, tensors
 from torch import nn
 
 from loradex.errors import AdapterChangedError, AdapterRefusedError
-from loradex.library.adapter_factors import base_model_shapes
+from loradex.library.adapter_factors import Shapes, base_model_shapes
 from loradex.library.adapter_files import content_hash, inspect, read_files
+from loradex.library.adapter_roots import AdapterRoots
 
 BASE = "tiny-llama"
 
@@ -109,7 +110,6 @@ def with_value(value: float) -> dict[str, np.ndarray]:
         (safetensors_bytes({}), "no tensors"),
         (safetensors_bytes(tensors())[:-1], "end at byte"),
         (safetensors_bytes(tensors(rank=3)), "do not fit rank 2"),
-        (safetensors_bytes(without("down_proj")), "'down_proj' has no tensors"),
         (safetensors_bytes(without("lora_B")), "lora_A alone"),
         (
             safetensors_bytes({**tensors(), "base_model.model.lm_head.weight": np.ones((2, 2))}),
@@ -117,8 +117,13 @@ def with_value(value: float) -> dict[str, np.ndarray]:
         ),
         (
             safetensors_bytes({**tensors(), "base_model.model.x.lora_magnitude_vector.weight": np.ones(2)}),
-            "not a lora_A",
+            "belongs to DoRA",
         ),
+        (
+            safetensors_bytes({**tensors(), "base_model.model.lm_head.base_layer.weight": np.ones((2, 2))}),
+            "save_embedding_layers=False",
+        ),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n", "git lfs pull"),
         (
             safetensors_bytes({k.replace("q_proj", "k_proj"): v for k, v in tensors().items()}),
             "in no target_modules",
@@ -171,11 +176,136 @@ def test_factors_must_fit_the_base_model_where_it_is_at_hand(
 
 
 @pytest.mark.parametrize("name", ["adapter_model.bin", "adapter_model.pt", "adapter_model.pkl"])
-def test_pickle_is_refused_even_beside_safetensors(make_adapter: MakeAdapter, name: str) -> None:
+def test_a_pickle_is_never_read(make_adapter: MakeAdapter, name: str) -> None:
     directory = make_adapter()
     (directory / name).write_bytes(b"\x80\x04.")
+    assert inspect(directory, BASE).warnings == (f"{name} is not read, only adapter_model.safetensors is",)
+    (directory / "adapter_model.safetensors").unlink()
     with pytest.raises(AdapterRefusedError, match="a pickle can run code"):
         inspect(directory, BASE)
+
+
+def test_an_adapter_in_a_folder_below_is_named(make_adapter: MakeAdapter) -> None:
+    directory = make_adapter("run/checkpoint-20")
+    with pytest.raises(AdapterRefusedError, match=str(directory)):
+        inspect(directory.parent, BASE)
+
+
+def test_a_target_that_was_not_trained_is_a_warning(make_adapter: MakeAdapter) -> None:
+    facts = inspect(make_adapter(weights=safetensors_bytes(without("down_proj"))), BASE)
+    assert facts.target_modules == ("q_proj",)
+    assert facts.warnings == ("target_modules names down_proj, which have no factors",)
+
+
+@pytest.mark.parametrize("targets", ["all-linear", r".*\.(q_proj|down_proj)"])
+def test_where_a_pattern_chose_the_factors_tell(make_adapter: MakeAdapter, targets: str) -> None:
+    assert inspect(make_adapter(config={"target_modules": targets}), BASE).target_modules == (
+        "down_proj",
+        "q_proj",
+    )
+
+
+def test_the_largest_rank_is_the_adapter_s(make_adapter: MakeAdapter) -> None:
+    weights = {k: v for k, v in tensors().items() if "q_proj" in k}
+    weights |= {k: v for k, v in tensors(rank=5).items() if "down_proj" in k}
+    directory = make_adapter(config={"rank_pattern": {"down_proj": 5}}, weights=safetensors_bytes(weights))
+    assert inspect(directory, BASE).rank == 5
+
+
+def test_the_scale_of_rslora_is_in_the_norm(make_adapter: MakeAdapter) -> None:
+    plain = inspect(make_adapter("plain"), BASE)
+    rslora = inspect(make_adapter("rslora", config={"use_rslora": True}), BASE)
+    assert rslora.update_norm == pytest.approx(plain.update_norm * np.sqrt(2))
+
+
+def test_weights_kept_the_other_way_round_fit(make_adapter: MakeAdapter) -> None:
+    turned = {name: shape[::-1] for name, shape in base_shapes(16).items()}
+    assert inspect(make_adapter(config={"fan_in_fan_out": True}), BASE, turned).rank == 2
+    with pytest.raises(AdapterRefusedError, match="is for a weight of"):
+        inspect(make_adapter("other"), BASE, turned)
+
+
+@pytest.mark.parametrize(
+    ("configured", "shapes", "said"),
+    [
+        (None, None, "names no base model; that tiny-llama is meant was declared and could not be checked"),
+        ("/home/user/models/default/1", None, "could not be checked"),
+        ("./out", None, "could not be checked"),
+        ("other/Name", base_shapes(16), "was declared, and its shapes fit"),
+        ("someone/tiny-llama-bnb-4bit", None, "a quantised copy"),
+    ],
+)
+def test_who_declares_the_base_model_is_believed_as_far_as_it_can_be_checked(
+    make_adapter: MakeAdapter, configured: str | None, shapes: Shapes | None, said: str
+) -> None:
+    directory = make_adapter(config={"base_model_name_or_path": configured})
+    (warning,) = inspect(directory, BASE, shapes, declared=True).warnings
+    assert said in warning
+
+
+@pytest.mark.parametrize("configured", [None, "/home/user/models/default/1", "other/Name", "x/tiny-llama-2"])
+def test_another_base_model_s_name_is_refused_with_what_to_say(
+    make_adapter: MakeAdapter, configured: str | None
+) -> None:
+    directory = make_adapter(config={"base_model_name_or_path": configured})
+    with pytest.raises(AdapterRefusedError, match="--base-model tiny-llama"):
+        inspect(directory, BASE)
+
+
+def test_shapes_decide_whatever_is_declared(make_adapter: MakeAdapter) -> None:
+    directory = make_adapter(config={"base_model_name_or_path": "other/Name"})
+    with pytest.raises(AdapterRefusedError, match="not at hand"):
+        inspect(directory, BASE, declared=True)
+    with pytest.raises(AdapterRefusedError, match="is for a weight of"):
+        inspect(directory, BASE, base_shapes(17), declared=True)
+
+
+def cached(root: Path, adapter: Path) -> Path:
+    """The adapter as a hub's cache keeps it: a snapshot of links to blobs."""
+    snapshot = root / "models--someone--fixer" / "snapshots" / ("0" * 40)
+    blobs = snapshot.parent.parent / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for number, path in enumerate(sorted(adapter.iterdir())):
+        blob = str(number).rjust(64, "a")
+        path.rename(blobs / blob)
+        (snapshot / path.name).symlink_to(f"../../blobs/{blob}")
+    return snapshot
+
+
+def test_a_snapshot_of_a_hub_s_cache_is_read_through_its_own_links(
+    make_adapter: MakeAdapter, tmp_path: Path
+) -> None:
+    directory = make_adapter()
+    expected = content_hash(directory)
+    snapshot = cached(tmp_path / "hub", directory)
+    assert inspect(snapshot, BASE).sha256 == expected
+    roots = AdapterRoots.of((tmp_path / "hub",), tmp_path)
+    assert roots.locate(roots.uri(snapshot)) == snapshot
+    with pytest.raises(AdapterRefusedError, match="outside the adapter root"):
+        AdapterRoots((snapshot,)).place(snapshot)
+
+
+@pytest.mark.parametrize(
+    "target", ["../../../elsewhere", "../../blobs/../../elsewhere", "/etc/hostname", "../../blobs/short"]
+)
+def test_no_other_link_of_a_cache_is_followed(make_adapter: MakeAdapter, tmp_path: Path, target: str) -> None:
+    snapshot = cached(tmp_path / "hub", make_adapter())
+    link = snapshot / "adapter_config.json"
+    (tmp_path / "hub" / "elsewhere").write_bytes(link.read_bytes())
+    link.unlink()
+    link.symlink_to(target)
+    with pytest.raises(AdapterRefusedError, match="symbolic link"):
+        inspect(snapshot, BASE)
+
+
+def test_a_blob_that_is_a_link_is_not_followed(make_adapter: MakeAdapter, tmp_path: Path) -> None:
+    snapshot = cached(tmp_path / "hub", make_adapter())
+    blob = (snapshot / "adapter_config.json").resolve()
+    blob.rename(tmp_path / "moved")
+    blob.symlink_to(tmp_path / "moved")
+    with pytest.raises(AdapterRefusedError, match="symbolic link"):
+        inspect(snapshot, BASE)
 
 
 @pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])

@@ -1,5 +1,6 @@
 """A model is what its files are: every file that a loader reads counts, and is read when it is asked."""
 
+import hashlib
 import json
 import subprocess
 from collections.abc import Callable
@@ -95,6 +96,19 @@ def test_a_file_that_changes_while_it_is_loaded_is_noticed(model: Path) -> None:
     assert read_whole(model, lambda _: "loaded") == ("loaded", files_of(model))
     with pytest.raises(LibraryCorruptError, match="changed while"):
         read_whole(model, lambda place: (place / "config.json").write_text(CONFIG + " "))
+
+
+def test_files_that_were_hashed_before_are_hashed_again_only_if_they_changed(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = files_of(model)
+    (model / "model.safetensors").write_text("other weights")
+    changed = read_whole(model, str, known)[1]
+    assert changed == files_of(model) != known
+    monkeypatch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("hashed again"))
+    assert read_whole(model, str, changed) == (str(model), changed)
+    with pytest.raises(LibraryCorruptError, match="changed while"):
+        read_whole(model, lambda place: (place / "config.json").write_text(CONFIG + " "), changed)
 
 
 def test_a_directory_without_a_model_says_so(tmp_path: Path) -> None:
