@@ -48,8 +48,7 @@ def read_base_model(directory: Path, name: str, frame: str) -> BaseModelEntry:
 def context_length(config: Mapping[str, Any], told_by: object) -> int:
     """Tokens of prompt and answer together.
 
-    A sliding window bounds them, since inside its window it changes nothing. One that `use_sliding_window`
-    switches off, as in most models of the Qwen2 kind, does not.
+    A sliding window does not bound them: it is what some layers see, and texts go on beyond it.
 
     Args:
         config: What a `config.json` says, or a loaded configuration as a dictionary.
@@ -63,5 +62,4 @@ def context_length(config: Mapping[str, Any], told_by: object) -> int:
     places = next((told[key] for key in CONTEXTS if isinstance(told.get(key), int) and told[key] > 0), None)
     if places is None:
         raise ModelRefusedError(f"{told_by}: none of {', '.join(CONTEXTS)} says how many tokens it reads")
-    window = None if told.get("use_sliding_window") is False else told.get("sliding_window")
-    return min(int(places), window) if isinstance(window, int) and window > 0 else int(places)
+    return int(places)

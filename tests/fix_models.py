@@ -123,7 +123,7 @@ def save_adapter(
     for name, parameter in tuned.named_parameters():
         if "lora_" in name:
             parameter.data = (torch.randn_like(parameter) * 0.1).to(dtype)
-    tuned.save_pretrained(directory)
+    tuned.save_pretrained(directory, save_embedding_layers=False)
     return TinyAdapter(directory.name, directory, content_hash(directory))
 
 

@@ -148,7 +148,7 @@ def test_a_chat_template_becomes_a_frame(tmp_path: Path) -> None:
     ("config", "context"),
     [
         ({"n_positions": 64, "architectures": ["GPT2LMHeadModel"]}, 64),
-        ({"max_position_embeddings": 99, "sliding_window": 8}, 8),
+        ({"max_position_embeddings": 99, "sliding_window": 8}, 99),
         ({"text_config": {"max_position_embeddings": 12}}, 12),
     ],
 )

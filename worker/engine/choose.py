@@ -45,8 +45,9 @@ class Chooser:
 
     All choices of a row follow its prompt in one sequence, each seeing the prompt and itself only (a tree in
     the attention mask, positions counted from the prompt's end), so neither the prompt's keys and values nor
-    the row's factors are repeated. A choice's last token is only ever a target, so one-token choices cost no
-    second pass.
+    the row's factors are repeated. Where a model cannot be told what a token sees, each choice has a pass of
+    its own behind the same keys and values of the prompt. A choice's last token is only ever a target, so
+    one-token choices cost no second pass.
 
     Args:
         forward: The model.
@@ -76,7 +77,11 @@ class Chooser:
         start = time.perf_counter()
         extra = [sum(len(choice) - 1 for choice in question.choices) for question in questions]
         longest = max(len(question.ids) for question in questions)
-        store = Store(self._forward.layers, len(questions), longest + max(extra)) if max(extra) else None
+        store = (
+            Store(self._forward.architecture.layers, len(questions), longest + max(extra))
+            if max(extra)
+            else None
+        )
         self._switch.current = updates
         view = StoreView(store, slice(0, len(questions)), 0) if store is not None else None
         logits = self._forward.prompts([question.ids for question in questions], view).float()
@@ -91,11 +96,11 @@ class Chooser:
             for first in range(0, len(questions), step):
                 rows = slice(first, first + step)
                 self._switch.current = updates.rows(rows) if updates is not None else None
-                self._continue(questions[rows], store, rows, longest, likelihoods[rows])
+                self.add_rest(questions[rows], store, rows, longest, likelihoods[rows])
         timings = {"prefill": 1000 * (prefilled - start), "choices": 1000 * (time.perf_counter() - prefilled)}
         return [Scored(tuple(row), timings) for row in likelihoods]
 
-    def _continue(
+    def add_rest(
         self,
         questions: Sequence[Question],
         store: Store,
@@ -103,35 +108,44 @@ class Chooser:
         columns: int,
         likelihoods: list[list[float]],
     ) -> None:
-        """Adds the likelihoods of the tokens after each choice's first."""
-        trees = [_Tree.of(question) for question in questions]
-        width = max(len(tree.tokens) for tree in trees)
-        if not width:
-            return
-        device = self._forward.device
+        """Adds the log-likelihoods of the tokens after each choice's first to those in `likelihoods`.
+
+        The questions' prompts are in these rows of the store and end before column `columns`; the updates in
+        force are these rows'.
+        """
         rows = slice(rows.start, rows.start + len(questions))
+        most = max(len(question.choices) for question in questions)
+        together = self._forward.architecture.branches
+        for choices in (slice(0, most),) if together else (slice(one, one + 1) for one in range(most)):
+            trees = [_Tree.of(question, choices) for question in questions]
+            if not any(tree.tokens for tree in trees):
+                continue
+            lengths = torch.tensor([len(question.ids) for question in questions], device=self._forward.device)
+            gains = self._read(trees, lengths, StoreView(store, rows, 0, columns), columns).tolist()
+            for row, tree in enumerate(trees):
+                for owner, gain in zip(tree.owners, gains[row], strict=False):
+                    likelihoods[row][owner] += gain
+
+    def _read(self, trees: Sequence["_Tree"], lengths: Tensor, view: StoreView, columns: int) -> Tensor:
+        """Log-likelihoods `[rows, tokens]` of what follows each token of the trees."""
+        width = max(len(tree.tokens) for tree in trees)
 
         def padded(values: list[list[int]], fill: int) -> Tensor:
-            return torch.tensor([row + [fill] * (width - len(row)) for row in values], device=device)
+            return torch.tensor([row + [fill] * (width - len(row)) for row in values], device=lengths.device)
 
+        tokens = padded([tree.tokens for tree in trees], 0)
         owners = padded([tree.owners for tree in trees], -1)
         depths = padded([tree.depths for tree in trees], 0)
-        lengths = torch.tensor([len(question.ids) for question in questions], device=device)
-        prompt = padding_mask(lengths, columns).unsqueeze(1).expand(-1, width, -1)
-        same = owners.unsqueeze(2) == owners.unsqueeze(1)
-        before = depths.unsqueeze(2) >= depths.unsqueeze(1)
-        mask = torch.cat([prompt, same & before], dim=2)
-        logits = self._forward.tree(
-            padded([tree.tokens for tree in trees], 0),
-            mask,
-            lengths.unsqueeze(1) + depths,
-            StoreView(store, rows, 0, columns),
-        ).float()
-        targets = padded([tree.targets for tree in trees], 0)
-        gains = _log_likelihoods(logits, targets).tolist()
-        for row, tree in enumerate(trees):
-            for owner, gain in zip(tree.owners, gains[row], strict=False):
-                likelihoods[row][owner] += gain
+        positions = lengths.unsqueeze(1) + depths
+        prompt = padding_mask(lengths, columns)
+        if self._forward.architecture.branches:
+            same = owners.unsqueeze(2) == owners.unsqueeze(1)
+            before = depths.unsqueeze(2) >= depths.unsqueeze(1)
+            sees = torch.cat([prompt.unsqueeze(1).expand(-1, width, -1), same & before], dim=2)
+            logits = self._forward.branches(tokens, sees, positions, prompt.cumsum(1) - 1, view)
+        else:
+            logits = self._forward.further(tokens, torch.cat([prompt, owners >= 0], dim=1), positions, view)
+        return _log_likelihoods(logits.float(), padded([tree.targets for tree in trees], 0))
 
 
 def _log_likelihoods(logits: Tensor, targets: Tensor) -> Tensor:
@@ -153,7 +167,7 @@ def _logsumexp(logits: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Tree:
-    """The choices of one row end to end, without their last tokens: what to read, and what should follow."""
+    """Choices of one row end to end, without their last tokens: what to read, and what should follow."""
 
     tokens: list[int]
     targets: list[int]
@@ -161,10 +175,10 @@ class _Tree:
     depths: list[int]
 
     @classmethod
-    def of(cls, question: Question) -> "_Tree":
+    def of(cls, question: Question, choices: slice) -> "_Tree":
         steps = [
             (choice[depth], choice[depth + 1], owner, depth)
-            for owner, choice in enumerate(question.choices)
+            for owner, choice in list(enumerate(question.choices))[choices]
             for depth in range(len(choice) - 1)
         ]
         return cls(*([step[part] for step in steps] for part in range(4)))

@@ -11,6 +11,7 @@ import torch
 
 from loradex.errors import InvalidArgumentError, LoradexError, PromptTooLongError
 from loradex.library.model_files import ModelFiles, read_whole
+from loradex.worker.engine.architecture import Architecture
 from loradex.worker.engine.bank import AdapterBank, Key
 from loradex.worker.engine.choose import Chooser, Scored, normalised
 from loradex.worker.engine.compose import Composer, check, keys_of
@@ -21,6 +22,7 @@ from loradex.worker.engine.load import load_model
 from loradex.worker.engine.modules import shapes_of
 from loradex.worker.engine.questions import UNWANTED, Question
 from loradex.worker.engine.recipe import Recipe
+from loradex.worker.engine.reference import Reference
 from loradex.worker.engine.rows import MergeReport, Row, RowResult
 from loradex.worker.engine.text import Text
 from loradex.worker.engine.updates import Updates, UpdateSwitch, wrap
@@ -48,6 +50,9 @@ class Engine:
         factor_bytes: Bytes of one batch's merged factors at most; None takes what suits the device.
         prefill_tokens: Tokens of one prefill at most, padding included.
 
+    Raises:
+        ModelRefusedError: A first question was not answered as transformers answers it.
+
     Attributes:
         files: What the model's directory was when it was read.
     """
@@ -71,18 +76,21 @@ class Engine:
         self.model = model
         self.text = Text(tokenizer)
         kind = "cpu" if self.device.type == "cpu" else "cuda"
+        architecture = Architecture.of(model)
         logits_in_float32(model)
-        shapes = shapes_of(model)
+        reference = Reference(model, architecture)
+        shapes = shapes_of(model, reference.ask)
         self._switch = UpdateSwitch()
         wrap(model, tuple(shapes), self._switch)
         host = HOST_BYTES[kind] if host_bytes is None else host_bytes
         self.bank = AdapterBank(shapes, self.device, parameter.dtype, bank_bytes, host)
         self._factor_bytes = FACTOR_BYTES[kind] if factor_bytes is None else factor_bytes
         self._composer = Composer(self.bank, CHUNK_BYTES[kind])
-        self._forward = Forward(model, self.device)
+        self._forward = Forward(model, architecture, self.device)
         stops = _ends(model, tokenizer) if ends is None else ends
         self._generator = Generator(self._forward, self._switch, stops, prefill_tokens)
         self._chooser = Chooser(self._forward, self._switch, prefill_tokens)
+        reference.require(shapes, self._forward, self._chooser, self._switch)
 
     @classmethod
     def load(
@@ -112,7 +120,7 @@ class Engine:
     @property
     def context_length(self) -> int:
         """Tokens a prompt and its answer may have together."""
-        return self._forward.context
+        return self._forward.architecture.context
 
     def count_tokens(self, row: Row) -> int:
         """Tokens of the row's prompt."""
@@ -180,6 +188,12 @@ class Engine:
             raise PromptTooLongError(
                 f"prompt and answer need {needed} tokens, the model reads {self.context_length}; shorten them"
             )
+        architecture = self._forward.architecture
+        if architecture.is_long(needed) and not architecture.is_long(len(ids)):
+            raise PromptTooLongError(
+                f"prompt and answer need {needed} tokens, and the model reads texts of more than "
+                f"{architecture.long_from} in another way; ask for a shorter answer, so that the text stays below"
+            )
         if row.recipe.components and row.recipe.dtype != self.dtype:
             raise InvalidArgumentError(
                 f"the recipe is for {row.recipe.dtype} and this engine computes in {self.dtype}"
@@ -196,8 +210,14 @@ class Engine:
         """Batches whose adapters fit into the bank, and their factors into memory; sorted for the model.
 
         A row that merges has factors of its own, and rows that share have those of the adapters they name;
-        all rows are counted as both.
+        all rows are counted as both. Rows that the model reads in different ways are never in one batch.
         """
+        for is_long in (False, True):
+            yield from self._packed(
+                [one for one in questions if self._forward.architecture.is_long(len(one.ids)) is is_long]
+            )
+
+    def _packed(self, questions: Sequence[Question]) -> Iterator[list[Question]]:
         batch: list[Question] = []
         named: set[Key] = set()
         for question in questions:

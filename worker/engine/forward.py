@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from loradex.library.base_model_files import context_length
+from loradex.worker.engine.architecture import Architecture
 from loradex.worker.engine.cache import StoreView, padding_mask
 
 
@@ -15,16 +15,14 @@ class Forward:
 
     Args:
         model: A causal language model in eval mode.
+        architecture: How it reads.
         device: Where it lives.
     """
 
-    def __init__(self, model: Any, device: torch.device) -> None:
+    def __init__(self, model: Any, architecture: Architecture, device: torch.device) -> None:
         self._model = model
         self.device = device
-        config = model.config.get_text_config()
-        self.layers: int = config.num_hidden_layers
-        self.context = context_length(config.to_dict(), config.model_type)
-        """Tokens a row may have."""
+        self.architecture = architecture
 
     def prompts(self, ids: Sequence[Sequence[int]], view: StoreView | None) -> Tensor:
         """Logits `[rows, vocabulary]` after each prompt; keys and values go to `view`, if any."""
@@ -39,19 +37,31 @@ class Forward:
         """Logits `[rows, vocabulary]` after one more token each; `mask` `[rows, columns]` has it too."""
         return self._run(tokens.unsqueeze(1), mask, positions.unsqueeze(1), view, 1)[:, -1]
 
-    def tree(self, tokens: Tensor, mask: Tensor, positions: Tensor, view: StoreView) -> Tensor:
-        """Logits `[rows, tokens, vocabulary]` of tokens seeing what `mask` `[rows, tokens, columns]` has."""
-        return self._run(tokens, mask.unsqueeze(1), positions, view, 0)
-
-    def _run(
-        self, tokens: Tensor, mask: Tensor, positions: Tensor, view: StoreView | None, keep: int
+    def branches(
+        self, tokens: Tensor, sees: Tensor, positions: Tensor, before: Tensor, view: StoreView
     ) -> Tensor:
-        logits: Tensor = self._model(
-            input_ids=tokens,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=view,
-            use_cache=view is not None,
-            logits_to_keep=keep,
-        ).logits
+        """Logits `[rows, tokens, vocabulary]` of tokens that see what `sees` `[rows, tokens, columns]` has.
+
+        `before` are the positions of the columns there already, `[rows, columns - tokens]`.
+        """
+        keys = torch.cat([before, positions], dim=1)
+        mask = self.architecture.masks(sees, positions, keys, self._model.dtype)
+        return self._run(tokens, mask, positions, view, 0)
+
+    def further(self, tokens: Tensor, mask: Tensor, positions: Tensor, view: StoreView) -> Tensor:
+        """Logits `[rows, tokens, vocabulary]` of more tokens; `mask` `[rows, columns]` has them too."""
+        return self._run(tokens, mask, positions, view, 0)
+
+    def _run(self, tokens: Tensor, mask: Any, positions: Tensor, view: StoreView | None, keep: int) -> Tensor:
+        told = {
+            "input_ids": tokens,
+            "attention_mask": mask,
+            "position_ids": positions,
+            "past_key_values": view,
+            "use_cache": view is not None,
+            "logits_to_keep": keep,
+        }
+        # ALiBi has no positions, and some heads compute all logits.
+        taken = {name: value for name, value in told.items() if name in self.architecture.arguments}
+        logits: Tensor = self._model(**taken).logits
         return logits

@@ -149,7 +149,7 @@ class _Batch:
             ids=ids,
             lengths=torch.tensor([len(row) for row in ids], device=forward.device),
             updates=updates,
-            store=Store(forward.layers, len(ids), columns + min(GROWTH, most)),
+            store=Store(forward.architecture.layers, len(ids), columns + min(GROWTH, most)),
             columns=columns,
             writings=[
                 Writing(

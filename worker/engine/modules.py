@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,38 +12,55 @@ from transformers.pytorch_utils import Conv1D
 from loradex.worker.engine.layout import Shape
 
 
-def shapes_of(model: nn.Module) -> dict[str, Shape]:
-    """Every module a LoRA may change, by name: `nn.Linear`, and `Conv1D` with its transposed weight.
-
-    The model reads one token, to see which modules are given the same tensor.
-    """
+def linear_modules(model: nn.Module) -> dict[str, Shape]:
+    """The sizes of every `nn.Linear`, and of every `Conv1D` with its transposed weight, by name."""
     shapes: dict[str, Shape] = {}
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear):
             shapes[name] = Shape(module.in_features, module.out_features)
         elif isinstance(module, Conv1D):
             shapes[name] = Shape(*module.weight.shape)
+    return shapes
+
+
+def shapes_of(model: nn.Module, read: Callable[[], object] | None = None) -> dict[str, Shape]:
+    """Every module a LoRA may change, by name.
+
+    The model reads something (one token, if `read` does not do it), to see which modules are given the same
+    tensor. One that answers with more than a tensor (a router of experts) is left out.
+    """
+    shapes = linear_modules(model)
+    given = _given(model, list(shapes), read or partial(_one_token, model))
     return {
-        name: dataclasses.replace(shapes[name], reads=number)
-        for name, number in _numbered(_given(model, list(shapes))).items()
+        name: dataclasses.replace(shapes[name], reads=number) for name, number in _numbered(given).items()
     }
 
 
 @torch.inference_mode()
-def _given(model: nn.Module, names: list[str]) -> dict[str, Tensor | None]:
-    """What each module is given when the model reads a token; None where it is not called."""
+def _given(model: nn.Module, names: list[str], read: Callable[[], object]) -> dict[str, Tensor | None]:
+    """What each module is given when the model reads; None where it is not called."""
     given: dict[str, Tensor | None] = dict.fromkeys(names)
 
-    def watch(name: str) -> Callable[[nn.Module, Any], None]:
-        return lambda _, arguments: given.update({name: arguments[0]})
+    def watch(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def seen(_: nn.Module, arguments: Any, answer: Any) -> None:
+            if isinstance(answer, Tensor):
+                given[name] = arguments[0]
+            else:
+                given.pop(name, None)
 
-    hooks = [model.get_submodule(name).register_forward_pre_hook(watch(name)) for name in names]
+        return seen
+
+    hooks = [model.get_submodule(name).register_forward_hook(watch(name)) for name in names]
     try:
-        model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=next(model.parameters()).device))
+        read()
     finally:
         for hook in hooks:
             hook.remove()
     return given
+
+
+def _one_token(model: nn.Module) -> None:
+    model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=next(model.parameters()).device))
 
 
 def _numbered(given: dict[str, Tensor | None]) -> dict[str, int | None]:

@@ -16,7 +16,8 @@ def pack(module: nn.Module) -> Callable[[Tensor], Tensor]:
     The same numbers are multiplied and added in the same order, and the blocks take the plain weight's place,
     so nothing is held twice. The choice depends on the build alone, so a machine always rounds in one way.
     """
-    if isinstance(module, nn.Linear) and module.weight.device.type == "cpu" and _has_one_dnn():
+    # A subclass may do more than multiply: routers do.
+    if type(module) is nn.Linear and module.weight.device.type == "cpu" and _has_one_dnn():
         weight, bias = module.weight.detach(), module.bias
         if weight.dtype == torch.float32:
             blocks = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())  # noqa: SLF001

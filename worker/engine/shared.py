@@ -83,7 +83,7 @@ class SharedFactors:
                 self._apart(module, x, out)
                 return
             readers.read(x)
-        out.flatten(0, 1).addmm_(readers.narrow[place], b)
+        out.flatten(0, 1).addmm_(readers.narrow[place].to(out.dtype), b.to(out.dtype))
 
     def _apart(self, module: str, x: Tensor, out: Tensor) -> None:
         index = self._layout.modules.index(module)
@@ -94,7 +94,7 @@ class SharedFactors:
         )
         narrow = torch.bmm(of_a, x.transpose(1, 2))
         narrow.view(rows, k, self._layout.rank, -1).mul_(self._own[index])
-        out.baddbmm_(narrow.transpose(1, 2), of_b)
+        out.baddbmm_(narrow.transpose(1, 2).to(out.dtype), of_b.to(out.dtype))
 
     def rows(self, index: slice | Tensor) -> "SharedFactors":
         return SharedFactors(self._layout, self._planes, self._places[index], self._coefficients[:, index])

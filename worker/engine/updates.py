@@ -44,7 +44,7 @@ class RowFactors:
         a, b = pair
         check_rows(module, x, a.shape[0])
         narrow = torch.bmm(a, x.transpose(1, 2))  # A x^T is faster than x A^T: A is the larger one
-        out.baddbmm_(narrow.transpose(1, 2), b)
+        out.baddbmm_(narrow.transpose(1, 2).to(out.dtype), b.to(out.dtype))  # the head's logits are float32
 
     def rows(self, index: slice | Tensor) -> "RowFactors":
         return RowFactors(self.layout, {width: planes[:, index] for width, planes in self.planes.items()})

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from transformers import AutoConfig, AutoModelForCausalLM, T5Config, T5ForConditionalGeneration
 
 from loradex.errors import ModelRefusedError
 from loradex.library.base_model_files import context_length, read_base_model
-from loradex.worker.engine.forward import Forward
+from loradex.worker.engine.architecture import Architecture
 
 # Facts about length as the published models have them; widths are small, so that each can be made here.
 WIDTHS = {
@@ -29,7 +28,7 @@ CONFIGS: dict[str, tuple[dict[str, Any], int]] = {
             "max_position_embeddings": 32768,
             "sliding_window": 4096,
         },
-        4096,
+        32768,
     ),
     "Mistral-7B-v0.3": (
         {
@@ -71,7 +70,7 @@ CONFIGS: dict[str, tuple[dict[str, Any], int]] = {
             "sliding_window": 4096,
             "use_sliding_window": True,
         },
-        4096,
+        32768,
     ),
     "SmolLM2-135M-Instruct": (
         {
@@ -103,20 +102,20 @@ def test_files_and_loaded_model_say_the_same(told: dict[str, Any], tokens: int, 
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     assert read_base_model(tmp_path, "m", "{prompt}").context_length == tokens
     model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(tmp_path))
-    assert Forward(model, torch.device("cpu")).context == tokens
+    assert Architecture.of(model).context == tokens
 
 
 @pytest.mark.parametrize(
     ("told", "tokens"),
     [
         ({"text_config": {"max_position_embeddings": 12}}, 12),
-        ({"text_config": {"max_position_embeddings": 64, "sliding_window": 8}}, 8),
-        ({"max_position_embeddings": 64, "sliding_window": 8, "use_sliding_window": None}, 8),
+        ({"text_config": {"max_position_embeddings": 64, "sliding_window": 8}}, 64),
+        ({"max_position_embeddings": 64, "sliding_window": 8, "use_sliding_window": None}, 64),
         ({"max_position_embeddings": 64, "sliding_window": 0}, 64),
         ({"max_position_embeddings": -1, "n_ctx": 16}, 16),
     ],
 )
-def test_the_text_part_counts_and_a_window_that_is_none_does_not(told: dict[str, Any], tokens: int) -> None:
+def test_the_text_part_counts_and_a_window_does_not(told: dict[str, Any], tokens: int) -> None:
     assert context_length(told, "config.json") == tokens
 
 

@@ -1,10 +1,14 @@
 """A bfloat16 model's choices are told apart by less than bfloat16 can say."""
 
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
 import torch
-from tests.fix_models import byte_tokenizer, tiny_model
+from tests.fix_models import Zoo, byte_tokenizer, save_adapter, tiny_model
 
 from loradex.worker.engine.engine import Engine
-from loradex.worker.engine.recipe import Recipe
+from loradex.worker.engine.recipe import Component, Recipe
 from loradex.worker.engine.rows import Row, RowResult
 
 BARE = Recipe("cat", 1.0, "bfloat16", ())
@@ -40,3 +44,23 @@ def test_a_float32_model_keeps_its_own_head() -> None:
     assert model.get_output_embeddings() is not None
     assert before.__func__ is torch.nn.Linear.forward
     assert "forward" not in vars(model.lm_head)
+
+
+@pytest.mark.parametrize("merge", ["cat", "linear"])
+def test_an_adapter_of_the_head_adds_to_logits_in_float32(
+    merge: str, zoos: Callable[[str], Zoo], tmp_path: Path
+) -> None:
+    zoo = zoos("qwen")
+    head = save_adapter(zoo.model, tmp_path / "head", 9, r=4, lora_alpha=8, target_modules=["lm_head"])
+    told = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        engine = zoo.engine(dtype=dtype)
+        engine.bank.ensure({head.sha256: head.directory})
+        recipe = Recipe(merge, 1.0, engine.dtype, (Component(head.sha256, 0.5),))
+        row = Row(
+            "Which way?\nAnswer:", recipe, kind="choose", choices=("a", "b", "cd"), normalization="none"
+        )
+        (result,) = engine.answer([row])
+        assert isinstance(result, RowResult), result
+        told[dtype] = result.scores
+    assert told[torch.bfloat16] == pytest.approx(told[torch.float32], rel=0.05)

@@ -39,7 +39,14 @@ def test_a_packed_weight_keeps_its_numbers_and_leaves_a_tied_one_alone() -> None
     assert torch.equal(embedding.weight, kept)
 
 
-@pytest.mark.parametrize("module", [nn.Linear(8, 8, dtype=torch.bfloat16), Conv1D(8, 8)])
+class _Router(nn.Linear):
+    """Does more than multiply."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).softmax(-1)
+
+
+@pytest.mark.parametrize("module", [nn.Linear(8, 8, dtype=torch.bfloat16), Conv1D(8, 8), _Router(8, 8)])
 def test_other_modules_keep_their_own(module: nn.Module) -> None:
     x = torch.randn(2, 3, 8, dtype=next(module.parameters()).dtype)
     with torch.inference_mode():
