@@ -53,9 +53,7 @@ bench: setup ## measure what is promised about speed
 	$(RUN) loradex.benchmarks
 
 faults: setup ## break the parts while they work, and knock at every door with anything
-	$(RUN) pytest -q tests/faults/test_hostile_input.py --hypothesis-profile=hostile
-	$(RUN) tests.faults.outages
-	$(RUN) tests.faults.campaign --json --keep
+	$(RUN) tests.faults
 
 pin: ## write the digests of today's images behind their tags; needs Docker and the registry
 	deploy/pin-images.sh
