@@ -14,7 +14,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from loradex.db.outages import is_outage
-from loradex.db.session import Session, connect, settled, translate_errors
+from loradex.db.session import Session, opened, set_up, settled, translate_errors
 from loradex.errors import ClientClosedError, DatabaseUnavailableError
 from loradex.program import program_name
 
@@ -77,8 +77,6 @@ class Pool:
                 raise busy(self._size)
             try:
                 connection = self._newest_idle() or self._connected()
-                with self._lock:
-                    self._lent[connection] = time.monotonic()
                 outage = False
                 try:
                     yield connection
@@ -101,7 +99,8 @@ class Pool:
     def hang_up(self, seconds: float) -> None:
         """End the calls that have not been answered for `seconds`; if there are any, lend no connection any more.
 
-        For the end of a program: a server that is frozen takes what it is told and never answers.
+        What sets a new connection up counts as a call. For the end of a program: a server that is frozen takes what it
+        is told and never answers.
         """
         with self._lock:
             for connection, since in self._lent.items():
@@ -119,22 +118,29 @@ class Pool:
                 if not self._idle:
                     return None
                 _, connection = self._idle.pop()
+                self._lent[connection] = time.monotonic()
             if is_quiet(connection) or _answers(connection):
                 return connection
-            connection.close()
+            self._drop(connection)
 
     def _connected(self) -> Session:
-        connection = connect(
-            self._url, application=self._application, prepare_threshold=self._prepare_threshold
-        )
+        connection = opened(self._url, self._application)
+        with self._lock:
+            self._lent[connection] = time.monotonic()
         try:
+            set_up(connection, self._prepare_threshold)
             if self._prepare is not None:
                 with settled(connection):
                     self._prepare(connection)
         except BaseException:
-            connection.close()
+            self._drop(connection)
             raise
         return connection
+
+    def _drop(self, connection: Session) -> None:
+        with self._lock:
+            del self._lent[connection]
+        connection.close()
 
     def _close_idle(self) -> None:
         with self._lock:
@@ -182,7 +188,7 @@ def busy(size: int) -> DatabaseUnavailableError:
 
 def _shut_down(connection: Session) -> None:
     """Let whoever waits for an answer over the connection have an error instead."""
-    with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as way:
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as way:
         way.shutdown(socket.SHUT_RDWR)
 
 

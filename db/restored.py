@@ -25,11 +25,12 @@ LOGINS = """
 OWNERS = """
     select o.id from loradex.owners o join pg_roles r on r.oid = o.role and r.rolname = o.name order by 1"""
 # A login is known by its number in its server. An owner whose login was gone before the dump stays nobody, even if
-# somebody has its name now: its number becomes one that no role has.
+# somebody has its name now: its number becomes one that no role has. Owners of API keys are no logins.
 SAME_PEOPLE = """
     update loradex.owners o
     set role = coalesce(
-        (select r.oid from pg_roles r where r.rolname = o.name and o.id = any (%s)), (4294967295 - o.id)::oid)"""
+        (select r.oid from pg_roles r where r.rolname = o.name and o.id = any (%s)), (4294967295 - o.id)::oid)
+    where o.role <> 0"""
 
 
 @dataclass(frozen=True)

@@ -41,17 +41,27 @@ def connect(url: str, *, application: str | None = None, prepare_threshold: int 
         DatabaseUnavailableError: Nothing answers at the address, or it refuses this user.
     """
     with translate_errors():
-        connection = Session.connect(**connection_options(url, application or program_name()))
+        connection = opened(url, application)
         try:
-            connection.pooled = _settle(connection) != connection.info.backend_pid
-            connection.prepare_threshold = uses_before_prepared(prepare_threshold, pooled=connection.pooled)
-            if connection.pooled:
-                connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-                connection.read_only = connection.deferrable = False
+            set_up(connection, prepare_threshold)
         except BaseException:
             connection.close()
             raise
         return connection
+
+
+def opened(url: str, application: str | None) -> Session:
+    """A connection as it comes; it waits for the server for no longer than the time to connect."""
+    return Session.connect(**connection_options(url, application or program_name()))
+
+
+def set_up(connection: Session, prepare_threshold: int | None) -> None:
+    """Make what `connect` gives of an open connection."""
+    connection.pooled = _settle(connection) != connection.info.backend_pid
+    connection.prepare_threshold = uses_before_prepared(prepare_threshold, pooled=connection.pooled)
+    if connection.pooled:
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        connection.read_only = connection.deferrable = False
 
 
 def uses_before_prepared(threshold: int | None, *, pooled: bool) -> int | None:

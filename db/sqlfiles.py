@@ -16,6 +16,8 @@ FROZEN = Path(str(files("loradex.migrations") / "sql"))
 
 TABLES = (
     "owners",
+    "api_keys",
+    "tenant_secret",
     "base_models",
     "encoders",
     "tasks",

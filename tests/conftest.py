@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.fix_wheels",
     "tests.schedule",
     "tests.fix_answering",  # late: it imports others, and pytest wants to load those first
+    "tests.fix_api",
     "tests.fix_commands",
     "tests.fix_evaluation",
 ]

@@ -6,6 +6,7 @@ READERS = frozenset({"loradex_reader", "loradex_worker", "loradex_admin"})
 EVERYBODY = READERS | {"loradex_client"}
 WORKER = frozenset({"loradex_worker"})
 ADMIN = frozenset({"loradex_admin"})
+CLIENT = frozenset({"loradex_client"})
 ASKERS = frozenset({"loradex_client", "loradex_admin"})
 OWNER: frozenset[str] = frozenset()
 
@@ -111,6 +112,9 @@ CONTRACTS = {
     "archive_canonical": Contract(READERS, ROW, "it reads no table"),
     "audit_head": Contract(READERS, "it takes nothing", Reads("select loradex.audit_head()", 1)),
     "blocked_sessions": Contract(READERS, "it takes nothing", "it reads no table"),
+    "authenticate": Contract(
+        CLIENT, Refusal("select loradex.authenticate('lx_nobody')", "42501"), "it finds the key by its hash"
+    ),
     "build_encoder_index": Contract(
         ADMIN, Refusal("select loradex.build_encoder_index('nobody')", "LX002"), "it indexes every vector"
     ),
@@ -150,6 +154,13 @@ CONTRACTS = {
     "check_vector": Contract(
         READERS, Refusal("select loradex.check_vector('[1]', 'all-MiniLM-L6-v2')", "LX005"), ARGUMENTS
     ),
+    "check_scope": Contract(
+        OWNER,
+        Refusal(
+            "select loradex.check_scope('ask') from set_config('loradex.tenant', '1 ask 00', true)", "LX011"
+        ),
+        "it reads its own row",
+    ),
     "claim_hash": Contract(
         OWNER, Refusal("select loradex.claim_hash('short')", "LX001"), "it reads no table"
     ),
@@ -159,6 +170,9 @@ CONTRACTS = {
         Reads("select loradex.claim_jobs('w', 4, '1s', 1)", 4 * JOB),
     ),
     "complete_job": Contract(OWNER, GIVEN, "it reads the settings"),
+    "create_api_key": Contract(
+        ADMIN, Refusal("select loradex.create_api_key('a', 'b', 'short')", "LX001"), "it writes one key"
+    ),
     "current_owner": Contract(EVERYBODY, "it takes nothing", "it reads its own row"),
     "decide_routes": Contract(
         READERS,
@@ -167,6 +181,9 @@ CONTRACTS = {
     ),
     "drop_encoder_index": Contract(
         ADMIN, Refusal("select loradex.drop_encoder_index('nobody')", "LX002"), CATALOGUE
+    ),
+    "domain_edge": Contract(
+        CLIENT, Refusal("select loradex.domain_edge('nobody')", "LX002"), "in_domain_similarity, a sample"
     ),
     "drop_archived": Contract(
         ADMIN,
@@ -261,6 +278,7 @@ CONTRACTS = {
     ),
     "job_request": Contract(EVERYBODY, ROW, "it reads no table"),
     "make_partition": Contract(OWNER, GIVEN, "it reads no table"),
+    "list_api_keys": Contract(ADMIN, "it takes nothing", "it reads the keys"),
     "living_workers": Contract(READERS, "it takes nothing", "it reads the announced workers"),
     "mislabelled_candidates": Contract(
         READERS, Refusal("select loradex.mislabelled_candidates(5, 0.5)", "LX001"), HYGIENE
@@ -329,11 +347,15 @@ CONTRACTS = {
         Refusal("select loradex.reroute_all(0)", "LX001"),
         Reads("select loradex.reroute_all()", ANSWERS * (SEARCH + ANSWER)),
     ),
+    "revoke_api_key": Contract(
+        ADMIN, Refusal("select loradex.revoke_api_key(0)", "LX002"), "it finds the key by its id"
+    ),
     "route_jobs": Contract(
         WORKER,
         Refusal("select loradex.route_jobs(null, null)", "LX001"),
         Reads("select loradex.route_jobs(array[{job}], array[{query}])", SEARCH + ANSWER),
     ),
+    "seal_tenant": Contract(OWNER, GIVEN, "it reads one row"),
     "search_exactly": Contract(READERS, GIVEN, "it looks at every vector: that is what it is for"),
     "search_examples": Contract(
         READERS, GIVEN, Reads("select loradex.search_examples({request}, 'all-MiniLM-L6-v2')", SEARCH)

@@ -67,6 +67,12 @@ class Pooler:
             else:
                 return self
 
+    def kill(self) -> None:
+        """Every connection breaks, on both sides; enter it again to start it at the same port."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

@@ -15,6 +15,9 @@ CHANNEL = "loradex_work"
 STOP_CHANNEL = "loradex_stop"
 LOOK_EVERY_SECONDS = 0.5
 RECONNECT_SECONDS = 1.0
+LEAVE_SECONDS = 10.0
+"""Longer than it takes to see that nobody answers at an address."""
+
 UNHEARD = (
     "a pooler is between this worker and Postgres and lets no notifications through: Redis wakes "
     "it, or it looks for jobs every LORADEX_SWEEP_SECONDS; name Postgres' own address in LORADEX_LISTEN_URL"
@@ -63,8 +66,10 @@ class Notifications:
     ) -> None:
         self._stop.set()
         self._heard.set()
-        for thread in self._threads:
-            thread.join()
+        hears, answers = self._threads
+        answers.join()
+        # It has nothing in hand, and a frozen server may never let it begin to hear.
+        hears.join(LEAVE_SECONDS)
 
     def _answer(self) -> None:
         while self._heard.wait() and not self._stop.is_set():

@@ -84,7 +84,7 @@ comment on type loradex.neighbour is 'One neighbour of the request with that ord
 
 -- file: tables/owners.sql
 -- Who asks: one row per login, known by its role's oid, so that a login that is dropped and made again under the same name
--- is somebody else.
+-- is somebody else. Owners of API keys are here too, with the role 0, which no login has.
 create table loradex.owners (
     id bigint generated always as identity,
     name text not null,
@@ -94,11 +94,59 @@ create table loradex.owners (
     constraint owners_role_key unique (role, name)
 );
 comment on table loradex.owners is
-    'Who asks: one row per login, never used for another one.';
+    'Who asks: one row per login or owner of API keys, never used for another one.';
 comment on column loradex.owners.id is 'the owner of jobs and answers';
-comment on column loradex.owners.name is 'name of the login when it asked first';
-comment on column loradex.owners.role is 'oid of the login''s role';
+comment on column loradex.owners.name is 'name of the login when it asked first, or of the owner of API keys';
+comment on column loradex.owners.role is 'oid of the login''s role; 0: an owner of API keys';
 comment on column loradex.owners.created_at is 'when it asked first';
+
+-- file: tables/api_keys.sql
+-- Keys of the HTTP API: who holds one acts for its owner. The key itself is never here, only its hash; a key is 256 random
+-- bits, so its hash tells nothing about it.
+create table loradex.api_keys (
+    id bigint generated always as identity,
+    owner_id bigint not null,
+    name text not null,
+    key_hash bytea not null,
+    scopes text[] not null,
+    created_at timestamptz not null default now(),
+    created_by text not null,
+    expires_at timestamptz,
+    revoked_at timestamptz,
+    last_used_at timestamptz,
+    constraint api_keys_pkey primary key (id),
+    constraint api_keys_key_hash_key unique (key_hash),
+    constraint api_keys_key_hash_check check (octet_length(key_hash) = 32),
+    constraint api_keys_owner_id_fkey foreign key (owner_id) references loradex.owners(id),
+    constraint api_keys_scopes_check check (cardinality(scopes) > 0 and scopes <@ array['ask', 'read'])
+);
+comment on table loradex.api_keys is
+    'Keys of the HTTP API; who holds one acts for its owner.';
+comment on column loradex.api_keys.id is 'what it is revoked by';
+comment on column loradex.api_keys.owner_id is 'whose jobs and answers it reaches';
+comment on column loradex.api_keys.name is 'what people call it';
+comment on column loradex.api_keys.key_hash is 'SHA-256 of the key';
+comment on column loradex.api_keys.scopes is 'ask: hand jobs in, cancel them, and see what came of them; read: see only';
+comment on column loradex.api_keys.created_at is 'when it was made';
+comment on column loradex.api_keys.created_by is 'login that made it';
+comment on column loradex.api_keys.expires_at is 'from when on it is refused; null: never';
+comment on column loradex.api_keys.revoked_at is 'when it was revoked; null: it was not';
+comment on column loradex.api_keys.last_used_at is 'when it was used last, to the minute; null: never';
+create index api_keys_owner_index on loradex.api_keys (owner_id);
+
+-- file: tables/tenant_secret.sql
+-- What authenticate seals with, so that no session can say by itself for whom it acts. One row; no role may read it.
+create table loradex.tenant_secret (
+    one boolean not null default true,
+    secret bytea not null,
+    constraint tenant_secret_pkey primary key (one),
+    constraint tenant_secret_one_check check (one),
+    constraint tenant_secret_length_check check (octet_length(secret) >= 32)
+);
+comment on table loradex.tenant_secret is
+    'What authenticate seals with; no role may read it.';
+comment on column loradex.tenant_secret.one is 'there is one row';
+comment on column loradex.tenant_secret.secret is 'random bytes, made with the schema';
 
 -- file: tables/base_models.sql
 -- Causal language models that adapters were trained for.
@@ -412,7 +460,7 @@ comment on table loradex.jobs is
     'Questions and how far they are; only the queue functions write here.';
 comment on column loradex.jobs.id is 'the job';
 comment on column loradex.jobs.owner_id is 'who asked';
-comment on column loradex.jobs.owner is 'name of the login that asked';
+comment on column loradex.jobs.owner is 'name of the login, or of the owner of the API key, that asked';
 comment on column loradex.jobs.kind is 'generate (text) or choose (rank the choices)';
 comment on column loradex.jobs.prompt is 'the question, without the base model''s frame';
 comment on column loradex.jobs.choices is 'answers to rank, for choose';
@@ -441,7 +489,8 @@ comment on column loradex.jobs.claim_hash is 'hash of the login and token that c
 comment on column loradex.jobs.held_seconds is 'seconds, to the microsecond, that earlier claims held it';
 comment on column loradex.jobs.error_code is 'why it ended without an answer, for programs';
 comment on column loradex.jobs.error_message is 'why it ended without an answer, for people';
-comment on column loradex.jobs.cancelled_by is 'login that cancelled it; `erased` once it was erased';
+comment on column loradex.jobs.cancelled_by is
+    'login, or owner of the API key, that cancelled it; `erased` once it was erased';
 comment on column loradex.jobs.created_at is 'when it was accepted';
 comment on column loradex.jobs.started_at is 'when it was claimed last';
 comment on column loradex.jobs.finished_at is 'when it ended, however it did';
@@ -1255,6 +1304,54 @@ comment on function loradex.audit_head() is
 revoke execute on function loradex.audit_head() from public;
 grant execute on function loradex.audit_head() to loradex_reader, loradex_worker, loradex_admin;
 
+-- file: functions/authenticate.sql
+-- For the rest of this transaction the session acts for the owner of an API key: current_owner() is that owner, so
+-- row-level security shows its jobs and answers alone. How a server with one login serves many tenants without being
+-- able to read what none of their keys was shown for. Returns the key's id. That it was used is noted once a minute.
+-- A login that sees more than its own is refused, since for it row-level security would hide nothing.
+-- Locks: the key's row once a minute, if nobody else has it. Raises: LX011 no such key, or it was revoked or has expired;
+-- 42501 the key may not do that, or the login is not one of loradex_client alone.
+create or replace function loradex.authenticate(key text, scope text default 'read') returns bigint
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    found_key api_keys;
+begin
+    if not pg_has_role(session_user, 'loradex_client', 'member')
+       or pg_has_role(session_user, (select n.nspowner from pg_namespace n where n.nspname = 'loradex'), 'member')
+       or exists (select from unnest(array['loradex_reader', 'loradex_worker', 'loradex_admin']) more(role)
+                  where pg_has_role(session_user, more.role, 'member')) then
+        raise exception using errcode = '42501', message = format(
+            'the login %s sees more than its own, so it may not act for the owners of keys', session_user),
+            hint = 'use a login of the role client: loradex db login NAME --role client';
+    end if;
+    select k.* into found_key from api_keys k
+    where k.key_hash = sha256(convert_to(authenticate.key, 'UTF8')) and k.revoked_at is null
+      and coalesce(k.expires_at > now(), true);
+    if not found then
+        raise exception using errcode = 'LX011', message =
+            'no such key, or it was revoked or has expired; ask your administrator for one';
+    end if;
+    if scope is distinct from 'read' and not coalesce(scope = any (found_key.scopes), false) then
+        raise exception using errcode = '42501', message = format(
+            'this key may %s, not %s', array_to_string(found_key.scopes, ', '), shown(scope));
+    end if;
+    if coalesce(found_key.last_used_at < now() - interval '1 minute', true) then
+        update api_keys k set last_used_at = now()
+        where k.id = (select o.id from api_keys o where o.id = found_key.id for update skip locked);
+    end if;
+    perform set_config(
+        'loradex.tenant', seal_tenant(found_key.owner_id::text, array_to_string(found_key.scopes, ',')), true);
+    return found_key.id;
+end
+$$;
+comment on function loradex.authenticate(text, text) is
+    'For the rest of this transaction the session acts for the owner of this API key; returns the key''s id.';
+revoke execute on function loradex.authenticate(text, text) from public;
+grant execute on function loradex.authenticate(text, text) to loradex_client;
+
 -- file: functions/blocked_sessions.sql
 -- Who waits for a lock in this database and who holds it: one row per waiting session and per session it waits for. It
 -- shows logins, programs and times, never a query.
@@ -1443,7 +1540,7 @@ grant execute on function loradex.cancel_job(uuid) to loradex_client, loradex_ad
 -- those that run too, and their worker drops them at its next token. A job that has ended stays as it is. Returns the
 -- state that each job is in now; all of them or none.
 -- Locks: the jobs' rows, in the order of their ids; it waits for an answer that is being recorded.
--- Raises: LX001 no ids, or too many; LX003 no such job, or another user's.
+-- Raises: LX001 no ids, or too many; LX003 no such job, or another user's; LX011 and 42501 the API key may not ask.
 create or replace function loradex.cancel_jobs(job_ids uuid[]) returns table (job_id uuid, state text)
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
@@ -1453,9 +1550,11 @@ declare
     most int := (select s.value from settings s where s.name = 'max_jobs_per_call');
     is_admin boolean := pg_has_role(session_user, 'loradex_admin', 'member');
     asking bigint := current_owner();
+    asker text := coalesce((select o.name from owners o where o.id = asking), session_user);
     stranger uuid;
     job jobs;
 begin
+    perform check_scope('ask');
     if job_ids is null or cardinality(job_ids) > most then
         raise exception using errcode = 'LX001', message = format('give an array of at most %s ids', most);
     end if;
@@ -1469,7 +1568,7 @@ begin
         if job.state in ('queued', 'running') then
             perform end_job(
                 job, 'cancelled', 'job_cancelled',
-                format('%s cancelled it while it was %s', session_user, job.state), now(), session_user);
+                format('%s cancelled it while it was %s', asker, job.state), now(), asker);
         end if;
     end loop;
     return query select j.id, j.state from jobs j where j.id = any (job_ids);
@@ -1883,6 +1982,34 @@ revoke execute on function loradex.check_routing(int, float8, float8, text[], te
 grant execute on function loradex.check_routing(int, float8, float8, text[], text, text[])
     to loradex_reader, loradex_worker, loradex_admin;
 
+-- file: functions/check_scope.sql
+-- Refuses what the API key of this transaction may not do, and a setting loradex.tenant that authenticate did not make. A
+-- session that showed no key may do what its role may.
+-- Locks: none. Raises: LX011 no seal of this transaction; 42501 the key may not do that.
+create or replace function loradex.check_scope(scope text) returns void
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    tenant text := coalesce(current_setting('loradex.tenant', true), '');
+begin
+    if tenant = '' then
+        return;
+    end if;
+    if current_owner() is null then
+        raise exception using errcode = 'LX011', message =
+            'this transaction acts for nobody: call loradex.authenticate in it, with a key';
+    end if;
+    if not coalesce(scope = any (string_to_array(split_part(tenant, ' ', 2), ',')), false) then
+        raise exception using errcode = '42501', message = format(
+            'this key may %s, not %s', split_part(tenant, ' ', 2), shown(scope));
+    end if;
+end
+$$;
+comment on function loradex.check_scope(text) is
+    'Raises LX011 or 42501 if the API key of this transaction may not do that; internal.';
+revoke execute on function loradex.check_scope(text) from public;
+
 -- file: functions/check_settings.sql
 -- Refuses the first value that is not what loradex.settings declares for a job's field: an unknown field, another type,
 -- outside its range, not one of its options, a name nobody knows. `given` is an array of objects, field to value; null
@@ -2197,7 +2324,7 @@ begin
     made := jsonb_populate_record(made, complete);
     made.id := job_id;
     made.owner_id := complete_job.owner;
-    made.owner := session_user;
+    made.owner := (select o.name from owners o where o.id = complete_job.owner);
     made.kind := case when made.choices is null then 'generate' else 'choose' end;
     made.settings := complete - columns;
     made.state := 'queued';
@@ -2213,18 +2340,78 @@ comment on function loradex.complete_job(uuid, bigint, jsonb, jsonb, text[], tex
     'The row of loradex.jobs a JSON object asks for, defaults filled in; internal.';
 revoke execute on function loradex.complete_job(uuid, bigint, jsonb, jsonb, text[], text[]) from public;
 
+-- file: functions/create_api_key.sql
+-- Makes an API key for an owner, who is made too if there is none of that name yet. Owners of keys are no logins, whatever
+-- their names: their role is 0, which no role has. The caller makes the key, 32 random bytes or more, and tells its hash
+-- alone. Returns the key's id.
+-- Locks: none. Raises: LX001 no owner, name or hash, unknown scopes, an end that has passed, a key that is there already.
+create or replace function loradex.create_api_key(
+    owner text, name text, key_hash bytea, scopes text[] default '{ask}', expires_at timestamptz default null
+) returns bigint
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    longest constant int := 100;
+    made bigint;
+begin
+    if coalesce(create_api_key.owner, '') !~ '^[[:graph:]]+$' or length(create_api_key.owner) > longest then
+        raise exception using errcode = 'LX001', message = format(
+            'the owner %s is no name; give 1 to %s characters without blanks', shown(create_api_key.owner), longest);
+    end if;
+    if coalesce(create_api_key.name, '') !~ '\S' or length(create_api_key.name) > longest then
+        raise exception using errcode = 'LX001', message = format('give the key a name of 1 to %s characters', longest);
+    end if;
+    if create_api_key.key_hash is null or octet_length(create_api_key.key_hash) <> 32 then
+        raise exception using errcode = 'LX001', message = 'give the SHA-256 of the key, which has 32 bytes';
+    end if;
+    if coalesce(cardinality(create_api_key.scopes), 0) = 0 or array_position(create_api_key.scopes, null) is not null
+       or not create_api_key.scopes <@ array['ask', 'read'] then
+        raise exception using errcode = 'LX001', message = 'a key may ask or read; give one or both as scopes';
+    end if;
+    if create_api_key.expires_at <= now() then
+        raise exception using errcode = 'LX001', message = 'the key would have expired already; give a later end';
+    end if;
+    insert into owners (name, role) values (create_api_key.owner, 0) on conflict do nothing;
+    insert into api_keys (owner_id, name, key_hash, scopes, created_by, expires_at)
+    values (
+        (select o.id from owners o where o.name = create_api_key.owner and o.role = 0), create_api_key.name,
+        create_api_key.key_hash, array(select distinct s from unnest(create_api_key.scopes) s order by s), session_user,
+        create_api_key.expires_at)
+    on conflict (key_hash) do nothing
+    returning id into made;
+    if made is null then
+        raise exception using errcode = 'LX001', message = 'this key is there already; make another';
+    end if;
+    return made;
+end
+$$;
+comment on function loradex.create_api_key(text, text, bytea, text[], timestamptz) is
+    'Makes an API key of this hash for an owner; returns its id.';
+revoke execute on function loradex.create_api_key(text, text, bytea, text[], timestamptz) from public;
+grant execute on function loradex.create_api_key(text, text, bytea, text[], timestamptz) to loradex_admin;
+
 -- file: functions/current_owner.sql
--- The owner that the login of this session is; null if it never asked. Oid and name must both fit, since in a restored
--- database the oids are another server's. Row-level security compares with it.
+-- The owner that this session acts for: that of the API key it showed in this transaction (authenticate), otherwise its
+-- login's; null if that never asked, or if the setting loradex.tenant has no seal of this transaction. Oid and name of a
+-- login must both fit, since in a restored database the oids are another server's. Row-level security compares with it.
 -- Locks: none. Raises: nothing.
 create or replace function loradex.current_owner() returns bigint
 language sql stable security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
-    select o.id from owners o
-    where o.name = session_user and o.role = (select r.oid from pg_roles r where r.rolname = session_user)
+    select case
+        when coalesce(current_setting('loradex.tenant', true), '') = '' then (
+            select o.id from owners o
+            where o.name = session_user and o.role = (select r.oid from pg_roles r where r.rolname = session_user))
+        when current_setting('loradex.tenant') = seal_tenant(
+            split_part(current_setting('loradex.tenant'), ' ', 1), split_part(current_setting('loradex.tenant'), ' ', 2))
+            then split_part(current_setting('loradex.tenant'), ' ', 1)::bigint
+    end
 $$;
-comment on function loradex.current_owner() is 'The owner that the login of this session is; null if it never asked.';
+comment on function loradex.current_owner() is
+    'The owner this session acts for: that of the API key it showed, or its login; null if it never asked.';
 revoke execute on function loradex.current_owner() from public;
 grant execute on function loradex.current_owner() to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 
@@ -2384,6 +2571,21 @@ comment on function loradex.decide_routes(uuid[], public.vector[]) is
 revoke execute on function loradex.decide_routes(uuid[], public.vector[]) from public;
 grant execute on function loradex.decide_routes(uuid[], public.vector[])
     to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/domain_edge.sql
+-- in_domain_similarity with what it takes for granted, for clients, who see no vectors: one number about the library. A
+-- question less similar to everything than this is out of its domain; null: there are no examples.
+-- Locks: none. Raises: LX002 unknown encoder.
+create or replace function loradex.domain_edge(encoder text) returns table (similarity float8)
+language sql stable security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select in_domain_similarity(domain_edge.encoder)
+$$;
+comment on function loradex.domain_edge(text) is
+    'How similar a question must be to the nearest example to be in the library''s domain.';
+revoke execute on function loradex.domain_edge(text) from public;
+grant execute on function loradex.domain_edge(text) to loradex_client;
 
 -- file: functions/drop_archived.sql
 -- Takes answers out of the database once an archive holds them, with their jobs, and leaves a note in the chain. What is
@@ -2574,7 +2776,7 @@ revoke execute on function loradex.end_job(loradex.jobs, text, text, text, times
 -- and the call is so small that every connection could make one like it and fit into the other half; otherwise
 -- exclusive, so that none counts past another. Call it in a short READ COMMITTED transaction.
 -- Raises: LX001 bad value or shape, or another isolation; LX002 unknown method, task, adapter, encoder or base model;
--- LX007 the key was used for a different job; LX008 the queue is full.
+-- LX007 the key was used for a different job; LX008 the queue is full; LX011 and 42501 the API key may not ask.
 create or replace function loradex.enqueue_jobs(jobs text)
 returns table (ordinal int, job_id uuid, created boolean)
 language plpgsql volatile security definer
@@ -2603,6 +2805,7 @@ begin
         raise exception using errcode = 'LX001', message =
             'enqueue_jobs counts the queue as it is now; call it in a READ COMMITTED transaction';
     end if;
+    perform check_scope('ask');
     perform check_call_size(octet_length(enqueue_jobs.jobs));
     perform check_jobs(enqueue_jobs.jobs, defaults);
     wanted := json_array_length(enqueue_jobs.jobs::json);
@@ -3464,6 +3667,26 @@ comment on function loradex.jobs_to_erase(uuid[], bigint, timestamptz, int) is
 revoke execute on function loradex.jobs_to_erase(uuid[], bigint, timestamptz, int) from public;
 grant execute on function loradex.jobs_to_erase(uuid[], bigint, timestamptz, int) to loradex_admin;
 
+-- file: functions/list_api_keys.sql
+-- Every API key without its hash, oldest first, those that were revoked or have expired too.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.list_api_keys() returns table (
+    id bigint, owner text, name text, scopes text[], state text, created_at timestamptz, created_by text,
+    expires_at timestamptz, revoked_at timestamptz, last_used_at timestamptz
+)
+language sql stable security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select k.id, o.name, k.name, k.scopes,
+           case when k.revoked_at is not null then 'revoked' when k.expires_at <= now() then 'expired' else 'good' end,
+           k.created_at, k.created_by, k.expires_at, k.revoked_at, k.last_used_at
+    from api_keys k join owners o on o.id = k.owner_id
+    order by k.id
+$$;
+comment on function loradex.list_api_keys() is 'Every API key without its hash, and whether it is good.';
+revoke execute on function loradex.list_api_keys() from public;
+grant execute on function loradex.list_api_keys() to loradex_admin;
+
 -- file: functions/living_workers.sql
 -- The workers that gave a sign of life within the setting worker_silence_seconds.
 -- Locks: none. Raises: nothing.
@@ -3765,8 +3988,9 @@ revoke execute on function loradex.notify_workers() from public;
 
 -- file: functions/own_jobs.sql
 -- The jobs that the login of this session handed in, newest first: a page of max_jobs, of one state, with these pairs in
--- their metadata. `after_job` is the last job of the page before. Every login sees its own, the administrator too. A page
--- is read along the index of the login's jobs, for which each call is planned for its own arguments.
+-- their metadata. `after_job` is the last job of the page before. Every login sees its own, the administrator too; with an
+-- API key those of the key's owner are seen. A page is read along the index of the owner's jobs, for which each call is
+-- planned for its own arguments.
 -- Locks: none. Raises: LX001 unknown state, metadata that is not an object of texts, max_jobs out of range; LX003
 -- after_job is not a job of this login.
 create or replace function loradex.own_jobs(
@@ -4516,11 +4740,36 @@ comment on function loradex.retire_encoder(text) is
 revoke execute on function loradex.retire_encoder(text) from public;
 grant execute on function loradex.retire_encoder(text) to loradex_admin;
 
+-- file: functions/revoke_api_key.sql
+-- Refuses an API key from now on, for good; one that was revoked before stays as it is. Returns whether it
+-- was not revoked before.
+-- Locks: the key's row. Raises: LX002 no such key.
+create or replace function loradex.revoke_api_key(id bigint) returns boolean
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    before timestamptz;
+begin
+    select k.revoked_at into before from api_keys k where k.id = revoke_api_key.id for update;
+    if not found then
+        raise exception using errcode = 'LX002', message = format(
+            'no key %s; see `loradex key list`', coalesce(revoke_api_key.id::text, 'null'));
+    end if;
+    update api_keys k set revoked_at = now() where k.id = revoke_api_key.id and k.revoked_at is null;
+    return before is null;
+end
+$$;
+comment on function loradex.revoke_api_key(bigint) is 'Refuses an API key from now on; returns whether it was not revoked before.';
+revoke execute on function loradex.revoke_api_key(bigint) from public;
+grant execute on function loradex.revoke_api_key(bigint) to loradex_admin;
+
 -- file: functions/route_jobs.sql
 -- Routes a batch of jobs and keeps what was decided, with the query vectors, until record_answer makes it evidence: a
 -- worker reads the mixture and how it is merged, and is never asked what Postgres decided.
 -- Of a job that is not this worker's nothing is kept.
--- Locks: rows of routings of its own jobs. Raises: as decide_routes; LX001 a token that is too short.
+-- Locks: rows of routings of its own jobs, and those jobs' rows, FOR KEY SHARE. Raises: as decide_routes; LX001 a token that is too short.
 create or replace function loradex.route_jobs(job_ids uuid[], queries public.vector[], token text default null)
 returns table (job_id uuid, routing jsonb)
 language plpgsql volatile security definer
@@ -4543,12 +4792,40 @@ begin
         set attempt = excluded.attempt, query = excluded.query, routing = excluded.routing
     )
     select d.job_id, d.routing from decided d;
+    -- Of a job that ended meanwhile neither: its row was waited for above (whoever ends a job locks it FOR UPDATE).
+    delete from routings r using jobs j
+    where r.job_id = any (job_ids) and j.id = r.job_id and j.state <> 'running';
 end
 $$;
 comment on function loradex.route_jobs(uuid[], public.vector[], text) is
     'decide_routes for running jobs, kept until record_answer: one JSON document per job.';
 revoke execute on function loradex.route_jobs(uuid[], public.vector[], text) from public;
 grant execute on function loradex.route_jobs(uuid[], public.vector[], text) to loradex_worker;
+
+-- file: functions/seal_tenant.sql
+-- An owner and what may be done for it, as this transaction's setting loradex.tenant holds them: with a seal (HMAC-SHA-256
+-- of them, the session and the transaction's start) that only the owner of the schema can make. Any session may set the
+-- setting, and none can make a seal, nor use one in another transaction than its own.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.seal_tenant(owner text, scopes text) returns text
+language sql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    with key as (
+        -- A key of HMAC is filled up to a block of 64 bytes.
+        select secret || decode(repeat('00', 64 - octet_length(secret)), 'hex') as block from tenant_secret
+    ), pads as (
+        select decode(string_agg(lpad(to_hex(get_byte(block, i) # 54), 2, '0'), '' order by i), 'hex') as inner_pad,
+               decode(string_agg(lpad(to_hex(get_byte(block, i) # 92), 2, '0'), '' order by i), 'hex') as outer_pad
+        from key cross join generate_series(0, 63) i
+    )
+    select format('%s %s %s', owner, scopes, encode(sha256(outer_pad || sha256(inner_pad || convert_to(
+        format('%s %s %s %s', owner, scopes, pg_backend_pid(), extract(epoch from transaction_timestamp())), 'UTF8'))), 'hex'))
+    from pads
+$$;
+comment on function loradex.seal_tenant(text, text) is
+    'An owner and scopes with the seal of this transaction, as loradex.tenant holds them; internal.';
+revoke execute on function loradex.seal_tenant(text, text) from public;
 
 -- file: functions/search_exactly.sql
 -- The neighbours of every request by looking at every vector of the allowed tasks; slow and exact.
@@ -5829,3 +6106,8 @@ values
         'months that answers stay before loradex archive moves them into files'),
     ('affinity_rows', 'routing', 'integer', '20', 0, null, 1000000, null, null, null,
         'rows at which an affinity counts half; 0: any number counts in full');
+
+-- file: rows/tenant_secret.sql
+-- 244 random bits, of this database alone: of each id 122 bits come from the server's strong source.
+insert into loradex.tenant_secret (secret)
+values (decode(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), 'hex'));

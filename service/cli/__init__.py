@@ -54,6 +54,10 @@ COMMANDS = {
         "loradex.service.cli.settings:app", "Defaults and ranges of jobs, limits of the queue."
     ),
     "worker": Entry("loradex.service.cli.worker:app", "The workers that answer jobs, and whether they live."),
+    "serve": Entry(
+        "loradex.service.cli.serve:serve", "Serve the API that OpenAI's clients speak, for many tenants."
+    ),
+    "key": Entry("loradex.service.cli.key:app", "Keys of the API: make, list, revoke."),
     "demo": Entry("loradex.service.cli.demo:demo", "Three questions, from set-up to provenance."),
 }
 USAGE_ERROR = 2
@@ -78,6 +82,8 @@ EXTRAS = {
     "sacrebleu": "evaluation",
     "chromadb": "rivals",
     "datasets": "hub",
+    "starlette": "serve",
+    "uvicorn": "serve",
     "boto3": "s3",
     "botocore": "s3",
     "cryptography": "timestamps",

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from copy import copy
 from types import TracebackType
 from typing import Any, LiteralString, Self
 from uuid import UUID
@@ -10,7 +12,7 @@ from uuid import UUID
 import psycopg
 from psycopg.abc import Params
 from psycopg.pq import TransactionStatus
-from psycopg.rows import AsyncRowFactory, Row, class_row, tuple_row
+from psycopg.rows import AsyncRowFactory, Row, class_row, dict_row, tuple_row
 
 from loradex.addresses import addresses
 from loradex.db.async_pool import AsyncPool
@@ -24,6 +26,7 @@ from loradex.errors import (
     UnknownJobError,
 )
 from loradex.program import program_name
+from loradex.service.client.acting import acting
 from loradex.service.client.answer import Answer
 from loradex.service.client.async_job import AsyncJob
 from loradex.service.client.async_listener import AsyncListener
@@ -45,6 +48,7 @@ from loradex.service.client.facts import OWN_JOBS, JobFacts
 from loradex.service.client.outcome import CANCEL, OBSTACLE, OUTCOME, JobOutcome, Status, known, unfinished
 from loradex.service.client.request import Request
 from loradex.service.client.signatures import Ask, AsyncEnqueue, takes
+from loradex.service.client.waiting import Ended
 from loradex.service.client.wakeup import Waker
 from loradex.settings import Settings
 
@@ -58,19 +62,21 @@ class AsyncClient:
         redis_url: str | None = None,
         *,
         settings: Settings | None = None,
+        connections: int = CONNECTIONS,
     ) -> None:
         told = settings or Settings()
         if database_url is None or redis_url is None:
             found = addresses(told)
             database_url = database_url or found.database_url
             redis_url = redis_url or found.redis_url
-        self._pool = self._connections(database_url, CONNECTIONS, told.prepare_threshold)
+        self._pool = self._connections(database_url, connections, told.prepare_threshold)
         self._ears = self._pool
         if told.listen_url is not None:
             self._ears = self._connections(told.listen_url.get_secret_value(), 1, told.prepare_threshold)
         self._waker = AsyncWaker(Waker(redis_url))
         self._log = logging.getLogger("loradex.client")
         self.listener = AsyncListener(self._ears)
+        self._key: str | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -79,6 +85,19 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    def acting_for(self, key: str) -> Self:
+        """This client for the owner of an API key (`loradex.authenticate`): the same connections, other rows.
+
+        The login must be one of the role client alone. Closing one of them closes all.
+        """
+        made = copy(self)
+        made._key = key  # noqa: SLF001 - it is of our own class
+        return made
+
+    def watch(self, jobs: Collection[UUID]) -> AbstractAsyncContextManager["asyncio.Queue[Ended]"]:
+        """A queue that gets the outcome of each of these jobs, or an error instead of them."""
+        return self.listener.watch(jobs, self._key)
 
     async def close(self) -> None:
         """Give the connections back, for good; jobs handed in go on without us, waits end with an error."""
@@ -112,6 +131,10 @@ class AsyncClient:
         if call is None:
             return []
         if connection is not None:
+            if self._key is not None:
+                raise InvalidArgumentError(
+                    "a transaction of yours is its login's: use a client without a key"
+                )
             return [
                 AsyncJob(self, job_id, created=created)
                 for job_id, created in await _insert_within(connection, call)
@@ -148,7 +171,7 @@ class AsyncClient:
         """The jobs in the order in which they end; see `Client.as_completed`."""
         left = {job.id: job for job in jobs}
         deadline = Deadline(timeout)
-        async with self.listener.watch(list(left)) as ended:
+        async with self.watch(list(left)) as ended:
             while left:
                 try:
                     async with asyncio.timeout(deadline.left()):
@@ -188,6 +211,10 @@ class AsyncClient:
         found = await self._fetched(EXPLAIN, (uuid_of(answer_id, UnknownAnswerError),))
         return explained(found, answer_id)
 
+    async def rows(self, statement: LiteralString, values: Params | None = None) -> list[dict[str, Any]]:
+        """The rows of a statement that reads, such as of a view, as this user sees them."""
+        return await self._fetched(statement, values, dict_row)
+
     @staticmethod
     def _connections(url: str, size: int, prepare_threshold: int | None) -> AsyncPool:
         return AsyncPool(
@@ -209,7 +236,11 @@ class AsyncClient:
         """The rows of a statement, which is repeated through an outage for `seconds`."""
 
         async def fetch() -> list[Row]:
-            async with self._pool.session() as session, session.cursor(row_factory=row_factory) as cursor:
+            async with (
+                self._pool.session() as session,
+                acting(session, self._key),
+                session.cursor(row_factory=row_factory) as cursor,
+            ):
                 return await (await cursor.execute(statement, values)).fetchall()
 
         return await repeat_through_outage_async(seconds, fetch)

@@ -44,7 +44,7 @@ class AsyncJob(JobHandle):
         return outcome.answered()
 
     async def _ended(self, seconds: float | None) -> JobOutcome:
-        async with self._client.listener.watch([self.id]) as ended:
+        async with self._client.watch([self.id]) as ended:
             try:
                 async with asyncio.timeout(seconds):
                     told = await ended.get()

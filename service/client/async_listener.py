@@ -12,7 +12,14 @@ from psycopg.rows import class_row
 from loradex.db.async_pool import AsyncPool
 from loradex.db.async_session import AsyncSession, settled
 from loradex.db.pool import is_reusable
-from loradex.errors import ClientClosedError, DatabaseUnavailableError
+from loradex.db.session import translate_errors
+from loradex.errors import (
+    ClientClosedError,
+    DatabaseUnavailableError,
+    KeyRefusedError,
+    PermissionRefusedError,
+)
+from loradex.service.client.acting import acting
 from loradex.service.client.outcome import ENDED, JobOutcome
 from loradex.service.client.waiting import (
     CHANNEL,
@@ -46,14 +53,19 @@ class AsyncListener:
         self._log = logging.getLogger("loradex.client")
 
     @asynccontextmanager
-    async def watch(self, jobs: Collection[UUID]) -> "AsyncIterator[asyncio.Queue[Ended]]":
-        """A queue that gets the outcome of each job when it has ended, or an error instead of them."""
+    async def watch(
+        self, jobs: Collection[UUID], key: str | None = None
+    ) -> "AsyncIterator[asyncio.Queue[Ended]]":
+        """A queue that gets the outcome of each job when it has ended, or an error instead of them.
+
+        With an API key they are looked at as its owner.
+        """
         ended: asyncio.Queue[Ended] = asyncio.Queue()
         if not self._waiting:
             # It is of those who waited before; nobody has asked Postgres since.
             self.outage = None
         try:
-            with self._waiting.watch(jobs, ended.put_nowait):
+            with self._waiting.watch(jobs, ended.put_nowait, key):
                 self._begin()
                 yield ended
         finally:
@@ -146,10 +158,28 @@ class AsyncListener:
             self._log.warning(UNHEARD)
 
     async def _look(self, connection: AsyncSession, jobs: Sequence[UUID]) -> None:
-        some = iter(jobs)
-        while chunk := list(islice(some, LOOK_AT_ONCE)):
-            async with settled(connection), connection.cursor(row_factory=class_row(JobOutcome)) as cursor:
-                found = await (await cursor.execute(ENDED, (chunk,))).fetchall()
-            for outcome in found:
-                self._waiting.deliver(outcome)
+        for key, own in self._waiting.by_key(jobs).items():
+            some = iter(own)
+            while chunk := list(islice(some, LOOK_AT_ONCE)):
+                try:
+                    found = await _ended(connection, chunk, key)
+                except (KeyRefusedError, PermissionRefusedError) as error:
+                    if key is None:
+                        raise
+                    # A key that was revoked meanwhile is nothing to those who wait with others.
+                    self._waiting.fail(error, chunk)
+                    continue
+                for outcome in found:
+                    self._waiting.deliver(outcome)
         self._away, self.outage = False, None
+
+
+async def _ended(connection: AsyncSession, jobs: Sequence[UUID], key: str | None) -> list[JobOutcome]:
+    """Those of the jobs that have ended, as the owner of the key sees them."""
+    with translate_errors():
+        async with (
+            settled(connection),
+            acting(connection, key),
+            connection.cursor(row_factory=class_row(JobOutcome)) as cursor,
+        ):
+            return await (await cursor.execute(ENDED, (jobs,))).fetchall()

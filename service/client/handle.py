@@ -35,6 +35,11 @@ class JobHandle:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id})"
 
+    @property
+    def ended(self) -> JobOutcome | None:
+        """How it ended, once that was waited for."""
+        return self._outcome
+
     def keep(self, outcome: JobOutcome) -> None:
         """Remember how it ended, so that nobody asks again."""
         self._outcome = outcome

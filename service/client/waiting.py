@@ -1,7 +1,7 @@
 """Which jobs are waited for, and by whom: what both clients' listeners share."""
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -37,16 +37,25 @@ class Waiting:
         self._lock = threading.Lock()
         self._waiting: dict[UUID, list[Deliver]] = {}
         self._fresh: set[UUID] = set()
+        self._keys: dict[UUID, str] = {}
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
     @contextmanager
-    def watch(self, jobs: Collection[UUID], deliver: Deliver) -> Iterator[None]:
-        """Hand the outcome of each of the jobs to `deliver`, while the block runs."""
+    def watch(self, jobs: Collection[UUID], deliver: Deliver, key: str | None = None) -> Iterator[None]:
+        """Hand the outcome of each of the jobs to `deliver`, while the block runs.
+
+        Args:
+            jobs: What is waited for.
+            deliver: Gets each outcome, or an error instead of all that are left.
+            key: The API key whose owner may see them; None for the login itself.
+        """
         with self._lock:
             for job in jobs:
                 self._waiting.setdefault(job, []).append(deliver)
+                if key is not None:
+                    self._keys[job] = key
             self._fresh.update(jobs)
         try:
             yield
@@ -61,6 +70,14 @@ class Waiting:
             self._fresh.clear()
             return list(self._waiting)
 
+    def by_key(self, jobs: Iterable[UUID]) -> Mapping[str | None, Sequence[UUID]]:
+        """The jobs that one API key may see, by key."""
+        with self._lock:
+            found: dict[str | None, list[UUID]] = {}
+            for job in jobs:
+                found.setdefault(self._keys.get(job), []).append(job)
+            return found
+
     def worth_a_look(self, payloads: Iterable[str]) -> list[UUID]:
         """Jobs that a notification named, and those that nobody looked at yet."""
         with self._lock:
@@ -71,14 +88,17 @@ class Waiting:
         """Hand an outcome to those who wait for it, once."""
         with self._lock:
             waiting = self._waiting.pop(outcome.job_id, [])
+            self._keys.pop(outcome.job_id, None)
         for deliver in waiting:
             deliver(outcome)
 
-    def fail(self, error: Exception) -> None:
-        """Tell everybody that nothing will come."""
+    def fail(self, error: Exception, jobs: Iterable[UUID] | None = None) -> None:
+        """Tell everybody, or those who wait for these jobs, that nothing will come."""
         with self._lock:
-            waiting = {deliver for some in self._waiting.values() for deliver in some}
-            self._waiting.clear()
+            lost = [self._waiting.pop(job, []) for job in (list(self._waiting) if jobs is None else jobs)]
+            waiting = {deliver for some in lost for deliver in some}
+            for job in [job for job in self._keys if job not in self._waiting]:
+                del self._keys[job]
         for deliver in waiting:
             deliver(error)
 
@@ -88,6 +108,7 @@ class Waiting:
             some.remove(deliver)
         if not some:
             self._waiting.pop(job, None)
+            self._keys.pop(job, None)
 
 
 def _ids(payloads: Iterable[str]) -> Iterator[UUID]:

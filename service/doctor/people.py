@@ -25,7 +25,7 @@ LOGINS = """
 """Whoever may create roles and made the groups may administer them, and is no login of theirs."""
 RESTORED = """
     select o.name from loradex.owners o join pg_roles r on r.rolname = o.name
-    where not exists (select from loradex.owners n where n.name = o.name and n.role = r.oid)
+    where o.role <> 0 and not exists (select from loradex.owners n where n.name = o.name and n.role = r.oid)
     order by 1"""
 WORKERS = (
     "select name, version from loradex.worker_health where living and version is distinct from %s order by 1"

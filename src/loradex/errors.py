@@ -91,6 +91,13 @@ class RoutingLostError(LoradexError):
     sqlstate = "LX010"
 
 
+class KeyRefusedError(LoradexError):
+    """There is no such API key, or it was revoked or has expired."""
+
+    code = "key_refused"
+    sqlstate = "LX011"
+
+
 class DatabaseUnavailableError(LoradexError):
     """Postgres does not answer at the configured address."""
 

@@ -45,6 +45,7 @@ SHORT: Mapping[kinds.Fault, int] = {
     fault: 1 for fault in FULL if fault not in (kinds.kill_worker, kinds.pull_a_cable_for_long)
 }
 """Each once, but for what starts a worker anew or waits for half a minute."""
+JOBS, WORKERS, SEED = 2000, 4, 1
 RECOVERY_SECONDS = 240.0
 LONGEST_TEXT = 48
 
@@ -209,10 +210,17 @@ def run_campaign(jobs: int, seed: int, faults: Mapping[kinds.Fault, int], *, wor
         return Campaign(site, client, jobs, seed, faults).run()
 
 
+def write(report: Report) -> None:
+    """Keep the figures in benchmarks/results/."""
+    (ROOT / "benchmarks" / "results" / "campaign.json").write_text(
+        json.dumps(asdict(report), indent=1) + "\n"
+    )
+
+
 def main(
-    jobs: Annotated[int, typer.Option(min=1, help="Jobs in all.")] = 2000,
-    workers: Annotated[int, typer.Option(min=1, help="Workers, on two hosts if you are root.")] = 4,
-    seed: Annotated[int, typer.Option(help="Decides the order of the faults and their moments.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Jobs in all.")] = JOBS,
+    workers: Annotated[int, typer.Option(min=1, help="Workers, on two hosts if you are root.")] = WORKERS,
+    seed: Annotated[int, typer.Option(help="Decides the order of the faults and their moments.")] = SEED,
     short: Annotated[bool, typer.Option(help="Most kinds once.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
     keep: Annotated[bool, typer.Option(help="Keep the figures in benchmarks/results/.")] = False,
@@ -220,9 +228,7 @@ def main(
     """Break workers, hosts, Valkey, Postgres and connections while jobs run; exit code 1 if a promise broke."""
     report = run_campaign(jobs, seed, SHORT if short else FULL, workers=workers)
     if keep:
-        (ROOT / "benchmarks" / "results" / "campaign.json").write_text(
-            json.dumps(asdict(report), indent=1) + "\n"
-        )
+        write(report)
     if as_json:
         terminal.as_json(asdict(report))
     else:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import trustme
 from tests import preloaded
 from tests.fix_db import PASSWORD as ROLES_PASSWORD
+from tests.pooler import Pooler
 from tests.postgres_server import PostgresServer
 from tests.postgres_states import LOGIN
 from tests.proxy import Proxy
@@ -46,6 +47,7 @@ class OutageSite:
         certificates: What both doors show; a new one is shown from the next connection on.
         worker_clock: The file that says how far the worker's clock is off; `server_clock` is Postgres's.
         hosts: The file with the only names that the worker knows.
+        pooler: On the worker's way to Postgres, where the site was asked for one.
     """
 
     home: Path
@@ -59,6 +61,7 @@ class OutageSite:
     server_clock: Path
     hosts: Path
     worker: WorkerProcess
+    pooler: Pooler | None
 
     def client(self) -> Client:
         """A client that no fault on the worker's way touches."""
@@ -83,11 +86,11 @@ class OutageSite:
 
 
 @contextmanager
-def opened(*, worker_has_a_clock: bool = False) -> Iterator[OutageSite]:
+def opened(*, worker_has_a_clock: bool = False, pooled: bool = False) -> Iterator[OutageSite]:
     """A site whose worker is ready; nothing is left of it afterwards.
 
     Only the worker of a site of its own gets a clock that can be set: what sets it (libfaketime 0.9.10) now and then
-    refuses to sleep.
+    refuses to sleep. So does one that is `pooled`: a pooler is between, and hides what others are about.
     """
     with ExitStack() as undo:
         home = Path(tempfile.mkdtemp(prefix="loradex-outages-"))
@@ -113,7 +116,11 @@ def opened(*, worker_has_a_clock: bool = False) -> Iterator[OutageSite]:
         authority.cert_pem.write_to_path(home / "authority.pem")
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.set_alpn_protocols(["postgresql"])
-        to_postgres = Proxy(("127.0.0.1", int(urlsplit(url).port or 0)))
+        owner = urlsplit(url)
+        logins = {str(owner.username): str(owner.password), LOGIN: ROLES_PASSWORD}
+        pooler = undo.enter_context(Pooler(home, url, logins)) if pooled else None
+        server = int(owner.port or 0) if pooler is None else pooler.port
+        to_postgres = Proxy(("127.0.0.1", server))
         undo.callback(to_postgres.close)
         to_redis = Proxy(("127.0.0.1", redis.port))
         undo.callback(to_redis.close)
@@ -136,7 +143,7 @@ def opened(*, worker_has_a_clock: bool = False) -> Iterator[OutageSite]:
         undo.callback(worker.kill)
         site = OutageSite(
             *(home, postgres, redis, to_postgres, to_redis, authority, context),
-            *(worker_clock, server_clock, hosts, worker),
+            *(worker_clock, server_clock, hosts, worker, pooler),
         )
         site.show_certificate(days=30)
         worker.start()

@@ -97,6 +97,16 @@ def worker_frozen(site: OutageSite) -> Iterator[None]:
         site.worker.send(signal.SIGCONT)
 
 
+@contextmanager
+def pooler_killed(site: OutageSite) -> Iterator[None]:
+    assert site.pooler is not None
+    site.pooler.kill()
+    try:
+        yield
+    finally:
+        site.pooler.__enter__()
+
+
 def _clock(file: Callable[[OutageSite], Path], off: str) -> Outage:
     """A clock is set, and set right again later."""
 
@@ -126,7 +136,13 @@ CLOCK_OF_THE_WORKER: dict[str, Outage] = {
     "clock of the worker: an hour ahead": _clock(lambda site: site.worker_clock, "+1h"),
     "clock of the worker: an hour back": _clock(lambda site: site.worker_clock, "-1h"),
 }
-"""On a site of their own."""
+POOLER: dict[str, Outage] = {"pooler: killed and started again": pooler_killed}
+SITES: Sequence[tuple[Mapping[str, Outage], Mapping[str, bool]]] = (
+    (OUTAGES, {}),
+    (CLOCK_OF_THE_WORKER, {"worker_has_a_clock": True}),
+    (POOLER, {"pooled": True}),
+)
+"""What is broken, and on what kind of site."""
 
 
 class Entry:
@@ -278,18 +294,15 @@ def matrix(site: OutageSite, outages: Mapping[str, Outage]) -> Iterator[Outcome]
             yield outcome(site, name, outage, moment)
 
 
-def main(
-    only: Annotated[str, typer.Option(help="Outages with this in their name.")] = "",
-    write: Annotated[bool, typer.Option(help="Write the table to benchmarks/results/.")] = True,
-) -> None:
-    """Let everything fail at every moment; exit code 1 if a job was lost or doubled, or the chain is broken."""
+def run_outages(only: str = "", *, write: bool) -> dict[str, Any]:
+    """Each outage with `only` in its name at each moment; what came of them, also in benchmarks/results/ if wanted."""
     outcomes: list[Outcome] = []
     intact = True
-    for outages, clock in ((OUTAGES, False), (CLOCK_OF_THE_WORKER, True)):
+    for outages, kind in SITES:
         wanted = {name: outage for name, outage in outages.items() if only in name}
         if not wanted:
             continue
-        with opened(worker_has_a_clock=clock) as site:
+        with opened(**kind) as site:
             for one in matrix(site, wanted):
                 outcomes.append(one)
                 terminal.say(json.dumps(asdict(one)))
@@ -305,8 +318,17 @@ def main(
     if write:
         (RESULTS / "outages.json").write_text(json.dumps(report, indent=1) + "\n")
         (RESULTS / "outages.md").write_text(page(report))
+    return report
+
+
+def main(
+    only: Annotated[str, typer.Option(help="Outages with this in their name.")] = "",
+    write: Annotated[bool, typer.Option(help="Write the table to benchmarks/results/.")] = True,
+) -> None:
+    """Let everything fail at every moment; exit code 1 if a job was lost or doubled, or the chain is broken."""
+    report = run_outages(only, write=write)
     terminal.as_json({name: value for name, value in report.items() if name != "outcomes"})
-    raise typer.Exit(0 if intact and not report["lost"] and not report["doubled"] else 1)
+    raise typer.Exit(0 if report["chain_intact"] and not report["lost"] and not report["doubled"] else 1)
 
 
 if __name__ == "__main__":

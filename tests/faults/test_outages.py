@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.faults.outage_site import OutageSite, opened
-from tests.faults.outages import MOMENTS, OUTAGES, chain_is_intact, outcome
+from tests.faults.outages import MOMENTS, OUTAGES, POOLER, Outage, chain_is_intact, outcome
 
 # tests/faults/test_redis_errors.py goes through the states of Redis.
 HERE = [name for name in OUTAGES if not name.startswith("Redis")]
@@ -45,3 +45,13 @@ def test_an_outage_loses_nothing_and_says_what_to_do(site: OutageSite, place: in
     assert name not in REFUSALS or came.attempts == 1
     assert ADVICE.get(name, "") in " ".join(came.said)
     assert not any("Traceback" in line or "psycopg" in line for line in came.said)
+
+
+@pytest.mark.parametrize(("name", "outage"), POOLER.items())
+def test_a_pooler_may_come_and_go(name: str, outage: Outage) -> None:
+    with opened(pooled=True) as pooled:
+        came = outcome(pooled, name, outage, "recording", "try again")
+
+        assert (came.lost, came.doubled) == (0, 0), came
+        assert not any("Traceback" in line or "psycopg" in line for line in came.said)
+        assert chain_is_intact(pooled)

@@ -135,7 +135,7 @@ def test_sigterm_ends_a_worker_that_postgres_does_not_answer(
     worker = site.worker(SWEEP_SECONDS="0.1").start()
     with site.client() as client:
         jobs = client.enqueue_many(
-            {"prompt": f"Frozen {number}?", "max_new_tokens": LONG} for number in range(24 if busy else 0)
+            {"prompt": f"Frozen {number}?", "max_new_tokens": LONG} for number in range(6 if busy else 0)
         )
         until(lambda: states(site, jobs)["running"] > 0 or not busy, PATIENCE_SECONDS)
     with frozen(server):

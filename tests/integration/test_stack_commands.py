@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import psutil
 import pytest
 from tests.fix_db import RoleUrl
 from tests.tiny_library import TinyLibrary, build_tiny_library
+from tests.until import until
 
 from loradex.db import migrate
 from loradex.db.session import connect
@@ -333,6 +335,37 @@ def test_real_servers_are_used_and_never_touched(
     assert valkey.is_healthy()
     assert migrate.is_current(database_url)
     assert not (tmp_path / "home" / "stack.json").exists()
+
+
+@pytest.mark.usefixtures("real_servers")
+def test_status_names_who_holds_a_lock_while_the_queue_cannot_be_read(
+    database_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def queue() -> dict[str, Any]:
+        capsys.readouterr()
+        assert cli.run(["status", "--json"]) == 1
+        (part,) = [one for one in json.loads(capsys.readouterr().out) if one["part"] == "queue"]
+        return dict(part)
+
+    with connect(database_url) as holder, connect(database_url) as waiter, connect(database_url) as looker:
+        pid = holder.info.backend_pid
+        with holder.transaction():
+            holder.execute("lock table loradex.jobs in access exclusive mode")
+            alone = queue()
+            assert "cannot be counted within 5 s" in alone["note"]
+            assert "ask again" in alone["cure"]
+
+            waiting = threading.Thread(target=waiter.execute, args=("select count(*) from loradex.jobs",))
+            waiting.start()
+            until(
+                lambda: looker.execute(
+                    "select true from loradex.blocked_sessions() where waiting_seconds > 1"
+                ).fetchone()
+            )
+            named = queue()
+        waiting.join()
+    assert f"process {pid}" in named["note"]
+    assert named["cure"] == "end that session, or let it commit"
 
 
 def test_a_client_s_role_sees_a_healthy_stack(

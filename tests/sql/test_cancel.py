@@ -1,5 +1,6 @@
 """Jobs that end without an answer: cancelled by their owner, expired at their deadline."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -8,11 +9,13 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 from tests.fix_db import RoleUrl
+from tests.until import until
 from tests.world import World
 
 from loradex.db.session import connect
 
 FATE = "select state, error_code, cancelled_by, lease_until, finished_at is not null from loradex.jobs where id = %s"
+WAITING_FOR = "select from pg_stat_activity where %s = any (pg_blocking_pids(pid))"
 OUTCOME = "select state, error_code, error_message from loradex.job_outcome(%s)"
 
 
@@ -24,6 +27,20 @@ def told(listener: psycopg.Connection[Any], count: int) -> set[tuple[str, UUID]]
     return {
         (notice.channel, UUID(notice.payload)) for notice in listener.notifies(timeout=5, stop_after=count)
     }
+
+
+def test_of_a_job_that_ends_while_it_is_routed_no_vector_is_kept(world: World, database_url: str) -> None:
+    (job,) = world.enqueue({})
+    world.claim()
+    query = world.near("boats")
+    with connect(database_url) as other, ThreadPoolExecutor(1) as aside:
+        with other.transaction():
+            other.execute("select loradex.cancel_jobs(%s)", ([job],))
+            # It began before the job's end was committed, and so cannot see it.
+            routed = aside.submit(world.route, [job], [query])
+            until(lambda: other.execute(WAITING_FOR, (other.info.backend_pid,)).fetchall())
+        assert routed.result().keys() == {job}
+        assert other.execute("select job_id from loradex.routings").fetchall() == []
 
 
 def test_what_waits_and_what_runs_ends_at_once_and_all_are_told(world: World, database_url: str) -> None:

@@ -55,6 +55,9 @@ QUEUE = {
 REGISTRY = {
     *(
         "build_encoder_index",
+        "create_api_key",
+        "list_api_keys",
+        "revoke_api_key",
         "build_search",
         "change_setting",
         "drop_encoder_index",
@@ -84,6 +87,7 @@ OWN = {
     "is_served",
     "job_request",
 }
+KEYED = {"authenticate", "domain_edge"}
 ASKING = {"cancel_job", "cancel_jobs", "enqueue_jobs", "job_obstacle", "job_outcome", "own_jobs"}
 INTERNAL = {
     *(
@@ -92,6 +96,7 @@ INTERNAL = {
         "check_call_size",
         "claim_hash",
         "check_jobs",
+        "check_scope",
         "check_lease",
         "complete_job",
         "end_job",
@@ -103,6 +108,7 @@ INTERNAL = {
         "notify_workers",
         "refuse_change",
         "refuse_rewriting",
+        "seal_tenant",
     ),
 }
 """Called inside other functions only, as their owner."""
@@ -124,8 +130,8 @@ def test_the_matrix_of_functions(scratch: World) -> None:
         row[0]
         for row in scratch.rows("select proname from pg_proc where pronamespace = 'loradex'::regnamespace")
     }
-    reading = every - QUEUE - REGISTRY - INTERNAL - ASKING
-    assert functions(scratch, "loradex_client") == OWN | ASKING
+    reading = every - QUEUE - REGISTRY - INTERNAL - ASKING - KEYED
+    assert functions(scratch, "loradex_client") == OWN | ASKING | KEYED
     assert functions(scratch, "loradex_reader") == reading
     assert functions(scratch, "loradex_worker") == reading | QUEUE
     assert functions(scratch, "loradex_admin") == reading | REGISTRY | ASKING

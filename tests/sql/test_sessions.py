@@ -181,17 +181,22 @@ def test_a_caller_does_not_see_that_the_database_was_upgraded(
     pool.close()
 
 
+@pytest.mark.parametrize("early", [False, True], ids=["in a call", "before its first call"])
 def test_who_waits_for_a_silent_server_is_hung_up_on(
-    database_url: str, connection: psycopg.Connection[Any]
+    database_url: str, connection: psycopg.Connection[Any], *, early: bool
 ) -> None:
     """Only a call that has lasted for so long ends; after that the pool is of no use."""
-    pool = Pool(database_url, application="waits for long")
+
+    def sleep(session: psycopg.Connection[Any]) -> None:
+        session.execute("select pg_sleep(600)")
+
+    pool = Pool(database_url, application="waits for long", prepare=sleep if early else None)
     told: list[Exception] = []
 
     def wait() -> None:
         try:
             with pool.session() as session:
-                session.execute("select pg_sleep(600)")
+                sleep(session)
         except DatabaseUnavailableError as error:
             told.append(error)
 

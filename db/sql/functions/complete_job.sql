@@ -20,7 +20,7 @@ begin
     made := jsonb_populate_record(made, complete);
     made.id := job_id;
     made.owner_id := complete_job.owner;
-    made.owner := session_user;
+    made.owner := (select o.name from owners o where o.id = complete_job.owner);
     made.kind := case when made.choices is null then 'generate' else 'choose' end;
     made.settings := complete - columns;
     made.state := 'queued';

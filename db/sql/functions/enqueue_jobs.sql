@@ -7,7 +7,7 @@
 -- and the call is so small that every connection could make one like it and fit into the other half; otherwise
 -- exclusive, so that none counts past another. Call it in a short READ COMMITTED transaction.
 -- Raises: LX001 bad value or shape, or another isolation; LX002 unknown method, task, adapter, encoder or base model;
--- LX007 the key was used for a different job; LX008 the queue is full.
+-- LX007 the key was used for a different job; LX008 the queue is full; LX011 and 42501 the API key may not ask.
 create or replace function loradex.enqueue_jobs(jobs text)
 returns table (ordinal int, job_id uuid, created boolean)
 language plpgsql volatile security definer
@@ -36,6 +36,7 @@ begin
         raise exception using errcode = 'LX001', message =
             'enqueue_jobs counts the queue as it is now; call it in a READ COMMITTED transaction';
     end if;
+    perform check_scope('ask');
     perform check_call_size(octet_length(enqueue_jobs.jobs));
     perform check_jobs(enqueue_jobs.jobs, defaults);
     wanted := json_array_length(enqueue_jobs.jobs::json);

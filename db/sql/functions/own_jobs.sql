@@ -1,6 +1,7 @@
 -- The jobs that the login of this session handed in, newest first: a page of max_jobs, of one state, with these pairs in
--- their metadata. `after_job` is the last job of the page before. Every login sees its own, the administrator too. A page
--- is read along the index of the login's jobs, for which each call is planned for its own arguments.
+-- their metadata. `after_job` is the last job of the page before. Every login sees its own, the administrator too; with an
+-- API key those of the key's owner are seen. A page is read along the index of the owner's jobs, for which each call is
+-- planned for its own arguments.
 -- Locks: none. Raises: LX001 unknown state, metadata that is not an object of texts, max_jobs out of range; LX003
 -- after_job is not a job of this login.
 create or replace function loradex.own_jobs(

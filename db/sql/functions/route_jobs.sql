@@ -1,7 +1,7 @@
 -- Routes a batch of jobs and keeps what was decided, with the query vectors, until record_answer makes it evidence: a
 -- worker reads the mixture and how it is merged, and is never asked what Postgres decided.
 -- Of a job that is not this worker's nothing is kept.
--- Locks: rows of routings of its own jobs. Raises: as decide_routes; LX001 a token that is too short.
+-- Locks: rows of routings of its own jobs, and those jobs' rows, FOR KEY SHARE. Raises: as decide_routes; LX001 a token that is too short.
 create or replace function loradex.route_jobs(job_ids uuid[], queries public.vector[], token text default null)
 returns table (job_id uuid, routing jsonb)
 language plpgsql volatile security definer
@@ -24,6 +24,9 @@ begin
         set attempt = excluded.attempt, query = excluded.query, routing = excluded.routing
     )
     select d.job_id, d.routing from decided d;
+    -- Of a job that ended meanwhile neither: its row was waited for above (whoever ends a job locks it FOR UPDATE).
+    delete from routings r using jobs j
+    where r.job_id = any (job_ids) and j.id = r.job_id and j.state <> 'running';
 end
 $$;
 comment on function loradex.route_jobs(uuid[], public.vector[], text) is

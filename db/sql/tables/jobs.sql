@@ -58,7 +58,7 @@ comment on table loradex.jobs is
     'Questions and how far they are; only the queue functions write here.';
 comment on column loradex.jobs.id is 'the job';
 comment on column loradex.jobs.owner_id is 'who asked';
-comment on column loradex.jobs.owner is 'name of the login that asked';
+comment on column loradex.jobs.owner is 'name of the login, or of the owner of the API key, that asked';
 comment on column loradex.jobs.kind is 'generate (text) or choose (rank the choices)';
 comment on column loradex.jobs.prompt is 'the question, without the base model''s frame';
 comment on column loradex.jobs.choices is 'answers to rank, for choose';
@@ -87,7 +87,8 @@ comment on column loradex.jobs.claim_hash is 'hash of the login and token that c
 comment on column loradex.jobs.held_seconds is 'seconds, to the microsecond, that earlier claims held it';
 comment on column loradex.jobs.error_code is 'why it ended without an answer, for programs';
 comment on column loradex.jobs.error_message is 'why it ended without an answer, for people';
-comment on column loradex.jobs.cancelled_by is 'login that cancelled it; `erased` once it was erased';
+comment on column loradex.jobs.cancelled_by is
+    'login, or owner of the API key, that cancelled it; `erased` once it was erased';
 comment on column loradex.jobs.created_at is 'when it was accepted';
 comment on column loradex.jobs.started_at is 'when it was claimed last';
 comment on column loradex.jobs.finished_at is 'when it ended, however it did';

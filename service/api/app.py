@@ -1,0 +1,282 @@
+"""The paths of the API, and what each does."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from loradex.service.api import bodies, incoming, jobs, models, replies
+from loradex.service.api.asking import Asked, Asking
+from loradex.service.api.chat import prompt_of
+from loradex.service.api.decisions import rankings_of
+from loradex.service.api.door import Door, answered, response_of, unless_gone
+from loradex.service.api.problem import Problem, refused
+from loradex.service.api.readiness import reasons_against
+from loradex.service.client import AsyncClient, Request
+
+EDGE: LiteralString = "select similarity from loradex.domain_edge(%s)"
+EDGE_SECONDS = 600.0
+"""How long the edge of the domain is taken for the same; finding it reads a sample of the library."""
+
+MOST_IGNORED = 20
+EVENTS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request of somebody whose key was good.
+
+    Attributes:
+        http: The request.
+        client: Acts for the owner of the key, in Postgres.
+        document: The JSON in the body; None where none is read.
+    """
+
+    http: HttpRequest
+    client: AsyncClient
+    document: Any = None
+
+    @property
+    def id(self) -> str:
+        """What stands in the path."""
+        return str(self.http.path_params["id"])
+
+
+Work = Callable[[Call], Awaitable[Any]]
+
+
+class Api:
+    """The endpoints, on one client, whose login is of the role client alone. Closing the API closes the client."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+        self._asking = Asking()
+        self._edges: dict[str, tuple[float, float | None]] = {}
+        self._finding = asyncio.Lock()
+
+    def application(self) -> Door:
+        """The ASGI application."""
+        return Door(
+            Starlette(
+                routes=[
+                    Route("/livez", self._livez),
+                    Route("/readyz", self._readyz),
+                    *(
+                        Route(path, self._keyed(work, most), methods=["GET" if most is None else "POST"])
+                        for path, work, most in (
+                            ("/v1/models", self._models, None),
+                            ("/v1/models/{id:path}", self._model, None),
+                            ("/v1/chat/completions", self._chat, incoming.MOST_BYTES),
+                            ("/v1/completions", self._completions, incoming.MOST_BYTES),
+                            ("/v1/decisions", self._decisions, incoming.MOST_BYTES),
+                            ("/v1/jobs", self._hand_in, incoming.MOST_BYTES_OF_JOBS),
+                            ("/v1/jobs", self._list, None),
+                            ("/v1/jobs/{id}", self._job, None),
+                            ("/v1/answers/{id}", self._answer, None),
+                            ("/v1/answers/{id}/explain", self._explain, None),
+                        )
+                    ),
+                    Route("/v1/jobs/{id}", self._keyed(self._cancel, None), methods=["DELETE"]),
+                ],
+                exception_handlers={HTTPException: _no_such_path},
+                lifespan=self._lifespan,
+            )
+        )
+
+    @asynccontextmanager
+    async def _lifespan(self, _: object) -> AsyncIterator[None]:
+        async with self._client:
+            yield
+            await self._asking.close()
+
+    def _keyed(self, work: Work, most: int | None) -> Callable[[HttpRequest], Awaitable[Any]]:
+        """The endpoint that does `work` for the owner of the key, with a body of at most `most` bytes, or none."""
+
+        async def endpoint(http: HttpRequest) -> Any:
+            return await answered(http, self._admitted(http, work, most))
+
+        return endpoint
+
+    async def _admitted(self, http: HttpRequest, work: Work, most: int | None) -> Any:
+        """The key is judged before a body is read, and the body is read before anybody listens for the client's end."""
+        client = self._client.acting_for(incoming.key_of(http))
+        await client.rows("select")
+        document = None if most is None else await incoming.body_of(http, most)
+        return await unless_gone(http, work(Call(http, client, document)))
+
+    async def _livez(self, _: HttpRequest) -> Any:
+        return JSONResponse({"status": "live"})
+
+    async def _readyz(self, _: HttpRequest) -> Any:
+        reasons = await reasons_against(self._client)
+        return JSONResponse(
+            {"status": "not ready" if reasons else "ready", "reasons": reasons}, 503 if reasons else 200
+        )
+
+    async def _models(self, call: Call) -> Any:
+        cards = [model.card() for model in await models.listed(call.client)]
+        return JSONResponse({"object": "list", "data": cards})
+
+    async def _model(self, call: Call) -> Any:
+        return JSONResponse((await models.named(call.client, call.id)).card())
+
+    async def _chat(self, call: Call) -> Any:
+        body = bodies.shaped(bodies.ChatBody, call.document)
+        most = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
+        written = await self._written(call, body, [prompt_of(body.messages)], most)
+        if body.stream:
+            return _events(written.chat_events(usage=_with_usage(body)), body, written.headers)
+        return _json(written.chat(), body, written.headers)
+
+    async def _completions(self, call: Call) -> Any:
+        body = bodies.shaped(bodies.CompletionBody, call.document)
+        prompts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
+        written = await self._written(call, body, prompts, body.max_tokens)
+        if body.stream:
+            return _events(written.completion_events(usage=_with_usage(body)), body, written.headers)
+        return _json(written.completion(), body, written.headers)
+
+    async def _written(
+        self, call: Call, body: bodies.Writing, prompts: Sequence[str], most: int | None
+    ) -> replies.Written:
+        samples = body.n or 1
+        if samples * len(prompts) > bodies.MOST_PROMPTS:
+            raise refused(f"n answers to each prompt may be {bodies.MOST_PROMPTS} altogether", "n")
+        said, seconds = bodies.options_of(body)
+        offered = None if body.structured_outputs is None else body.structured_outputs.choice
+        wanted = {
+            "choices": offered,
+            **said,
+            "max_new_tokens": most,
+            "sampling_temperature": body.temperature,
+            "sampling_top_p": body.top_p,
+            "metadata": body.metadata,
+        }
+        fields = [
+            {**wanted, "prompt": prompt, "seed": None if body.seed is None else body.seed + sample}
+            for prompt in prompts
+            for sample in range(samples)
+        ]
+        model, asked, edge = await self._asked(call, body.model, said, fields, seconds)
+        return replies.Written(asked, model, edge, samples)
+
+    async def _decisions(self, call: Call) -> Any:
+        body = bodies.shaped(bodies.DecisionBody, call.document)
+        rankings = rankings_of(body)
+        said, seconds = bodies.options_of(body)
+        if "choices" in said:
+            raise refused("the questions have the choices", "loradex.choices")
+        fields = [
+            {**said, "prompt": one.prompt, "choices": one.texts, "metadata": body.metadata}
+            for one in rankings
+        ]
+        model, asked, edge = await self._asked(call, body.model, said, fields, seconds)
+        read = sum(one.answer["prompt_tokens"] for one in asked)
+        chosen = sum(one.answer["output_tokens"] for one in asked)
+        document = {
+            "object": "decision",
+            "created": int(time.time()),
+            "model": model.id,
+            "answers": [
+                ranking.answer(one, model, edge) for ranking, one in zip(rankings, asked, strict=True)
+            ],
+            "usage": {
+                "input_tokens": read,
+                "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+                "output_tokens": chosen,
+                "output_tokens_details": {"reasoning_tokens": 0},
+                "total_tokens": read + chosen,
+            },
+        }
+        return _json(document, body, {"x-loradex-answer-id": asked[0].answer["answer_id"]})
+
+    async def _asked(
+        self,
+        call: Call,
+        name: str,
+        said: Mapping[str, Any],
+        fields: Sequence[Mapping[str, Any]],
+        seconds: float | None,
+    ) -> tuple[models.Model, list[Asked], float | None]:
+        """The model, the answers to these jobs in their order, and the edge of the domain they were judged by."""
+        key = incoming.idempotency_key_of(call.http)
+        found = await models.named(call.client, name)
+        requests = [Request.of(found.fields(one)) for one in fields]
+        model = await models.with_base(call.client, found, said.get("base_model"))
+        asked = await self._asking.answers(call.client, requests, key, seconds)
+        return model, asked, await self._edge(call.client, said.get("encoder"))
+
+    async def _edge(self, client: AsyncClient, encoder: object) -> float | None:
+        """The similarity below which a question is outside of what the library holds."""
+        name = str(encoder) if encoder is not None else (await client.rows(models.ENCODER))[0]["name"]
+        async with self._finding:
+            until, edge = self._edges.get(name, (0.0, None))
+            if until < time.monotonic():
+                edge = (await client.rows(EDGE, (name,)))[0]["similarity"]
+                self._edges[name] = time.monotonic() + EDGE_SECONDS, edge
+            return edge
+
+    async def _hand_in(self, call: Call) -> Any:
+        given = bodies.jobs_in(call.document)
+        key = incoming.idempotency_key_of(call.http)
+        made = await call.client.enqueue_many(await jobs.requests_of(call.client, given, key))
+        place = {"location": f"/v1/jobs/{made[0].id}"} if len(made) == 1 else {}
+        document = {"object": "list", "data": [jobs.accepted(one) for one in made]}
+        return JSONResponse(document, 202, headers=place)
+
+    async def _list(self, call: Call) -> Any:
+        return JSONResponse(await jobs.page_of(call.client, call.http.query_params.multi_items()))
+
+    async def _job(self, call: Call) -> Any:
+        job = await call.client.job(call.id)
+        return JSONResponse(jobs.whole(await call.client.outcome(job.id)))
+
+    async def _cancel(self, call: Call) -> Any:
+        job = await call.client.job(call.id)
+        return JSONResponse({"id": str(job.id), "object": "job", "status": await job.cancel()})
+
+    async def _answer(self, call: Call) -> Any:
+        found = await call.client.answer(call.id)
+        return JSONResponse({"object": "answer", **found.as_dict()})
+
+    async def _explain(self, call: Call) -> Any:
+        return JSONResponse(await call.client.explain(call.id))
+
+
+def _with_usage(body: bodies.Writing) -> bool:
+    return body.stream_options is not None and bool(body.stream_options.include_usage)
+
+
+def _json(document: Mapping[str, Any], body: bodies.Asking, headers: Mapping[str, str]) -> Any:
+    return JSONResponse(document, headers={**headers, **_ignored(body)})
+
+
+def _events(events: bytes, body: bodies.Asking, headers: Mapping[str, str]) -> Any:
+    return Response(events, media_type="text/event-stream", headers={**EVENTS, **headers, **_ignored(body)})
+
+
+def _ignored(body: bodies.Asking) -> dict[str, str]:
+    """The fields that were sent and mean nothing here, so that nobody thinks that they did."""
+    names = [ascii(name)[1:-1][:50] for name in body.ignored()[:MOST_IGNORED]]
+    return {"x-loradex-ignored": ", ".join(names)} if names else {}
+
+
+async def _no_such_path(request: HttpRequest, error: Exception) -> Any:
+    status = getattr(error, "status_code", 404)
+    path = ascii(request.url.path)[1:-1][:200]
+    if status == 405:  # noqa: PLR2004
+        allowed = dict(getattr(error, "headers", None) or {})
+        return response_of(
+            Problem(
+                405, "method_not_allowed", f"{path} is not asked for with {request.method}", headers=allowed
+            )
+        )
+    return response_of(Problem(status, "not_found", f"nothing is at {path}; /v1/models lists what answers"))

@@ -1,0 +1,229 @@
+"""The bodies of requests: shapes and sizes, which are checked before anything is done."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
+
+from loradex.service.api.problem import Problem, refused
+
+MOST_MESSAGES = 1_000
+MOST_PROMPTS = 128
+MOST_SAMPLES = 16
+MOST_QUESTIONS = 400
+MOST_CHOICES = 255
+MOST_JOBS = 10_000
+LONGEST_WAIT = 600.0
+
+OPTIONS = (
+    *("base_model", "choices", "deadline", "density", "encoder", "exclude_adapters", "exclude_tasks"),
+    *("expected_task", "k", "method", "normalization", "priority", "temperature", "top_p"),
+)
+"""Fields of a job that the object `loradex` may hold; `timeout` is the other one."""
+
+NEUTRAL: Mapping[str, tuple[object, ...]] = {
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+    "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+    "audio": (),
+    "prediction": (),
+    "web_search_options": (),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "logit_bias": ({},),
+    "presence_penalty": (0,),
+    "frequency_penalty": (0,),
+    "stop": ([], ""),
+    "suffix": ("",),
+    "echo": (False,),
+    "best_of": (1,),
+}
+"""What would change the answer and cannot be done, with the values that ask for nothing. Null asks for nothing too."""
+
+Body = TypeVar("Body", bound="Tolerant")
+
+
+class Tolerant(BaseModel):
+    """Fields that nobody here knows are kept apart: clients send new ones every month."""
+
+    model_config = ConfigDict(extra="allow", strict=True, hide_input_in_errors=True)
+
+    def ignored(self) -> list[str]:
+        """The names that were sent and mean nothing here."""
+        return [name for name in self.model_extra or {} if name not in NEUTRAL]
+
+
+class Message(Tolerant):
+    """A turn. `content` may also be a list of parts; what is no text is refused later, by name."""
+
+    role: str
+    content: str | list[dict[str, Any]] | None = None
+
+
+class StreamOptions(Tolerant):
+    include_usage: bool | None = None
+
+
+class StructuredOutputs(Tolerant):
+    """vLLM's spelling of choices."""
+
+    choice: list[str] | None = None
+
+
+class Asking(Tolerant):
+    """What chat, completions and decisions have in common.
+
+    Attributes:
+        model: `loradex`, a base model or an adapter.
+        loradex: Settings of Loradex' own.
+        metadata: Texts noted on the job.
+    """
+
+    model: str
+    loradex: dict[str, Any] | None = None
+    metadata: dict[str, str] | None = None
+
+
+class Writing(Asking):
+    """What chat and completions have in common."""
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    n: Annotated[int, Field(ge=1, le=MOST_SAMPLES)] | None = None
+    seed: int | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    structured_outputs: StructuredOutputs | None = None
+
+
+class ChatBody(Writing):
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_MESSAGES)]
+    max_completion_tokens: int | None = None
+
+
+class CompletionBody(Writing):
+    prompt: str | Annotated[list[str], Field(min_length=1, max_length=MOST_PROMPTS)]
+
+
+class Choice(Tolerant):
+    value: str | bool
+    description: str | None = None
+
+
+class Level(Tolerant):
+    label: str
+    description: str | None = None
+
+
+class Question(Tolerant):
+    """Instructions may be a list of parts, of which texts are taken."""
+
+    type: Literal["predicate", "choice", "score"]
+    instructions: str | list[dict[str, Any]]
+    name: str | None = None
+    choices: Annotated[list[Choice], Field(min_length=2, max_length=MOST_CHOICES)] | None = None
+    levels: Annotated[list[Level], Field(min_length=2, max_length=MOST_CHOICES)] | None = None
+
+
+class DecisionBody(Asking):
+    input: str | Annotated[list[Message], Field(min_length=1, max_length=MOST_MESSAGES)]
+    questions: Annotated[list[Question], Field(min_length=1, max_length=MOST_QUESTIONS)]
+
+
+class JobsBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    jobs: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MOST_JOBS)]
+
+
+def parsed(raw: bytes) -> Any:
+    """The JSON in a body.
+
+    Raises:
+        Problem: It is none.
+    """
+    try:
+        return from_json(raw, allow_inf_nan=False)
+    except ValueError as error:
+        raise refused(f"the body is not JSON: {error}", code="invalid_json") from None
+
+
+def shaped(kind: type[Body], document: object) -> Body:
+    """The body as `kind` has it; what asks for the impossible is refused, not left out.
+
+    Raises:
+        Problem: The first field that is wrong is named.
+    """
+    try:
+        body = kind.model_validate(document)
+    except ValidationError as error:
+        raise _first(error) from None
+    for name, neutral in NEUTRAL.items():
+        value = (body.model_extra or {}).get(name)
+        if value is not None and value not in neutral:
+            raise refused(f"{name} is not supported; leave it out", name, "unsupported_parameter")
+    return body
+
+
+def jobs_in(document: object) -> list[dict[str, Any]]:
+    """The jobs of a body: `{"jobs": [...]}`, or one job by itself. Raises as `shaped` does."""
+    if isinstance(document, dict) and "jobs" not in document:
+        document = {"jobs": [document]}
+    try:
+        return JobsBody.model_validate(document).jobs
+    except ValidationError as error:
+        raise _first(error) from None
+
+
+def options_of(body: Asking) -> tuple[dict[str, Any], float | None]:
+    """The fields of a job in the object `loradex`, and the seconds to wait, if it says them.
+
+    Raises:
+        Problem: There is something else in it.
+    """
+    said = {name: value for name, value in (body.loradex or {}).items() if value is not None}
+    seconds = said.pop("timeout", None)
+    if seconds is not None and (
+        isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST_WAIT
+    ):
+        raise refused(f"timeout must be above 0 and at most {LONGEST_WAIT:g} seconds", "loradex.timeout")
+    for name in said:
+        if name not in OPTIONS:
+            raise refused(
+                f"{ascii(name)[:100]} is not a setting of loradex; there are {', '.join(OPTIONS)}, timeout",
+                "loradex",
+                "unknown_parameter",
+            )
+    return said, seconds
+
+
+def text_of(content: str | list[dict[str, Any]] | None, place: str) -> str:
+    """The text of a turn.
+
+    Raises:
+        Problem: A part of it is no text.
+    """
+    if content is None or isinstance(content, str):
+        return content or ""
+    for number, part in enumerate(content):
+        if not str(part.get("type")).endswith("text") or not isinstance(part.get("text"), str):
+            raise refused(
+                "only text is read here, no images, sounds or files",
+                f"{place}.{number}",
+                "unsupported_content",
+            )
+    return "\n".join(str(part["text"]) for part in content)
+
+
+def _first(error: ValidationError) -> Problem:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    # Which kind of a union was tried, is said in parts that are no names of ours.
+    place = ".".join(str(part) for part in first["loc"] if str(part).isidentifier() or isinstance(part, int))[
+        :200
+    ]
+    return refused(f"{place or 'the body'}: {first['msg']}", place or None)

@@ -1,0 +1,111 @@
+"""`/v1/decisions`: questions about an input, each answered by ranking choices; nothing is written."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from loradex.service.api.asking import Asked
+from loradex.service.api.bodies import DecisionBody, Question, text_of
+from loradex.service.api.chat import prompt_of
+from loradex.service.api.models import Model
+from loradex.service.api.problem import refused
+from loradex.service.api.replies import provenance, scores
+
+YES, NO = "yes", "no"
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A question as a job ranks it.
+
+    Attributes:
+        question: The question.
+        prompt: What the model reads: the input, the instructions, and what a choice means where that was said.
+        texts: The choices as the model reads them.
+        values: The same choices as the client named them.
+    """
+
+    question: Question
+    prompt: str
+    texts: Sequence[str]
+    values: Sequence[str | bool]
+
+    def answer(self, asked: Asked, model: Model, edge: float | None) -> dict[str, Any]:
+        """In the words of OpenAI's decisions; the scores lie in `loradex`."""
+        ranked = scores(asked.answer)
+        shares = [one["probability"] for one in ranked]
+        best = list(self.texts).index(asked.answer["choice"])
+        told = {
+            "type": self.question.type,
+            "name": self.question.name,
+            "loradex": provenance(asked, model, edge),
+        }
+        match self.question.type:
+            case "predicate":
+                return {**told, "probability": shares[0]}
+            case "choice":
+                return {
+                    **told,
+                    "choice": self.values[best],
+                    "confidence": shares[best],
+                    "probabilities": [
+                        {"value": value, "probability": share}
+                        for value, share in zip(self.values, shares, strict=True)
+                    ],
+                }
+            case _:
+                return {
+                    **told,
+                    "score": sum(place * share for place, share in enumerate(shares, 1)),
+                    "confidence": shares[best],
+                    "probabilities": [
+                        {"label": label, "value": place, "probability": share}
+                        for place, (label, share) in enumerate(zip(self.texts, shares, strict=True), 1)
+                    ],
+                }
+
+
+def rankings_of(body: DecisionBody) -> list[Ranking]:
+    """The questions, in order.
+
+    Raises:
+        Problem: A question has no choices, or some that are not hers; a part of the input is no text.
+    """
+    read = body.input if isinstance(body.input, str) else prompt_of(body.input, "input")
+    return [_ranking(question, read, f"questions.{place}") for place, question in enumerate(body.questions)]
+
+
+def _ranking(question: Question, read: str, place: str) -> Ranking:
+    asked = text_of(question.instructions, f"{place}.instructions")
+    values: list[str | bool]
+    means: Mapping[str, str | None] = {}
+    match question.type:
+        case "predicate":
+            _without(question, place, "choices", "levels")
+            values, texts = [True, False], [YES, NO]
+        case "choice":
+            _without(question, place, "levels")
+            given = question.choices or _missing(place, "choices")
+            values = [one.value for one in given]
+            texts = [one if isinstance(one, str) else str(one).lower() for one in values]
+            means = dict(zip(texts, (one.description for one in given), strict=True))
+        case "score":
+            _without(question, place, "choices")
+            levels = question.levels or _missing(place, "levels")
+            texts = [one.label for one in levels]
+            values = [*texts]
+            means = dict(zip(texts, (one.description for one in levels), strict=True))
+    if len({text.strip() for text in texts}) < len(texts):
+        raise refused("two choices read the same; give each once", place)
+    lines = [read, asked, *(f"{text}: {said}" for text, said in means.items() if said)]
+    return Ranking(question, "\n".join(line for line in lines if line.strip()), texts, values)
+
+
+def _without(question: Question, place: str, *names: str) -> None:
+    for name in names:
+        if getattr(question, name) is not None:
+            raise refused(f"a question of type {question.type} has no {name}", f"{place}.{name}")
+
+
+def _missing(place: str, name: str) -> Any:
+    raise refused(f"give 2 to 255 {name}", f"{place}.{name}")

@@ -1,0 +1,126 @@
+"""What every request passes: its id, a limit of how many are under way, one line in the log, errors in one envelope."""
+
+import asyncio
+import logging
+import re
+import time
+import traceback
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from uuid import uuid4
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from loradex.errors import LoradexError
+from loradex.service.api.problem import INTERNAL, Problem, problem_of
+
+MOST_UNDER_WAY = 1_000
+LEFT = 499
+"""The status in the log of a request whose client has left; nobody is sent it."""
+
+ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+LOG = logging.getLogger("loradex.api")
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+BUSY = Problem(
+    429, "server_busy", "too many requests are under way here; ask again", headers={"retry-after": "1"}
+)
+
+
+class Door:
+    """The application behind it, with an id for each request. Plain ASGI, so that nothing is buffered on the way."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._under_way = 0
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        started, status = time.monotonic(), 0
+        number = _id_in(scope)
+        scope["path"] = re.sub(r"/{2,}", "/", scope["path"])  # some clients send /v1//models
+        scope.setdefault("state", {})["request_id"] = number
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", number.encode())]
+            await send(message)
+
+        self._under_way += 1
+        try:
+            if self._under_way > MOST_UNDER_WAY:
+                await response_of(BUSY)(scope, receive, answer)
+            else:
+                await self._application(scope, receive, answer)
+        finally:
+            self._under_way -= 1
+            LOG.info(
+                "%s %s %s %.0f ms %s",
+                scope["method"],
+                ascii(scope["path"])[1:200].rstrip("'"),
+                status or LEFT,
+                1000 * (time.monotonic() - started),
+                number,
+            )
+
+
+def response_of(problem: Problem) -> Any:
+    return JSONResponse(problem.document(), problem.status, dict(problem.headers))
+
+
+async def answered(request: Request, work: Awaitable[Any]) -> Any:
+    """The response that `work` makes, or the envelope of its error.
+
+    What was raised here by mistake is logged by its type and place alone, since its text may hold a prompt.
+    """
+    try:
+        return await work
+    except Problem as problem:
+        return response_of(problem)
+    except LoradexError as error:
+        return response_of(problem_of(error))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the client is told in the one envelope
+        LOG.error(  # noqa: TRY400 - without the text of the exception
+            "%s in request %s\n%s",
+            type(error).__name__,
+            request.state.request_id,
+            "".join(traceback.format_tb(error.__traceback__)),
+        )
+        return response_of(INTERNAL)
+
+
+async def unless_gone(request: Request, work: Awaitable[Any]) -> Any:
+    """The response that `work` makes; if the client leaves before, `work` is cancelled. The body was read before."""
+    working, gone = asyncio.ensure_future(work), asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        return Response(status_code=LEFT)
+    finally:
+        gone.cancel()
+        working.cancel()
+        await asyncio.gather(working, gone, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    """Until the client has left. Nothing else comes once the body was read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _id_in(scope: MutableMapping[str, Any]) -> str:
+    """The client's own name for its request, or a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and ID.fullmatch(told := value.decode("latin-1")):
+            return str(told)
+    return f"req_{uuid4().hex}"

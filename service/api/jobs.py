@@ -1,0 +1,114 @@
+"""`/v1/jobs`: questions that nobody waits for, found again by their ids."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, cast, get_args
+
+from loradex.service.api.models import named
+from loradex.service.api.problem import refused
+from loradex.service.client import AsyncClient, AsyncJob, JobFacts, Request
+from loradex.service.client.answer import Answer
+from loradex.service.client.outcome import JobOutcome, Status
+
+MOST_MODELS = 100
+"""Different ones that the jobs of one request may name."""
+
+MOST_LISTED = 500
+METADATA = re.compile(r"metadata\[(?P<key>.+)\]", re.DOTALL)
+
+
+async def requests_of(
+    client: AsyncClient, jobs: Sequence[Mapping[str, Any]], key: str | None
+) -> list[Request]:
+    """The jobs of a body. `model` stands for base model, adapter and method; the rest are the fields of a job.
+
+    Raises:
+        Problem: There is no such model, or too many are named.
+        InvalidArgumentError: A field is none, or has the wrong shape.
+    """
+    names = {job["model"] for job in jobs if isinstance(job.get("model"), str)}
+    if len(names) > MOST_MODELS:
+        raise refused(f"the jobs name {len(names)} models; {MOST_MODELS} may stand in one request", "jobs")
+    models = {name: await named(client, name) for name in sorted(names)}
+    requests = []
+    for number, job in enumerate(jobs):
+        fields = {name: value for name, value in job.items() if name != "model"}
+        if job.get("model") is not None:
+            if job["model"] not in names:
+                raise refused("model must be a text", f"jobs.{number}.model")
+            fields = models[job["model"]].fields(fields)
+        if key is not None and fields.get("idempotency_key") is None:
+            fields["idempotency_key"] = key if len(jobs) == 1 else f"{key}:{number}"
+        requests.append(Request.of(fields))
+    return requests
+
+
+async def page_of(client: AsyncClient, query: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """A page of the jobs of the key's owner, newest first.
+
+    Raises:
+        Problem: A parameter is none, or has the wrong shape.
+    """
+    state, after, limit, metadata = None, None, 100, dict[str, str]()
+    for name, value in query:
+        pair = METADATA.fullmatch(name)
+        if pair is not None:
+            metadata[pair["key"]] = value
+        elif name == "state" and value in get_args(Status):
+            state = cast("Status", value)
+        elif name == "after":
+            after = value
+        elif name == "limit" and re.fullmatch("[0-9]{1,3}", value) and 1 <= int(value) <= MOST_LISTED:
+            limit = int(value)
+        else:
+            raise refused(
+                f"state is one of {', '.join(get_args(Status))}, limit from 1 to {MOST_LISTED}, after an id, and "
+                "metadata[KEY] a text",
+                ascii(name)[1:-1][:100],
+            )
+    found = await client.jobs(state=state, metadata=metadata or None, limit=limit + 1, after=after)
+    shown = [told(job.facts) for job in found[:limit] if job.facts is not None]
+    return {
+        "object": "list",
+        "data": shown,
+        "first_id": shown[0]["id"] if shown else None,
+        "last_id": shown[-1]["id"] if shown else None,
+        "has_more": len(found) > limit,
+    }
+
+
+def accepted(job: AsyncJob) -> dict[str, Any]:
+    """A job that was handed in; `created` is false where the idempotency key gave an older one."""
+    return {"id": str(job.id), "object": "job", "created": job.created}
+
+
+def told(facts: JobFacts) -> dict[str, Any]:
+    """A job as the list has it."""
+    return {
+        "id": str(facts.job_id),
+        "object": "job",
+        "status": facts.status,
+        "kind": facts.kind,
+        "prompt": facts.prompt,
+        "metadata": dict(facts.metadata),
+        "priority": facts.priority,
+        "created_at": facts.created_at.isoformat(),
+        "started_at": None if facts.started_at is None else facts.started_at.isoformat(),
+        "finished_at": None if facts.finished_at is None else facts.finished_at.isoformat(),
+        "error": _error(facts.error_code, facts.error_message),
+    }
+
+
+def whole(outcome: JobOutcome) -> dict[str, Any]:
+    """A job by itself, with its answer if it has one."""
+    return {
+        "id": str(outcome.job_id),
+        "object": "job",
+        "status": outcome.status,
+        "error": _error(outcome.error_code, outcome.error_message),
+        "answer": None if outcome.answer is None else Answer.of(outcome.answer).as_dict(),
+    }
+
+
+def _error(code: str | None, message: str | None) -> dict[str, Any] | None:
+    return None if code is None else {"code": code, "message": message}

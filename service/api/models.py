@@ -1,0 +1,127 @@
+"""What may stand in `model`: the routed mixture, a base model, an adapter."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, LiteralString
+
+from loradex.errors import UnknownNameError
+from loradex.service.api.problem import Problem, refused
+from loradex.service.client import AsyncClient
+
+ROUTED = "loradex"
+"""The name of the mixture that Postgres chooses."""
+
+MODELS: LiteralString = """
+    with base as (
+        select b.name, b.revision, b.created_at as since, b.name = d.value #>> '{}' as preferred
+        from loradex.base_models b cross join loradex.settings d
+        where b.retired_at is null and d.name = 'base_model'
+    ), adapter as (
+        select distinct on (a.name) a.name, b.name as base_model, b.revision, a.registered_at as since
+        from loradex.adapters a join base b on b.name = a.base_model
+        where a.state = 'active'
+        order by a.name, b.preferred desc, b.name, a.version desc
+    ), model as (
+        select 0 as place, 'loradex' as id, null as parent, name as base_model, null as adapter, null as method,
+               revision, since
+        from base where preferred
+        union all
+        select 1, name, null, name, null, 'base', revision, since from base
+        union all
+        select 2, name, base_model, base_model, name, 'own', revision, since from adapter
+    )
+    select id, parent, base_model, adapter, method, revision, since from model
+    where %(id)s::text is null or id = %(id)s
+    order by place, id"""
+"""All of them, or those of one name; the first of a name is meant by it."""
+
+REVISION: LiteralString = "select revision from loradex.base_models where name = %s and retired_at is null"
+ENCODER: LiteralString = "select value #>> '{}' as name from loradex.settings where name = 'encoder'"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A name that answers.
+
+    Attributes:
+        id: The name.
+        parent: The base model of an adapter, else None.
+        base_model: The base model that answers.
+        adapter: The adapter that answers alone, or None.
+        method: How adapters are mixed; None where the job may say.
+        revision: Hash of the base model's files.
+        since: When it was registered.
+    """
+
+    id: str
+    parent: str | None
+    base_model: str
+    adapter: str | None
+    method: str | None
+    revision: str
+    since: datetime
+
+    def card(self) -> dict[str, Any]:
+        """As `/v1/models` lists it."""
+        return {
+            "id": self.id,
+            "object": "model",
+            "created": int(self.since.timestamp()),
+            "owned_by": "loradex",
+            "parent": self.parent,
+        }
+
+    def fields(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of a job that this name stands for, and those that were said beside it.
+
+        Raises:
+            Problem: They do not go together.
+        """
+        if self.method is None:
+            return dict(said)
+        for name in ("method", "base_model"):
+            if name in said:
+                raise refused(
+                    f"model {self.id} says the {name} already; ask for model {ROUTED} to choose another",
+                    f"loradex.{name}",
+                )
+        own = {"method": self.method, "base_model": self.base_model, "adapter": self.adapter}
+        return {**said, **{name: value for name, value in own.items() if value is not None}}
+
+    def fingerprint(self, mixture: Sequence[Mapping[str, Any]]) -> str:
+        """Of what answered: base model, adapters and weights. With another one the words may be others."""
+        parts = [self.revision, *(f"{one['sha256']} {one['weight']:.12g}" for one in mixture)]
+        return f"fp_{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}"
+
+
+async def listed(client: AsyncClient) -> list[Model]:
+    """Every name that answers."""
+    return [Model(**row) for row in await client.rows(MODELS, {"id": None})]
+
+
+async def named(client: AsyncClient, name: str) -> Model:
+    """The model of that name.
+
+    Raises:
+        Problem: There is none; the base model does not answer in its place.
+    """
+    for row in await client.rows(MODELS, {"id": name}):
+        return Model(**row)
+    raise Problem(
+        404, "model_not_found", f"no model {ascii(name)[:100]}; see /v1/models for those that answer", "model"
+    )
+
+
+async def with_base(client: AsyncClient, model: Model, base_model: object) -> Model:
+    """The model on the base model that a job names beside it.
+
+    Raises:
+        UnknownNameError: There is no such base model.
+    """
+    if base_model is None:
+        return model
+    for row in await client.rows(REVISION, (str(base_model),)):
+        return Model(**{**vars(model), "base_model": str(base_model), "revision": row["revision"]})
+    raise UnknownNameError(f"base_model names no base_model {ascii(base_model)[:100]}; see /v1/models")

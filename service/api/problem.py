@@ -1,0 +1,136 @@
+"""What a client is told when it gets no answer: OpenAI's envelope, with a status its retries understand."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from loradex import errors
+from loradex.errors import LoradexError
+from loradex.service.client.request import FIELDS
+
+NO_RETRY = {"x-should-retry": "false"}
+"""OpenAI's clients repeat 408, 409, 429 and 5xx by themselves, unless they are told this."""
+
+FIELD = re.compile(r"^(?:job \d+: )?(?P<name>\w+)[ :]")
+PARAMS = {
+    "prompt": None,
+    "sampling_temperature": "temperature",
+    "sampling_top_p": "top_p",
+    "max_new_tokens": "max_completion_tokens",
+    "seed": "seed",
+    "metadata": "metadata",
+    "idempotency_key": None,
+}
+"""Fields of a job that the API calls something else, or has in no object of its own."""
+
+TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
+REFUSED, SERVER = 400, 500
+ERASED = "erased"
+"""The code of a job whose texts were erased."""
+
+
+@dataclass
+class Problem(Exception):  # noqa: N818 - it is what the client is told, not what went wrong here
+    """An answer of the API that is an error.
+
+    Attributes:
+        status: The HTTP status.
+        code: Its name for programs.
+        message: What is wrong and what to do.
+        param: The field of the request that is wrong, where one is.
+        headers: Headers beside.
+        also: More that the error object says.
+    """
+
+    status: int
+    code: str
+    message: str
+    param: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    also: Mapping[str, Any] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """The body, as OpenAI's clients read it."""
+        kind = TYPES.get(self.status, "server_error" if self.status >= SERVER else "invalid_request_error")
+        return {
+            "error": {
+                "message": self.message,
+                "type": kind,
+                "param": self.param,
+                "code": self.code,
+                **self.also,
+            }
+        }
+
+
+def refused(message: str, param: str | None = None, code: str = "invalid_value") -> Problem:
+    """The request cannot be; nothing was handed in."""
+    return Problem(400, code, message, param)
+
+
+NO_KEY = Problem(
+    401,
+    "invalid_api_key",
+    "no such key, or it was revoked or has expired; ask your administrator for one, and send it as "
+    "`Authorization: Bearer lx_...`",
+    headers={"www-authenticate": "Bearer"},
+)
+"""For a key that is missing, wrong, revoked or over: nobody learns which."""
+
+INTERNAL = Problem(
+    500,
+    "internal_error",
+    "something went wrong here that is not your fault; the log says what",
+    headers=NO_RETRY,
+)
+
+
+BY_ERROR: Sequence[tuple[type[LoradexError], int, str | None, Mapping[str, str]]] = (
+    (errors.InvalidArgumentError, 400, "invalid_value", {}),
+    (errors.DimensionError, 400, "invalid_value", {}),
+    (errors.UnknownNameError, 400, "invalid_value", {}),
+    (errors.PermissionRefusedError, 403, None, {}),
+    (errors.UnknownJobError, 404, None, {}),
+    (errors.UnknownAnswerError, 404, None, {}),
+    # 409 would be tried again.
+    (errors.IdempotencyConflictError, 422, "idempotency_key_reused", {}),
+    (errors.QueueFullError, 429, None, {"retry-after": "5"}),
+    (errors.JobCancelledError, 409, None, NO_RETRY),
+    (errors.JobExpiredError, 504, None, NO_RETRY),
+    (errors.WaitTimeoutError, 504, None, NO_RETRY),
+    (errors.DatabaseUnavailableError, 503, None, {"retry-after": "2"}),
+    (errors.ClientClosedError, 503, "shutting_down", {"retry-after": "2"}),
+    (errors.SchemaOutdatedError, 503, None, NO_RETRY),
+)
+"""The status and the code of an error, its own where none is said, and headers; another error is a fault of ours."""
+
+
+def problem_of(error: LoradexError) -> Problem:
+    """What the client is told of an error."""
+    text = str(error)
+    if isinstance(error, errors.KeyRefusedError):
+        return NO_KEY
+    if error.code == errors.PromptTooLongError.code:
+        return Problem(400, "context_length_exceeded", text)
+    if error.code == ERASED:
+        return Problem(410, ERASED, text)
+    for kind, status, code, headers in BY_ERROR:
+        if isinstance(error, kind):
+            param = param_of(text) if status == REFUSED else None
+            return Problem(status, code or error.code, text, param, headers)
+    # A job that ended without an answer would end so again.
+    return Problem(500, error.code, text, headers=NO_RETRY)
+
+
+def param_of(message: str) -> str | None:
+    """The field of the API that a message of the client or of SQL is about."""
+    found = FIELD.match(message)
+    if found is None or found["name"] not in FIELDS:
+        return None
+    return PARAMS.get(found["name"], f"loradex.{found['name']}")

@@ -1,0 +1,41 @@
+"""Whether requests can be served now, and why not."""
+
+import asyncio
+from typing import LiteralString
+
+from loradex.errors import LoradexError
+from loradex.service.client import AsyncClient
+
+SECONDS = 3.0
+STATE: LiteralString = """
+    select pg_has_role(session_user, 'loradex_client', 'member') and not exists (
+               select from unnest(array['loradex_reader', 'loradex_worker', 'loradex_admin']) more(role)
+               where pg_has_role(session_user, more.role, 'member')) as one_of_clients,
+           session_user::text as login,
+           loradex.is_served(
+               (select value #>> '{}' from loradex.settings where name = 'base_model'),
+               (select value #>> '{}' from loradex.settings where name = 'encoder')) as served"""
+
+
+async def reasons_against(client: AsyncClient) -> list[str]:
+    """Why no request can be answered now; none: they can."""
+    try:
+        async with asyncio.timeout(SECONDS):
+            (state,) = await client.rows(STATE)
+    except TimeoutError:
+        return [f"Postgres does not answer within {SECONDS:g} s"]
+    except LoradexError as error:
+        return [str(error)]
+    reasons = []
+    if not state["one_of_clients"]:
+        reasons.append(wrong_login(state["login"]))
+    if not state["served"]:
+        reasons.append("no living worker takes jobs of the default base model and encoder; start one")
+    return reasons
+
+
+def wrong_login(login: str) -> str:
+    return (
+        f"the login {login} sees more than its own, so it may not serve tenants: make one with "
+        "`loradex db login NAME --role client` and name it in LORADEX_DATABASE_URL"
+    )

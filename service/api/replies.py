@@ -1,0 +1,185 @@
+"""Answers as OpenAI's clients read them, with one object of Loradex' own."""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from loradex.service.api.asking import Asked
+from loradex.service.api.models import Model
+
+MOST_TASKS = 5
+UNROUTED = ("base", "own")
+"""Methods for which neighbours decide nothing."""
+
+ADAPTER = ("adapter", "version", "task", "weight")
+
+Document = dict[str, Any]
+
+
+def provenance(asked: Asked, model: Model, edge: float | None) -> Document:
+    """The object `loradex` of an answer.
+
+    Args:
+        asked: The job and its answer.
+        model: What answered.
+        edge: The similarity below which a question is outside of the library's domain; None: there is no library.
+    """
+    answer = asked.answer
+    choices, nearest = (
+        answer["generation"].get("choices"),
+        [one["similarity"] for one in answer["neighbours"]],
+    )
+    similarity = max(nearest, default=None)
+    return {
+        "answer_id": answer["answer_id"],
+        "job_id": answer["job_id"],
+        "base_model": model.base_model,
+        "method": answer["method"],
+        "mixture": [{name: one[name] for name in ADAPTER} for one in answer["mixture"]],
+        "tasks": [
+            {"task": one["task"], "probability": one["probability"]}
+            for one in answer["distribution"][:MOST_TASKS]
+        ],
+        "similarity": similarity,
+        "out_of_domain": (
+            None if answer["method"] in UNROUTED else similarity is None or edge is None or similarity < edge
+        ),
+        "finish_reason": answer["finish_reason"],
+        "scores": None if choices is None else scores(answer),
+        "seed": answer["generation"].get("seed"),
+        "chain_hash": answer["chain"]["chain_hash"],
+    }
+
+
+def scores(answer: Mapping[str, Any]) -> list[Document]:
+    """Each choice with its log-likelihood as the job normalised it, and the softmax of them."""
+    shares = softmax(answer["scores"])
+    return [
+        {"choice": choice, "log_likelihood": score, "probability": share}
+        for choice, score, share in zip(
+            answer["generation"]["choices"], answer["scores"], shares, strict=True
+        )
+    ]
+
+
+def softmax(values: Sequence[float]) -> list[float]:
+    """Shares of 1; the scores need not be calibrated, and neither are these."""
+    top = max(values)
+    powers = [math.exp(value - top) for value in values]
+    return [power / sum(powers) for power in powers]
+
+
+class Written:
+    """What chat and completions answer: `samples` answers to each prompt, in order."""
+
+    def __init__(self, asked: Sequence[Asked], model: Model, edge: float | None, samples: int) -> None:
+        self._answers = [one.answer for one in asked]
+        self._told = [provenance(one, model, edge) for one in asked]
+        self._prompts = self._answers[::samples]
+        self._head = {
+            "created": int(time.time()),
+            "model": model.id,
+            "system_fingerprint": model.fingerprint(
+                [part for answer in self._answers for part in answer["mixture"]]
+            ),
+        }
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"x-loradex-answer-id": ", ".join(answer["answer_id"] for answer in self._answers)}
+
+    def usage(self) -> Document:
+        """Tokens; a prompt counts once, however many answers it got."""
+        read = sum(answer["prompt_tokens"] for answer in self._prompts)
+        written = sum(answer["output_tokens"] for answer in self._answers)
+        return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+
+    def chat(self) -> Document:
+        choices = [
+            {
+                "index": place,
+                "message": {"role": "assistant", "content": answer["text"], "refusal": None},
+                "logprobs": None,
+                "finish_reason": _finish(answer),
+                "loradex": told,
+            }
+            for place, answer, told in self._each()
+        ]
+        return self._whole("chatcmpl", "chat.completion", choices)
+
+    def completion(self) -> Document:
+        choices = [
+            {
+                "index": place,
+                "text": answer["text"],
+                "logprobs": None,
+                "finish_reason": _finish(answer),
+                "loradex": told,
+            }
+            for place, answer, told in self._each()
+        ]
+        return self._whole("cmpl", "text_completion", choices)
+
+    def chat_events(self, *, usage: bool) -> bytes:
+        """The answers as events: one with the text, one with the end, for each."""
+        chunks: list[Document] = []
+        for place, answer, told in self._each():
+            first = {"role": "assistant", "content": answer["text"]}
+            chunks += [
+                {"choices": [{"index": place, "delta": first, "logprobs": None, "finish_reason": None}]},
+                {
+                    "choices": [
+                        {"index": place, "delta": {}, "logprobs": None, "finish_reason": _finish(answer)}
+                    ],
+                    "loradex": told,
+                },
+            ]
+        return self._events("chatcmpl", "chat.completion.chunk", chunks, usage=usage)
+
+    def completion_events(self, *, usage: bool) -> bytes:
+        chunks = [
+            {
+                "choices": [
+                    {
+                        "index": place,
+                        "text": answer["text"],
+                        "logprobs": None,
+                        "finish_reason": _finish(answer),
+                    }
+                ],
+                "loradex": told,
+            }
+            for place, answer, told in self._each()
+        ]
+        return self._events("cmpl", "text_completion", chunks, usage=usage)
+
+    def _each(self) -> Iterator[tuple[int, Document, Document]]:
+        for place, (answer, told) in enumerate(zip(self._answers, self._told, strict=True)):
+            yield place, answer, told
+
+    def _named(self, prefix: str, kind: str) -> Document:
+        return {"id": f"{prefix}-{self._answers[0]['answer_id']}", "object": kind, **self._head}
+
+    def _whole(self, prefix: str, kind: str, choices: Sequence[Document]) -> Document:
+        return {
+            **self._named(prefix, kind),
+            "choices": choices,
+            "usage": self.usage(),
+            "loradex": self._told[0],
+        }
+
+    def _events(self, prefix: str, kind: str, chunks: Sequence[Document], *, usage: bool) -> bytes:
+        """No `id:` and no `retry:`: OpenAI's client cannot read a comment after them."""
+        named = self._named(prefix, kind)
+        told: list[Document] = [{**named, **chunk, **({"usage": None} if usage else {})} for chunk in chunks]
+        if usage:
+            told.append({**named, "choices": [], "usage": self.usage()})
+        lines = [json.dumps(one) for one in told]
+        return "".join(f"data: {line}\n\n" for line in [*lines, "[DONE]"]).encode()
+
+
+def _finish(answer: Mapping[str, Any]) -> str:
+    """In OpenAI's words; a choice is an end of its own making."""
+    return "length" if answer["finish_reason"] == "length" else "stop"

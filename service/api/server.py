@@ -1,0 +1,98 @@
+"""uvicorn around the API: it says where it listens, and ends when it is told to."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from loradex.addresses import redis_address
+from loradex.errors import DatabaseUnavailableError, InvalidArgumentError
+from loradex.service.api.app import Api
+from loradex.service.api.login import serving_address
+from loradex.service.api.readiness import STATE, wrong_login
+from loradex.service.client import AsyncClient
+from loradex.settings import Settings
+
+CONNECTIONS = 8
+"""Of one server to Postgres; one of them listens. Each is lent for a few milliseconds at a time."""
+
+DRAIN_SECONDS = 30
+"""For requests that are under way when the server is told to end. Those that are left then are cut, and cancelled."""
+
+
+def serve(settings: Settings, host: str, port: int, said: Callable[[str], None]) -> None:
+    """Serve until a signal ends it.
+
+    Args:
+        settings: Where Postgres and Redis are.
+        host: The address to listen at.
+        port: 0 takes a free one.
+        said: Is told the address once it is listened at.
+
+    Raises:
+        InvalidArgumentError: Nobody can listen there, or the login sees more than its own.
+        StackError: Nothing says where the servers are.
+    """
+    database, redis = serving_address(settings), redis_address(settings)
+    door = _listening(host, port)
+    with door:
+        asyncio.run(_serve(settings, database, redis, door, said))
+
+
+async def _serve(
+    settings: Settings, database: str, redis: str, door: socket.socket, said: Callable[[str], None]
+) -> None:
+    client = AsyncClient(database, redis, settings=settings, connections=CONNECTIONS)
+    await _require_login(client)
+    _log()
+    server = uvicorn.Server(
+        uvicorn.Config(
+            Api(client).application(),
+            access_log=False,
+            log_level=logging.WARNING,
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+            lifespan="on",
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        )
+    )
+    host, port = door.getsockname()[:2]
+    said(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+    # uvicorn sends the signal that ended it once more, to whoever had it before.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    await server.serve(sockets=[door])
+
+
+async def _require_login(client: AsyncClient) -> None:
+    """Refuse a login that would see more than its own. With Postgres away nothing is refused: `/readyz` says it."""
+    try:
+        (state,) = await client.rows(STATE)
+    except DatabaseUnavailableError:
+        return
+    if not state["one_of_clients"]:
+        await client.close()
+        raise InvalidArgumentError(wrong_login(state["login"]))
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        raise InvalidArgumentError(
+            f"nobody can listen at {host} port {port} ({error}); give another --host or --port"
+        ) from None
+
+
+def _log() -> None:
+    """A line for each request on standard error; no line has a prompt or a key."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log = logging.getLogger("loradex")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)

@@ -1,0 +1,27 @@
+"""`loradex serve`: the API that OpenAI's clients speak."""
+
+from typing import Annotated
+
+import typer
+
+from loradex import terminal
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen at; 0 takes a free one.")
+    ] = 8322,
+) -> None:
+    """Serve chat, completions, decisions and jobs to OpenAI's clients, each with a key of its own.
+
+    Postgres is where LORADEX_DATABASE_URL says, with a login of the role client; on the embedded stack the server
+    makes its login by itself. Keys are made by `loradex key create`. It ends at SIGTERM or Ctrl+C, after what is
+    under way has been answered, within 30 s.
+
+    Example: loradex serve --port 8322
+    """
+    from loradex.service.api.server import serve as run
+    from loradex.service.settings import ServiceSettings
+
+    run(ServiceSettings(), host, port, lambda address: terminal.say(f"listening at {address}/v1"))

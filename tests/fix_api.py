@@ -1,0 +1,86 @@
+"""The API in this process, in front of the running stack, with keys of two tenants."""
+
+import asyncio
+import hashlib
+import secrets
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx2
+import pytest
+import uvicorn
+from openai import OpenAI
+from tests.fix_answering import Stack
+from tests.fix_db import with_user
+from tests.until import until
+
+from loradex.db.session import connect
+from loradex.service.api.app import Api
+from loradex.service.client import AsyncClient
+
+
+@dataclass(frozen=True)
+class Served:
+    """Where the API is, and keys.
+
+    Attributes:
+        url: Its address, without `/v1`.
+        database_url: The owner's address of the database behind it.
+        alice, bob: Keys of two tenants.
+        http: Connections to it, which all tests share.
+    """
+
+    url: str
+    database_url: str
+    alice: str
+    bob: str
+    http: httpx2.Client
+
+    def client(self, key: str | None = None) -> OpenAI:
+        """OpenAI's client, as it comes but for its retries, which would hide what was refused."""
+        return OpenAI(
+            base_url=f"{self.url}/v1", api_key=key or self.alice, max_retries=0, http_client=self.http
+        )
+
+    def key(self, owner: str, **options: object) -> tuple[int, str]:
+        """Another key, and its number."""
+        return made_key(self.database_url, owner, **options)
+
+
+def made_key(database_url: str, owner: str, **options: object) -> tuple[int, str]:
+    key = f"lx_{secrets.token_urlsafe(32)}"
+    named = "".join(f", {name} => %({name})s" for name in options)
+    with connect(database_url) as connection:
+        row = connection.execute(
+            f"select loradex.create_api_key(%(owner)s, 'of a test', %(hash)s{named})".encode(),
+            {"owner": owner, "hash": hashlib.sha256(key.encode()).digest(), **options},
+        ).fetchone()
+    assert row is not None
+    return int(row[0]), key
+
+
+@pytest.fixture(scope="session")
+def served(answering: Stack) -> Iterator[Served]:
+    """The API on a port of its own; its login is one of the role client."""
+    login = with_user(answering.database_url, "loradex_client")
+    started: list[uvicorn.Server] = []
+
+    async def run() -> None:
+        api = Api(AsyncClient(login, answering.redis_url))
+        config = uvicorn.Config(
+            api.application(), port=0, access_log=False, log_level="warning", timeout_graceful_shutdown=5
+        )
+        started.append(uvicorn.Server(config))
+        await started[0].serve()
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    thread.start()
+    until(lambda: started and started[0].started)
+    port = started[0].servers[0].sockets[0].getsockname()[1]
+    alice, bob = (made_key(answering.database_url, owner)[1] for owner in ("alice", "bob"))
+    with httpx2.Client(timeout=60) as http:
+        yield Served(f"http://127.0.0.1:{port}", answering.database_url, alice, bob, http)
+    started[0].should_exit = True
+    thread.join(30)
+    assert not thread.is_alive()

@@ -1,0 +1,56 @@
+"""Which status an error has, and whether OpenAI's clients try it again by themselves."""
+
+import pytest
+
+from loradex import errors
+from loradex.service.api.problem import problem_of
+
+RETRIED = {408, 409, 429}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "tried_again"),
+    [
+        (errors.InvalidArgumentError("job 1: k must be a whole number"), 400, "invalid_value", False),
+        (errors.UnknownNameError("method names no method 'x'"), 400, "invalid_value", False),
+        (errors.KeyRefusedError("no such key"), 401, "invalid_api_key", False),
+        (errors.PermissionRefusedError("no"), 403, "permission_refused", False),
+        (errors.UnknownJobError("no"), 404, "unknown_job", False),
+        (errors.JobCancelledError("job_cancelled", "bob did"), 409, "job_cancelled", False),
+        (errors.JobFailedError("erased", "gone"), 410, "erased", False),
+        (errors.IdempotencyConflictError("no"), 422, "idempotency_key_reused", False),
+        (errors.QueueFullError("later"), 429, "queue_full", True),
+        (errors.JobFailedError("prompt_too_long", "shorten"), 400, "context_length_exceeded", False),
+        (errors.JobFailedError("adapter_changed", "no"), 500, "adapter_changed", False),
+        (errors.JobExpiredError("job_expired", "late"), 504, "job_expired", False),
+        (errors.WaitTimeoutError("late"), 504, "wait_timeout", False),
+        (errors.DatabaseUnavailableError("away"), 503, "database_unavailable", True),
+        (errors.DatabaseRefusesError("read only"), 503, "database_refuses", True),
+        (errors.SchemaOutdatedError("old"), 503, "schema_outdated", False),
+        (errors.StackError("?"), 500, "stack", False),
+    ],
+    ids=lambda value: getattr(value, "code", None),
+)
+def test_an_error_has_its_status(
+    error: errors.LoradexError, status: int, code: str, tried_again: bool
+) -> None:
+    problem = problem_of(error)
+    told = problem.document()["error"]
+    assert (problem.status, told["code"]) == (status, code)
+    retried = (status in RETRIED or status >= 500) and problem.headers.get("x-should-retry") != "false"
+    assert retried == tried_again
+    assert ("retry-after" in problem.headers) == tried_again
+
+
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        ("job 1: k is 0; give a whole number from 1 to 1000", "loradex.k"),
+        ("sampling_top_p: must be a finite number", "top_p"),
+        ("method names no method 'x'; known are: base", "loradex.method"),
+        ("job 1: the prompt is empty; give a question", None),
+        ("the call is not valid JSON", None),
+    ],
+)
+def test_the_field_at_fault_is_named_as_the_api_calls_it(message: str, param: str | None) -> None:
+    assert problem_of(errors.InvalidArgumentError(message)).param == param
