@@ -34,7 +34,7 @@ DROP = (
     "select loradex.drop_archived(a.before, a.last_hash, 0, '{}', now() + interval '9 years') "
     "from loradex.archivable(now() + interval '9 years') a"
 )
-BLOCKED = "select from pg_stat_activity where %s = any (pg_blocking_pids(pid))"
+AWAITED = "select exists (select from pg_locks where relation = 'loradex.answers'::regclass and not granted)"
 
 
 def test_archive(
@@ -283,7 +283,7 @@ def test_who_verifies_while_an_archive_is_dropped_sees_all_of_it_or_nothing(
         with dropping.transaction():
             dropping.execute(DROP)
             found = aside.submit(verified)
-            until(lambda: dropping.execute(BLOCKED, (dropping.info.backend_pid,)).fetchall())
+            until(lambda: world.value(AWAITED))
         assert found.result() == []
 
 
@@ -297,11 +297,7 @@ def test_a_deadlock_with_an_erasure_is_an_advice_to_try_again(world: World, data
         with erasing.transaction():
             erasing.execute("lock table loradex.answers in row exclusive mode")
             dropped = threads.submit(dropping.execute, DROP)
-            until(
-                lambda: world.value(
-                    "select exists (select from pg_locks where relation = 'loradex.answers'::regclass and not granted)"
-                )
-            )
+            until(lambda: world.value(AWAITED))
             erasing.execute("lock table loradex.chain_lock in exclusive mode")
             with pytest.raises(psycopg.Error, match="try again later") as refused:
                 dropped.result()

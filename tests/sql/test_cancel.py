@@ -33,12 +33,12 @@ def test_of_a_job_that_ends_while_it_is_routed_no_vector_is_kept(world: World, d
     (job,) = world.enqueue({})
     world.claim()
     query = world.near("boats")
-    with connect(database_url) as other, ThreadPoolExecutor(1) as aside:
+    with connect(database_url) as other, connect(database_url) as watcher, ThreadPoolExecutor(1) as aside:
         with other.transaction():
             other.execute("select loradex.cancel_jobs(%s)", ([job],))
             # It began before the job's end was committed, and so cannot see it.
             routed = aside.submit(world.route, [job], [query])
-            until(lambda: other.execute(WAITING_FOR, (other.info.backend_pid,)).fetchall())
+            until(lambda: watcher.execute(WAITING_FOR, (other.info.backend_pid,)).fetchall())
         assert routed.result().keys() == {job}
         assert other.execute("select job_id from loradex.routings").fetchall() == []
 
