@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from tests.families import compare, tiny
+from tests.families import FAMILIES, compare, tiny
 from tests.fix_models import CONTEXT, Zoo, byte_tokenizer
+from tests.repository import ROOT
 from tests.unit.engine.rows import BARE
 from torch import nn
 
@@ -43,6 +44,14 @@ def test_answers_are_those_of_peft_and_transformers(family: str, tmp_path: Path)
     assert compared.failures == []
     assert compared.texts == [3, 3]
     assert compared.choices == [3, 3]
+
+
+def test_the_page_of_families_has_all_of_them() -> None:
+    """`python -m loradex.benchmarks.families` writes it, and takes minutes."""
+    page = (ROOT / "docs" / "models-tested.md").read_text()
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")][1:]
+    assert [row[0].removeprefix("| ") for row in rows] == list(FAMILIES)
+    assert {row[3].split(":")[0].removesuffix(" |") for row in rows} == {"exact", "refused"}
 
 
 @pytest.mark.parametrize(
