@@ -1,4 +1,7 @@
-"""The API in this process, in front of the running stack, with keys of two tenants."""
+"""The API in this process, in front of the running stack, with keys of two tenants.
+
+Its packages are imported when they are needed, so that tests of other rooms run without the extra `serve`.
+"""
 
 import asyncio
 import hashlib
@@ -6,18 +9,19 @@ import secrets
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
-import uvicorn
-from openai import OpenAI
 from tests.fix_answering import Stack
 from tests.fix_db import with_user
 from tests.until import until
 
 from loradex.db.session import connect
-from loradex.service.api.app import Api
 from loradex.service.client import AsyncClient
+
+if TYPE_CHECKING:
+    from openai import OpenAI
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,10 @@ class Served:
     bob: str
     http: httpx2.Client
 
-    def client(self, key: str | None = None) -> OpenAI:
+    def client(self, key: str | None = None) -> "OpenAI":
         """OpenAI's client, as it comes but for its retries, which would hide what was refused."""
+        from openai import OpenAI  # noqa: PLC0415
+
         return OpenAI(
             base_url=f"{self.url}/v1", api_key=key or self.alice, max_retries=0, http_client=self.http
         )
@@ -63,6 +69,10 @@ def made_key(database_url: str, owner: str, **options: object) -> tuple[int, str
 @pytest.fixture(scope="session")
 def served(answering: Stack) -> Iterator[Served]:
     """The API on a port of its own; its login is one of the role client."""
+    import uvicorn  # noqa: PLC0415
+
+    from loradex.service.api.app import Api  # noqa: PLC0415
+
     login = with_user(answering.database_url, "loradex_client")
     started: list[uvicorn.Server] = []
 

@@ -18,17 +18,21 @@ import httpx2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 from tests.fix_answering import Stack
 from tests.fix_api import Served
 from tests.fix_commands import Loradex
 from tests.fix_db import with_user
 from tests.integration.test_client import nothing_answered
+from tests.pooler import Pooler
 from tests.repository import ROOT
 from tests.until import until
 
 from loradex.db.session import connect
+from loradex.errors import UnknownAnswerError
 from loradex.service.api.app import Api
 from loradex.service.client import AsyncClient
+from loradex.settings import Settings
 from loradex.stack_file import StackFile
 
 Ask = Callable[..., httpx2.Response]
@@ -288,6 +292,30 @@ def test_readiness_names_what_is_wrong(served: Served, answering: Stack, ask: As
 
     (reason,) = asyncio.run(walk())
     assert "loradex db login" in reason
+
+
+def test_a_pooler_hands_nobody_the_tenant_of_another(
+    served: Served, answering: Stack, pooler: Pooler
+) -> None:
+    """Transactions of all tenants and of the login itself share its sessions; each has rows of its own."""
+    login = with_user(answering.database_url, "loradex_client")
+    run = {"run": uuid4().hex}
+
+    async def walk() -> None:
+        told = Settings(listen_url=SecretStr(login))
+        async with AsyncClient(pooler.through(login), answering.redis_url, settings=told) as client:
+            both = [client.acting_for(key) for key in (served.alice, served.bob)]
+            answers = await asyncio.gather(
+                *(one.ask("Is it late?", max_new_tokens=1, metadata=run) for one in both * 5)
+            )
+            assert len({one.answer_id for one in answers}) == 10
+            listed = await asyncio.gather(*(one.jobs(metadata=run) for one in [*both, client] * 3))
+            assert [len(page) for page in listed] == [5, 5, 0] * 3
+            assert {job.id for job in listed[0]}.isdisjoint(job.id for job in listed[1])
+            with pytest.raises(UnknownAnswerError):
+                await both[1].explain(answers[0].answer_id)
+
+    asyncio.run(walk())
 
 
 texts = st.text(max_size=20)

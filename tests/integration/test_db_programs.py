@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
+from tests.fix_api import made_key
 from tests.fix_db import Connection, RoleUrl
 from tests.world import World
 
@@ -81,6 +82,11 @@ def test_a_dump_is_restored_with_its_people(
     with connect(alice) as hers:
         hers.execute('select loradex.enqueue_jobs(\'[{"prompt": "mine"}]\')')
     name = conninfo_to_dict(alice)["user"]
+    # An owner of API keys of that name is neither she nor any login.
+    _, key = made_key(database_url, str(name))
+    with connect(alice) as server, server.transaction():
+        server.execute("select loradex.authenticate(%s)", (key,))
+        server.execute('select loradex.enqueue_jobs(\'[{"prompt": "by key"}]\')')
     # Somebody of that name asked before her, and is gone.
     connection.execute("insert into loradex.owners (name, role) values (%s, 4)", (name,))
 
@@ -100,12 +106,17 @@ def test_a_dump_is_restored_with_its_people(
     assert run(["audit", "verify", "--head", facts["head"]]) == 0
     with connect(alice.rsplit("/", 1)[0] + "/" + empty_database_url.rsplit("/", 1)[1]) as hers:
         assert hers.execute("select prompt from loradex.jobs").fetchall() == [("mine",)]
+        with hers.transaction():
+            hers.execute("select loradex.authenticate(%s)", (key,))
+            assert hers.execute("select prompt from loradex.jobs").fetchall() == [("by key",)]
         temporary = hers.execute("select has_database_privilege(current_database(), 'TEMP')").fetchone()
         assert temporary == (False,)
     with connect(empty_database_url) as restored:
         kept = restored.execute("select count(*), count(distinct role) from loradex.owners").fetchone()
         assert kept == connection.execute("select count(*), count(*) from loradex.owners").fetchone()
         assert [row[0] for row in restored.execute(OWNERS)] == facts["owners"]
+        keyed = restored.execute("select name from loradex.owners where role = 0").fetchall()
+        assert keyed == [(name,)]
 
 
 def test_a_login_that_the_new_server_lacks_is_made_without_a_password(
