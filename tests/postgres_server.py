@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -56,7 +56,9 @@ class PostgresServer(EmbeddedPostgres):
 
     def send(self, number: signal.Signals) -> None:
         for process in self.processes:
-            process.send_signal(number)
+            # A session that goes on may end at once.
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
 
     def run(self, *statements: LiteralString) -> list[tuple[Any, ...]]:
         """Statements of the superuser, one transaction each; the rows of the last."""

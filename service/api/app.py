@@ -21,6 +21,7 @@ from loradex.service.api.door import Door, answered, response_of, unless_gone
 from loradex.service.api.problem import Problem, refused
 from loradex.service.api.readiness import reasons_against
 from loradex.service.client import AsyncClient, Request
+from loradex.service.client.request import OPENAI_NAMES
 
 EDGE: LiteralString = "select similarity from loradex.domain_edge(%s)"
 EDGE_SECONDS = 600.0
@@ -156,8 +157,7 @@ class Api:
             "choices": offered,
             **said,
             "max_new_tokens": most,
-            "sampling_temperature": body.temperature,
-            "sampling_top_p": body.top_p,
+            **{name: getattr(body, theirs) for name, theirs in OPENAI_NAMES.items()},
             "metadata": body.metadata,
         }
         fields = [

@@ -7,16 +7,15 @@ from typing import Any
 
 from loradex import errors
 from loradex.errors import LoradexError
-from loradex.service.client.request import FIELDS
+from loradex.service.client.request import FIELDS, OPENAI_NAMES
 
 NO_RETRY = {"x-should-retry": "false"}
 """OpenAI's clients repeat 408, 409, 429 and 5xx by themselves, unless they are told this."""
 
 FIELD = re.compile(r"^(?:job \d+: )?(?P<name>\w+)[ :]")
 PARAMS = {
+    **OPENAI_NAMES,
     "prompt": None,
-    "sampling_temperature": "temperature",
-    "sampling_top_p": "top_p",
     "max_new_tokens": "max_completion_tokens",
     "seed": "seed",
     "metadata": "metadata",

@@ -5,7 +5,7 @@ import difflib
 import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY
+from dataclasses import KW_ONLY, field
 from typing import Annotated, Any, Literal, SupportsIndex
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
@@ -13,6 +13,8 @@ from pydantic.dataclasses import dataclass
 
 from loradex.errors import InvalidArgumentError
 
+OPENAI = "openai"
+"""Metadata of a field that OpenAI's clients call something else: their name for it."""
 BIGGEST_BIGINT = (1 << 63) - 1
 BIGGEST_INT = (1 << 31) - 1
 
@@ -109,8 +111,8 @@ class Request:
     density: Number | None = None
     normalization: Normalization | None = None
     max_new_tokens: Integer | None = None
-    sampling_temperature: Number | None = None
-    sampling_top_p: Number | None = None
+    sampling_temperature: Number | None = field(default=None, metadata={OPENAI: "temperature"})
+    sampling_top_p: Number | None = field(default=None, metadata={OPENAI: "top_p"})
     seed: Seed | None = None
     expected_task: Text | None = None
     idempotency_key: Text | None = None
@@ -158,7 +160,11 @@ class Request:
         }
 
 
-FIELDS = tuple(field.name for field in dataclasses.fields(Request))
+FIELDS = tuple(one.name for one in dataclasses.fields(Request))
+OPENAI_NAMES: Mapping[str, str] = {
+    one.name: one.metadata[OPENAI] for one in dataclasses.fields(Request) if OPENAI in one.metadata
+}
+"""What OpenAI's clients call the fields for which they have another name."""
 TEXTS = ("choices", "exclude_tasks", "exclude_adapters")
 
 

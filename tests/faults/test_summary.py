@@ -65,7 +65,7 @@ def test_a_part_that_breaks_off_keeps_no_other_from_running(capsys: pytest.Captu
 
 def test_make_runs_it_all_by_one_command() -> None:
     planned = subprocess.run(
-        ["make", "--dry-run", "faults", f"RUN={sys.executable} -m"],
+        ["make", "--dry-run", "--no-print-directory", "faults", f"RUN={sys.executable} -m"],
         cwd=ROOT,
         capture_output=True,
         text=True,
