@@ -60,6 +60,8 @@ def home(
     monkeypatch.setenv("LORADEX_ENCODER_PATH", str(library.encoder))
     monkeypatch.setenv("LORADEX_DEVICE", "cpu")
     monkeypatch.setenv("LORADEX_THREADS", "1")
+    # The same for all: a worker with another one would be started again.
+    monkeypatch.setenv("LORADEX_FRAME", "{prompt} and nothing but the truth:")
     return made
 
 
@@ -166,8 +168,7 @@ def test_a_worker_is_replaced_when_it_would_be_started_otherwise_and_that_is_sai
     assert StackFile(home).part("worker")["pid"] == second
 
 
-def test_what_a_worker_was_given_is_kept_as_hashes(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LORADEX_FRAME", "{prompt} and nothing but the truth:")
+def test_what_a_worker_was_given_is_kept_as_hashes(home: Path) -> None:
     cli.run(["up"])
 
     given = StackFile(home).part("worker")["given"]

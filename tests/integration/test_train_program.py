@@ -82,10 +82,13 @@ def test_an_adapter_comes_out_that_peft_loads_and_the_card_says_how(workshop: Pa
     assert str(tiny_base) not in (directory / "adapter_config.json").read_text()
 
 
-def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(workshop: Path, tiny_base: Path) -> None:
+def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(
+    workshop: Path, tiny_base: Path, settings: WorkerSettings
+) -> None:
+    overrides = {"epochs": 12, "evaluations": 1}
+    whole = request(workshop, "colours", out=workshop / "whole", overrides=overrides)
+    assert run(settings, whole, as_json=True) == 0
     long = ("--task", "colours", "--epochs", "12", "--evaluations", "1")
-    whole = train(workshop, tiny_base, *long, "--out", str(workshop / "whole"))
-    assert whole.returncode == 0, whole.stderr
     command = [*PROGRAM, "--data", str(workshop / "data"), "--cards", str(workshop / "cards"), *long]
     command += ["--out", str(workshop / "broken")]
     checkpoint = workshop / "broken" / "checkpoints" / "colours" / "checkpoint.pt"
