@@ -69,7 +69,9 @@ class PostgresServer(EmbeddedPostgres):
 
     @contextmanager
     def full_disk(self) -> Iterator[None]:
-        """Not a byte is free on its file system."""
+        """Not a byte is free on its file system, which must be its own: nobody else's disk is filled."""
+        if not self.has_own_disk:
+            raise RuntimeError("the server has no file system of its own: only root may mount one")
         ballast = self.home / "ballast"
         with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
             os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(self.home).free * 9 // 10)
