@@ -5,16 +5,22 @@ from xdist.scheduler import LoadFileScheduling
 
 # Folders whose files take longest; the others fill what is left at the end.
 FIRST = ("acceptance", "faults", "integration")
-# These files share one environment of wheels and one stack with the real base model.
-TOGETHER = ("tests/acceptance/test_wheels.py", "tests/acceptance/test_first_minutes.py")
+# What each group shares is made once: an environment of wheels and a stack with the real base model; the starter
+# library with answered questions (`starter`); thousands of vectors and answers (`many`).
+TOGETHER = (
+    ("tests/acceptance/test_wheels.py", "tests/acceptance/test_first_minutes.py"),
+    ("tests/acceptance/test_notebook.py", "tests/integration/test_docs_sql.py"),
+    ("tests/sql/test_every_function.py", "tests/sql/test_plans.py", "tests/sql/test_routing.py"),
+)
+GROUP = {file: files[0] for files in TOGETHER for file in files}
 
 
 class Schedule(LoadFileScheduling):
-    """Hands out whole files, and `TOGETHER` as if it were one file."""
+    """Hands out whole files, and each group of `TOGETHER` as if it were one file."""
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
-        return TOGETHER[0] if file in TOGETHER else file
+        return GROUP.get(file, file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Schedule | None:
@@ -24,10 +30,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Schedule 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long folders first; within a folder the order stays as it was drawn."""
+    """Groups of files first, then long folders; within a folder the order stays as it was drawn."""
     items.sort(key=_rank)
 
 
 def _rank(item: pytest.Item) -> int:
+    if item.nodeid.partition("::")[0] in GROUP:
+        return -1
     folder = item.path.parent.name
     return FIRST.index(folder) if folder in FIRST else len(FIRST)
