@@ -8,8 +8,8 @@ CANDIDATES := python3 python3.11 python3.12 python3.13
 PYTHON ?= $(shell for name in $(CANDIDATES); do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 
-# Test processes: one more than there are cores, since tests also wait for servers.
-PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# Test processes: two more than there are cores, since tests also wait for servers.
+PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 
 # One thread: on few cores torch and its tokenizers are slower with more. No hub: tests and demo need none.
 export OMP_NUM_THREADS ?= 1
