@@ -98,7 +98,7 @@ def quiet_connection(quiet: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def bell(answering: Stack) -> Any:
+def hostile_redis(answering: Stack) -> Any:
     """The Redis of the running stack; whatever is said there, its worker still answers afterwards."""
     with redis.Redis.from_url(answering.redis_url) as opened, answering.client() as client:
         yield opened
@@ -324,9 +324,9 @@ messages = st.one_of(
 
 @SLOW_CASES
 @given(said=messages)
-def test_the_bell(knock: Knock, answering: Stack, bell: redis.Redis, said: bytes) -> None:
+def test_the_bell(knock: Knock, answering: Stack, hostile_redis: redis.Redis, said: bytes) -> None:
     knock()
-    bell.lpush(QUEUE, said)
-    until(lambda: bell.llen(QUEUE) == 0, BELL_SECONDS)
+    hostile_redis.lpush(QUEUE, said)
+    until(lambda: hostile_redis.llen(QUEUE) == 0, BELL_SECONDS)
 
     assert answering.workers[0].alive
