@@ -2,13 +2,15 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from loradex.errors import AdapterRefusedError
-from loradex.library import module_patterns
 from loradex.library.model_json import unique_keys
+from loradex.library.module_patterns import Patterns
+
+Number = TypeVar("Number", int, float)
 
 MAX_RANK = 256
 MAX_ALPHA = 1_000_000
@@ -99,19 +101,19 @@ class LoraSettings:
     rank: int
     alpha: float
     targets: tuple[str, ...] | None
-    ranks: Mapping[str, int] = field(default_factory=dict)
-    alphas: Mapping[str, float] = field(default_factory=dict)
+    ranks: Patterns[int] = field(default_factory=Patterns)
+    alphas: Patterns[float] = field(default_factory=Patterns)
     rslora: bool = False
     transposed: bool = False
 
     def rank_of(self, module: str) -> int:
         """The rank of a module's factors, by the first pattern of `rank_pattern` that matches its name."""
-        return module_patterns.value_of(self.ranks, module, self.rank)
+        return self.ranks.value_of(module, self.rank)
 
     def scaling_of(self, module: str) -> float:
         """What a module's `B @ A` is multiplied by: alpha / rank, with rsLoRA alpha / √rank (arXiv 2312.03732)."""
         rank = self.rank_of(module)
-        alpha = module_patterns.value_of(self.alphas, module, self.alpha)
+        alpha = self.alphas.value_of(module, self.alpha)
         return alpha / (math.sqrt(rank) if self.rslora else rank)
 
 
@@ -137,10 +139,8 @@ def parse_config(raw: bytes) -> LoraSettings:
         rank=_rank("r", fields.get("r")),
         alpha=_alpha("lora_alpha", fields.get("lora_alpha")),
         targets=_targets(fields.get("target_modules")),
-        ranks={name: _rank("rank_pattern", rank) for name, rank in _patterns("rank_pattern", fields).items()},
-        alphas={
-            name: _alpha("alpha_pattern", alpha) for name, alpha in _patterns("alpha_pattern", fields).items()
-        },
+        ranks=_patterns("rank_pattern", fields, _rank),
+        alphas=_patterns("alpha_pattern", fields, _alpha),
         rslora=_switch("use_rslora", fields),
         transposed=_switch("fan_in_fan_out", fields),
     )
@@ -196,16 +196,15 @@ def _targets(value: object) -> tuple[str, ...] | None:
     return tuple(sorted(set(value)))
 
 
-def _patterns(key: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+def _patterns(key: str, fields: Mapping[str, Any], read: Callable[[str, object], Number]) -> Patterns[Number]:
     value = fields.get(key)
     if value is None:
-        return {}
+        return Patterns()
     if not isinstance(value, dict):
         raise AdapterRefusedError(
             f"adapter_config.json: {key} = {_shown(value)} must give numbers by module names"
         )
-    module_patterns.checked(key, value)
-    return value
+    return Patterns.of(key, {name: read(key, number) for name, number in value.items()})
 
 
 def _switch(key: str, fields: Mapping[str, Any]) -> bool:

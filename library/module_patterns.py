@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from typing import TypeVar
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Generic, TypeVar
 
 from loradex.errors import AdapterRefusedError
 
@@ -10,43 +12,61 @@ Value = TypeVar("Value")
 
 MAX_PATTERNS = 2000
 MAX_PATTERN = 256
-# Names, classes of characters, and groups of alternatives. A repeated group could take for ever.
+# Names, classes of characters, and groups of names. Where a repeat or two alternatives of many groups could match the
+# same, trying all ways would take for ever.
 ATOM = r"(?:[\w]|\\[.dw]|\.|\[[\w\-]{1,32}\])"
-SAFE = re.compile(rf"\^?(?:{ATOM}|[()|]|\(\?:)*\$?")
+NAME = r"(?:\w|\\?\.)+"
+GROUP = re.compile(rf"\((?:\?:)?(?P<names>{NAME}(?:\|{NAME})*)\)")
+SAFE = re.compile(rf"\^?(?:{ATOM}|\|)*\$?")
 REPEATED = re.compile(rf"{ATOM}[*+?]")
 
 
-def checked(key: str, patterns: Mapping[str, object]) -> None:
-    """Raises `AdapterRefusedError` unless each pattern can be matched in a time that grows with a name's length."""
-    if len(patterns) > MAX_PATTERNS:
-        raise AdapterRefusedError(
-            f"adapter_config.json: {key} has {len(patterns)} patterns, the limit is {MAX_PATTERNS}"
-        )
-    for pattern in patterns:
-        bare, repeated = REPEATED.subn("x", pattern)
-        if (
-            len(pattern) > MAX_PATTERN
-            or repeated > 1
-            or SAFE.fullmatch(bare) is None
-            or not _compiles(pattern)
-        ):
+@dataclass(frozen=True)
+class Patterns(Generic[Value]):
+    """What holds for the modules whose names end as a pattern says."""
+
+    rules: tuple[tuple[re.Pattern[str], Value], ...] = ()
+
+    @classmethod
+    def of(cls, key: str, values: Mapping[str, Value]) -> "Patterns[Value]":
+        """The patterns under a key of a config.
+
+        Raises:
+            AdapterRefusedError: There are too many, or one may take longer than a name is long.
+        """
+        if len(values) > MAX_PATTERNS:
             raise AdapterRefusedError(
-                f"adapter_config.json: {key} has the pattern {pattern[:60]!r}; name modules, with alternatives in "
-                "groups and at most one repeated character"
+                f"adapter_config.json: {key} has {len(values)} patterns, the limit is {MAX_PATTERNS}"
             )
+        return cls(tuple((_compiled(key, pattern), value) for pattern, value in values.items()))
+
+    def value_of(self, module: str, default: Value) -> Value:
+        """PEFT's rule: the first pattern that matches the end of the module's name, whole name parts only."""
+        return next((value for pattern, value in self.rules if pattern.match(module)), default)
 
 
-def value_of(patterns: Mapping[str, Value], module: str, default: Value) -> Value:
-    """PEFT's rule: the first pattern that matches the end of the module's name, whole name parts only."""
-    for pattern, value in patterns.items():
-        if re.match(rf"(.*\.)?({pattern})$", module):
-            return value
-    return default
-
-
-def _compiles(pattern: str) -> bool:
+def _compiled(key: str, pattern: str) -> re.Pattern[str]:
+    bare, repeated = REPEATED.subn("x", pattern)
+    groups = [found["names"].replace("\\", "").split("|") for found in GROUP.finditer(bare)]
+    apart = all(_are_apart(*pair) for names in groups for pair in combinations(names, 2))
+    if (
+        len(pattern) > MAX_PATTERN
+        or repeated > 1
+        or not apart
+        or SAFE.fullmatch(GROUP.sub("x", bare)) is None
+    ):
+        raise AdapterRefusedError(
+            f"adapter_config.json: {key} has the pattern {pattern[:60]!r}; name modules, with groups of names of which "
+            "none begins as another, and at most one repeated character"
+        )
     try:
-        re.compile(pattern)
-    except re.error:
-        return False
-    return True
+        return re.compile(rf"(.*\.)?({pattern})$")
+    except re.error as error:
+        raise AdapterRefusedError(
+            f"adapter_config.json: {key} has the pattern {pattern[:60]!r}: {error}"
+        ) from error
+
+
+def _are_apart(one: str, other: str) -> bool:
+    """Whether no text begins as both; a dot stands for any character."""
+    return any(a != b and "." not in (a, b) for a, b in zip(one, other, strict=False))
