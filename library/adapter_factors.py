@@ -12,7 +12,8 @@ from loradex.library.safetensors_file import SafetensorsError, TensorEntry, as_f
 
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 PREFIX = "base_model.model."
-FACTOR = re.compile(re.escape(PREFIX) + r"(?P<module>[A-Za-z0-9_.]+)\.lora_(?P<side>[AB])\.weight")
+# Names are bounded, since patterns are matched against them.
+FACTOR = re.compile(re.escape(PREFIX) + r"(?P<module>[A-Za-z0-9_.]{1,512})\.lora_(?P<side>[AB])\.weight")
 
 Shapes = Mapping[str, tuple[int, ...]]
 Factors = Mapping[str, tuple[TensorEntry, TensorEntry]]

@@ -1,7 +1,6 @@
 """Reads a PEFT LoRA directory into factors; nothing is trusted that was not hashed."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,8 @@ from safetensors.torch import load as parse_safetensors
 
 from loradex.errors import AdapterRefusedError
 from loradex.library.adapter_config import LoraSettings, parse_config
+from loradex.library.adapter_factors import FACTOR
 from loradex.library.adapter_files import read_files
-
-PREFIX = "base_model.model."
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ def _factors(
 
 
 def _module_of(directory: Path, key: str) -> tuple[str, str]:
-    match = re.fullmatch(re.escape(PREFIX) + r"(.+)\.lora_([AB])\.weight", key)
+    match = FACTOR.fullmatch(key)
     if match is None:
         raise AdapterRefusedError(f"{directory}: {key} is not a factor of a linear module")
-    return match[1], match[2]
+    return match["module"], match["side"]
