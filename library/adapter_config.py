@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from loradex.errors import AdapterRefusedError
-from loradex.library.model_json import unique_keys
+from loradex.library.model_json import no_constant, unique_keys
 from loradex.library.module_patterns import Patterns
 
 Number = TypeVar("Number", int, float)
@@ -149,7 +149,7 @@ def parse_config(raw: bytes) -> LoraSettings:
 def strict_object(raw: bytes, name: str) -> dict[str, Any]:
     """A JSON object in UTF-8 without repeated keys, NaN or infinity; `AdapterRefusedError` names the file."""
     try:
-        fields = json.loads(raw.decode("utf-8"), object_pairs_hook=unique_keys, parse_constant=_no_constant)
+        fields = json.loads(raw.decode("utf-8"), object_pairs_hook=unique_keys, parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
         raise AdapterRefusedError(f"{name}: not a JSON object ({error})") from error
     if not isinstance(fields, dict):
@@ -221,7 +221,3 @@ def _same(value: object, allowed: object) -> bool:
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")

@@ -1,17 +1,19 @@
 """The one kind of link that is followed: from a snapshot in a Hugging Face cache to its blob beside it."""
 
+import os
 import re
 from pathlib import Path
 
 REPOSITORY = re.compile(r"models--[^/]+")
-BLOB = re.compile(r"\.\./\.\./blobs/(?P<name>[0-9a-f]{40}|[0-9a-f]{64})")
+BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def repository(directory: Path) -> Path | None:
-    """The folder `models--<organisation>--<name>` whose `snapshots/<commit>` this directory is; None if it is none."""
-    if directory.parent.name != "snapshots" or REPOSITORY.fullmatch(directory.parent.parent.name) is None:
-        return None
-    return directory.parent.parent
+    """The folder `models--<organisation>--<name>` whose snapshot this directory lies in, or is; else None."""
+    for folder in (directory, *directory.parents):
+        if folder.parent.name == "snapshots" and REPOSITORY.fullmatch(folder.parent.parent.name):
+            return folder.parent.parent
+    return None
 
 
 def blob(path: Path) -> Path | None:
@@ -19,5 +21,5 @@ def blob(path: Path) -> Path | None:
     cache = repository(path.parent)
     if cache is None or not path.is_symlink():
         return None
-    found = BLOB.fullmatch(str(path.readlink()))
-    return None if found is None else cache / "blobs" / found["name"]
+    target = Path(os.path.normpath(path.parent / path.readlink()))
+    return target if target.parent == cache / "blobs" and BLOB.fullmatch(target.name) else None

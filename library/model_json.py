@@ -52,6 +52,11 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
     return fields
 
 
+def no_constant(name: str) -> None:
+    """A parse_constant that refuses NaN and infinity, which JSON has not and some models' settings have."""
+    raise ValueError(f"{name} is not JSON")
+
+
 def _twice(pairs: list[tuple[str, Any]]) -> Iterator[str]:
     seen: set[str] = set()
     for key, _ in pairs:

@@ -12,8 +12,8 @@ Value = TypeVar("Value")
 
 MAX_PATTERNS = 2000
 MAX_PATTERN = 256
-# Names, classes of characters, and groups of names. Where a repeat or two alternatives of many groups could match the
-# same, trying all ways would take for ever.
+# Names, classes of characters, and groups of names. Where alternatives of many groups could match the same, trying all
+# ways would take for ever; of one such group, such as `(1|10)`, there are as many ways as it has names.
 ATOM = r"(?:[\w]|\\[.dw]|\.|\[[\w\-]{1,32}\])"
 NAME = r"(?:\w|\\?\.)+"
 GROUP = re.compile(rf"\((?:\?:)?(?P<names>{NAME}(?:\|{NAME})*)\)")
@@ -48,16 +48,16 @@ class Patterns(Generic[Value]):
 def _compiled(key: str, pattern: str) -> re.Pattern[str]:
     bare, repeated = REPEATED.subn("x", pattern)
     groups = [found["names"].replace("\\", "").split("|") for found in GROUP.finditer(bare)]
-    apart = all(_are_apart(*pair) for names in groups for pair in combinations(names, 2))
+    alike = sum(not all(_are_apart(*pair) for pair in combinations(names, 2)) for names in groups)
     if (
         len(pattern) > MAX_PATTERN
         or repeated > 1
-        or not apart
+        or alike > 1
         or SAFE.fullmatch(GROUP.sub("x", bare)) is None
     ):
         raise AdapterRefusedError(
-            f"adapter_config.json: {key} has the pattern {pattern[:60]!r}; name modules, with groups of names of which "
-            "none begins as another, and at most one repeated character"
+            f"adapter_config.json: {key} has the pattern {pattern[:60]!r}; name modules, with at most one group of "
+            "names of which one begins as another, and one repeated character"
         )
     try:
         return re.compile(rf"(.*\.)?({pattern})$")

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from loradex.library.model_json import unique_keys
+from loradex.library.model_json import no_constant, unique_keys
 
 Matrix = npt.NDArray[np.float32]
 
@@ -104,7 +104,7 @@ def as_float32(content: bytes, entry: TensorEntry) -> Matrix:
 
 def _header_object(raw: bytes) -> dict[str, Any]:
     try:
-        fields = json.loads(raw.decode("utf-8"), object_pairs_hook=unique_keys, parse_constant=_no_constant)
+        fields = json.loads(raw.decode("utf-8"), object_pairs_hook=unique_keys, parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
         raise SafetensorsError(f"its header is not JSON ({error})") from error
     if not isinstance(fields, dict):
@@ -140,7 +140,3 @@ def _is_extent(value: object) -> bool:
 
 def _is_offset(value: object) -> bool:
     return type(value) is int and value >= 0
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")

@@ -260,25 +260,26 @@ def test_shapes_decide_whatever_is_declared(make_adapter: MakeAdapter) -> None:
         inspect(directory, BASE, base_shapes(17), declared=True)
 
 
-def cached(root: Path, adapter: Path) -> Path:
-    """The adapter as a hub's cache keeps it: a snapshot of links to blobs."""
-    snapshot = root / "models--someone--fixer" / "snapshots" / ("0" * 40)
-    blobs = snapshot.parent.parent / "blobs"
+def cached(root: Path, adapter: Path, folder: str = ".") -> Path:
+    """The adapter as a hub's cache keeps it: a snapshot of links to blobs, or a folder of one."""
+    repository = root / "models--someone--fixer"
+    snapshot, blobs = repository / "snapshots" / ("0" * 40) / folder, repository / "blobs"
     snapshot.mkdir(parents=True)
     blobs.mkdir()
     for number, path in enumerate(sorted(adapter.iterdir())):
         blob = str(number).rjust(64, "a")
         path.rename(blobs / blob)
-        (snapshot / path.name).symlink_to(f"../../blobs/{blob}")
+        (snapshot / path.name).symlink_to(os.path.relpath(blobs / blob, snapshot))
     return snapshot
 
 
+@pytest.mark.parametrize("folder", [".", "checkpoints/20"])
 def test_a_snapshot_of_a_hub_s_cache_is_read_through_its_own_links(
-    make_adapter: MakeAdapter, tmp_path: Path
+    make_adapter: MakeAdapter, tmp_path: Path, folder: str
 ) -> None:
     directory = make_adapter()
     expected = content_hash(directory)
-    snapshot = cached(tmp_path / "hub", directory)
+    snapshot = cached(tmp_path / "hub", directory, folder)
     assert inspect(snapshot, BASE).sha256 == expected
     roots = AdapterRoots.of((tmp_path / "hub",), tmp_path)
     assert roots.locate(roots.uri(snapshot)) == snapshot

@@ -19,6 +19,7 @@ MODULES = [
         ["q_proj", "v_proj"],
         ["model.layers.0.self_attn.q_proj", "q_proj"],
         ["q_proj", "model.layers.0.self_attn.q_proj"],
+        [r"layers\.(1|11)\.self_attn\.(q|k)_proj", "(layers.0|layers.01).*"],
         [r"layers\.(0|11)\.self_attn\.(q|k)_proj", "k_proj"],
         ["(?:self_attn.q_proj|mlp.up_proj)", ".*proj"],
         ["proj", "1.mlp.up_proj"],
