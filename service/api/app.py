@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from loradex.service.api import bodies, incoming, jobs, models, replies
-from loradex.service.api.asking import Asked, Asking
+from loradex.service.api.asking import Asked, Asking, keyed
 from loradex.service.api.chat import prompt_of
 from loradex.service.api.decisions import rankings_of
 from loradex.service.api.door import Door, answered, response_of, unless_gone
@@ -212,7 +212,8 @@ class Api:
         requests = [Request.of(found.fields(one)) for one in fields]
         model = await models.with_base(call.client, found, said.get("base_model"))
         asked = await self._asking.answers(call.client, requests, key, seconds)
-        return model, asked, await self._edge(call.client, said.get("encoder"))
+        routed = any(one.answer["method"] not in replies.UNROUTED for one in asked)
+        return model, asked, await self._edge(call.client, said.get("encoder")) if routed else None
 
     async def _edge(self, client: AsyncClient, encoder: object) -> float | None:
         """The similarity below which a question is outside of what the library holds."""
@@ -227,7 +228,7 @@ class Api:
     async def _hand_in(self, call: Call) -> Any:
         given = bodies.jobs_in(call.document)
         key = incoming.idempotency_key_of(call.http)
-        made = await call.client.enqueue_many(await jobs.requests_of(call.client, given, key))
+        made = await call.client.enqueue_many(keyed(await jobs.requests_of(call.client, given), key))
         place = {"location": f"/v1/jobs/{made[0].id}"} if len(made) == 1 else {}
         document = {"object": "list", "data": [jobs.accepted(one) for one in made]}
         return JSONResponse(document, 202, headers=place)

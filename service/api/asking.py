@@ -63,12 +63,14 @@ class Asking:
 
 
 def keyed(requests: Sequence[Request], key: str | None) -> list[Request]:
-    """The jobs of a request with an idempotency key; of several each has the key and its number."""
+    """The jobs of a request with an idempotency key: of several each has it with its number, but one of its own."""
     if key is None:
         return list(requests)
-    if len(requests) == 1:
-        return [replace(requests[0], idempotency_key=key)]
-    return [replace(one, idempotency_key=f"{key}:{number}") for number, one in enumerate(requests)]
+    keys = [key] if len(requests) == 1 else [f"{key}:{number}" for number in range(len(requests))]
+    return [
+        replace(one, idempotency_key=one.idempotency_key or made)
+        for one, made in zip(requests, keys, strict=True)
+    ]
 
 
 async def _waited(client: AsyncClient, jobs: Sequence[AsyncJob], seconds: float) -> list[Asked]:

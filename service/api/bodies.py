@@ -68,8 +68,10 @@ class StreamOptions(Tolerant):
     include_usage: bool | None = None
 
 
-class StructuredOutputs(Tolerant):
-    """vLLM's spelling of choices."""
+class StructuredOutputs(BaseModel):
+    """vLLM's spelling of choices; its other ways to bind a text are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
     choice: list[str] | None = None
 
@@ -165,7 +167,9 @@ def shaped(kind: type[Body], document: object) -> Body:
         raise _first(error) from None
     for name, neutral in NEUTRAL.items():
         value = (body.model_extra or {}).get(name)
-        if value is not None and value not in neutral:
+        # To completions a logprobs of 0 is a wish, and equal to False.
+        alike = [one for one in neutral if isinstance(one, bool) is isinstance(value, bool)]
+        if value is not None and value not in alike:
             raise refused(f"{name} is not supported; leave it out", name, "unsupported_parameter")
     return body
 

@@ -25,13 +25,15 @@ def prompt_of(messages: Sequence[Message], place: str = "messages") -> str:
         for name in CALLS:
             if (message.model_extra or {}).get(name):
                 raise refused(
-                    "tools are not supported; leave turns that call one out", f"{here}.{name}", "unsupported"
+                    "tools are not supported; leave turns that call one out",
+                    f"{here}.{name}",
+                    "unsupported_content",
                 )
         if message.role not in {*PLAIN, *NAMED}:
             raise refused(
                 f"a turn is of system, developer, user or assistant, not {ascii(message.role)[:50]}",
                 f"{here}.role",
-                "unsupported",
+                "unsupported_content",
             )
         text = text_of(message.content, f"{here}.content")
         last = number == len(messages) - 1

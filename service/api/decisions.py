@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from loradex.service.api.asking import Asked
-from loradex.service.api.bodies import DecisionBody, Question, text_of
+from loradex.service.api.bodies import MOST_CHOICES, DecisionBody, Question, text_of
 from loradex.service.api.chat import prompt_of
 from loradex.service.api.models import Model
 from loradex.service.api.problem import refused
-from loradex.service.api.replies import provenance, scores
+from loradex.service.api.replies import provenance
 
 YES, NO = "yes", "no"
 
@@ -32,14 +32,10 @@ class Ranking:
 
     def answer(self, asked: Asked, model: Model, edge: float | None) -> dict[str, Any]:
         """In the words of OpenAI's decisions; the scores lie in `loradex`."""
-        ranked = scores(asked.answer)
-        shares = [one["probability"] for one in ranked]
-        best = list(self.texts).index(asked.answer["choice"])
-        told = {
-            "type": self.question.type,
-            "name": self.question.name,
-            "loradex": provenance(asked, model, edge),
-        }
+        found = provenance(asked, model, edge)
+        shares = [one["probability"] for one in found["scores"]]
+        best = self.texts.index(asked.answer["choice"])
+        told = {"type": self.question.type, "name": self.question.name, "loradex": found}
         match self.question.type:
             case "predicate":
                 return {**told, "probability": shares[0]}
@@ -108,4 +104,4 @@ def _without(question: Question, place: str, *names: str) -> None:
 
 
 def _missing(place: str, name: str) -> Any:
-    raise refused(f"give 2 to 255 {name}", f"{place}.{name}")
+    raise refused(f"give 2 to {MOST_CHOICES} {name}", f"{place}.{name}")

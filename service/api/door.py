@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from uuid import uuid4
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from loradex.errors import LoradexError
@@ -88,6 +88,8 @@ async def answered(request: Request, work: Awaitable[Any]) -> Any:
         return response_of(problem)
     except LoradexError as error:
         return response_of(problem_of(error))
+    except ClientDisconnect:  # while its body was read
+        return Response(status_code=LEFT)
     except Exception as error:  # noqa: BLE001 - whatever it is, the client is told in the one envelope
         LOG.error(  # noqa: TRY400 - without the text of the exception
             "%s in request %s\n%s",

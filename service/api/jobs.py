@@ -17,9 +17,7 @@ MOST_LISTED = 500
 METADATA = re.compile(r"metadata\[(?P<key>.+)\]", re.DOTALL)
 
 
-async def requests_of(
-    client: AsyncClient, jobs: Sequence[Mapping[str, Any]], key: str | None
-) -> list[Request]:
+async def requests_of(client: AsyncClient, jobs: Sequence[Mapping[str, Any]]) -> list[Request]:
     """The jobs of a body. `model` stands for base model, adapter and method; the rest are the fields of a job.
 
     Raises:
@@ -37,8 +35,6 @@ async def requests_of(
             if job["model"] not in names:
                 raise refused("model must be a text", f"jobs.{number}.model")
             fields = models[job["model"]].fields(fields)
-        if key is not None and fields.get("idempotency_key") is None:
-            fields["idempotency_key"] = key if len(jobs) == 1 else f"{key}:{number}"
         requests.append(Request.of(fields))
     return requests
 

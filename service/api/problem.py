@@ -12,7 +12,7 @@ from loradex.service.client.request import FIELDS, OPENAI_NAMES
 NO_RETRY = {"x-should-retry": "false"}
 """OpenAI's clients repeat 408, 409, 429 and 5xx by themselves, unless they are told this."""
 
-FIELD = re.compile(r"^(?:job \d+: )?(?P<name>\w+)[ :]")
+FIELD = re.compile(r"^(?:job \d+: )?(?P<name>\w+)[ :.]")
 PARAMS = {
     **OPENAI_NAMES,
     "prompt": None,

@@ -8,7 +8,10 @@ from loradex.service.client import AsyncClient
 
 SECONDS = 3.0
 STATE: LiteralString = """
-    select pg_has_role(session_user, 'loradex_client', 'member') and not exists (
+    select pg_has_role(session_user, 'loradex_client', 'member')
+           and not pg_has_role(
+               session_user, (select n.nspowner from pg_namespace n where n.nspname = 'loradex'), 'member')
+           and not exists (
                select from unnest(array['loradex_reader', 'loradex_worker', 'loradex_admin']) more(role)
                where pg_has_role(session_user, more.role, 'member')) as one_of_clients,
            session_user::text as login,

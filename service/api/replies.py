@@ -24,7 +24,8 @@ def provenance(asked: Asked, model: Model, edge: float | None) -> Document:
     Args:
         asked: The job and its answer.
         model: What answered.
-        edge: The similarity below which a question is outside of the library's domain; None: there is no library.
+        edge: The similarity below which a question is outside of the library's domain; None: there is no library, or
+            nothing was routed.
     """
     answer = asked.answer
     choices, nearest = (
@@ -68,7 +69,8 @@ def softmax(values: Sequence[float]) -> list[float]:
     """Shares of 1; the scores need not be calibrated, and neither are these."""
     top = max(values)
     powers = [math.exp(value - top) for value in values]
-    return [power / sum(powers) for power in powers]
+    whole = sum(powers)
+    return [power / whole for power in powers]
 
 
 class Written:

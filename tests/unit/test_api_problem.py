@@ -47,6 +47,7 @@ def test_an_error_has_its_status(
     [
         ("job 1: k is 0; give a whole number from 1 to 1000", "loradex.k"),
         ("sampling_top_p: must be a finite number", "top_p"),
+        ("choices.0: must be a text", "loradex.choices"),
         ("method names no method 'x'; known are: base", "loradex.method"),
         ("job 1: the prompt is empty; give a question", None),
         ("the call is not valid JSON", None),
