@@ -7,12 +7,13 @@ from contextlib import asynccontextmanager
 from itertools import islice
 from uuid import UUID
 
+import psycopg
 from psycopg.rows import class_row
 
 from loradex.db.async_pool import AsyncPool
 from loradex.db.async_session import AsyncSession, settled
 from loradex.db.pool import is_reusable
-from loradex.db.session import translate_errors
+from loradex.db.postgres_errors import typed_error
 from loradex.errors import (
     ClientClosedError,
     DatabaseUnavailableError,
@@ -163,23 +164,23 @@ class AsyncListener:
             while chunk := list(islice(some, LOOK_AT_ONCE)):
                 try:
                     found = await _ended(connection, chunk, key)
-                except (KeyRefusedError, PermissionRefusedError) as error:
-                    if key is None:
+                except psycopg.Error as error:
+                    refused = typed_error(error)
+                    if key is None or not isinstance(refused, KeyRefusedError | PermissionRefusedError):
                         raise
                     # A key that was revoked meanwhile is nothing to those who wait with others.
-                    self._waiting.fail(error, chunk)
+                    self._waiting.refuse(refused, chunk, key)
                     continue
                 for outcome in found:
-                    self._waiting.deliver(outcome)
+                    self._waiting.deliver(outcome, key)
         self._away, self.outage = False, None
 
 
 async def _ended(connection: AsyncSession, jobs: Sequence[UUID], key: str | None) -> list[JobOutcome]:
     """Those of the jobs that have ended, as the owner of the key sees them."""
-    with translate_errors():
-        async with (
-            settled(connection),
-            acting(connection, key),
-            connection.cursor(row_factory=class_row(JobOutcome)) as cursor,
-        ):
-            return await (await cursor.execute(ENDED, (jobs,))).fetchall()
+    async with (
+        settled(connection),
+        acting(connection, key),
+        connection.cursor(row_factory=class_row(JobOutcome)) as cursor,
+    ):
+        return await (await cursor.execute(ENDED, (jobs,))).fetchall()

@@ -31,13 +31,12 @@ Deliver = Callable[[Ended], None]
 
 
 class Waiting:
-    """Those who wait, by job; threads may share it."""
+    """Those who wait, by job and by the API key that they showed; threads may share it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: dict[UUID, list[Deliver]] = {}
+        self._waiting: dict[UUID, dict[str | None, list[Deliver]]] = {}
         self._fresh: set[UUID] = set()
-        self._keys: dict[UUID, str] = {}
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
@@ -53,16 +52,14 @@ class Waiting:
         """
         with self._lock:
             for job in jobs:
-                self._waiting.setdefault(job, []).append(deliver)
-                if key is not None:
-                    self._keys[job] = key
+                self._waiting.setdefault(job, {}).setdefault(key, []).append(deliver)
             self._fresh.update(jobs)
         try:
             yield
         finally:
             with self._lock:
                 for job in jobs:
-                    self._forget(job, deliver)
+                    self._forget(job, deliver, key)
 
     def all(self) -> list[UUID]:
         """Every job that is waited for."""
@@ -71,11 +68,12 @@ class Waiting:
             return list(self._waiting)
 
     def by_key(self, jobs: Iterable[UUID]) -> Mapping[str | None, Sequence[UUID]]:
-        """The jobs that one API key may see, by key."""
+        """The jobs that are waited for with each key."""
         with self._lock:
             found: dict[str | None, list[UUID]] = {}
             for job in jobs:
-                found.setdefault(self._keys.get(job), []).append(job)
+                for key in self._waiting.get(job, ()):
+                    found.setdefault(key, []).append(job)
             return found
 
     def worth_a_look(self, payloads: Iterable[str]) -> list[UUID]:
@@ -84,31 +82,43 @@ class Waiting:
             found, self._fresh = self._fresh, set()
             return [job for job in found.union(_ids(payloads)) if job in self._waiting]
 
-    def deliver(self, outcome: JobOutcome) -> None:
-        """Hand an outcome to those who wait for it, once."""
+    def deliver(self, outcome: JobOutcome, key: str | None = None) -> None:
+        """Hand an outcome, once, to those who wait for it with the key that it was seen with."""
         with self._lock:
-            waiting = self._waiting.pop(outcome.job_id, [])
-            self._keys.pop(outcome.job_id, None)
+            waiting = self._taken(outcome.job_id, key)
         for deliver in waiting:
             deliver(outcome)
 
-    def fail(self, error: Exception, jobs: Iterable[UUID] | None = None) -> None:
-        """Tell everybody, or those who wait for these jobs, that nothing will come."""
+    def fail(self, error: Exception) -> None:
+        """Tell everybody that nothing will come."""
         with self._lock:
-            lost = [self._waiting.pop(job, []) for job in (list(self._waiting) if jobs is None else jobs)]
-            waiting = {deliver for some in lost for deliver in some}
-            for job in [job for job in self._keys if job not in self._waiting]:
-                del self._keys[job]
+            waiting = {
+                deliver for keys in self._waiting.values() for some in keys.values() for deliver in some
+            }
+            self._waiting.clear()
         for deliver in waiting:
             deliver(error)
 
-    def _forget(self, job: UUID, deliver: Deliver) -> None:
-        some = self._waiting.get(job, [])
+    def refuse(self, error: Exception, jobs: Iterable[UUID], key: str) -> None:
+        """Tell those who wait for these jobs with this key that nothing will come."""
+        with self._lock:
+            waiting = {deliver for job in jobs for deliver in self._taken(job, key)}
+        for deliver in waiting:
+            deliver(error)
+
+    def _taken(self, job: UUID, key: str | None) -> list[Deliver]:
+        keys = self._waiting.get(job, {})
+        found = keys.pop(key, [])
+        if not keys:
+            self._waiting.pop(job, None)
+        return found
+
+    def _forget(self, job: UUID, deliver: Deliver, key: str | None) -> None:
+        some = self._waiting.get(job, {}).get(key, [])
         if deliver in some:
             some.remove(deliver)
         if not some:
-            self._waiting.pop(job, None)
-            self._keys.pop(job, None)
+            self._taken(job, key)
 
 
 def _ids(payloads: Iterable[str]) -> Iterator[UUID]:

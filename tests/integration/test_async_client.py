@@ -138,7 +138,9 @@ def test_a_closed_client_is_closed_and_a_cut_one_goes_on(answering: Stack) -> No
             job = await client.enqueue("Was it cut?", max_new_tokens=1)
             waiting = asyncio.create_task(job.wait(timeout=None))
             gone = asyncio.create_task(job.wait(timeout=None))
-            await until_async(lambda: len(client.listener._waiting._waiting.get(job.id, ())) > 1)
+            await until_async(
+                lambda: len(client.listener._waiting._waiting.get(job.id, {}).get(None, ())) > 1
+            )
             other.execute(cut)
             gone.cancel()
             await asyncio.wait([gone])

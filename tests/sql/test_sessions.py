@@ -13,11 +13,13 @@ from tests.until import until
 from tests.world import World
 
 from loradex.db.async_pool import AsyncPool
+from loradex.db.async_session import AsyncSession
 from loradex.db.pool import Pool
 from loradex.db.reconnect import repeat_through_outage
 from loradex.db.session import USES_BEFORE_PREPARED, connect
 from loradex.embedded import EmbeddedPostgres
 from loradex.errors import ClientClosedError, DatabaseUnavailableError
+from loradex.service.client import async_listener
 
 FOREIGN = (
     *("default_transaction_isolation = 'repeatable read'", "default_transaction_isolation = 'serializable'"),
@@ -158,6 +160,32 @@ def test_what_was_prepared_before_an_upgrade_is_refused_once_in_asyncio_too(
         assert [await told(pool) for _ in range(2)] == [("one",), ("one",)]
         assert one.closed
         assert other.closed
+        await pool.close()
+
+    connection.execute(CHANGED.format("int", "1").encode())
+    asyncio.run(walk())
+
+
+def test_a_look_for_outcomes_gives_up_a_session_of_before_an_upgrade(
+    database_url: str, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(async_listener, "ENDED", "select told() where %s = '{}'::uuid[] limit 0")
+
+    async def walk() -> None:
+        pool = AsyncPool(database_url)
+
+        async def look() -> AsyncSession:
+            async with pool.lent() as session:
+                assert await async_listener._ended(session, [], None) == []
+            return session
+
+        sessions = {id(one): one for one in [await look() for _ in range(2 * USES_BEFORE_PREPARED)]}
+        (old,) = sessions.values()
+        connection.execute(CHANGED.format("text", "''one''").encode())
+        with pytest.raises(DatabaseUnavailableError, match="the database was upgraded meanwhile"):
+            await look()
+        assert old.closed
+        assert await look() is not old
         await pool.close()
 
     connection.execute(CHANGED.format("int", "1").encode())
