@@ -116,9 +116,9 @@ def findings(directory: Path, heads: set[str]) -> Iterator[str]:
         start, last = int(note["first_position"] or 0), int(note["last_position"] or 0)
         if start == first and start <= last < place(note):
             first, before = last + 1, note["last_hash"] or ""
-            heads.discard(before[2:])
         else:
             yield f"link {note['id']}: it cannot say that links {start} to {last} were archived"
+    heads.discard(before[2:])
     expected, erased, noted = first, set[str](), set[str]()
     for row in merge(rows(directory / "answers.tsv"), rows(directory / "erasures.tsv"), notes, key=place):
         stored, previous, position = row["chain_hash"], row["previous_hash"] or "", place(row)

@@ -101,7 +101,14 @@ class Archive:
         try:
             told = json.loads((directory / MANIFEST).read_text())
             found = cls(directory, told)
-            _ = (found.first_position, found.previous_hash, found.end, found.answers, found.erased)
+            _ = (
+                found.first_position,
+                found.previous_hash,
+                found.end,
+                found.answers,
+                found.erased,
+                found.files,
+            )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InvalidArgumentError(f"{directory} is not an archive of Loradex: {error}") from None
         return found
@@ -128,10 +135,14 @@ class Archive:
         """How many of its answers held no texts any more when it was written."""
         return int(self.told["erased"])
 
+    @property
+    def files(self) -> dict[str, str]:
+        """Name → SHA-256 in hex, as they were written."""
+        return dict(self.told["files"])
+
     def files_same(self) -> bool:
         """Whether its files are those that were written."""
-        told: Mapping[str, str] = self.told["files"]
-        return dict(told) == {file.name: _sha256(file) for file in self.directory.glob("*.parquet")}
+        return self.files == {file.name: _sha256(file) for file in self.directory.glob("*.parquet")}
 
     def batches(self) -> list[tuple[str, Iterator[Batch]]]:
         """Table → its links, by position."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from loradex.service.audit.batch import batches
 from loradex.service.audit.canonical import FIRST_PREVIOUS
-from loradex.service.audit.evidence import ARCHIVES, Table
+from loradex.service.audit.evidence import Table
 from loradex.service.audit.finding import Finding
 from loradex.service.audit.link import Link, links
 from loradex.service.audit.snapshot import Connection
@@ -60,7 +60,7 @@ class Archived:
     def _doubt(self, position: int | None, reason: str) -> None:
         self.findings.append(Finding(position, None, reason))
 
-    def older(self, connection: Connection, archives: Table) -> Iterator[Link]:
-        """Notes that were archived themselves, and are in the database all the same."""
-        for batch in batches(connection, archives, last=self.first - 1):
-            yield from (link for link in links(ARCHIVES, batch) if link.position is not None)
+    def older(self, connection: Connection, notes: Table) -> Iterator[Link]:
+        """Notes of this table that were archived themselves, and are in the database all the same."""
+        for batch in batches(connection, notes, last=self.first - 1):
+            yield from (link for link in links(notes.name, batch) if link.position is not None)

@@ -102,7 +102,7 @@ def _broken(archive: Archive, part: Part, archived: Archived) -> list[str]:
 
 def _dropped(url: str, part: Part, archive: Archive, now: datetime | None) -> bool:
     """Take a part out of the database; false if texts of it were erased, and the archive was taken away."""
-    files = Jsonb(archive.told["files"])
+    files = Jsonb(archive.files)
     try:
         with translate_errors(), connect(url) as connection:
             connection.execute(DROP, (part.before, part.last_hash, part.erased, files, now))

@@ -103,9 +103,12 @@ class Audit:
         archived = Archived.noted(self._connection)
         yield from archived.findings
         first, before = archived.first, archived.before
-        for note in archived.older(self._connection, tables[evidence.ARCHIVES]):
-            yield from note.broken(note.position or 0, note.previous)
-            wanted.setdefault(note.computed, note.position)
+        for table in tables.values():
+            if table.name == evidence.ANSWERS:
+                continue
+            for note in archived.older(self._connection, table):
+                yield from note.broken(note.position or 0, note.previous)
+                wanted.setdefault(note.computed, note.position)
         chain = Chain(first, before, wanted)
         if archives:
             chain = Chain(archives[0].first_position, archives[0].previous_hash, wanted)

@@ -1,5 +1,6 @@
 """`loradex archive`: months that are over become Parquet files, and the chain goes from there into the database."""
 
+import hashlib
 import json
 import shutil
 import signal
@@ -260,6 +261,8 @@ def test_what_an_archive_s_name_has(world: World, role_url: RoleUrl, tmp_path: P
     for foreign, said in (
         (json.dumps({**told, "last_hash": "00" * 32}), "another chain"),
         ("{}", "not an archive"),
+        (json.dumps({name: value for name, value in told.items() if name != "files"}), "not an archive"),
+        (json.dumps({**told, "files": 3}), "not an archive"),
     ):
         (place / MANIFEST).write_text(foreign)
         with pytest.raises(ArchiveError, match=said):
@@ -315,6 +318,16 @@ from loradex.service.audit.archiving import archive_next
 archive.to_disk = lambda place: os.kill(os.getpid(), signal.SIGKILL)
 archive_next(sys.argv[1], Path(sys.argv[2]), datetime.fromisoformat(sys.argv[3]))
 """
+
+
+def test_a_job_that_is_held_is_an_advice_to_try_again(world: World, database_url: str) -> None:
+    world.answered({})
+    with connect(database_url) as holder, holder.transaction():
+        holder.execute("select from loradex.jobs for update")
+        with pytest.raises(psycopg.Error, match="try again later") as refused:
+            world.connection.execute(DROP)
+    assert refused.value.sqlstate == "LX008"
+    assert world.rows("select count(*) from loradex.answers") == [(1,)]
 
 
 def test_a_kill_leaves_no_half_archive(world: World, role_url: RoleUrl, tmp_path: Path) -> None:
@@ -424,6 +437,44 @@ def test_notes_of_archives_follow_one_another(world: World, role_url: RoleUrl, t
         ["it says that an archive begins with link 3, and 1 was expected"],
         1,
     )
+
+
+def test_a_note_of_an_erasure_that_was_archived_is_still_compared(
+    world: World, role_url: RoleUrl, tmp_path: Path
+) -> None:
+    reader = role_url("loradex_reader")
+    (answer, _) = world.answered({}, {})
+    world.rows(
+        "select loradex.erase_jobs('why', 'who', array[job_id]) from loradex.answers where id = %s", answer
+    )
+    assert archive_next(role_url("loradex_admin"), tmp_path / "kept", LATER) is not None
+    world.connection.execute("set session_replication_role = replica")
+    world.rows("update loradex.erasures set reason = 'another' returning 1")
+    (tmp_path / "export").mkdir()
+    with Audit.at(reader) as audit:
+        (found,) = audit.breaks()
+    ((own,),) = world.rows("select reason from loradex.verify_audit_chain()")
+    assert found.reason == own == "its chain_hash does not fit its columns: it was changed"
+    code, (line,) = Exported(reader, tmp_path / "export").verify()
+    assert (code, "does not fit" in line) == (1, True)
+
+
+def test_no_head_is_found_in_a_note_that_no_link_follows(
+    world: World, role_url: RoleUrl, tmp_path: Path
+) -> None:
+    """Of two archives the older's note may be written anew by an owner; only the newest's end is the beginning."""
+    for months in (1, 2):
+        world.answered({}, {})
+        assert archive_next(role_url("loradex_admin"), tmp_path / str(months), LATER) is not None
+    world.connection.execute("set session_replication_role = replica")
+    world.connection.execute("update loradex.archives set last_hash = sha256('kept') where position = 3")
+    world.connection.execute(FIT)
+    (tmp_path / "export").mkdir()
+    head = hashlib.sha256(b"kept").hexdigest()
+    with Audit.at(role_url("loradex_reader")) as audit:
+        assert any(head in one.reason for one in audit.breaks([head]))
+    code, lines = Exported(role_url("loradex_reader"), tmp_path / "export").verify(head)
+    assert (code, lines) == (1, [f"no link has the hash {head}"])
 
 
 def test_the_link_before_an_archive_is_compared(world: World, role_url: RoleUrl, tmp_path: Path) -> None:

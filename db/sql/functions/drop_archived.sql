@@ -1,9 +1,10 @@
 -- Takes answers out of the database once an archive holds them, with their jobs, and leaves a note in the chain. What is
 -- dropped must be exactly what archivable says, and end with the hash that the archive ends with. As many answers must be
 -- erased as there were when the archive was written, or it holds texts that should be gone.
--- Nobody answers while it waits for a lock, so it waits for 5 seconds at most, whatever the session says.
--- Locks: the table chain_lock, and loradex.answers exclusively, until the transaction ends. Raises: LX001 no such part,
--- another end, texts erased since, or another isolation; LX008 answers are read: try again.
+-- Nobody answers while it waits for a lock, so it waits for each for 5 seconds at most, whatever the session says.
+-- Locks: the table chain_lock, loradex.answers exclusively, and the rows of the jobs, until the transaction ends.
+-- Raises: LX001 no such part, another end, texts erased since, or another isolation; LX008 answers or jobs are in use: try
+-- again.
 create or replace function loradex.drop_archived(
     before timestamptz, last_hash bytea, erased bigint, files jsonb, now timestamptz default now()
 ) returns void
@@ -28,25 +29,24 @@ begin
     begin
         lock table loradex.chain_lock in exclusive mode;
         lock table loradex.answers in access exclusive mode;
+        select * into part from archivable(drop_archived.now);
+        if part.before is distinct from drop_archived.before or part.last_hash is distinct from drop_archived.last_hash then
+            raise exception using errcode = 'LX001', message =
+                'what may be archived next is another part of the chain, or ends with another hash; archive it anew';
+        end if;
+        if part.erased is distinct from drop_archived.erased then
+            raise exception using errcode = 'LX001', message = format(
+                '%s answers of it are erased, and the archive was written when %s were; archive it anew',
+                part.erased, coalesce(drop_archived.erased::text, 'null'));
+        end if;
+        select * into head from chain_head();
+        delete from jobs j using answers a where a.id < first_id(part.before) and j.answer_id = a.id;
     exception
-        -- An erasure locks answers first, and the chain after them.
+        -- An erasure locks jobs, then answers, and the chain after them.
         when lock_not_available or deadlock_detected then
             raise exception using errcode = 'LX008', message =
-                'answers have been read or written for 5 s, so that none can be taken out; try again later';
+                'answers or jobs have been in use for 5 s, so that none can be taken out; try again later';
     end;
-    select * into part from archivable(drop_archived.now);
-    if part.before is distinct from drop_archived.before or part.last_hash is distinct from drop_archived.last_hash then
-        raise exception using errcode = 'LX001', message =
-            'what may be archived next is another part of the chain, or ends with another hash; archive it anew';
-    end if;
-    if part.erased is distinct from drop_archived.erased then
-        raise exception using errcode = 'LX001', message = format(
-            '%s answers of it are erased, and the archive was written when %s were; archive it anew',
-            part.erased, coalesce(drop_archived.erased::text, 'null'));
-    end if;
-    select * into head from chain_head();
-
-    delete from jobs j using answers a where a.id < first_id(part.before) and j.answer_id = a.id;
     for partition in
         select i.inhrelid::regclass from pg_inherits i
         where i.inhparent = 'loradex.answers'::regclass

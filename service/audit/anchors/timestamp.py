@@ -55,7 +55,7 @@ class TimestampAnchor:
             draft.replace(place)
         except (OSError, HTTPException, ValueError) as error:
             raise AnchorError(
-                f"{self.name}: the head was not stamped: {error or type(error).__name__}"
+                f"{self.name}: the head was not stamped: {str(error) or type(error).__name__}"
             ) from error
 
     def heads(self) -> Iterator[Kept]:
