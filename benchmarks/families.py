@@ -17,7 +17,8 @@ from importlib.resources import files
 from pathlib import Path
 
 import torch
-from tests.families import FAMILIES, LENGTHS, WINDOW, compare
+from tests.families import FAMILIES, WINDOW
+from tests.peft_compared import LENGTHS, compare
 from transformers.utils import logging
 
 from loradex.errors import ModelRefusedError

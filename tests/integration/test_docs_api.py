@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 from tests.fix_api import Served
+from tests.needs import program
 from tests.repository import ROOT
 
 PAGE = ROOT / "docs" / "api.md"
@@ -29,6 +30,7 @@ def test_it_prints_what_the_page_shows(
     for block in BLOCK.finditer(text):
         kinds.add(block["kind"])
         if block["kind"] == "sh":
+            program("curl")
             done = subprocess.run(
                 block["code"], shell=True, capture_output=True, text=True, check=True, timeout=60
             )

@@ -1,7 +1,7 @@
 """Keys of the API: one login serves many tenants, and reaches nothing of those whose key it was not shown."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -9,12 +9,11 @@ from uuid import UUID
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
-from tests.fix_db import Connection
+from tests.fix_db import Connection, RoleUrl
 from tests.world import World
 
 from loradex.db.session import connect
 
-RoleUrl = Callable[..., str]
 ALICE, BOB = "lx_alice", "lx_bob"
 GUESSES = (
     "{owner}",

@@ -205,7 +205,7 @@ LEFT = {
 """What operations.md says that an erasure leaves of an answer; a column that is made later must be decided on."""
 
 
-def test_what_is_left_is_what_the_page_says(scratch: World) -> None:
+def test_what_an_erasure_leaves_was_decided_on(scratch: World) -> None:
     scratch.answered({"choices": ["yes", "no"]})
     scratch.rows(ERASE, [scratch.value("select job_id from loradex.answers")])
     assert set(

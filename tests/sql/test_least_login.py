@@ -8,15 +8,13 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from tests.fix_db import PASSWORD, ROLES, new_database, with_database, with_user
+from tests.fix_db import PASSWORD, ROLES, RoleUrl, new_database, with_database, with_user
 from tests.world import World
 
 from loradex.db import migrate
 from loradex.db.logins import group_named, set_logins
 from loradex.db.session import connect
 from loradex.embedded import EmbeddedPostgres
-
-RoleUrl = Callable[..., str]
 
 LOCK_MODES = (
     *("access share", "row share", "row exclusive", "share update exclusive", "share", "share row exclusive"),

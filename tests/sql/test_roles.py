@@ -1,19 +1,17 @@
 """Least privilege: what each role may do, over all functions and tables; clients see their own alone."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
-from tests.fix_db import PASSWORD, ROLES, new_database, with_user
+from tests.fix_db import PASSWORD, ROLES, RoleUrl, new_database, with_user
 from tests.world import World
 
 from loradex.db.logins import group_named, set_logins
 from loradex.db.session import connect
 from loradex.embedded import EmbeddedPostgres
-
-RoleUrl = Callable[..., str]
 
 EVIDENCE = {"answers"}
 SHOWN = {"merge_components", "merge_results", "retrieved_examples", "retrieved_tasks", "retrievals"}

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from tests.families import FAMILIES, compare, tiny
+from tests.families import FAMILIES, tiny
 from tests.fix_models import CONTEXT, Zoo, byte_tokenizer
+from tests.peft_compared import compare
 from tests.repository import ROOT
 from tests.unit.engine.rows import BARE
 from torch import nn
