@@ -64,7 +64,7 @@ def test_a_row_that_nobody_wants_any_more_leaves_and_the_others_are_as_without_i
 
     def after_four_tokens(place: int) -> bool:
         asked[place] += 1
-        return place in unwanted and (asked[place] > 4 or rows[place].kind == "choose")
+        return place in unwanted and (asked[place] > 3 or rows[place].kind == "choose")
 
     step, sizes = engine._forward.step, []
 
