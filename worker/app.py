@@ -76,6 +76,7 @@ def serve(settings: WorkerSettings) -> None:
             device=engine.device.type,
             dtype=engine.dtype,
             versions=versions(engine.files),
+            modules=engine.bank.sizes,
         ),
     )
     stop = threading.Event()

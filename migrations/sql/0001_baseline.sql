@@ -157,6 +157,7 @@ create table loradex.base_models (
     frame text not null,
     created_at timestamptz not null default now(),
     retired_at timestamptz,
+    modules jsonb,
     constraint base_models_pkey primary key (name),
     constraint base_models_context_length_check check (context_length > 0),
     constraint base_models_frame_check check (position('{prompt}' in frame) > 0)
@@ -169,6 +170,23 @@ comment on column loradex.base_models.context_length is 'tokens of prompt and an
 comment on column loradex.base_models.frame is 'text the model reads, with {prompt} in place of the prompt';
 comment on column loradex.base_models.created_at is 'when the row was written';
 comment on column loradex.base_models.retired_at is 'since when no job may name it; null: jobs may';
+comment on column loradex.base_models.modules is
+    'modules an adapter may change, with the sizes [d_out, d_in] of their weights; null: nobody told yet';
+
+-- file: tables/base_model_aliases.sql
+-- Other names of base models, as adapters' configurations write them.
+create table loradex.base_model_aliases (
+    alias text not null,
+    base_model text not null,
+    created_at timestamptz not null default now(),
+    constraint base_model_aliases_pkey primary key (alias),
+    constraint base_model_aliases_base_model_fkey foreign key (base_model) references loradex.base_models(name)
+);
+comment on table loradex.base_model_aliases is
+    'Other names of base models, as adapters'' configurations write them.';
+comment on column loradex.base_model_aliases.alias is 'the other name, in small letters';
+comment on column loradex.base_model_aliases.base_model is 'base model that is meant';
+comment on column loradex.base_model_aliases.created_at is 'when the row was written';
 
 -- file: tables/encoders.sql
 -- Sentence encoders; `register_encoder` also makes their index.
@@ -1010,6 +1028,38 @@ revoke execute on function
     loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[], uuid) from public;
 grant execute on function loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[], uuid)
     to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/alias_base_model.sql
+-- Makes another name of a base model known, for adapters whose configurations call it so. A name that meant another
+-- model means this one from now on; adapters that are registered stay as they are.
+-- Locks: the row of the name. Raises: LX001 bad name, or a base model's own; LX002 unknown base model.
+create or replace function loradex.alias_base_model(alias text, base_model text) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    if coalesce(alias, '') !~ '^[^[:cntrl:]]{1,200}$' then
+        raise exception using errcode = 'LX001', message =
+            'an alias of a base model is 1 to 200 characters';
+    end if;
+    if not exists (select from base_models m where m.name = alias_base_model.base_model) then
+        raise exception using errcode = 'LX002', message = format(
+            'no base model %s; known are: %s', shown(base_model),
+            coalesce((select string_agg(m.name, ', ' order by m.name) from base_models m), 'none yet'));
+    end if;
+    if exists (select from base_models m where lower(m.name) = lower(alias_base_model.alias)) then
+        raise exception using errcode = 'LX001', message = format(
+            '%s is a base model itself, and cannot mean another', shown(alias));
+    end if;
+    insert into base_model_aliases as a (alias, base_model)
+    values (lower(alias_base_model.alias), alias_base_model.base_model)
+    on conflict on constraint base_model_aliases_pkey do update set base_model = excluded.base_model;
+end
+$$;
+comment on function loradex.alias_base_model(text, text) is
+    'Makes another name of a base model known, for adapters whose configurations call it so.';
+revoke execute on function loradex.alias_base_model(text, text) from public;
+grant execute on function loradex.alias_base_model(text, text) to loradex_admin;
 
 -- file: functions/announce_worker.sql
 -- Says that a worker lives, and what it can do. A worker calls it at its start and every few seconds; a worker that is
@@ -2571,6 +2621,44 @@ comment on function loradex.decide_routes(uuid[], public.vector[]) is
 revoke execute on function loradex.decide_routes(uuid[], public.vector[]) from public;
 grant execute on function loradex.decide_routes(uuid[], public.vector[])
     to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/describe_base_model.sql
+-- Keeps which modules of a base model an adapter may change, with the sizes of their weights as [d_out, d_in], as
+-- whoever read the model saw them. What is told later counts; adapters that are registered stay as they are.
+-- Locks: its row. Raises: LX001 bad value, or another revision; LX002 unknown base model.
+create or replace function loradex.describe_base_model(name text, revision text, modules jsonb) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    known base_models;
+begin
+    if coalesce(jsonb_typeof(modules), '') <> 'object' or octet_length(modules::text) > 4000000
+       or modules = '{}' or exists (
+           select from jsonb_each(modules) m(module, size)
+           where jsonb_path_match(m.size, 'strict exists($ ? (@.size() == 2 && @[0] > 0 && @[1] > 0))', '{}', true) is not true
+       ) then
+        raise exception using errcode = 'LX001', message =
+            'modules is an object of at most 4,000,000 bytes that gives [d_out, d_in] for each module, both above 0';
+    end if;
+    select m.* into known from base_models m where m.name = describe_base_model.name;
+    if not found then
+        raise exception using errcode = 'LX002', message = format(
+            'no base model %s; known are: %s', shown(name),
+            coalesce((select string_agg(m.name, ', ' order by m.name) from base_models m), 'none yet'));
+    end if;
+    if known.revision is distinct from revision then
+        raise exception using errcode = 'LX001', message = format(
+            'base model %s is known at revision %s, not %s', name, known.revision, shown(revision));
+    end if;
+    update base_models m set modules = describe_base_model.modules
+    where m.name = describe_base_model.name and m.modules is distinct from describe_base_model.modules;
+end
+$$;
+comment on function loradex.describe_base_model(text, text, jsonb) is
+    'Keeps which modules of a base model an adapter may change, with the sizes of their weights.';
+revoke execute on function loradex.describe_base_model(text, text, jsonb) from public;
+grant execute on function loradex.describe_base_model(text, text, jsonb) to loradex_worker, loradex_admin;
 
 -- file: functions/domain_edge.sql
 -- in_domain_similarity with what it takes for granted, for clients, who see no vectors: one number about the library. A
@@ -4430,7 +4518,8 @@ begin
             'a base model needs a name and a revision of at most 200 characters, a context length above 0 and a frame of '
             'at most 100,000 bytes that holds {prompt}';
     end if;
-    insert into base_models values (register_base_model.name, register_base_model.revision,
+    insert into base_models (name, revision, context_length, frame)
+    values (register_base_model.name, register_base_model.revision,
         register_base_model.context_length, register_base_model.frame)
     on conflict do nothing;
     select b.* into known from base_models b where b.name = register_base_model.name;
@@ -5964,7 +6053,8 @@ grant usage on schema loradex to loradex_reader, loradex_client, loradex_worker,
 
 -- The catalogue and the evidence, to look at.
 grant select on
-    loradex.base_models, loradex.encoders, loradex.tasks, loradex.methods, loradex.settings, loradex.adapters, loradex.examples
+    loradex.base_models, loradex.base_model_aliases, loradex.encoders, loradex.tasks, loradex.methods, loradex.settings,
+    loradex.adapters, loradex.examples
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 grant select on loradex.example_embeddings, loradex.evaluations, loradex.workers, loradex.erasures,
     loradex.archives
