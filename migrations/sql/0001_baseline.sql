@@ -265,7 +265,7 @@ create table loradex.settings (
     changed_by text,
     constraint settings_pkey primary key (name),
     constraint settings_kind_check check (kind in ('job', 'limit', 'routing')),
-    constraint settings_type_check check (type in ('text', 'texts', 'pairs', 'number', 'integer')),
+    constraint settings_type_check check (type in ('text', 'texts', 'pairs', 'number', 'integer', 'boolean')),
     constraint settings_limit_check check (kind = 'job' or (type = 'integer' and value is not null)),
     constraint settings_names_check check (names in ('methods', 'base_models', 'encoders', 'tasks', 'adapters'))
 );
@@ -273,7 +273,7 @@ comment on table loradex.settings is
     'What a job may say, with ranges and defaults, how much the queue takes and how routing weighs: declared once.';
 comment on column loradex.settings.name is 'such as k; for a job it is the field of the JSON document';
 comment on column loradex.settings.kind is 'job: what a job may say, value is its default; limit: value is the limit; routing: of all jobs alike';
-comment on column loradex.settings.type is 'text, texts (a list), pairs (an object of texts), number or integer';
+comment on column loradex.settings.type is 'text, texts (a list), pairs (an object of texts), number, integer or boolean';
 comment on column loradex.settings.value is 'the default, or the value; null: no default';
 comment on column loradex.settings.minimum is 'least number, characters of a text, texts of a list, or pairs';
 comment on column loradex.settings.above is 'the number must be greater than this';
@@ -440,6 +440,7 @@ create table loradex.jobs (
     expected_task text,
     idempotency_key text,
     metadata jsonb,
+    pieces_key uuid,
     priority smallint not null default 0,
     deadline float8,
     queue_position bigint generated always as identity,
@@ -495,6 +496,8 @@ comment on column loradex.jobs.settings is 'what else the job says: the settings
 comment on column loradex.jobs.expected_task is 'true task where known';
 comment on column loradex.jobs.idempotency_key is 'asking again with it gives this job';
 comment on column loradex.jobs.metadata is 'what the asker noted on it: an object of texts; null if nothing';
+comment on column loradex.jobs.pieces_key is
+    'where Redis has pieces of its text while it is written, which whoever knows it can read; null: nobody listens';
 comment on column loradex.jobs.priority is 'higher goes first';
 comment on column loradex.jobs.deadline is 'seconds after which it ends as expired instead of being answered; null: never';
 comment on column loradex.jobs.queue_position is 'order of arrival';
@@ -2131,6 +2134,9 @@ begin
             when exists (select from json_each_text(f.value) pair where length(pair.value) > s.longest)
                 then format('a text of %s has more than %s characters; shorten it', s.name, s.longest)
             end
+        when s.type = 'boolean' then case
+            when json_typeof(f.value) <> 'boolean' then format('%s must be true or false', s.name)
+            end
         -- Longer than any number that could be in range: it is not read.
         when json_typeof(f.value) <> 'number' or octet_length(f.value::text) > 64
              or (s.type = 'integer' and (f.value #>> '{}')::numeric % 1 <> 0)
@@ -2354,11 +2360,12 @@ grant execute on function loradex.claim_jobs(text, int, interval, int, timestamp
 -- file: functions/complete_job.sql
 -- The row of loradex.jobs that a JSON object asks for: defaults filled in, whole numbers without a fraction, and what has
 -- no column of its own gathered in `settings`. `columns` are those of loradex.jobs, `integers` the whole-number settings.
+-- A job whose text is told while it is written gets a key that nobody can guess.
 -- Locks: none. Raises: nothing; check_jobs has read the object before.
 create or replace function loradex.complete_job(
     job_id uuid, owner bigint, job jsonb, defaults jsonb, columns text[], integers text[]
 ) returns loradex.jobs
-language plpgsql stable
+language plpgsql volatile
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
@@ -2377,6 +2384,7 @@ begin
     made.owner := (select o.name from owners o where o.id = complete_job.owner);
     made.kind := case when made.choices is null then 'generate' else 'choose' end;
     made.settings := complete - columns;
+    made.pieces_key := case when (complete ->> 'stream')::boolean then gen_random_uuid() end;
     made.state := 'queued';
     made.attempt := 0;
     made.releases := 0;
@@ -3045,7 +3053,7 @@ begin
     delete from routings r where r.job_id = any (erased_jobs);
     update jobs j
     set prompt = '', choices = case when j.choices is not null then '{}'::text[] end, idempotency_key = null,
-        metadata = null, cancelled_by = case when j.cancelled_by is not null then 'erased' end,
+        metadata = null, pieces_key = null, cancelled_by = case when j.cancelled_by is not null then 'erased' end,
         error_message = case when j.error_code = 'erased' then j.error_message
                              when j.error_code is not null then 'erased' end,
         erased_at = now
@@ -3712,7 +3720,7 @@ language sql immutable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
     select to_jsonb(job) - array[
-        'id', 'queue_position', 'state', 'attempt', 'releases', 'lease_until', 'worker', 'claim_hash', 'held_seconds',
+        'id', 'pieces_key', 'queue_position', 'state', 'attempt', 'releases', 'lease_until', 'worker', 'claim_hash', 'held_seconds',
         'error_code', 'error_message', 'cancelled_by', 'created_at', 'started_at', 'finished_at', 'expires_at',
         'answer_id', 'erased_at']
 $$;
@@ -6177,6 +6185,8 @@ values
         '0 writes the likeliest text; above 0 samples'),
     ('sampling_top_p', 'job', 'number', '1', null, 0, 1, null, null, null, 'mass of the tokens sampled from'),
     ('seed', 'job', 'integer', null, 0, null, 9223372036854775807, null, null, null, 'seed of the sampling'),
+    ('stream', 'job', 'boolean', 'false', null, null, null, null, null, null,
+        'whether its text is told to listeners while it is written; no answer depends on it'),
     ('expected_task', 'job', 'text', null, null, null, null, null, null, 'tasks',
         'the true task where it is known, for the view task_confusion'),
     ('idempotency_key', 'job', 'text', null, 1, null, 200, null, null, null,
