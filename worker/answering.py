@@ -11,16 +11,17 @@ import structlog
 
 from loradex.errors import LoradexError
 from loradex.worker.ending import Ending
-from loradex.worker.engine.protocol import AnswerEngine, Event, Failed, Finished
+from loradex.worker.engine.protocol import AnswerEngine, Event, Failed, Finished, Wrote
 from loradex.worker.engine.rows import RowResult
 from loradex.worker.intake import Intake
 from loradex.worker.isolation import Failure
 from loradex.worker.jobs import Job
 from loradex.worker.leases import Leases
+from loradex.worker.pieces import Pieces
 from loradex.worker.repeating import Repeating
 from loradex.worker.stages import Answered, Prepared
 
-FINISH_SECONDS = 20.0
+FINISH_SECONDS = 10.0
 """How long a worker that is told to stop goes on with what it has in hand; then that waits again."""
 
 PAUSE_SECONDS = 0.25
@@ -42,6 +43,7 @@ class Answering:
         engine: Composes and writes; only one thread here uses it.
         ending: The stages after it.
         leases: Of the jobs in hand.
+        pieces: Tells whoever listens what is written.
         rows: Jobs in hand at most.
         linger: Seconds between the bell and the claim, in which more may come.
         stop: Set when the worker is to end.
@@ -54,6 +56,7 @@ class Answering:
         engine: AnswerEngine,
         ending: Ending,
         leases: Leases,
+        pieces: Pieces,
         rows: int,
         linger: float,
         stop: threading.Event,
@@ -62,6 +65,7 @@ class Answering:
         self._engine = engine
         self._ending = ending
         self._leases = leases
+        self._pieces = pieces
         self._rows = rows
         self._linger = linger
         self._stop = stop
@@ -89,8 +93,8 @@ class Answering:
     ) -> None:
         """Finishes what is in hand, or gives it back."""
         self._stop.set()
-        self._taking_in.__exit__(kind, error, trace)
         self._leases.wait_for(0, FINISH_SECONDS)
+        self._taking_in.__exit__(kind, error, trace)
         self._computing.__exit__(kind, error, trace)
         self._recording.__exit__(kind, error, trace)
         try:
@@ -157,7 +161,9 @@ class Answering:
             return
 
     def _heard(self, event: Event) -> None:
-        if isinstance(event, Finished):
+        if isinstance(event, Wrote):
+            self._pieces.put(self._computed[UUID(str(event.ticket))].job, event.text)
+        elif isinstance(event, Finished):
             self._hand_on(event.ticket, event.result)
         elif isinstance(event, Failed):
             self._hand_on(event.ticket, event.failure)

@@ -25,6 +25,7 @@ from loradex.worker.jobs import Abilities, Jobs
 from loradex.worker.leases import Leases
 from loradex.worker.logs import log_as_json
 from loradex.worker.notifications import Notifications
+from loradex.worker.pieces import Pieces
 from loradex.worker.presence import Presence
 from loradex.worker.ready import Ready
 from loradex.worker.repeating import Repeating
@@ -85,11 +86,11 @@ def serve(settings: WorkerSettings) -> None:
             device=engine.device.type,
             dtype=engine.dtype,
             versions=versions(engine.files),
+            modules=engine.bank.sizes,
         ),
     )
     stop = threading.Event()
     leases = Leases(keeping)
-    ending = Ending(recording, leases, identity)
     roots = AdapterRoots.of(settings.adapter_roots, settings.home)
     presence = Presence(
         keeping,
@@ -101,6 +102,8 @@ def serve(settings: WorkerSettings) -> None:
             versions=identity.versions,
         ),
     )
+    pieces = Pieces(redis_url)
+    ending = Ending(recording, leases=leases, pieces=pieces, identity=identity)
     answering = Answering(
         intake=Intake(
             claiming, leases=leases, ending=ending, encoder=encoder, adapters=roots, identity=identity
@@ -108,6 +111,7 @@ def serve(settings: WorkerSettings) -> None:
         engine=engine,
         ending=ending,
         leases=leases,
+        pieces=pieces,
         rows=settings.batch_rows,
         linger=settings.linger_ms / 1000,
         stop=stop,
@@ -115,10 +119,13 @@ def serve(settings: WorkerSettings) -> None:
     listen_url = database_url if settings.listen_url is None else settings.listen_url.get_secret_value()
     app = celery_app(redis_url, answering.ring)
 
+    gone = threading.Event()
+
     def hang_up() -> None:
-        if stop.is_set():
-            for one in (claiming, recording, keeping):
-                one.hang_up(PATIENCE_SECONDS)
+        # One that does not answer one thread answers no other either.
+        seconds = 0.0 if gone.is_set() else PATIENCE_SECONDS
+        if stop.is_set() and any([one.hang_up(seconds) for one in (claiming, recording, keeping)]):
+            gone.set()
 
     # It needs no Redis: with the bell dead or lost, answers come later by at most these seconds, and come.
     sweep = Repeating("sweep", answering.ring, settings.sweep_seconds, stop)
@@ -130,6 +137,7 @@ def serve(settings: WorkerSettings) -> None:
         # Left after those below: each of them may wait for an answer.
         Repeating("hang up", hang_up, LOOK_EVERY_SECONDS),
         leases,
+        pieces,
         presence,
         answering,
         Ready(settings.ready_path, identity),

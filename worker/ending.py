@@ -11,6 +11,7 @@ from loradex.worker.identity import WorkerIdentity
 from loradex.worker.isolation import OUTAGES, REFUSED, Failure
 from loradex.worker.jobs import Job, Jobs
 from loradex.worker.leases import Leases
+from loradex.worker.pieces import Pieces
 from loradex.worker.stages import Answered
 
 
@@ -20,12 +21,14 @@ class Ending:
     Args:
         jobs: The connection that it writes over.
         leases: Of the jobs in hand.
+        pieces: Tells whoever listens that an answer is at its end.
         identity: What stands in every answer.
     """
 
-    def __init__(self, jobs: Jobs, leases: Leases, identity: WorkerIdentity) -> None:
+    def __init__(self, jobs: Jobs, *, leases: Leases, pieces: Pieces, identity: WorkerIdentity) -> None:
         self._jobs = jobs
         self._leases = leases
+        self._pieces = pieces
         self._identity = identity
         self._log = structlog.get_logger("answering")
 
@@ -52,10 +55,12 @@ class Ending:
             except LoradexError as error:
                 self.fail(one.job, Failure.of(error))
             else:
+                self._pieces.end(one.job, answer_id)
                 self._log.info("job.answered", job=str(one.job.id), answer=str(answer_id), **timings)
 
     def fail(self, job: Job, failure: Failure) -> None:
         """Ends a job as failed."""
+        self._pieces.end(job)
         self._log.warning("job.failed", job=str(job.id), code=failure.code, reason=failure.message)
         with self._given_back_if_refused([job]):
             try:
@@ -65,6 +70,7 @@ class Ending:
 
     def fenced_off(self, job: Job) -> None:
         """The attempt is over: the job was cancelled, has expired, or is another worker's."""
+        self._pieces.end(job)
         self._log.warning("job.fenced_off", job=str(job.id), attempt=job.attempt)
         self._leases.let_go([job])
 

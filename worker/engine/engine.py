@@ -82,6 +82,7 @@ class Engine:
         self.text = Text(tokenizer)
         kind = "cpu" if self.device.type == "cpu" else "cuda"
         architecture = Architecture.of(model)
+        self._vocabulary = model.config.get_text_config().vocab_size
         logits_in_float32(model)
         reference = Reference(model, architecture)
         shapes = shapes_of(model, reference.ask)

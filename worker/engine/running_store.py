@@ -45,6 +45,8 @@ class RunningStore:
             self._make_room(needed, max(lengths))
         for mine, theirs in self._store.beside(source):
             for place, row, length in zip(range(first, needed), rows, lengths, strict=True):
+                # Who was here before may have left what is not a number.
+                mine[place, :, : self._end - length].zero_()
                 mine[place, :, self._end - length : self._end] = theirs[row, :, columns - length : columns]
         self.lengths += lengths
 

@@ -13,6 +13,9 @@ from loradex.worker.engine.updates import RowFactors, Updates, UpdateSum
 SPARE_ROWS = 8
 """Rows that memory is made for at a time: making it for one more copies what is there."""
 
+UNUSED = 2
+"""Adapters that no row names any more go when there are so many times as many as are named: that copies."""
+
 
 @dataclass(frozen=True)
 class _Sharing:
@@ -75,7 +78,15 @@ class RunningUpdates:
             self._merged = {}
         if not any(self._sharing):
             self._names, self._planes = [], {}
+        elif len(self._names) > UNUSED * len(wanted := self._wanted()):
+            kept = [self._names.index(name) for name in wanted]
+            self._planes = {width: stack[:, kept] for width, stack in self._planes.items()}
+            self._names = wanted
         self._renew()
+
+    def _wanted(self) -> list[object]:
+        """The adapters that rows name, each once."""
+        return list(dict.fromkeys(name for row in self._sharing if row is not None for name in row.names))
 
     def _add_merged(self, own: RowFactors | None, rows: Sequence[int]) -> None:
         """Copies rows of factors to the places after the last; rows that merge nothing have zeros there."""
@@ -109,9 +120,7 @@ class RunningUpdates:
 
     def _hold(self, shared: SharedFactors) -> None:
         """Makes sure that the adapters of all rows lie in memory here, each once."""
-        wanted: dict[object, None] = {}
-        for row in self._sharing:
-            wanted.update(dict.fromkeys(row.names if row is not None else ()))
+        wanted = self._wanted()
         if all(name in self._names for name in wanted):
             return
         layout = self._require_layout()
@@ -126,7 +135,7 @@ class RunningUpdates:
                     self._planes[width][:, old[name]] if name in old else theirs[width][:, new[name]]
                 )
             held[width] = stack
-        self._names, self._planes = list(wanted), held
+        self._names, self._planes = wanted, held
 
     def _renew(self) -> None:
         """The updates of the rows as they are now."""

@@ -234,9 +234,7 @@ class Stream:
                     part.questions, part.work.scored(), part.reports, strict=True
                 )
                 if question.ticket not in part.unwanted
-                for event in self._ended(
-                    question, chosen(question, scored, report, timings), company=len(part.questions) > 1
-                )
+                for event in self._ended(question, chosen(question, scored, report, timings))
             ]
         timings |= part.work.timings()
         writings = [
@@ -247,9 +245,7 @@ class Stream:
         ]
         running = self._running[self._is_long(part.questions[0])]
         ended = part.work.join(running, writings)
-        return self._told(
-            [writing for writing in writings if writing is not None], ended, company=len(writings) > 1
-        )
+        return self._told([writing for writing in writings if writing is not None], ended)
 
     def _write(self, is_long: bool) -> list[Event]:
         """One token more for each text."""
@@ -265,9 +261,9 @@ class Stream:
         if broken is not None:
             self._running[is_long] = Running(self._forward, self._switch)
             return self._again([writing.begun_again() for writing in writings], broken)
-        return self._told(writings, ended, company=len(writings) > 1)
+        return self._told(writings, ended)
 
-    def _told(self, writings: Sequence[Writing], ended: Sequence[Writing], *, company: bool) -> list[Event]:
+    def _told(self, writings: Sequence[Writing], ended: Sequence[Writing]) -> list[Event]:
         """The pieces of text that are certain now, and the answers of the rows that ended."""
         events: list[Event] = [
             Wrote(writing.question.ticket, piece)
@@ -275,17 +271,18 @@ class Stream:
             if writing.finite and (piece := writing.piece())
         ]
         for writing in ended:
-            events += self._ended(writing.begun_again(), written(writing, self._text.raw), company=company)
+            events += self._ended(writing.begun_again(), written(writing, self._text.raw))
         return events
 
-    def _ended(self, question: Question, result: RowResult | Failure, *, company: bool) -> list[Event]:
-        """An answer. One that is not finite is computed again alone: what overflowed may be a batch mate's."""
-        if result is NOT_FINITE and company:
+    def _ended(self, question: Question, result: RowResult | Failure) -> list[Event]:
+        """An answer. One that is not finite is computed again alone: what overflowed may be another row's."""
+        if result is NOT_FINITE and not question.alone:
             self._admission.put_back([replace(question, alone=True)])
             return []
         if isinstance(result, Failure):
             return [Failed(question.ticket, result)]
-        return [Finished(question.ticket, result)]
+        said = [Wrote(question.ticket, result.text)] if result.choice is not None else []
+        return [*said, Finished(question.ticket, result)]
 
     def _again(self, questions: Sequence[Question], broken: "_Broken") -> list[Event]:
         """Computes rows again after something broke: in smaller company where memory ran out, else alone."""
