@@ -55,10 +55,14 @@ Work = Callable[[Call], Awaitable[Any]]
 
 
 class Api:
-    """The endpoints, on one client, whose login is of the role client alone. Closing the API closes the client."""
+    """The endpoints, on one client, whose login is of the role client alone. Closing the API closes the client.
 
-    def __init__(self, client: AsyncClient) -> None:
+    `beside` are paths of others that the same server has.
+    """
+
+    def __init__(self, client: AsyncClient, beside: Sequence[Route] = ()) -> None:
         self._client = client
+        self._beside = beside
         self._asking = Asking()
         self._edges: dict[str, tuple[float, float | None]] = {}
         self._finding = asyncio.Lock()
@@ -86,6 +90,7 @@ class Api:
                         )
                     ),
                     Route("/v1/jobs/{id}", self._keyed(self._cancel, None), methods=["DELETE"]),
+                    *self._beside,
                 ],
                 exception_handlers={HTTPException: _no_such_path},
                 lifespan=self._lifespan,

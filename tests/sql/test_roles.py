@@ -82,6 +82,7 @@ OWN = {
     "answer_hash",
     "expiry",
     "explain",
+    "finish_reason",
     "is_served",
     "job_request",
 }
