@@ -136,9 +136,9 @@ def _claimed_and_answered(world: World, **changes: object) -> UUID:
     return world.record(job, attempt, routing, versions={HOSTILE: HOSTILE}, **changes)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    """The Chromium of this machine."""
+    """The Chromium of this machine. While it is open, no test of this process can run an event loop of its own."""
     from playwright.sync_api import sync_playwright  # noqa: PLC0415
 
     with sync_playwright() as driver:
@@ -177,7 +177,7 @@ def watched(browser: "Browser", **options: object) -> "_Watched":
 
 class _Watched:
     def __init__(self, browser: "Browser", options: dict[str, object]) -> None:
-        self._context = browser.new_context(locale="en-GB", timezone_id="UTC", **options)  # type: ignore[arg-type]
+        self._context = browser.new_context(**{"locale": "en-GB", "timezone_id": "UTC", **options})  # type: ignore[arg-type]
         self._page = self._context.new_page()
         self._page.set_default_timeout(15_000)
         self._watch = Watch(self._page)

@@ -33,11 +33,14 @@ def reading(table: Table, answer: str) -> sql.Composed:
     )
 
 
-def reading_before(position: int) -> sql.Composed:
-    """The statement that reads the hash of the link before a position; no row: it is not there, or not to be seen."""
+def reading_before(position: int, *, everything: bool) -> sql.Composed:
+    """The statement that reads the hash of the link before a position; no row: it is not there, or not to be seen.
+
+    Notes of erasures and archives are links too; a login that does not see everything may not read them.
+    """
     return sql.SQL(" union all ").join(
         sql.SQL(BEFORE).format(table=sql.Identifier("loradex", name), position=sql.Literal(position - 1))
-        for name in LINKS
+        for name in (LINKS if everything else (ANSWERS,))
     )
 
 

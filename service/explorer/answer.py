@@ -33,7 +33,7 @@ async def page(look: Look) -> Response:
     told, by_affinity = await _found(look)
     answer = told["answer_id"]
     drawn = picture_of(told["neighbours"], told["distribution"], told["mixture"], by_affinity=by_affinity)
-    verdict = await verdict_on(look.source, answer, told["chain"]["position"])
+    verdict = await verdict_on(look.viewer, answer, told["chain"]["position"])
     return look.page(
         "answer.html",
         {
