@@ -31,6 +31,7 @@ TABLES = (
     "answers",
     "erasures",
     "archives",
+    "verifications",
     "evaluations",
     "routings",
     "locks",
