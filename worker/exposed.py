@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import structlog
 from prometheus_client import CollectorRegistry
 
 from loradex.db.session import connect, translate_errors
@@ -50,7 +51,8 @@ def exposed(
         observer.edge = None if row is None else row[0]
 
     with (
-        MetricsPort(settings.metrics_host, settings.metrics_port, registry),
+        MetricsPort(settings.metrics_host, settings.metrics_port, registry) as served,
         Repeating("edge of the domain", look, LOOK_EVERY_SECONDS, stop),
     ):
+        structlog.get_logger("metrics").info("metrics.listening", address=served.address)
         yield

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Self
 from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics, start_http_server
 
 from loradex.errors import InvalidArgumentError
 
@@ -37,6 +37,8 @@ class MetricsPort:
 
     def __enter__(self) -> Self:
         """Listen; `InvalidArgumentError` if nobody can there."""
+        # Else each counter has a second series that says when it was made.
+        disable_created_metrics()
         try:
             self._server, self._thread = start_http_server(self._port, self._host, self._registry)
         except (OSError, OverflowError) as error:
