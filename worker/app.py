@@ -28,6 +28,7 @@ from loradex.worker.leases import Leases
 from loradex.worker.logs import log_as_json
 from loradex.worker.notifications import Notifications
 from loradex.worker.observer import Observer
+from loradex.worker.pieces import Pieces
 from loradex.worker.presence import Presence
 from loradex.worker.ready import Ready
 from loradex.worker.repeating import Repeating
@@ -80,6 +81,7 @@ def serve(settings: WorkerSettings) -> None:
             device=engine.device.type,
             dtype=engine.dtype,
             versions=versions(engine.files),
+            modules=engine.bank.sizes,
         ),
     )
     registry = CollectorRegistry()
@@ -97,6 +99,7 @@ def serve(settings: WorkerSettings) -> None:
             versions=identity.versions,
         ),
     )
+    pieces = Pieces(redis_url)
     answering = Answering(
         jobs=answering_jobs,
         leases=leases,
@@ -104,6 +107,7 @@ def serve(settings: WorkerSettings) -> None:
         encoder=encoder,
         adapters=roots,
         identity=identity,
+        pieces=pieces,
         limits=Limits(settings.batch_rows, settings.batch_tokens, settings.linger_ms / 1000),
         stop=stop,
         observer=observer,
@@ -128,6 +132,7 @@ def serve(settings: WorkerSettings) -> None:
         # Left after those below: each of them may wait for an answer.
         Repeating("hang up", hang_up, LOOK_EVERY_SECONDS),
         leases,
+        pieces,
         presence,
         Ready(settings.ready_path, identity),
         sweep,

@@ -23,6 +23,7 @@ from loradex.worker.jobs import Job, Jobs, Routing
 from loradex.worker.leases import Leases
 from loradex.worker.observer import Observer
 from loradex.worker.packing import pack_by_length
+from loradex.worker.pieces import Pieces
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class Answering:
         encoder: Encoder,
         adapters: AdapterRoots,
         identity: WorkerIdentity,
+        pieces: Pieces,
         limits: Limits,
         stop: threading.Event,
         observer: Observer,
@@ -90,6 +92,7 @@ class Answering:
         self._encoder = encoder
         self._adapters = adapters
         self._identity = identity
+        self._pieces = pieces
         self._limits = limits
         self._stop = stop
         self._observer = observer
@@ -189,6 +192,7 @@ class Answering:
             result=one.result,
             timings=timings,
         )
+        self._pieces.put(one.job, one.result.stored_text)
         try:
             answer_id = self._jobs.record(one.job, answer)
         except LeaseLostError:
@@ -201,6 +205,7 @@ class Answering:
             self._fail(one.job, Failure.of(error))
         else:
             self._observer.answered(one.routing, answer)
+            self._pieces.end(one.job, answer_id)
             self._log.info("job.answered", job=str(one.job.id), answer=str(answer_id), **timings)
 
     def _through(
@@ -218,6 +223,7 @@ class Answering:
         return done
 
     def _fail(self, job: Job, failure: Failure) -> None:
+        self._pieces.end(job)
         self._log.warning("job.failed", job=str(job.id), code=failure.code, reason=failure.message)
         try:
             self._jobs.fail(job, failure.code, failure.message)
@@ -229,6 +235,7 @@ class Answering:
     def _fenced_off(self, job: Job) -> None:
         """The attempt is over: the job was cancelled, has expired, or is another worker's."""
         self._observer.lost()
+        self._pieces.end(job)
         self._log.warning("job.fenced_off", job=str(job.id), attempt=job.attempt)
 
     def _without_company(self, claimed: Sequence[Job]) -> Sequence[Job]:

@@ -40,8 +40,12 @@ class Text:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of generated tokens, without special tokens and surrounding space."""
+        return self.raw(ids).strip()
+
+    def raw(self, ids: Sequence[int]) -> str:
+        """The text of tokens as it stands, without special tokens."""
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
-        return text.strip()
+        return text
 
     def _plain(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
