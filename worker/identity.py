@@ -10,6 +10,7 @@ from loradex.errors import InvalidArgumentError
 from loradex.library.manifest import BaseModelEntry
 from loradex.library.model_files import ModelFiles
 from loradex.library.model_store import ModelStore
+from loradex.worker.engine.framed import Framed
 
 RECORDED_VERSIONS = ("loradex", "torch", "transformers", "numpy", "celery")
 
@@ -30,9 +31,9 @@ class WorkerIdentity:
     dtype: str
     versions: Mapping[str, str]
 
-    def framed(self, prompt: str) -> str:
-        """The text the base model reads."""
-        return self.frame.replace("{prompt}", prompt)
+    def framed(self, prompt: str) -> Framed:
+        """What the base model reads."""
+        return Framed.of(self.frame, prompt)
 
 
 def register_models(url: str, identity: WorkerIdentity) -> WorkerIdentity:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from loradex.worker.engine.framed import Framed
 from loradex.worker.engine.recipe import Recipe
 
 Kind = Literal["generate", "choose"]
@@ -16,10 +17,10 @@ class Row:
     """One question.
 
     Attributes:
-        prompt_text: The framed prompt, as the model reads it.
+        prompt_text: What the model reads; of a plain text special tokens are read as such.
         recipe: The mixture that answers it.
         kind: `generate` writes text, `choose` ranks `choices` by log-likelihood.
-        choices: At least one for `choose`; each is read after the prompt and one space.
+        choices: At least one for `choose`; each is read after the prompt and, where that says so, one space.
         normalization: What a choice's log-likelihood is divided by: nothing, its tokens, or its UTF-8 bytes.
         max_new_tokens: Tokens `generate` writes at most.
         sampling_temperature: 0 takes the likeliest token; above 0 samples from softmax(logits / temperature).
@@ -27,7 +28,7 @@ class Row:
         seed: Seed of this row's own random numbers.
     """
 
-    prompt_text: str
+    prompt_text: Framed | str
     recipe: Recipe
     kind: Kind = "generate"
     choices: tuple[str, ...] = ()
@@ -37,10 +38,14 @@ class Row:
     sampling_top_p: float = 1.0
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if isinstance(self.prompt_text, Framed):
+            object.__setattr__(self, "choices", tuple(map(self.prompt_text.choice, self.choices)))
+
     @classmethod
     def of(
         cls,
-        prompt_text: str,
+        prompt_text: Framed | str,
         recipe: Recipe,
         *,
         kind: Kind,
@@ -78,7 +83,7 @@ class RowResult:
     """An answer.
 
     Attributes:
-        text: The generated text without surrounding space, or the best choice.
+        text: The generated text as `Text.decode` says it, or the best choice.
         token_ids: The tokens written (the end-of-text token included), or the best choice's tokens.
         choice: The best choice; None for `generate`.
         scores: Normalised log-likelihood of each choice in the order given, natural log; None for `generate`.
