@@ -19,6 +19,7 @@ TABLES = (
     "api_keys",
     "tenant_secret",
     "base_models",
+    "base_model_aliases",
     "encoders",
     "tasks",
     "methods",

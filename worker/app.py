@@ -24,6 +24,7 @@ from loradex.worker.jobs import Abilities, Jobs
 from loradex.worker.leases import Leases
 from loradex.worker.logs import log_as_json
 from loradex.worker.notifications import Notifications
+from loradex.worker.pieces import Pieces
 from loradex.worker.presence import Presence
 from loradex.worker.ready import Ready
 from loradex.worker.repeating import Repeating
@@ -76,6 +77,7 @@ def serve(settings: WorkerSettings) -> None:
             device=engine.device.type,
             dtype=engine.dtype,
             versions=versions(engine.files),
+            modules=engine.bank.sizes,
         ),
     )
     stop = threading.Event()
@@ -91,6 +93,7 @@ def serve(settings: WorkerSettings) -> None:
             versions=identity.versions,
         ),
     )
+    pieces = Pieces(redis_url)
     answering = Answering(
         jobs=answering_jobs,
         leases=leases,
@@ -98,6 +101,7 @@ def serve(settings: WorkerSettings) -> None:
         encoder=encoder,
         adapters=roots,
         identity=identity,
+        pieces=pieces,
         limits=Limits(settings.batch_rows, settings.batch_tokens, settings.linger_ms / 1000),
         stop=stop,
     )
@@ -120,6 +124,7 @@ def serve(settings: WorkerSettings) -> None:
         # Left after those below: each of them may wait for an answer.
         Repeating("hang up", hang_up, LOOK_EVERY_SECONDS),
         leases,
+        pieces,
         presence,
         Ready(settings.ready_path, identity),
         sweep,

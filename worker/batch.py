@@ -22,6 +22,7 @@ from loradex.worker.isolation import OUTAGES, REFUSED, Failure, run_isolated
 from loradex.worker.jobs import Job, Jobs, Routing
 from loradex.worker.leases import Leases
 from loradex.worker.packing import pack_by_length
+from loradex.worker.pieces import Pieces
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Answering:
         encoder: Encoder,
         adapters: AdapterRoots,
         identity: WorkerIdentity,
+        pieces: Pieces,
         limits: Limits,
         stop: threading.Event,
     ) -> None:
@@ -88,6 +90,7 @@ class Answering:
         self._encoder = encoder
         self._adapters = adapters
         self._identity = identity
+        self._pieces = pieces
         self._limits = limits
         self._stop = stop
         self._turn = threading.Lock()
@@ -185,6 +188,7 @@ class Answering:
             result=one.result,
             timings=timings,
         )
+        self._pieces.put(one.job, one.result.stored_text)
         try:
             answer_id = self._jobs.record(one.job, answer)
         except LeaseLostError:
@@ -196,6 +200,7 @@ class Answering:
         except LoradexError as error:
             self._fail(one.job, Failure.of(error))
         else:
+            self._pieces.end(one.job, answer_id)
             self._log.info("job.answered", job=str(one.job.id), answer=str(answer_id), **timings)
 
     def _through(
@@ -213,6 +218,7 @@ class Answering:
         return done
 
     def _fail(self, job: Job, failure: Failure) -> None:
+        self._pieces.end(job)
         self._log.warning("job.failed", job=str(job.id), code=failure.code, reason=failure.message)
         try:
             self._jobs.fail(job, failure.code, failure.message)
@@ -221,6 +227,7 @@ class Answering:
 
     def _fenced_off(self, job: Job) -> None:
         """The attempt is over: the job was cancelled, has expired, or is another worker's."""
+        self._pieces.end(job)
         self._log.warning("job.fenced_off", job=str(job.id), attempt=job.attempt)
 
     def _without_company(self, claimed: Sequence[Job]) -> Sequence[Job]:

@@ -157,6 +157,7 @@ create table loradex.base_models (
     frame text not null,
     created_at timestamptz not null default now(),
     retired_at timestamptz,
+    modules jsonb,
     constraint base_models_pkey primary key (name),
     constraint base_models_context_length_check check (context_length > 0),
     constraint base_models_frame_check check (position('{prompt}' in frame) > 0)
@@ -169,6 +170,23 @@ comment on column loradex.base_models.context_length is 'tokens of prompt and an
 comment on column loradex.base_models.frame is 'text the model reads, with {prompt} in place of the prompt';
 comment on column loradex.base_models.created_at is 'when the row was written';
 comment on column loradex.base_models.retired_at is 'since when no job may name it; null: jobs may';
+comment on column loradex.base_models.modules is
+    'modules an adapter may change, with the sizes [d_out, d_in] of their weights; null: nobody told yet';
+
+-- file: tables/base_model_aliases.sql
+-- Other names of base models, as adapters' configurations write them.
+create table loradex.base_model_aliases (
+    alias text not null,
+    base_model text not null,
+    created_at timestamptz not null default now(),
+    constraint base_model_aliases_pkey primary key (alias),
+    constraint base_model_aliases_base_model_fkey foreign key (base_model) references loradex.base_models(name)
+);
+comment on table loradex.base_model_aliases is
+    'Other names of base models, as adapters'' configurations write them.';
+comment on column loradex.base_model_aliases.alias is 'the other name, in small letters';
+comment on column loradex.base_model_aliases.base_model is 'base model that is meant';
+comment on column loradex.base_model_aliases.created_at is 'when the row was written';
 
 -- file: tables/encoders.sql
 -- Sentence encoders; `register_encoder` also makes their index.
@@ -247,7 +265,7 @@ create table loradex.settings (
     changed_by text,
     constraint settings_pkey primary key (name),
     constraint settings_kind_check check (kind in ('job', 'limit', 'routing')),
-    constraint settings_type_check check (type in ('text', 'texts', 'pairs', 'number', 'integer')),
+    constraint settings_type_check check (type in ('text', 'texts', 'pairs', 'number', 'integer', 'boolean')),
     constraint settings_limit_check check (kind = 'job' or (type = 'integer' and value is not null)),
     constraint settings_names_check check (names in ('methods', 'base_models', 'encoders', 'tasks', 'adapters'))
 );
@@ -255,7 +273,7 @@ comment on table loradex.settings is
     'What a job may say, with ranges and defaults, how much the queue takes and how routing weighs: declared once.';
 comment on column loradex.settings.name is 'such as k; for a job it is the field of the JSON document';
 comment on column loradex.settings.kind is 'job: what a job may say, value is its default; limit: value is the limit; routing: of all jobs alike';
-comment on column loradex.settings.type is 'text, texts (a list), pairs (an object of texts), number or integer';
+comment on column loradex.settings.type is 'text, texts (a list), pairs (an object of texts), number, integer or boolean';
 comment on column loradex.settings.value is 'the default, or the value; null: no default';
 comment on column loradex.settings.minimum is 'least number, characters of a text, texts of a list, or pairs';
 comment on column loradex.settings.above is 'the number must be greater than this';
@@ -422,6 +440,7 @@ create table loradex.jobs (
     expected_task text,
     idempotency_key text,
     metadata jsonb,
+    pieces_key uuid,
     priority smallint not null default 0,
     deadline float8,
     queue_position bigint generated always as identity,
@@ -477,6 +496,8 @@ comment on column loradex.jobs.settings is 'what else the job says: the settings
 comment on column loradex.jobs.expected_task is 'true task where known';
 comment on column loradex.jobs.idempotency_key is 'asking again with it gives this job';
 comment on column loradex.jobs.metadata is 'what the asker noted on it: an object of texts; null if nothing';
+comment on column loradex.jobs.pieces_key is
+    'where Redis has pieces of its text while it is written, which whoever knows it can read; null: nobody listens';
 comment on column loradex.jobs.priority is 'higher goes first';
 comment on column loradex.jobs.deadline is 'seconds after which it ends as expired instead of being answered; null: never';
 comment on column loradex.jobs.queue_position is 'order of arrival';
@@ -1010,6 +1031,38 @@ revoke execute on function
     loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[], uuid) from public;
 grant execute on function loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[], uuid)
     to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/alias_base_model.sql
+-- Makes another name of a base model known, for adapters whose configurations call it so. A name that meant another
+-- model means this one from now on; adapters that are registered stay as they are.
+-- Locks: the row of the name. Raises: LX001 bad name, or a base model's own; LX002 unknown base model.
+create or replace function loradex.alias_base_model(alias text, base_model text) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    if coalesce(alias, '') !~ '^[^[:cntrl:]]{1,200}$' then
+        raise exception using errcode = 'LX001', message =
+            'an alias of a base model is 1 to 200 characters';
+    end if;
+    if not exists (select from base_models m where m.name = alias_base_model.base_model) then
+        raise exception using errcode = 'LX002', message = format(
+            'no base model %s; known are: %s', shown(base_model),
+            coalesce((select string_agg(m.name, ', ' order by m.name) from base_models m), 'none yet'));
+    end if;
+    if exists (select from base_models m where lower(m.name) = lower(alias_base_model.alias)) then
+        raise exception using errcode = 'LX001', message = format(
+            '%s is a base model itself, and cannot mean another', shown(alias));
+    end if;
+    insert into base_model_aliases as a (alias, base_model)
+    values (lower(alias_base_model.alias), alias_base_model.base_model)
+    on conflict on constraint base_model_aliases_pkey do update set base_model = excluded.base_model;
+end
+$$;
+comment on function loradex.alias_base_model(text, text) is
+    'Makes another name of a base model known, for adapters whose configurations call it so.';
+revoke execute on function loradex.alias_base_model(text, text) from public;
+grant execute on function loradex.alias_base_model(text, text) to loradex_admin;
 
 -- file: functions/announce_worker.sql
 -- Says that a worker lives, and what it can do. A worker calls it at its start and every few seconds; a worker that is
@@ -2081,6 +2134,9 @@ begin
             when exists (select from json_each_text(f.value) pair where length(pair.value) > s.longest)
                 then format('a text of %s has more than %s characters; shorten it', s.name, s.longest)
             end
+        when s.type = 'boolean' then case
+            when json_typeof(f.value) <> 'boolean' then format('%s must be true or false', s.name)
+            end
         -- Longer than any number that could be in range: it is not read.
         when json_typeof(f.value) <> 'number' or octet_length(f.value::text) > 64
              or (s.type = 'integer' and (f.value #>> '{}')::numeric % 1 <> 0)
@@ -2304,11 +2360,12 @@ grant execute on function loradex.claim_jobs(text, int, interval, int, timestamp
 -- file: functions/complete_job.sql
 -- The row of loradex.jobs that a JSON object asks for: defaults filled in, whole numbers without a fraction, and what has
 -- no column of its own gathered in `settings`. `columns` are those of loradex.jobs, `integers` the whole-number settings.
+-- A job whose text is told while it is written gets a key that nobody can guess.
 -- Locks: none. Raises: nothing; check_jobs has read the object before.
 create or replace function loradex.complete_job(
     job_id uuid, owner bigint, job jsonb, defaults jsonb, columns text[], integers text[]
 ) returns loradex.jobs
-language plpgsql stable
+language plpgsql volatile
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
@@ -2327,6 +2384,7 @@ begin
     made.owner := (select o.name from owners o where o.id = complete_job.owner);
     made.kind := case when made.choices is null then 'generate' else 'choose' end;
     made.settings := complete - columns;
+    made.pieces_key := case when (complete ->> 'stream')::boolean then gen_random_uuid() end;
     made.state := 'queued';
     made.attempt := 0;
     made.releases := 0;
@@ -2571,6 +2629,44 @@ comment on function loradex.decide_routes(uuid[], public.vector[]) is
 revoke execute on function loradex.decide_routes(uuid[], public.vector[]) from public;
 grant execute on function loradex.decide_routes(uuid[], public.vector[])
     to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/describe_base_model.sql
+-- Keeps which modules of a base model an adapter may change, with the sizes of their weights as [d_out, d_in], as
+-- whoever read the model saw them. What is told later counts; adapters that are registered stay as they are.
+-- Locks: its row. Raises: LX001 bad value, or another revision; LX002 unknown base model.
+create or replace function loradex.describe_base_model(name text, revision text, modules jsonb) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    known base_models;
+begin
+    if coalesce(jsonb_typeof(modules), '') <> 'object' or octet_length(modules::text) > 4000000
+       or modules = '{}' or exists (
+           select from jsonb_each(modules) m(module, size)
+           where jsonb_path_match(m.size, 'strict exists($ ? (@.size() == 2 && @[0] > 0 && @[1] > 0))', '{}', true) is not true
+       ) then
+        raise exception using errcode = 'LX001', message =
+            'modules is an object of at most 4,000,000 bytes that gives [d_out, d_in] for each module, both above 0';
+    end if;
+    select m.* into known from base_models m where m.name = describe_base_model.name;
+    if not found then
+        raise exception using errcode = 'LX002', message = format(
+            'no base model %s; known are: %s', shown(name),
+            coalesce((select string_agg(m.name, ', ' order by m.name) from base_models m), 'none yet'));
+    end if;
+    if known.revision is distinct from revision then
+        raise exception using errcode = 'LX001', message = format(
+            'base model %s is known at revision %s, not %s', name, known.revision, shown(revision));
+    end if;
+    update base_models m set modules = describe_base_model.modules
+    where m.name = describe_base_model.name and m.modules is distinct from describe_base_model.modules;
+end
+$$;
+comment on function loradex.describe_base_model(text, text, jsonb) is
+    'Keeps which modules of a base model an adapter may change, with the sizes of their weights.';
+revoke execute on function loradex.describe_base_model(text, text, jsonb) from public;
+grant execute on function loradex.describe_base_model(text, text, jsonb) to loradex_worker, loradex_admin;
 
 -- file: functions/domain_edge.sql
 -- in_domain_similarity with what it takes for granted, for clients, who see no vectors: one number about the library. A
@@ -2957,7 +3053,7 @@ begin
     delete from routings r where r.job_id = any (erased_jobs);
     update jobs j
     set prompt = '', choices = case when j.choices is not null then '{}'::text[] end, idempotency_key = null,
-        metadata = null, cancelled_by = case when j.cancelled_by is not null then 'erased' end,
+        metadata = null, pieces_key = null, cancelled_by = case when j.cancelled_by is not null then 'erased' end,
         error_message = case when j.error_code = 'erased' then j.error_message
                              when j.error_code is not null then 'erased' end,
         erased_at = now
@@ -3624,7 +3720,7 @@ language sql immutable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
     select to_jsonb(job) - array[
-        'id', 'queue_position', 'state', 'attempt', 'releases', 'lease_until', 'worker', 'claim_hash', 'held_seconds',
+        'id', 'pieces_key', 'queue_position', 'state', 'attempt', 'releases', 'lease_until', 'worker', 'claim_hash', 'held_seconds',
         'error_code', 'error_message', 'cancelled_by', 'created_at', 'started_at', 'finished_at', 'expires_at',
         'answer_id', 'erased_at']
 $$;
@@ -4430,7 +4526,8 @@ begin
             'a base model needs a name and a revision of at most 200 characters, a context length above 0 and a frame of '
             'at most 100,000 bytes that holds {prompt}';
     end if;
-    insert into base_models values (register_base_model.name, register_base_model.revision,
+    insert into base_models (name, revision, context_length, frame)
+    values (register_base_model.name, register_base_model.revision,
         register_base_model.context_length, register_base_model.frame)
     on conflict do nothing;
     select b.* into known from base_models b where b.name = register_base_model.name;
@@ -5964,7 +6061,8 @@ grant usage on schema loradex to loradex_reader, loradex_client, loradex_worker,
 
 -- The catalogue and the evidence, to look at.
 grant select on
-    loradex.base_models, loradex.encoders, loradex.tasks, loradex.methods, loradex.settings, loradex.adapters, loradex.examples
+    loradex.base_models, loradex.base_model_aliases, loradex.encoders, loradex.tasks, loradex.methods, loradex.settings,
+    loradex.adapters, loradex.examples
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 grant select on loradex.example_embeddings, loradex.evaluations, loradex.workers, loradex.erasures,
     loradex.archives
@@ -6087,6 +6185,8 @@ values
         '0 writes the likeliest text; above 0 samples'),
     ('sampling_top_p', 'job', 'number', '1', null, 0, 1, null, null, null, 'mass of the tokens sampled from'),
     ('seed', 'job', 'integer', null, 0, null, 9223372036854775807, null, null, null, 'seed of the sampling'),
+    ('stream', 'job', 'boolean', 'false', null, null, null, null, null, null,
+        'whether its text is told to listeners while it is written; no answer depends on it'),
     ('expected_task', 'job', 'text', null, null, null, null, null, null, 'tasks',
         'the true task where it is known, for the view task_confusion'),
     ('idempotency_key', 'job', 'text', null, 1, null, 200, null, null, null,

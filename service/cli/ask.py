@@ -18,13 +18,13 @@ REPEATED = (*ONE_BY_ONE, "metadata")
 
 
 def _plain(hint: Any) -> type:
-    """`int`, `float` or `str` of a field's annotation; whatever else it says is the request's to check."""
+    """`int`, `float`, `bool` or `str` of a field's annotation; whatever else it says is the request's to check."""
     if get_origin(hint) is Annotated:
         return _plain(get_args(hint)[0])
     inner = [part for part in get_args(hint) if part is not type(None)]
     if inner:
         return _plain(inner[0]) if not isinstance(inner[0], str) else str
-    return hint if hint in {int, float} else str
+    return hint if hint in {int, float, bool} else str
 
 
 def _descriptions() -> dict[str, str]:

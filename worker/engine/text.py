@@ -1,15 +1,13 @@
 """Text to tokens and back; training and answering both come here, so they read the same tokens."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from loradex.worker.engine.framed import AsIs, Framed
+from loradex.worker.engine.margin import own_text
 from loradex.worker.engine.marks import Marks
 
 ANCHOR = ":"
-BLANK_LINES = re.compile(r"\A\s*\n")
-LONE_SPACE = re.compile(r"\A (?!\s)")
 
 
 class Text:
@@ -23,7 +21,7 @@ class Text:
         self._tokenizer = tokenizer
         self._marks = Marks(tokenizer)
         self._start: list[int] | None = None
-        self._anchor: str | None = None
+        self._anchor: tuple[list[int], str] | None = None
         self._answers: dict[tuple[str, bool], tuple[int, ...]] = {}
 
     def prompt(self, framed: Framed | str) -> list[int]:
@@ -61,17 +59,17 @@ class Text:
         return self._answers[text, spaced]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of generated tokens, without special tokens.
+        """The text of generated tokens as an answer has it: `raw`, but for the margin around it."""
+        return own_text(self.raw(ids))
 
-        White space at its end, blank lines before it, and a single space before it, which only parts it from the
-        prompt, are not its own. Any other indentation of its first line is.
-        """
+    def raw(self, ids: Sequence[int]) -> str:
+        """The text of tokens as it stands after something else, without special tokens."""
         if self._anchor is None:
-            self._anchor = self._decoded(self._plain(ANCHOR))
-        both = self._decoded([*self._plain(ANCHOR), *ids])
-        # Some decoders take a space of the answer for their own where a text begins with it.
-        text = both.removeprefix(self._anchor) if both.startswith(self._anchor) else self._decoded(ids)
-        return LONE_SPACE.sub("", BLANK_LINES.sub("", text.rstrip()))
+            self._anchor = self._plain(ANCHOR), self._decoded(self._plain(ANCHOR))
+        tokens, sign = self._anchor
+        both = self._decoded([*tokens, *ids])
+        # Some decoders take a space for their own where a text begins with it.
+        return both[len(sign) :] if both.startswith(sign) else self._decoded(ids)
 
     def _as_is(self, text: str) -> tuple[int, ...]:
         """A sign that merges with the answer is not what stands before it."""

@@ -20,6 +20,7 @@ create table loradex.jobs (
     expected_task text,
     idempotency_key text,
     metadata jsonb,
+    pieces_key uuid,
     priority smallint not null default 0,
     deadline float8,
     queue_position bigint generated always as identity,
@@ -75,6 +76,8 @@ comment on column loradex.jobs.settings is 'what else the job says: the settings
 comment on column loradex.jobs.expected_task is 'true task where known';
 comment on column loradex.jobs.idempotency_key is 'asking again with it gives this job';
 comment on column loradex.jobs.metadata is 'what the asker noted on it: an object of texts; null if nothing';
+comment on column loradex.jobs.pieces_key is
+    'where Redis has pieces of its text while it is written, which whoever knows it can read; null: nobody listens';
 comment on column loradex.jobs.priority is 'higher goes first';
 comment on column loradex.jobs.deadline is 'seconds after which it ends as expired instead of being answered; null: never';
 comment on column loradex.jobs.queue_position is 'order of arrival';

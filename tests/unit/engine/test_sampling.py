@@ -5,24 +5,37 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from transformers import MinPLogitsWarper, TopKLogitsWarper
 
-from loradex.worker.engine.sampling import LOOKED_AT, Sampler, draw
+from loradex.worker.engine.draw import LOOKED_AT, draw
+from loradex.worker.engine.sampling import Sampler
 
 LOGITS = torch.tensor([0.5, 2.0, -1.0, 1.0, -3.0])
 WORDS = LOOKED_AT[-1] + 100
 
 
 def shares(temperature: float, top_p: float, rows: int = 200, draws: int = 20) -> Tensor:
-    samplers = [Sampler(temperature, top_p, seed) for seed in range(rows)]
+    samplers = [Sampler(temperature, top_p=top_p, seed=seed) for seed in range(rows)]
     drawn = [draw(LOGITS.expand(rows, -1), samplers) for _ in range(draws)]
     return torch.tensor(drawn).flatten().bincount(minlength=len(LOGITS)).double() / (rows * draws)
 
 
 def by_ordering_all(logits: Tensor, sampler: Sampler) -> int:
-    """What `draw` promises: the inverse of the cumulative distribution, likeliest token first."""
-    probabilities = torch.softmax(logits.double() / sampler.temperature, dim=-1)
-    ordered, tokens = probabilities.sort(descending=True, stable=True)
-    kept = torch.where(ordered.cumsum(0) - ordered < sampler.top_p, ordered, 0.0).cumsum(0)
+    """What `draw` promises: the inverse of the cumulative distribution that transformers leaves, likeliest first."""
+    scores = logits.double()[None] / sampler.temperature
+    nothing = torch.zeros((1, 0), dtype=torch.long)
+    if sampler.top_k:
+        scores = TopKLogitsWarper(sampler.top_k)(nothing, scores)
+    if sampler.top_p < 1:
+        # Its own sum runs the other way, and rounds otherwise where the mass ends with a token.
+        probabilities, tokens = torch.softmax(scores, -1).sort(descending=True, stable=True)
+        scores = scores.index_fill(
+            -1, tokens[0, (probabilities.cumsum(-1) - probabilities)[0] >= sampler.top_p], -torch.inf
+        )
+    if sampler.min_p:
+        scores = MinPLogitsWarper(sampler.min_p)(nothing, scores)
+    ordered, tokens = torch.softmax(scores[0], -1).sort(descending=True, stable=True)
+    kept = ordered.cumsum(0)
     place = torch.searchsorted(kept, sampler.uniform() * kept[-1], right=True)
     return int(tokens[min(int(place), len(tokens) - 1)])
 
@@ -48,7 +61,9 @@ def test_the_nucleus_is_the_smallest_that_holds_the_mass() -> None:
     rows=st.lists(
         st.tuples(
             st.sampled_from([0.3, 1.0, 3.0, 100.0]),
+            st.sampled_from([0, 0, 1, 3, 128, 1000]),
             st.sampled_from([1e-6, 0.5, 0.9, 0.999, 1.0]),
+            st.sampled_from([0.0, 0.0, 0.02, 0.5, 1.0]),
             # Few different logits, or many: ties must fall as they do in an order of all.
             st.sampled_from([1, 2, 50, 10_000]),
         ),
@@ -57,15 +72,18 @@ def test_the_nucleus_is_the_smallest_that_holds_the_mass() -> None:
     ),
 )
 def test_a_row_draws_what_an_order_of_all_words_gives_in_any_batch(
-    seed: int, rows: list[tuple[float, float, int]]
+    seed: int, rows: list[tuple[float, int, float, float, int]]
 ) -> None:
     numbers = torch.Generator().manual_seed(seed)
     logits = torch.stack(
-        [torch.randint(levels, (WORDS,), generator=numbers).float() * (8 / levels) for _, _, levels in rows]
+        [torch.randint(levels, (WORDS,), generator=numbers).float() * (8 / levels) for *_, levels in rows]
     )
 
     def samplers() -> list[Sampler]:
-        return [Sampler(heat, top_p, seed + place) for place, (heat, top_p, _) in enumerate(rows)]
+        return [
+            Sampler(heat, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed + place)
+            for place, (heat, top_k, top_p, min_p, _) in enumerate(rows)
+        ]
 
     together, alone, expected = samplers(), samplers(), samplers()
     for _ in range(2):
@@ -75,12 +93,12 @@ def test_a_row_draws_what_an_order_of_all_words_gives_in_any_batch(
 
 
 def test_temperature_zero_is_greedy() -> None:
-    assert Sampler(0.0, 1.0, seed=1).greedy
+    assert Sampler(0.0, seed=1).greedy
 
 
 def test_seeds_decide() -> None:
     def drawn(seed: int) -> list[int]:
-        sampler = Sampler(1.0, 1.0, seed)
+        sampler = Sampler(1.0, seed=seed)
         return [draw(LOGITS[None], [sampler])[0] for _ in range(30)]
 
     assert drawn(1) == drawn(1) != drawn(2)
