@@ -38,7 +38,7 @@ class MetricsPort:
     def __enter__(self) -> Self:
         """Listen; `InvalidArgumentError` if nobody can there."""
         # Else each counter has a second series that says when it was made.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         try:
             self._server, self._thread = start_http_server(self._port, self._host, self._registry)
         except (OSError, OverflowError) as error:
