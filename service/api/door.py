@@ -48,7 +48,11 @@ class Door:
         async def answer(message: Message) -> None:
             measured.sent(message)
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", number.encode())]
+                more = {"x-request-id": number, **scope["state"].get("headers", {})}
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    *((name.encode(), value.encode()) for name, value in more.items()),
+                ]
             await send(message)
 
         self._under_way += 1

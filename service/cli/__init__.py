@@ -60,7 +60,7 @@ COMMANDS = {
     "metrics": Entry(
         "loradex.service.cli.metrics:metrics", "Serve figures of queue, workers and chain to Prometheus."
     ),
-    "key": Entry("loradex.service.cli.key:app", "Keys of the API: make, list, revoke."),
+    "key": Entry("loradex.service.cli.key:app", "Keys of the API: make, list, limit, rotate, revoke."),
     "demo": Entry("loradex.service.cli.demo:demo", "Three questions, from set-up to provenance."),
 }
 USAGE_ERROR = 2
