@@ -160,6 +160,7 @@ create table loradex.base_models (
     frame text not null,
     created_at timestamptz not null default now(),
     retired_at timestamptz,
+    modules jsonb,
     constraint base_models_pkey primary key (name),
     constraint base_models_context_length_check check (context_length > 0),
     constraint base_models_frame_check check (position('{prompt}' in frame) > 0)
@@ -172,6 +173,23 @@ comment on column loradex.base_models.context_length is 'tokens of prompt and an
 comment on column loradex.base_models.frame is 'text the model reads, with {prompt} in place of the prompt';
 comment on column loradex.base_models.created_at is 'when the row was written';
 comment on column loradex.base_models.retired_at is 'since when no job may name it; null: jobs may';
+comment on column loradex.base_models.modules is
+    'modules an adapter may change, with the sizes [d_out, d_in] of their weights; null: nobody told yet';
+
+-- file: tables/base_model_aliases.sql
+-- Other names of base models, as adapters' configurations write them.
+create table loradex.base_model_aliases (
+    alias text not null,
+    base_model text not null,
+    created_at timestamptz not null default now(),
+    constraint base_model_aliases_pkey primary key (alias),
+    constraint base_model_aliases_base_model_fkey foreign key (base_model) references loradex.base_models(name)
+);
+comment on table loradex.base_model_aliases is
+    'Other names of base models, as adapters'' configurations write them.';
+comment on column loradex.base_model_aliases.alias is 'the other name, in small letters';
+comment on column loradex.base_model_aliases.base_model is 'base model that is meant';
+comment on column loradex.base_model_aliases.created_at is 'when the row was written';
 
 -- file: tables/encoders.sql
 -- Sentence encoders; `register_encoder` also makes their index.
@@ -714,6 +732,20 @@ comment on column loradex.archives.created_at is 'when';
 comment on column loradex.archives.previous_hash is 'chain_hash of the link before; zeros for the first';
 comment on column loradex.archives.chain_hash is 'SHA-256 of previous_hash and archive_canonical(archive)';
 
+-- file: tables/verifications.sql
+-- When the chain was last found intact, by login: for monitors, and no evidence. Written by note_verification only.
+create table loradex.verifications (
+    login text not null,
+    verified_at timestamptz not null default now(),
+    position bigint not null,
+    constraint verifications_pkey primary key (login)
+);
+comment on table loradex.verifications is
+    'When each login last found the chain intact; only note_verification writes here.';
+comment on column loradex.verifications.login is 'who looked';
+comment on column loradex.verifications.verified_at is 'when it was found intact last';
+comment on column loradex.verifications.position is 'position of the head at that time';
+
 -- file: tables/evaluations.sql
 -- What `loradex eval` measured.
 create table loradex.evaluations (
@@ -1016,6 +1048,38 @@ revoke execute on function
     loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[], uuid) from public;
 grant execute on function loradex.affinity_mixture(public.vector, text, int, float8, float8, text, text[], text[], uuid)
     to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/alias_base_model.sql
+-- Makes another name of a base model known, for adapters whose configurations call it so. A name that meant another
+-- model means this one from now on; adapters that are registered stay as they are.
+-- Locks: the row of the name. Raises: LX001 bad name, or a base model's own; LX002 unknown base model.
+create or replace function loradex.alias_base_model(alias text, base_model text) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    if coalesce(alias, '') !~ '^[^[:cntrl:]]{1,200}$' then
+        raise exception using errcode = 'LX001', message =
+            'an alias of a base model is 1 to 200 characters';
+    end if;
+    if not exists (select from base_models m where m.name = alias_base_model.base_model) then
+        raise exception using errcode = 'LX002', message = format(
+            'no base model %s; known are: %s', shown(base_model),
+            coalesce((select string_agg(m.name, ', ' order by m.name) from base_models m), 'none yet'));
+    end if;
+    if exists (select from base_models m where lower(m.name) = lower(alias_base_model.alias)) then
+        raise exception using errcode = 'LX001', message = format(
+            '%s is a base model itself, and cannot mean another', shown(alias));
+    end if;
+    insert into base_model_aliases as a (alias, base_model)
+    values (lower(alias_base_model.alias), alias_base_model.base_model)
+    on conflict on constraint base_model_aliases_pkey do update set base_model = excluded.base_model;
+end
+$$;
+comment on function loradex.alias_base_model(text, text) is
+    'Makes another name of a base model known, for adapters whose configurations call it so.';
+revoke execute on function loradex.alias_base_model(text, text) from public;
+grant execute on function loradex.alias_base_model(text, text) to loradex_admin;
 
 -- file: functions/announce_worker.sql
 -- Says that a worker lives, and what it can do. A worker calls it at its start and every few seconds; a worker that is
@@ -2583,6 +2647,44 @@ revoke execute on function loradex.decide_routes(uuid[], public.vector[]) from p
 grant execute on function loradex.decide_routes(uuid[], public.vector[])
     to loradex_reader, loradex_worker, loradex_admin;
 
+-- file: functions/describe_base_model.sql
+-- Keeps which modules of a base model an adapter may change, with the sizes of their weights as [d_out, d_in], as
+-- whoever read the model saw them. What is told later counts; adapters that are registered stay as they are.
+-- Locks: its row. Raises: LX001 bad value, or another revision; LX002 unknown base model.
+create or replace function loradex.describe_base_model(name text, revision text, modules jsonb) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+declare
+    known base_models;
+begin
+    if coalesce(jsonb_typeof(modules), '') <> 'object' or octet_length(modules::text) > 4000000
+       or modules = '{}' or exists (
+           select from jsonb_each(modules) m(module, size)
+           where jsonb_path_match(m.size, 'strict exists($ ? (@.size() == 2 && @[0] > 0 && @[1] > 0))', '{}', true) is not true
+       ) then
+        raise exception using errcode = 'LX001', message =
+            'modules is an object of at most 4,000,000 bytes that gives [d_out, d_in] for each module, both above 0';
+    end if;
+    select m.* into known from base_models m where m.name = describe_base_model.name;
+    if not found then
+        raise exception using errcode = 'LX002', message = format(
+            'no base model %s; known are: %s', shown(name),
+            coalesce((select string_agg(m.name, ', ' order by m.name) from base_models m), 'none yet'));
+    end if;
+    if known.revision is distinct from revision then
+        raise exception using errcode = 'LX001', message = format(
+            'base model %s is known at revision %s, not %s', name, known.revision, shown(revision));
+    end if;
+    update base_models m set modules = describe_base_model.modules
+    where m.name = describe_base_model.name and m.modules is distinct from describe_base_model.modules;
+end
+$$;
+comment on function loradex.describe_base_model(text, text, jsonb) is
+    'Keeps which modules of a base model an adapter may change, with the sizes of their weights.';
+revoke execute on function loradex.describe_base_model(text, text, jsonb) from public;
+grant execute on function loradex.describe_base_model(text, text, jsonb) to loradex_worker, loradex_admin;
+
 -- file: functions/domain_edge.sql
 -- in_domain_similarity with what it takes for granted, for clients, who see no vectors: one number about the library. A
 -- question less similar to everything than this is out of its domain; null: there are no examples.
@@ -3930,6 +4032,53 @@ revoke execute on function loradex.mix_neighbours(loradex.route_request[], lorad
 grant execute on function loradex.mix_neighbours(loradex.route_request[], loradex.neighbour[])
     to loradex_reader, loradex_worker, loradex_admin;
 
+-- file: functions/monitor_figures.sql
+-- What a monitor shows of the queue, the workers and the chain: numbers of all tenants together and nothing of anybody, so
+-- that the login of the API, which sees no rows without a key, can be asked. Reads every waiting job: keep it a few seconds.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.monitor_figures() returns table (figure text, label text, value float8)
+language sql stable security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    with waiting as (
+        select c.label, count(j.id) as jobs, min(j.created_at) as oldest
+        from (values ('low', -1), ('normal', 0), ('high', 1)) c(label, sign)
+        left join jobs j on j.state = 'queued' and sign(j.priority) = c.sign
+        group by c.label
+    ), running as (
+        select count(*) as jobs, count(*) filter (where j.lease_until <= now()) as expired
+        from jobs j where j.state = 'running'
+    ), verified as (
+        select max(v.verified_at) as at, max(v.position) as position from verifications v
+    )
+    select 'waiting_jobs', w.label, w.jobs::float8 from waiting w
+    union all
+    select 'oldest_waiting_seconds', w.label, coalesce(extract(epoch from now() - w.oldest), 0)::float8 from waiting w
+    union all
+    select 'running_jobs', '', r.jobs::float8 from running r
+    union all
+    select 'expired_leases', '', r.expired::float8 from running r
+    union all
+    select 'unserved_jobs', '', coalesce(sum(q.jobs), 0)::float8
+    from (select j.base_model, j.encoder, count(*) as jobs from jobs j where j.state = 'queued' group by 1, 2) q
+    where not is_served(q.base_model, q.encoder)
+    union all
+    select 'max_waiting_jobs', '', s.value::float8 from settings s where s.name = 'max_waiting_jobs'
+    union all
+    select 'living_workers', b.name, count(l.name)::float8
+    from base_models b left join living_workers() l on l.base_model = b.name group by b.name
+    union all
+    select 'chain_position', '', coalesce((select h.position from chain_head() h), 0)::float8
+    union all
+    select 'chain_verified_seconds', '', extract(epoch from now() - v.at)::float8 from verified v where v.at is not null
+    union all
+    select 'chain_verified_position', '', v.position::float8 from verified v where v.at is not null
+$$;
+comment on function loradex.monitor_figures() is
+    'Numbers about the queue, the workers and the chain, of all tenants together, for monitors.';
+revoke execute on function loradex.monitor_figures() from public;
+grant execute on function loradex.monitor_figures() to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
 -- file: functions/nearest_examples.sql
 -- The k examples nearest to a query, by cosine similarity, nearest first.
 -- Locks: none. Raises: LX001 bad k; LX002 unknown encoder or excluded task; LX005 bad vector.
@@ -3960,6 +4109,30 @@ comment on function loradex.nearest_examples(public.vector, int, text, text[]) i
 revoke execute on function loradex.nearest_examples(public.vector, int, text, text[]) from public;
 grant execute on function loradex.nearest_examples(public.vector, int, text, text[])
     to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/note_verification.sql
+-- Notes that this login has just found the chain intact up to a position, so that a monitor can say how long ago that was.
+-- A note for people who watch, and no evidence: whoever may call it may lie. One row a login.
+-- Locks: this login's own row. Raises: LX001 no position, or one behind the head.
+create or replace function loradex.note_verification("position" bigint) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    if note_verification.position is null or note_verification.position < 0
+       or note_verification.position > coalesce((select h.position from chain_head() h), 0) then
+        raise exception using errcode = 'LX001', message = format(
+            'the chain does not reach position %s', coalesce(note_verification.position::text, 'null'));
+    end if;
+    insert into verifications (login, position) values (session_user, note_verification.position)
+    on conflict (login) do update set verified_at = now(), position = excluded.position;
+end
+$$;
+comment on function loradex.note_verification(bigint) is
+    'Notes that this login found the chain intact up to a position, just now.';
+revoke execute on function loradex.note_verification(bigint) from public;
+grant execute on function loradex.note_verification(bigint) to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/notify_job.sql
 -- Tells whoever listens that a job has ended. Nothing is told while the queue of notifications is half full, which any
@@ -4441,7 +4614,8 @@ begin
             'a base model needs a name and a revision of at most 200 characters, a context length above 0 and a frame of '
             'at most 100,000 bytes that holds {prompt}';
     end if;
-    insert into base_models values (register_base_model.name, register_base_model.revision,
+    insert into base_models (name, revision, context_length, frame)
+    values (register_base_model.name, register_base_model.revision,
         register_base_model.context_length, register_base_model.frame)
     on conflict do nothing;
     select b.* into known from base_models b where b.name = register_base_model.name;
@@ -5975,7 +6149,8 @@ grant usage on schema loradex to loradex_reader, loradex_client, loradex_worker,
 
 -- The catalogue and the evidence, to look at.
 grant select on
-    loradex.base_models, loradex.encoders, loradex.tasks, loradex.methods, loradex.settings, loradex.adapters, loradex.examples
+    loradex.base_models, loradex.base_model_aliases, loradex.encoders, loradex.tasks, loradex.methods, loradex.settings,
+    loradex.adapters, loradex.examples
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 grant select on loradex.example_embeddings, loradex.evaluations, loradex.workers, loradex.erasures,
     loradex.archives

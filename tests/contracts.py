@@ -68,6 +68,9 @@ HYGIENE = "it reads example_neighbours and each example once, to look at all of 
 
 CONTRACTS = {
     "activate_adapter": Contract(OWNER, Refusal("select loradex.activate_adapter(1, 2)", "LX001"), CATALOGUE),
+    "alias_base_model": Contract(
+        ADMIN, Refusal("select loradex.alias_base_model('b', 'nobody')", "LX002"), CATALOGUE
+    ),
     "adapter_draw": Contract(READERS, "any job may draw", "it reads no table"),
     "adapter_mixture": Contract(
         READERS,
@@ -285,6 +288,14 @@ CONTRACTS = {
     ),
     "mix_affinities": Contract(READERS, GIVEN, ARGUMENTS),
     "mix_neighbours": Contract(READERS, GIVEN, ARGUMENTS),
+    "monitor_figures": Contract(
+        EVERYBODY, "it takes nothing", Reads("select loradex.monitor_figures()", 3 * WAITING + 2 * JOB)
+    ),
+    "note_verification": Contract(
+        READERS,
+        Refusal("select loradex.note_verification(100000)", "LX001"),
+        Reads("select loradex.note_verification(1)", 2),
+    ),
     "nearest_examples": Contract(
         READERS,
         Refusal("select loradex.nearest_examples('[1]')", "LX005"),
@@ -298,6 +309,11 @@ CONTRACTS = {
         Reads("select loradex.own_jobs(only_state => 'queued', max_jobs => 20)", 20),
     ),
     "recipe_hash": Contract(EVERYBODY, GIVEN, "it reads no table"),
+    "describe_base_model": Contract(
+        WORKER | ADMIN,
+        Refusal("select loradex.describe_base_model('nobody', 'r', '{{}}')", "LX001"),
+        CATALOGUE,
+    ),
     "record_answer": Contract(
         WORKER,
         Refusal("select loradex.record_answer(gen_random_uuid(), 1, '{{}}')", "LX003"),
