@@ -17,8 +17,10 @@ FROZEN = Path(str(files("loradex.migrations") / "sql"))
 TABLES = (
     "owners",
     "api_keys",
+    "api_key_rates",
     "tenant_secret",
     "base_models",
+    "base_model_aliases",
     "encoders",
     "tasks",
     "methods",
@@ -31,6 +33,7 @@ TABLES = (
     "answers",
     "erasures",
     "archives",
+    "verifications",
     "evaluations",
     "routings",
     "locks",

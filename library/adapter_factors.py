@@ -2,34 +2,19 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 
 import numpy as np
 
-from loradex.errors import AdapterRefusedError
 from loradex.library.adapter_config import LoraSettings
-from loradex.library.safetensors_file import SafetensorsError, TensorEntry, as_float32, read_header
+from loradex.library.module_sizes import Size, size_of
+from loradex.library.safetensors_file import SafetensorsError, TensorEntry, as_float32
 
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 PREFIX = "base_model.model."
 # Names are bounded, since patterns are matched against them.
 FACTOR = re.compile(re.escape(PREFIX) + r"(?P<module>[A-Za-z0-9_.]{1,512})\.lora_(?P<side>[AB])\.weight")
 
-Shapes = Mapping[str, tuple[int, ...]]
 Factors = Mapping[str, tuple[TensorEntry, TensorEntry]]
-
-
-def base_model_shapes(directory: Path) -> dict[str, tuple[int, ...]]:
-    """The tensor shapes of a base model's safetensors files, by tensor name; only headers are read."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for path in sorted(directory.glob("*.safetensors")):
-        with path.open("rb") as stream:
-            try:
-                entries = read_header(stream, path.stat().st_size)
-            except SafetensorsError as error:
-                raise AdapterRefusedError(f"{path}: the base model's file is broken: {error}") from error
-        shapes |= {name: entry.shape for name, entry in entries.items()}
-    return shapes
 
 
 def paired(entries: Mapping[str, TensorEntry]) -> dict[str, tuple[TensorEntry, TensorEntry]]:
@@ -93,7 +78,9 @@ def _ends(module: str) -> Iterator[str]:
 
 
 def check_shapes(
-    modules: Mapping[str, tuple[TensorEntry, TensorEntry]], settings: LoraSettings, base_shapes: Shapes | None
+    modules: Mapping[str, tuple[TensorEntry, TensorEntry]],
+    settings: LoraSettings,
+    sizes: Mapping[str, Size] | None,
 ) -> None:
     """Raises `SafetensorsError` unless all factors have their module's rank and fit the base model's weights."""
     for module, (a, b) in modules.items():
@@ -108,9 +95,9 @@ def check_shapes(
                     f"module {module!r}: lora_A {list(a.shape)} and lora_B {list(b.shape)} "
                     f"do not fit rank {rank}"
                 )
-        if base_shapes is None:
+        if sizes is None:
             continue
-        held = base_shapes.get(f"{module}.weight")
+        held = size_of(module, sizes)
         if held != (d_out, d_in) and not (settings.transposed and held == (d_in, d_out)):
             raise SafetensorsError(
                 f"module {module!r} is for a weight of {[d_out, d_in]}, "

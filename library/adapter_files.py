@@ -12,8 +12,9 @@ from typing import Any
 from loradex.errors import AdapterChangedError, AdapterRefusedError
 from loradex.library import hub_cache
 from loradex.library.adapter_config import LoraSettings, parse_config, strict_object
-from loradex.library.adapter_factors import DTYPES, Shapes, check_shapes, paired, targets_of, update_norm
+from loradex.library.adapter_factors import DTYPES, check_shapes, paired, targets_of, update_norm
 from loradex.library.base_model_names import is_local, matched
+from loradex.library.module_sizes import Size
 from loradex.library.safetensors_file import SafetensorsError, read_header
 
 CONFIG = "adapter_config.json"
@@ -90,13 +91,18 @@ def read_files(directory: Path, expected_sha256: str | None = None) -> AdapterFi
 
 
 def inspect(
-    directory: Path, base_model: str, base_shapes: Shapes | None = None, *, declared: bool = False
+    directory: Path,
+    base_model: str,
+    sizes: Mapping[str, Size] | None = None,
+    *,
+    aliases: frozenset[str] = frozenset(),
+    declared: bool = False,
 ) -> AdapterFacts:
     """Everything registration must know, or `AdapterRefusedError` with the reason.
 
-    `base_shapes` are the base model's tensor shapes by name (`[d_out, d_in]` for `<module>.weight`), where
-    the model is at hand; the factors must fit them. `declared` is that somebody vouches for the base model
-    although the config calls it otherwise, or not at all.
+    `sizes` are those of the base model's modules, where somebody told them; the factors must fit them. `aliases`
+    are its other names. `declared` is that somebody vouches for the base model although the config calls it
+    otherwise, or not at all.
     """
     warnings = _beside(directory)
     files = read_files(directory)
@@ -108,12 +114,16 @@ def inspect(
         raise AdapterRefusedError(
             f"{directory / WEIGHTS}: a pointer of Git LFS, not the weights; fetch them with `git lfs pull`"
         )
-    warnings += _base_model_warnings(directory, settings, base_model, base_shapes, declared=declared)
+    found = matched(settings.base_model, base_model, aliases)
+    if found is not None:
+        warnings += [] if found.warning is None else [found.warning]
+    else:
+        warnings.append(_declared(directory, settings, base_model, sizes, declared=declared))
     try:
         entries = read_header(io.BytesIO(files.weights), len(files.weights))
         modules = paired(entries)
         targets = targets_of(modules, settings)
-        check_shapes(modules, settings, base_shapes)
+        check_shapes(modules, settings, sizes)
         norm, touched = update_norm(files.weights, modules, settings)
     except SafetensorsError as error:
         raise AdapterRefusedError(f"{directory / WEIGHTS}: {error}") from error
@@ -180,7 +190,9 @@ def _beside(directory: Path) -> list[str]:
             f"{directory / others[0]}: only safetensors are read, a pickle can run code; load it with PEFT and save "
             f"it again (model.save_pretrained), which writes {WEIGHTS}"
         )
-    nested = sorted(path.parent for path in directory.glob(f"*/{CONFIG}"))[:5]
+    nested = sorted({path.parent for depth in ("*", "*/*") for path in directory.glob(f"{depth}/{CONFIG}")})[
+        :5
+    ]
     if nested:
         raise AdapterRefusedError(
             f"{directory}: no adapter lies in it, but below it: {', '.join(map(str, nested))}; name one of these"
@@ -188,32 +200,29 @@ def _beside(directory: Path) -> list[str]:
     return []
 
 
-def _base_model_warnings(
+def _declared(
     directory: Path,
     settings: LoraSettings,
     base_model: str,
-    base_shapes: Shapes | None,
+    sizes: Mapping[str, Size] | None,
     *,
     declared: bool,
-) -> list[str]:
-    """What to know about the base model's name; `AdapterRefusedError` if it is another model's."""
-    found = matched(settings.base_model, base_model)
-    if found is not None:
-        return [] if found.warning is None else [found.warning]
+) -> str:
+    """What to know of an adapter whose config names another base model; `AdapterRefusedError` unless it is declared."""
     shown = "no base model" if settings.base_model is None else repr(settings.base_model)
     if not declared:
         raise AdapterRefusedError(
             f"{directory}: it was trained for {shown}, this base model is {base_model!r}; if it is the same model, "
-            f"say so with --base-model {base_model}"
+            f"say so with --base-model {base_model}, or for all adapters with `loradex model alias`"
         )
-    if base_shapes is not None:
-        return [f"its config names {shown}; that {base_model} is meant was declared, and its shapes fit"]
+    if sizes is not None:
+        return f"its config names {shown}; that {base_model} is meant was declared, and its shapes fit"
     if not is_local(settings.base_model):
         raise AdapterRefusedError(
             f"{directory}: it was trained for {shown}, and the files of {base_model} are not at hand to hold its "
             "factors against; start a worker with that model, or register it where its files are"
         )
-    return [f"its config names {shown}; that {base_model} is meant was declared and could not be checked"]
+    return f"its config names {shown}; that {base_model} is meant was declared and could not be checked"
 
 
 def _card(directory: Path) -> Mapping[str, Any]:

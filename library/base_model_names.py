@@ -18,19 +18,25 @@ class NameMatch:
     warning: str | None = None
 
 
-def matched(configured: str | None, base_model: str) -> NameMatch | None:
+def matched(
+    configured: str | None, base_model: str, aliases: frozenset[str] = frozenset()
+) -> NameMatch | None:
     """Whether a path or hub name means `base_model`, letters' case aside; None if it does not.
 
     The last part of a path is the name. Hub caches, ModelScope (`___` for a dot) and Kaggle (a number of the version
-    at the end) write it otherwise, and a quantised copy has another name for the same shapes.
+    at the end) write it otherwise, and a quantised copy has another name for the same shapes. `aliases` are other names
+    of the model, in small letters: whole ones such as `org/name`, or last parts.
     """
     if configured is None:
         return None
-    wanted = base_model.casefold()
-    for name in _names(configured.replace("\\", "/").rstrip("/")):
-        if name == wanted:
+    path = configured.replace("\\", "/").rstrip("/")
+    wanted = aliases | {base_model.casefold()}
+    if path.lower() in aliases:
+        return NameMatch()
+    for name in _names(path):
+        if name in wanted:
             return NameMatch()
-        if QUANTISED.sub("", name) == wanted:
+        if QUANTISED.sub("", name) in wanted:
             return NameMatch(
                 f"it was trained on {configured}, a quantised copy; on {base_model} it answers a little otherwise"
             )

@@ -7,9 +7,11 @@ from typing import Any, LiteralString, TypeVar
 
 import psycopg
 from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
 
 from loradex.errors import UnknownNameError
 from loradex.library.manifest import BaseModelEntry
+from loradex.library.module_sizes import Size
 
 Stored = TypeVar("Stored")
 
@@ -90,6 +92,32 @@ class ModelStore:
     def put_encoder(self, name: str, revision: str, dimensions: int) -> None:
         """Make it known with its index, or bring it back; other facts under its name are an error."""
         self._connection.execute("select loradex.register_encoder(%s, %s, %s)", (name, revision, dimensions))
+
+    def modules(self, base_model: str) -> dict[str, Size] | None:
+        """Modules an adapter may change, with their weights' `(d_out, d_in)`; None where nobody told yet."""
+        told = self._connection.execute(
+            "select modules from loradex.base_models where name = %s", (base_model,)
+        ).fetchone()
+        if told is None or told[0] is None:
+            return None
+        return {module: (int(d_out), int(d_in)) for module, (d_out, d_in) in told[0].items()}
+
+    def describe_base_model(self, name: str, revision: str, modules: Mapping[str, Size]) -> None:
+        """Keep the sizes of its modules, in place of what was told before."""
+        self._connection.execute(
+            "select loradex.describe_base_model(%s, %s, %s)", (name, revision, Jsonb(dict(modules)))
+        )
+
+    def aliases(self, base_model: str) -> frozenset[str]:
+        """Other names of a base model, in small letters."""
+        rows = self._connection.execute(
+            "select alias from loradex.base_model_aliases where base_model = %s", (base_model,)
+        ).fetchall()
+        return frozenset(str(alias) for (alias,) in rows)
+
+    def alias_base_model(self, alias: str, base_model: str) -> None:
+        """Let an adapter's config call it so; `UnknownNameError` if there is no such base model."""
+        self._connection.execute("select loradex.alias_base_model(%s, %s)", (alias, base_model))
 
     def retire_base_model(self, name: str) -> None:
         self._connection.execute("select loradex.retire_base_model(%s)", (name,))

@@ -16,6 +16,7 @@ from tests.fix_db import with_user
 from tests.serving import serving
 
 from loradex.db.session import connect
+from loradex.metrics_port import MetricsPort
 from loradex.service.client import AsyncClient
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Served:
         database_url: The owner's address of the database behind it.
         alice, bob: Keys of two tenants.
         http: Connections to it, which all tests share.
+        metrics: The address of its metrics.
     """
 
     url: str
@@ -40,6 +42,7 @@ class Served:
     alice: str
     bob: str
     http: httpx2.Client
+    metrics: str
 
     def client(self, key: str | None = None) -> "OpenAI":
         """OpenAI's client, as it comes but for its retries, which would hide what was refused."""
@@ -69,16 +72,23 @@ def made_key(database_url: str, owner: str, **options: object) -> tuple[int, str
 @pytest.fixture(scope="session")
 def served(answering: Stack) -> Iterator[Served]:
     """The API on a port of its own; its login is one of the role client."""
+    from prometheus_client import CollectorRegistry  # noqa: PLC0415
+
     from loradex.service.api.app import Api  # noqa: PLC0415
     from loradex.service.explorer.entrance import with_keys  # noqa: PLC0415
     from loradex.service.explorer.site import Explorer  # noqa: PLC0415
 
     login = with_user(answering.database_url, "loradex_client")
+    registry = CollectorRegistry()
 
     def make() -> "Door":
         client = AsyncClient(login, answering.redis_url)
-        return Api(client, Explorer(with_keys(client), "an API key").routes()).application()
+        return Api(client, registry, Explorer(with_keys(client), "an API key").routes()).application()
 
     alice, bob = (made_key(answering.database_url, owner)[1] for owner in ("alice", "bob"))
-    with serving(make) as url, httpx2.Client(timeout=60) as http:
-        yield Served(url, answering.database_url, alice, bob, http)
+    with (
+        serving(make) as url,
+        httpx2.Client(timeout=60) as http,
+        MetricsPort("127.0.0.1", 0, registry) as seen,
+    ):
+        yield Served(url, answering.database_url, alice, bob, http, metrics=seen.address)

@@ -118,7 +118,7 @@ def hostile(postgres: EmbeddedPostgres, stocked: str) -> Iterator[Hostile]:
 
         def keyed() -> "Door":
             client = AsyncClient(client_url, "redis://127.0.0.1:1/0")
-            return Api(client, Explorer(with_keys(client), "an API key").routes()).application()
+            return Api(client, beside=Explorer(with_keys(client), "an API key").routes()).application()
 
         with serving(lambda: _reading(database)) as url, serving(keyed) as tenants:
             yield Hostile(url, database, tenants, answers, failed, alice, bob, of_alice)

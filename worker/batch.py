@@ -21,7 +21,9 @@ from loradex.worker.identity import WorkerIdentity
 from loradex.worker.isolation import OUTAGES, REFUSED, Failure, run_isolated
 from loradex.worker.jobs import Job, Jobs, Routing
 from loradex.worker.leases import Leases
+from loradex.worker.observer import Observer
 from loradex.worker.packing import pack_by_length
+from loradex.worker.pieces import Pieces
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,10 @@ class Answering:
         encoder: Encoder,
         adapters: AdapterRoots,
         identity: WorkerIdentity,
+        pieces: Pieces,
         limits: Limits,
         stop: threading.Event,
+        observer: Observer,
     ) -> None:
         self._jobs = jobs
         self._leases = leases
@@ -88,8 +92,10 @@ class Answering:
         self._encoder = encoder
         self._adapters = adapters
         self._identity = identity
+        self._pieces = pieces
         self._limits = limits
         self._stop = stop
+        self._observer = observer
         self._turn = threading.Lock()
         self._log = structlog.get_logger("batch")
 
@@ -165,6 +171,7 @@ class Answering:
     def _compose(self, batch: Sequence[Prepared]) -> list[Answered | Failure]:
         mixtures = [part for one in batch for part in one.routing.mixture]
         self._engine.bank.ensure({part["sha256"]: self._adapters.locate(part["uri"]) for part in mixtures})
+        self._observer.batch(len(batch))
         results = self._engine.answer(
             [one.row for one in batch], lambda place: self._leases.is_over(batch[place].job.id)
         )
@@ -185,6 +192,7 @@ class Answering:
             result=one.result,
             timings=timings,
         )
+        self._pieces.put(one.job, one.result.stored_text)
         try:
             answer_id = self._jobs.record(one.job, answer)
         except LeaseLostError:
@@ -196,6 +204,8 @@ class Answering:
         except LoradexError as error:
             self._fail(one.job, Failure.of(error))
         else:
+            self._observer.answered(one.routing, answer)
+            self._pieces.end(one.job, answer_id)
             self._log.info("job.answered", job=str(one.job.id), answer=str(answer_id), **timings)
 
     def _through(
@@ -213,14 +223,19 @@ class Answering:
         return done
 
     def _fail(self, job: Job, failure: Failure) -> None:
+        self._pieces.end(job)
         self._log.warning("job.failed", job=str(job.id), code=failure.code, reason=failure.message)
         try:
             self._jobs.fail(job, failure.code, failure.message)
         except LeaseLostError:
             self._fenced_off(job)
+        else:
+            self._observer.failed(failure.code)
 
     def _fenced_off(self, job: Job) -> None:
         """The attempt is over: the job was cancelled, has expired, or is another worker's."""
+        self._observer.lost()
+        self._pieces.end(job)
         self._log.warning("job.fenced_off", job=str(job.id), attempt=job.attempt)
 
     def _without_company(self, claimed: Sequence[Job]) -> Sequence[Job]:

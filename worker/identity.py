@@ -1,7 +1,7 @@
 """What is the same for every answer of one worker: its model, its numbers, its programs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 
@@ -10,13 +10,15 @@ from loradex.errors import InvalidArgumentError
 from loradex.library.manifest import BaseModelEntry
 from loradex.library.model_files import ModelFiles
 from loradex.library.model_store import ModelStore
+from loradex.library.module_sizes import Size
+from loradex.worker.engine.framed import Framed
 
 RECORDED_VERSIONS = ("loradex", "torch", "transformers", "numpy", "celery")
 
 
 @dataclass(frozen=True)
 class WorkerIdentity:
-    """One worker's fixed facts, as they stand in its answers."""
+    """One worker's fixed facts, as they stand in its answers, and the modules of its base model with their sizes."""
 
     worker: str
     base_model: str
@@ -29,10 +31,11 @@ class WorkerIdentity:
     device: str
     dtype: str
     versions: Mapping[str, str]
+    modules: Mapping[str, Size] = field(default_factory=dict, repr=False)
 
-    def framed(self, prompt: str) -> str:
-        """The text the base model reads."""
-        return self.frame.replace("{prompt}", prompt)
+    def framed(self, prompt: str) -> Framed:
+        """What the base model reads."""
+        return Framed.of(self.frame, prompt)
 
 
 def register_models(url: str, identity: WorkerIdentity) -> WorkerIdentity:
@@ -61,6 +64,8 @@ def register_models(url: str, identity: WorkerIdentity) -> WorkerIdentity:
         else:
             require_same_revision(identity.base_model, identity.base_model_revision, str(model[0]))
             identity = replace(identity, frame=str(model[1]))
+        if identity.modules and models.modules(identity.base_model) != identity.modules:
+            models.describe_base_model(identity.base_model, identity.base_model_revision, identity.modules)
         encoder = connection.execute(
             "select revision from loradex.encoders where name = %s", (identity.encoder,)
         ).fetchone()

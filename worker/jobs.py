@@ -19,7 +19,7 @@ Vector = npt.NDArray[np.float32]
 Document = Mapping[str, Any]
 
 CLAIM: LiteralString = """
-    select id, kind, prompt, choices, settings, attempt,
+    select id, kind, prompt, choices, settings, attempt, pieces_key,
            attempt - releases - 1 as lost_attempts,
            -- A clock may be set back, and a claim begins before the commit of what it finds.
            greatest(extract(epoch from started_at - created_at)::float8 * 1000, 0) as waited_ms
@@ -52,6 +52,7 @@ class Job:
     Attributes:
         settings: What else it says, complete with defaults: those of loradex.settings without a column of
             their own.
+        pieces_key: Where Redis has its text while it is written; None: nobody listens.
         lost_attempts: Attempts whose worker died or went silent.
         waited_ms: Milliseconds from acceptance to this claim.
     """
@@ -62,6 +63,7 @@ class Job:
     choices: list[str] | None
     settings: Document
     attempt: int
+    pieces_key: UUID | None
     lost_attempts: int
     waited_ms: float
 
@@ -79,11 +81,13 @@ class Routing:
         merge: How the adapters are merged.
         calibrated: Whether the result is rescaled.
         mixture: The adapters with their weights, heaviest first: adapter, sha256, uri, weight and more.
+        similarity: Cosine of the question and its nearest example; None without examples.
     """
 
     merge: str
     calibrated: bool
     mixture: Sequence[Document]
+    similarity: float | None = None
 
 
 class Jobs:
@@ -132,7 +136,8 @@ class Jobs:
         Each query is float32 `[dimensions]`.
         """
         rows = self._repeated(
-            "select job_id, routing ->> 'merge', (routing -> 'calibrated')::boolean, routing -> 'mixture' "
+            "select job_id, routing ->> 'merge', (routing -> 'calibrated')::boolean, routing -> 'mixture', "
+            "(routing #>> '{neighbours,0,similarity}')::float8 "
             "from loradex.route_jobs(%s, %b, %s)",
             ([job.id for job in jobs], list(queries), self._token),
         )

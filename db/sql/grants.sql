@@ -4,7 +4,8 @@ grant usage on schema loradex to loradex_reader, loradex_client, loradex_worker,
 
 -- The catalogue and the evidence, to look at.
 grant select on
-    loradex.base_models, loradex.encoders, loradex.tasks, loradex.methods, loradex.settings, loradex.adapters, loradex.examples
+    loradex.base_models, loradex.base_model_aliases, loradex.encoders, loradex.tasks, loradex.methods, loradex.settings,
+    loradex.adapters, loradex.examples
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 grant select on loradex.example_embeddings, loradex.evaluations, loradex.workers, loradex.erasures,
     loradex.archives

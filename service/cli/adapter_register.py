@@ -43,13 +43,14 @@ def register(
     from loradex.addresses import database_address
     from loradex.db.session import connect, translate_errors
     from loradex.errors import UnknownNameError
-    from loradex.library.adapter_factors import base_model_shapes
     from loradex.library.adapter_files import inspect
     from loradex.library.adapter_roots import AdapterRoots
     from loradex.library.adapter_serving import account, serving
     from loradex.library.adapter_store import AdapterStore, Wanted
     from loradex.library.cards import load_cards
     from loradex.library.example_store import ExampleStore
+    from loradex.library.model_store import ModelStore
+    from loradex.library.module_sizes import module_sizes
     from loradex.service.settings import ServiceSettings
 
     settings = ServiceSettings()
@@ -63,10 +64,12 @@ def register(
         store = AdapterStore(connection)
         announced = store.announced_roots(base_model)
         place = own.joined(announced).place(directory)
-        # Where the base model's files are at hand, the factors must fit its weights too.
-        model = settings.home / "cache" / "models" / base_model
-        shapes = base_model_shapes(model) if model.is_dir() else None
-        facts = inspect(directory, base_model, shapes, declared=declared)
+        # The factors must fit the base model's weights, where a worker or its files tell their sizes.
+        models = ModelStore(connection)
+        sizes = models.modules(base_model) or module_sizes(settings.home / "cache" / "models" / base_model)
+        facts = inspect(
+            directory, base_model, sizes or None, aliases=models.aliases(base_model), declared=declared
+        )
         wanted = Wanted(name or task, task, place, state, share, tuple(trained_on or ()))
         with connection.transaction():
             ExampleStore(connection).put_tasks(

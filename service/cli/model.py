@@ -43,6 +43,7 @@ def register(
     from loradex.library.base_model_files import read_base_model
     from loradex.library.chat_template import chat_frame
     from loradex.library.model_place import model_directory, usual_name
+    from loradex.library.module_sizes import module_sizes
 
     if template is not None and chat_template:
         raise InvalidArgumentError("give --template or --chat-template, not both")
@@ -50,8 +51,12 @@ def register(
     own = chat_frame(directory) if chat_template else None
     frame = own or (FRAME if template is None else template.replace("\\n", "\n"))
     entry = read_base_model(directory, name or usual_name(place), frame)
+    sizes = module_sizes(directory)
     with store() as models:
         models.put_base_model(entry)
+        # A worker that loaded the model knows better than the names in its files.
+        if sizes and models.modules(entry.name) is None:
+            models.describe_base_model(entry.name, entry.revision, sizes)
     if as_json:
         terminal.as_json(entry.model_dump() | {"directory": str(directory)})
         return
@@ -95,11 +100,29 @@ def show(name: Name, as_json: AsJson = False) -> None:
     Example: loradex model show my-llama
     """
     with store() as models:
-        found = models.base_model(name)
+        found = asdict(models.base_model(name))
+        found["aliases"] = sorted(models.aliases(name))
+        found["modules"] = len(models.modules(name) or ())
     if as_json:
-        terminal.as_json(asdict(found))
+        terminal.as_json(found)
     else:
-        terminal.table(("", ""), list(asdict(found).items()))
+        terminal.table(("", ""), list(found.items()))
+
+
+@app.command()
+def alias(
+    name: Name,
+    other: Annotated[str, typer.Argument(help="What adapters' configs call it, such as org/name.")],
+) -> None:
+    """Give a base model another name, which adapters' configs may have for it.
+
+    Shapes decide all the same: an adapter that does not fit its weights is refused.
+
+    Example: loradex model alias my-llama meta-llama/Llama-3.2-1B
+    """
+    with store() as models:
+        models.alias_base_model(other, name)
+    terminal.say(f"{other} means {name}")
 
 
 @app.command()

@@ -89,6 +89,7 @@ class Request:
         sampling_temperature: 0 writes the likeliest text; above 0 samples.
         sampling_top_p: Mass of the tokens sampled from, in (0, 1].
         seed: Seed of the sampling.
+        stream: Whether its text is told to listeners while it is written.
         expected_task: The true task where it is known, for the view `task_confusion`.
         idempotency_key: Enqueuing again with it gives the same job.
         metadata: Texts noted on the job, to find it by: 16 pairs at most.
@@ -114,6 +115,7 @@ class Request:
     sampling_temperature: Number | None = field(default=None, metadata={OPENAI: "temperature"})
     sampling_top_p: Number | None = field(default=None, metadata={OPENAI: "top_p"})
     seed: Seed | None = None
+    stream: bool | None = None
     expected_task: Text | None = None
     idempotency_key: Text | None = None
     metadata: Pairs | None = None

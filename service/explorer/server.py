@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, LiteralString
 
+from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 
 from loradex.errors import InvalidArgumentError
 from loradex.service.api.door import Door
 from loradex.service.api.login import address_of
+from loradex.service.api.measures import Measures
 from loradex.service.api.server import listening, run
 from loradex.service.explorer.entrance import with_token
 from loradex.service.explorer.rows import Reader
@@ -70,4 +72,6 @@ def application(reader: Reader, token: str) -> Door:
         await reader.close()
 
     explorer = Explorer(with_token(reader, token), "the token that `loradex explore` printed")
-    return Door(Starlette(routes=explorer.routes(), lifespan=lifespan))
+    routes = explorer.routes()
+    measures = Measures(CollectorRegistry(), {route.endpoint: route.path for route in routes})
+    return Door(Starlette(routes=routes, lifespan=lifespan), measures)

@@ -101,6 +101,7 @@ class Explorer:
             return None
 
     def _failed(self, http: Request, problem: Problem) -> Response:
+        http.scope["state"]["code"] = problem.code  # for the metrics
         if http.url.path.endswith(FOR_PROGRAMS):
             return JSONResponse(problem.document(), problem.status, headers=HEADERS)
         shown = {"places": (), "here": http.url.path, "everything": False, "problem": problem}

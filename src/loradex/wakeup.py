@@ -1,5 +1,6 @@
 """What both ends of the bell agree on: its names in Redis, its settings, and what to do when Redis refuses it."""
 
+import re
 from collections.abc import Iterator
 from ssl import CERT_REQUIRED
 from typing import Any
@@ -56,6 +57,18 @@ def broker_settings(url: str) -> dict[str, Any]:
         # Left alone, kombu trusts any certificate (5.7); what the URL says about it wins over this.
         settings["broker_use_ssl"] = {"ssl_cert_reqs": CERT_REQUIRED}
     return settings
+
+
+def redis_url(url: str) -> str:
+    """The address as redis-py reads it, which has other words than kombu for a socket and for certificates.
+
+    Raises:
+        InvalidArgumentError: The URL is not one of a Redis.
+    """
+    broker_settings(url)
+    if url.startswith("redis+socket://"):
+        return url.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=")
+    return re.sub("(?<=ssl_cert_reqs=)CERT_[A-Z]+", lambda found: found[0].removeprefix("CERT_").lower(), url)
 
 
 def reason_of(error: BaseException) -> str:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.fix_adapters import MakeAdapter
+from tests.fix_adapters import SHAPES, MakeAdapter
 from tests.fix_commands import Loradex
 from tests.fix_db import Connection
 from tests.fix_library import SmallLibrary
@@ -72,6 +72,28 @@ def test_refused_adapters_are_one_line_and_leave_nothing(
         assert (found, out, err.count("\n")) == (code, "", 1)
         assert reason in err
     assert json.loads(loradex("adapter", "list", "--all", "--json")[1]) == []
+
+
+@pytest.mark.usefixtures("with_base_model")
+def test_what_the_base_model_is_decides_not_what_it_is_called(
+    loradex: Loradex, connection: Connection, make_adapter: MakeAdapter, card_directory: Path
+) -> None:
+    """Its aliases are rows, and so are its modules' sizes: told once, no files are needed to refuse a wrong model."""
+    register = ("adapter", "register", "--task", "tools", "--cards", card_directory)
+    directory = make_adapter(config={"base_model_name_or_path": "someone/other-name"})
+    code, _, err = loradex(*register, directory)
+    assert (code, "loradex model alias" in err) == (1, True)
+    assert loradex("model", "alias", "tiny-llama", "Someone/Other-Name")[0] == 0
+    revision = "select revision from loradex.base_models where name = 'tiny-llama'"
+    described = f"select loradex.describe_base_model('tiny-llama', ({revision}), %s::jsonb)"
+    sizes = {f"model.layers.{layer}.{module}": size for layer in (0, 1) for module, size in SHAPES.items()}
+    connection.execute(described, (json.dumps(sizes | {"model.layers.1.mlp.down_proj": (8, 17)}),))
+    code, out, err = loradex(*register, directory)
+    assert (code, out) == (1, "")
+    assert "is for a weight of [8, 16], the base model has [8, 17]" in err
+    connection.execute(described, (json.dumps(sizes),))
+    code, _, err = loradex(*register, directory)
+    assert (code, "could not be checked" in err) == (0, False)
 
 
 def test_registering_for_an_unknown_base_model_says_what_to_do(

@@ -25,6 +25,7 @@ TYPES = {
     "pairs": "object of texts",
     "integer": "whole number",
     "number": "number",
+    "boolean": "true or false",
 }
 SETTINGS = "select * from loradex.settings where kind = %s order by name"
 
@@ -52,7 +53,8 @@ def test_it_lists_the_settings_as_they_are(scratch: World, table: str, kind: str
 
 def field_line(setting: dict[str, Any]) -> str:
     kind = TYPES[setting["type"]]
-    return f"| `{setting['name']}` | {kind} | {value(setting)} | {span(setting)} | {setting['description']} |"
+    within = "" if setting["type"] == "boolean" else span(setting)
+    return f"| `{setting['name']}` | {kind} | {value(setting)} | {within} | {setting['description']} |"
 
 
 def limit_line(setting: dict[str, Any]) -> str:
@@ -63,6 +65,8 @@ def value(setting: dict[str, Any]) -> str:
     found = setting["value"]
     if found is None:
         return ""
+    if isinstance(found, bool):
+        return f"`{str(found).lower()}`"
     return f"{found:,}" if isinstance(found, int) else f"`{found}`" if isinstance(found, str) else str(found)
 
 

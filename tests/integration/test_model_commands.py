@@ -64,6 +64,10 @@ def test_a_base_model_from_registration_to_retirement(
     assert code == 2
     assert "give another revision another name" in err
 
+    assert (shown["aliases"], shown["modules"]) == ([], 15), "seven a layer and the head"
+    assert administrator("model", "alias", "other", "Org/Other")[:2] == (0, "Org/Other means other\n")
+    assert json.loads(administrator("model", "show", "other", "--json")[1])["aliases"] == ["org/other"]
+
     assert administrator("settings", "set", "base_model", "my-llama")[0] == 0
     assert listed(administrator, "model")["my-llama"]["is_default"]
     assert "my-llama *" in administrator("model", "list")[1]
@@ -167,3 +171,5 @@ def test_a_living_worker_is_counted(
         assert cli.run([what, "list", "--json"]) == 0
         (one,) = json.loads(capfd.readouterr().out)
         assert (one["workers"], one["is_default"]) == (1, True)
+    assert cli.run(["model", "show", "smollm2-135m-instruct", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["modules"] == 15, "as the worker announced them"

@@ -69,6 +69,7 @@ def test_an_answer_holds_all_that_led_to_it(scratch: World) -> None:
         "max_new_tokens": 64,
         "sampling_temperature": 0,
         "sampling_top_p": 1,
+        "stream": False,
     }
     merge = {name: value for name, value in said["merge"].items() if name != "component_norms"}
     decided = {"method": "affinity_calibrated_cat", "merge": "cat", "calibrated": True, "density": 0.5}

@@ -80,6 +80,15 @@ def test_pgvector_itself_takes_no_such_vector(scratch: World, vector: str) -> No
         ("select loradex.register_base_model('b', 'r', 0)", "LX001"),
         ("select loradex.register_base_model('b', 'r', 8, 'no place for it')", "LX001"),
         ("select loradex.register_base_model('smollm2-135m-instruct', 'other', 512)", "LX001"),
+        ("select loradex.alias_base_model('', 'smollm2-135m-instruct')", "LX001"),
+        ("select loradex.alias_base_model('SmolLM2-135M-Instruct', 'smollm2-135m-instruct')", "LX001"),
+        ("select loradex.alias_base_model('b', 'nobody')", "LX002"),
+        ("select loradex.describe_base_model('smollm2-135m-instruct', 'other', '{\"q\": [1, 2]}')", "LX001"),
+        ("select loradex.describe_base_model('nobody', 'b1', '{\"q\": [1, 2]}')", "LX002"),
+        *(
+            (f"select loradex.describe_base_model('smollm2-135m-instruct', 'b1', '{modules}')", "LX001")
+            for modules in ("[]", "{}", '{"q": 3}', '{"q": [1, 2, 3]}', '{"q": [0, 3]}', '{"q": ["a", 3]}')
+        ),
         ("select loradex.register_task('Boats!', 'f', 'accuracy')", "LX001"),
         ("select loradex.register_task('t', 'f', 'likes')", "LX001"),
         ("select loradex.register_task('t', 'f', 'accuracy', '[]')", "LX001"),

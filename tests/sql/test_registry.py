@@ -38,6 +38,21 @@ def test_the_same_again_changes_nothing_but_a_card(scratch: World) -> None:
         ) == [("r1", 99, "{prompt} Answer:")]
 
 
+def test_an_alias_means_one_model_whatever_its_letters(scratch: World) -> None:
+    scratch.rows("select loradex.register_base_model('other', 'r1', 99)")
+    meant = "select base_model from loradex.base_model_aliases where alias = 'org/name'"
+    for name in (BASE_MODEL, "other"):
+        scratch.rows("select loradex.alias_base_model('Org/Name', %s)", name)
+        assert scratch.rows(meant) == [(name,)]
+
+
+def test_what_was_told_of_a_model_last_counts(scratch: World) -> None:
+    scratch.rows("select loradex.register_base_model('other', 'r1', 99)")
+    for modules in ({"q": [2, 3]}, {"q": [4, 3], "v": [1, 1]}):
+        scratch.rows("select loradex.describe_base_model('other', 'r1', %s)", json.dumps(modules))
+        assert scratch.rows("select modules from loradex.base_models where name = 'other'") == [(modules,)]
+
+
 def test_what_an_adapter_is_stays_with_it(scratch: World) -> None:
     first, second = scratch.register("embers"), scratch.register("embers", "other content")
     assert scratch.rows(

@@ -17,7 +17,17 @@ EVIDENCE = {"answers"}
 SHOWN = {"merge_components", "merge_results", "retrieved_examples", "retrieved_tasks", "retrievals"}
 """Views of answers."""
 CATALOGUE = {
-    *("adapters", "base_models", "encoders", "examples", "methods", "settings", "task_affinities", "tasks"),
+    *(
+        "adapters",
+        "base_model_aliases",
+        "base_models",
+        "encoders",
+        "examples",
+        "methods",
+        "settings",
+        "task_affinities",
+        "tasks",
+    ),
 }
 INNER = {"archives", "erasures", "example_embeddings", "evaluations", "workers"}
 SELECT = {
@@ -41,6 +51,7 @@ VECTOR = ["embedding", "encoder", "example_id", "task"]
 QUEUE = {
     *(
         "announce_worker",
+        "describe_base_model",
         "claim_jobs",
         "expire_jobs",
         "extend_lease",
@@ -56,6 +67,8 @@ REGISTRY = {
         "create_api_key",
         "list_api_keys",
         "revoke_api_key",
+        "limit_api_key",
+        "rotate_api_key",
         "build_search",
         "change_setting",
         "drop_encoder_index",
@@ -67,7 +80,7 @@ REGISTRY = {
         "register_adapter",
     ),
     *("register_base_model", "register_affinity", "register_encoder", "register_task", "set_adapter_state"),
-    *("retire_base_model", "retire_encoder"),
+    *("alias_base_model", "describe_base_model", "retire_base_model", "retire_encoder"),
 }
 OWN = {
     "current_owner",
@@ -85,8 +98,9 @@ OWN = {
     "finish_reason",
     "is_served",
     "job_request",
+    "monitor_figures",
 }
-KEYED = {"authenticate", "domain_edge"}
+KEYED = {"authenticate", "domain_edge", "take_requests"}
 ASKING = {"cancel_job", "cancel_jobs", "enqueue_jobs", "job_obstacle", "job_outcome", "own_jobs"}
 INTERNAL = {
     *(
@@ -97,6 +111,8 @@ INTERNAL = {
         "check_jobs",
         "check_scope",
         "check_lease",
+        "check_key_limits",
+        "current_key",
         "complete_job",
         "end_job",
         "fence_job",

@@ -192,6 +192,8 @@ def test_no_argument_of_any_function_costs_more_than_it_is_long(backend: Backend
         "select loradex.register_base_model(repeat('x', 300), 'r', 3)",
         "select loradex.register_base_model('b', repeat('x', 300), 3)",
         "select loradex.register_base_model('b', 'r', 3, '{prompt}' || repeat('x', 200000))",
+        "select loradex.alias_base_model(repeat('x', 300), 'smollm2-135m-instruct')",
+        "select loradex.describe_base_model('b', 'r', jsonb_build_object(repeat('x', 5000000), '[1, 2]'))",
         "select loradex.claim_jobs(repeat('x', 300), 1, '1s', 1)",
         "select loradex.claim_jobs('w', 100000, '1s', 1)",
         "select loradex.claim_jobs('w', 1, '2 hours', 1)",

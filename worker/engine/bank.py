@@ -85,6 +85,11 @@ class AdapterBank:
         self._free = list(range(self.slots - 1, 0, -1))
 
     @property
+    def sizes(self) -> Mapping[str, tuple[int, int]]:
+        """Every module an adapter may change, with its weight's `(d_out, d_in)`."""
+        return {name: (shape.d_out, shape.d_in) for name, shape in self._shapes.items()}
+
+    @property
     def capacity(self) -> int:
         """Entries that fit at once (of the layout so far; a larger rank or more modules shrink it)."""
         return self.slots - 1
@@ -97,6 +102,11 @@ class AdapterBank:
     @property
     def resident(self) -> Sequence[Key]:
         return tuple(self._entries)
+
+    @property
+    def held(self) -> int:
+        """How many entries are on the device."""
+        return len(self._entries)
 
     @property
     def nbytes(self) -> int:

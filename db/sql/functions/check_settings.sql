@@ -68,6 +68,9 @@ begin
             when exists (select from json_each_text(f.value) pair where length(pair.value) > s.longest)
                 then format('a text of %s has more than %s characters; shorten it', s.name, s.longest)
             end
+        when s.type = 'boolean' then case
+            when json_typeof(f.value) <> 'boolean' then format('%s must be true or false', s.name)
+            end
         -- Longer than any number that could be in range: it is not read.
         when json_typeof(f.value) <> 'number' or octet_length(f.value::text) > 64
              or (s.type = 'integer' and (f.value #>> '{}')::numeric % 1 <> 0)

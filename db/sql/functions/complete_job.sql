@@ -1,10 +1,11 @@
 -- The row of loradex.jobs that a JSON object asks for: defaults filled in, whole numbers without a fraction, and what has
 -- no column of its own gathered in `settings`. `columns` are those of loradex.jobs, `integers` the whole-number settings.
+-- A job whose text is told while it is written gets a key that nobody can guess.
 -- Locks: none. Raises: nothing; check_jobs has read the object before.
 create or replace function loradex.complete_job(
     job_id uuid, owner bigint, job jsonb, defaults jsonb, columns text[], integers text[]
 ) returns loradex.jobs
-language plpgsql stable
+language plpgsql volatile
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
@@ -21,8 +22,10 @@ begin
     made.id := job_id;
     made.owner_id := complete_job.owner;
     made.owner := (select o.name from owners o where o.id = complete_job.owner);
+    made.api_key_id := current_key();
     made.kind := case when made.choices is null then 'generate' else 'choose' end;
     made.settings := complete - columns;
+    made.pieces_key := case when (complete ->> 'stream')::boolean then gen_random_uuid() end;
     made.state := 'queued';
     made.attempt := 0;
     made.releases := 0;

@@ -16,7 +16,8 @@ begin
             'a base model needs a name and a revision of at most 200 characters, a context length above 0 and a frame of '
             'at most 100,000 bytes that holds {prompt}';
     end if;
-    insert into base_models values (register_base_model.name, register_base_model.revision,
+    insert into base_models (name, revision, context_length, frame)
+    values (register_base_model.name, register_base_model.revision,
         register_base_model.context_length, register_base_model.frame)
     on conflict do nothing;
     select b.* into known from base_models b where b.name = register_base_model.name;

@@ -6,6 +6,7 @@ create table loradex.base_models (
     frame text not null,
     created_at timestamptz not null default now(),
     retired_at timestamptz,
+    modules jsonb,
     constraint base_models_pkey primary key (name),
     constraint base_models_context_length_check check (context_length > 0),
     constraint base_models_frame_check check (position('{prompt}' in frame) > 0)
@@ -18,3 +19,5 @@ comment on column loradex.base_models.context_length is 'tokens of prompt and an
 comment on column loradex.base_models.frame is 'text the model reads, with {prompt} in place of the prompt';
 comment on column loradex.base_models.created_at is 'when the row was written';
 comment on column loradex.base_models.retired_at is 'since when no job may name it; null: jobs may';
+comment on column loradex.base_models.modules is
+    'modules an adapter may change, with the sizes [d_out, d_in] of their weights; null: nobody told yet';

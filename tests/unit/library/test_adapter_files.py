@@ -14,9 +14,9 @@ from tests.fix_adapters import SHAPES, MakeAdapter, safetensors_bytes, tensors
 from torch import nn
 
 from loradex.errors import AdapterChangedError, AdapterRefusedError
-from loradex.library.adapter_factors import Shapes, base_model_shapes
 from loradex.library.adapter_files import content_hash, inspect, read_files
 from loradex.library.adapter_roots import AdapterRoots
+from loradex.library.module_sizes import Size, module_sizes
 
 BASE = "tiny-llama"
 
@@ -153,11 +153,9 @@ def test_an_adapter_of_another_base_model_is_refused(make_adapter: MakeAdapter) 
         inspect(make_adapter(), "smollm2-135m-instruct")
 
 
-def base_shapes(d_in: int) -> dict[str, tuple[int, ...]]:
-    shapes = {
-        f"model.layers.{layer}.{module}.weight": shape for layer in (0, 1) for module, shape in SHAPES.items()
-    }
-    return shapes | {"model.layers.1.mlp.down_proj.weight": (8, d_in)}
+def base_sizes(d_in: int) -> dict[str, Size]:
+    sizes = {f"model.layers.{layer}.{module}": shape for layer in (0, 1) for module, shape in SHAPES.items()}
+    return sizes | {"model.layers.1.mlp.down_proj": (8, d_in)}
 
 
 def test_factors_must_fit_the_base_model_where_it_is_at_hand(
@@ -165,12 +163,13 @@ def test_factors_must_fit_the_base_model_where_it_is_at_hand(
 ) -> None:
     directory, model = make_adapter(), tmp_path / "model"
     model.mkdir()
-    arrays = {name: np.zeros(shape) for name, shape in base_shapes(16).items()}
+    arrays = {f"{name}.weight": np.zeros(shape) for name, shape in base_sizes(16).items()}
+    arrays |= {"model.norm.weight": np.zeros(8), "model.layers.0.self_attn.q_proj.bias": np.zeros(8)}
     (model / "model.safetensors").write_bytes(safetensors_bytes(arrays))
-    assert base_model_shapes(model) == base_shapes(16)
-    assert inspect(directory, BASE, base_model_shapes(model)).rank == 2
+    assert module_sizes(model) == base_sizes(16)
+    assert inspect(directory, BASE, module_sizes(model)).rank == 2
     with pytest.raises(AdapterRefusedError, match=r"weight of \[8, 16\], the base model has \[8, 17\]"):
-        inspect(directory, BASE, base_shapes(17))
+        inspect(directory, BASE, base_sizes(17))
     with pytest.raises(AdapterRefusedError, match="none of that name"):
         inspect(directory, BASE, {})
 
@@ -219,27 +218,27 @@ def test_the_scale_of_rslora_is_in_the_norm(make_adapter: MakeAdapter) -> None:
 
 
 def test_weights_kept_the_other_way_round_fit(make_adapter: MakeAdapter) -> None:
-    turned = {name: shape[::-1] for name, shape in base_shapes(16).items()}
+    turned = {name: shape[::-1] for name, shape in base_sizes(16).items()}
     assert inspect(make_adapter(config={"fan_in_fan_out": True}), BASE, turned).rank == 2
     with pytest.raises(AdapterRefusedError, match="is for a weight of"):
         inspect(make_adapter("other"), BASE, turned)
 
 
 @pytest.mark.parametrize(
-    ("configured", "shapes", "said"),
+    ("configured", "sizes", "said"),
     [
         (None, None, "names no base model; that tiny-llama is meant was declared and could not be checked"),
         ("/home/user/models/default/1", None, "could not be checked"),
         ("./out", None, "could not be checked"),
-        ("other/Name", base_shapes(16), "was declared, and its shapes fit"),
+        ("other/Name", base_sizes(16), "was declared, and its shapes fit"),
         ("someone/tiny-llama-bnb-4bit", None, "a quantised copy"),
     ],
 )
 def test_who_declares_the_base_model_is_believed_as_far_as_it_can_be_checked(
-    make_adapter: MakeAdapter, configured: str | None, shapes: Shapes | None, said: str
+    make_adapter: MakeAdapter, configured: str | None, sizes: dict[str, Size] | None, said: str
 ) -> None:
     directory = make_adapter(config={"base_model_name_or_path": configured})
-    (warning,) = inspect(directory, BASE, shapes, declared=True).warnings
+    (warning,) = inspect(directory, BASE, sizes, declared=True).warnings
     assert said in warning
 
 
@@ -257,7 +256,7 @@ def test_shapes_decide_whatever_is_declared(make_adapter: MakeAdapter) -> None:
     with pytest.raises(AdapterRefusedError, match="not at hand"):
         inspect(directory, BASE, declared=True)
     with pytest.raises(AdapterRefusedError, match="is for a weight of"):
-        inspect(directory, BASE, base_shapes(17), declared=True)
+        inspect(directory, BASE, base_sizes(17), declared=True)
 
 
 def cached(root: Path, adapter: Path, folder: str = ".") -> Path:

@@ -7,6 +7,13 @@ from loradex.library.base_model_names import is_local, matched
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
+@pytest.mark.parametrize("configured", ["Other/Name", "other/name/", "/models/Nickname", "x/nickname/1"])
+def test_an_alias_is_a_whole_name_or_the_last_part_of_one(configured: str) -> None:
+    aliases = frozenset({"other/name", "nickname"})
+    assert matched(configured, "small-1b", aliases) is not None
+    assert matched("third/name", "small-1b", aliases) is None
+
+
 @pytest.mark.parametrize(
     ("configured", "name"),
     [
