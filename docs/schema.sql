@@ -5089,7 +5089,7 @@ grant execute on function loradex.revoke_api_key(bigint) to loradex_admin;
 -- Locks: the key's row. Raises: LX001 no hash, `keep` out of its range, a key that is refused anyway, a secret that is
 -- there already; LX002 no such key.
 create or replace function loradex.rotate_api_key(id bigint, key_hash bytea, keep interval default '24 hours')
-returns timestamptz
+returns table (old_until timestamptz)
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
@@ -5120,7 +5120,7 @@ begin
     update api_keys k
     set key_hash = rotate_api_key.key_hash, old_key_hash = found_key.key_hash, old_until = until
     where k.id = found_key.id;
-    return until;
+    return query select until;
 end
 $$;
 comment on function loradex.rotate_api_key(bigint, bytea, interval) is
