@@ -101,8 +101,8 @@ class Pool:
     def hang_up(self, seconds: float) -> bool:
         """End the calls that have not been answered for `seconds`; if there are any, lend no connection any more.
 
-        Whether there were any. What sets a new connection up counts as a call. One that cannot be made for as long is not tried again. For the
-        end of a program: a server that is frozen takes what it is told and never answers.
+        Whether there were any. What sets a new connection up counts as a call. One that cannot be made for as long is
+        not tried again. For the end of a program: a server that is frozen takes what it is told and never answers.
         """
         with self._lock:
             long_ago = time.monotonic() - seconds

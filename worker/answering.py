@@ -17,6 +17,7 @@ from loradex.worker.intake import Intake
 from loradex.worker.isolation import Failure
 from loradex.worker.jobs import Job
 from loradex.worker.leases import Leases
+from loradex.worker.observer import Observer
 from loradex.worker.pieces import Pieces
 from loradex.worker.repeating import Repeating
 from loradex.worker.stages import Answered, Prepared
@@ -47,6 +48,7 @@ class Answering:
         rows: Jobs in hand at most.
         linger: Seconds between the bell and the claim, in which more may come.
         stop: Set when the worker is to end.
+        observer: Counts rows.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Answering:
         rows: int,
         linger: float,
         stop: threading.Event,
+        observer: Observer,
     ) -> None:
         self._intake = intake
         self._engine = engine
@@ -69,6 +72,7 @@ class Answering:
         self._rows = rows
         self._linger = linger
         self._stop = stop
+        self._observer = observer
         self._rung = threading.Event()
         self._more_wait = False
         self._ready: SimpleQueue[Prepared] = SimpleQueue()
@@ -140,6 +144,7 @@ class Answering:
         """Gives the engine what is ready, lets it work for a moment, and hands on what came of it."""
         for one in self._arrived():
             self._computed[one.job.id] = one
+            self._observer.batch(len(self._computed))
             try:
                 self._engine.add(one.job.id, one.row, one.adapters)
             except Exception as error:  # noqa: BLE001 - whatever it is, it must end as one recorded failure

@@ -11,6 +11,8 @@ from contextlib import closing, contextmanager
 from datetime import timedelta
 from types import FrameType
 
+from prometheus_client import CollectorRegistry
+
 from loradex.addresses import addresses
 from loradex.library.adapter_roots import AdapterRoots
 from loradex.program import PROGRAM
@@ -19,12 +21,14 @@ from loradex.worker.ending import Ending
 from loradex.worker.engine.embed import Encoder
 from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.load import shipped_model
+from loradex.worker.exposed import exposed
 from loradex.worker.identity import WorkerIdentity, register_models, versions
 from loradex.worker.intake import Intake
 from loradex.worker.jobs import Abilities, Jobs
 from loradex.worker.leases import Leases
 from loradex.worker.logs import log_as_json
 from loradex.worker.notifications import Notifications
+from loradex.worker.observer import Observer
 from loradex.worker.pieces import Pieces
 from loradex.worker.presence import Presence
 from loradex.worker.ready import Ready
@@ -89,6 +93,8 @@ def serve(settings: WorkerSettings) -> None:
             modules=engine.bank.sizes,
         ),
     )
+    registry = CollectorRegistry()
+    observer = Observer(registry, identity, engine.bank)
     stop = threading.Event()
     leases = Leases(keeping)
     roots = AdapterRoots.of(settings.adapter_roots, settings.home)
@@ -103,7 +109,7 @@ def serve(settings: WorkerSettings) -> None:
         ),
     )
     pieces = Pieces(redis_url)
-    ending = Ending(recording, leases=leases, pieces=pieces, identity=identity)
+    ending = Ending(recording, leases=leases, pieces=pieces, observer=observer, identity=identity)
     answering = Answering(
         intake=Intake(
             claiming, leases=leases, ending=ending, encoder=encoder, adapters=roots, identity=identity
@@ -115,6 +121,7 @@ def serve(settings: WorkerSettings) -> None:
         rows=settings.batch_rows,
         linger=settings.linger_ms / 1000,
         stop=stop,
+        observer=observer,
     )
     listen_url = database_url if settings.listen_url is None else settings.listen_url.get_secret_value()
     app = celery_app(redis_url, answering.ring)
@@ -123,13 +130,16 @@ def serve(settings: WorkerSettings) -> None:
 
     def hang_up() -> None:
         # One that does not answer one thread answers no other either.
-        seconds = 0.0 if gone.is_set() else PATIENCE_SECONDS
-        if stop.is_set() and any([one.hang_up(seconds) for one in (claiming, recording, keeping)]):
-            gone.set()
+        if not stop.is_set():
+            return
+        for one in (claiming, recording, keeping):
+            if one.hang_up(0.0 if gone.is_set() else PATIENCE_SECONDS):
+                gone.set()
 
     # It needs no Redis: with the bell dead or lost, answers come later by at most these seconds, and come.
     sweep = Repeating("sweep", answering.ring, settings.sweep_seconds, stop)
     with (
+        exposed(settings, database_url, registry, observer, stop),
         _stopped_by_signals(stop),
         closing(claiming),
         closing(recording),

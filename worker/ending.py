@@ -11,6 +11,7 @@ from loradex.worker.identity import WorkerIdentity
 from loradex.worker.isolation import OUTAGES, REFUSED, Failure
 from loradex.worker.jobs import Job, Jobs
 from loradex.worker.leases import Leases
+from loradex.worker.observer import Observer
 from loradex.worker.pieces import Pieces
 from loradex.worker.stages import Answered
 
@@ -22,13 +23,17 @@ class Ending:
         jobs: The connection that it writes over.
         leases: Of the jobs in hand.
         pieces: Tells whoever listens that an answer is at its end.
+        observer: Counts them.
         identity: What stands in every answer.
     """
 
-    def __init__(self, jobs: Jobs, *, leases: Leases, pieces: Pieces, identity: WorkerIdentity) -> None:
+    def __init__(
+        self, jobs: Jobs, *, leases: Leases, pieces: Pieces, observer: Observer, identity: WorkerIdentity
+    ) -> None:
         self._jobs = jobs
         self._leases = leases
         self._pieces = pieces
+        self._observer = observer
         self._identity = identity
         self._log = structlog.get_logger("answering")
 
@@ -55,6 +60,7 @@ class Ending:
             except LoradexError as error:
                 self.fail(one.job, Failure.of(error))
             else:
+                self._observer.answered(one.routing, answer)
                 self._pieces.end(one.job, answer_id)
                 self._log.info("job.answered", job=str(one.job.id), answer=str(answer_id), **timings)
 
@@ -67,9 +73,12 @@ class Ending:
                 self._jobs.fail(job, failure.code, failure.message)
             except LeaseLostError:
                 self.fenced_off(job)
+            else:
+                self._observer.failed(failure.code)
 
     def fenced_off(self, job: Job) -> None:
         """The attempt is over: the job was cancelled, has expired, or is another worker's."""
+        self._observer.lost()
         self._pieces.end(job)
         self._log.warning("job.fenced_off", job=str(job.id), attempt=job.attempt)
         self._leases.let_go([job])

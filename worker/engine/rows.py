@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from loradex.worker.engine.framed import Framed
 from loradex.worker.engine.recipe import Recipe
 
 Kind = Literal["generate", "choose"]
@@ -16,10 +17,10 @@ class Row:
     """One question.
 
     Attributes:
-        prompt_text: The framed prompt, as the model reads it.
+        prompt_text: What the model reads; of a plain text special tokens are read as such.
         recipe: The mixture that answers it.
         kind: `generate` writes text, `choose` ranks `choices` by log-likelihood.
-        choices: At least one for `choose`; each is read after the prompt and one space.
+        choices: At least one for `choose`; each is read after the prompt and, where that says so, one space.
         normalization: What a choice's log-likelihood is divided by: nothing, its tokens, or its UTF-8 bytes.
         max_new_tokens: Tokens `generate` writes at most.
         min_tokens: Tokens it writes before one that ends a text.
@@ -36,7 +37,7 @@ class Row:
         logprobs: How many of the likeliest tokens are told at each place beside the one written; None: nothing is.
     """
 
-    prompt_text: str
+    prompt_text: Framed | str
     recipe: Recipe
     kind: Kind = "generate"
     choices: tuple[str, ...] = ()
@@ -55,10 +56,14 @@ class Row:
     logit_bias: tuple[tuple[int, float], ...] = ()
     logprobs: int | None = None
 
+    def __post_init__(self) -> None:
+        if isinstance(self.prompt_text, Framed):
+            object.__setattr__(self, "choices", tuple(map(self.prompt_text.choice, self.choices)))
+
     @classmethod
     def of(
         cls,
-        prompt_text: str,
+        prompt_text: Framed | str,
         recipe: Recipe,
         *,
         kind: Kind,
@@ -116,7 +121,7 @@ class RowResult:
     """An answer.
 
     Attributes:
-        text: The generated text without surrounding space, or the best choice.
+        text: The generated text as `Text.decode` says it, or the best choice.
         token_ids: The tokens written (those that ended the text included), or the best choice's tokens.
         choice: The best choice; None for `generate`.
         scores: Normalised log-likelihood of each choice in the order given, natural log; None for `generate`.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from loradex.worker.engine.margin import own_start
 from loradex.worker.engine.token_decoder import TokenDecoder
 
 
@@ -28,7 +29,7 @@ class WrittenText:
     def text(self) -> str:
         """What was said so far; once the text has stopped, or after `rest`, all of it.
 
-        It has no surrounding white space, and neither a stop string nor what comes after.
+        It has no margin (`own_text`), and neither a stop string nor what comes after.
         """
         return "".join(self._said)
 
@@ -65,13 +66,10 @@ class WrittenText:
         return len(self._held)
 
     def _say(self, text: str) -> str:
-        """Says so much of what is held, but for white space around all."""
+        """Says so much of what is held, but for the margin around all."""
         said = text.rstrip()
         self._held = self._held[len(said) :]
-        piece = said if self._said else said.lstrip()
-        if not self._said and not said:
-            # White space at the start is never said.
-            self._held = self._held[len(text) :]
+        piece = said if self._said else own_start(said)
         if piece:
             self._said.append(piece)
         return piece

@@ -9,6 +9,7 @@ from tests.fix_models import byte_tokenizer
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from loradex.worker.engine.margin import own_text
 from loradex.worker.engine.text import Text
 from loradex.worker.engine.token_decoder import LONG
 from loradex.worker.engine.written_text import WrittenText
@@ -91,7 +92,7 @@ def test_a_stop_string_is_never_said_nor_what_comes_after(
     whole = text.raw(ids)
     found = [(whole.find(one) + len(one), whole.find(one)) for one in stop if one in whole]
     assert written.stopped is bool(found)
-    assert "".join(said) == written.text == whole[: min(found)[1] if found else None].strip()
+    assert "".join(said) == written.text == own_text(whole[: min(found)[1] if found else None])
 
 
 def test_a_piece_is_said_as_soon_as_nothing_can_take_it_back() -> None:
