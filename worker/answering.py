@@ -1,7 +1,7 @@
 """The one way of a job through the worker: claim, embed, route, prepare; compose and write; record."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Self
@@ -79,9 +79,9 @@ class Answering:
         self._done: SimpleQueue[tuple[Prepared, RowResult | Failure]] = SimpleQueue()
         self._computed: dict[UUID, Prepared] = {}
         self._log = structlog.get_logger("answering")
-        self._taking_in = Repeating("intake", self._take_in, 0, stop)
-        self._computing = Repeating("engine", self._compute, 0)
-        self._recording = Repeating("recording", self._record, 0)
+        self._taking_in = Repeating("intake", self._carrying_on(self._take_in), 0, stop)
+        self._computing = Repeating("engine", self._carrying_on(self._compute), 0)
+        self._recording = Repeating("recording", self._carrying_on(self._record), 0)
 
     def ring(self) -> None:
         """Something may wait: it is looked for at once. For any thread; returns immediately."""
@@ -106,6 +106,17 @@ class Answering:
             self._ending.give_back(self._leases.held())
         except LoradexError as lost:
             self._log.warning("answering.broken_off", reason=str(lost))
+
+    def _carrying_on(self, step: Callable[[], None]) -> Callable[[], None]:
+        """The step, after whose errors its thread goes on: the jobs are in Postgres, and the next look finds them."""
+
+        def run() -> None:
+            try:
+                step()
+            except LoradexError as error:
+                self._log.warning("answering.broken_off", reason=str(error))
+
+        return run
 
     def _take_in(self) -> None:
         """Claims what there is room for, and makes it ready."""
