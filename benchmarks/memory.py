@@ -51,7 +51,8 @@ def main() -> None:
         ],
         None,
         [
-            f"{asked.questions} questions of 2 to 1,200 words, {AT_ONCE} at once; a third ranks choices, the others write"
+            f"{asked.questions} questions of 2 to 1,200 words, {AT_ONCE} at once",
+            "a third ranks choices, the others write",
         ],
     )
 

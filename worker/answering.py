@@ -29,8 +29,8 @@ PAUSE_SECONDS = 0.25
 """How long a thread without work waits at most before it looks whether it is to end."""
 
 CLAIM_AGAIN_SHARE = 8
-"""While jobs are known to wait, they are claimed when one part in so many of the places is free: one at a time, each
-would be embedded and routed for itself."""
+"""While jobs are known to wait, they are claimed once one part in so many of the places is free, or after a pause: one
+at a time, each would be embedded and routed for itself."""
 
 
 class Answering:
@@ -120,15 +120,17 @@ class Answering:
 
     def _take_in(self) -> None:
         """Claims what there is room for, and makes it ready."""
-        if not self._rung.wait(PAUSE_SECONDS):
+        if not self._rung.wait(PAUSE_SECONDS) and not self._more_wait:
             return
         self._rung.clear()
         self._stop.wait(self._linger)
-        while not self._stop.is_set() and (room := self._rows - len(self._leases)) > 0:
-            jobs = self._intake.claim(room)
-            self._more_wait = len(jobs) == room
-            if not jobs:
+        while not self._stop.is_set():
+            room = self._rows - len(self._leases)
+            # Whoever rings while there is no room is heard when there is.
+            self._more_wait = room <= 0
+            if self._more_wait or not (jobs := self._intake.claim(room)):
                 return
+            self._more_wait = len(jobs) == room
             suspect = next((job for job in jobs if job.lost_attempts > 0), None)
             if suspect is not None:
                 self._answer_alone(suspect, jobs)
@@ -195,10 +197,12 @@ class Answering:
             one, result = self._done.get(timeout=PAUSE_SECONDS)
         except Empty:
             return
-        self._end(one, result)
-        free = self._rows - len(self._leases)
-        if self._more_wait and (free * CLAIM_AGAIN_SHARE >= self._rows or not len(self._leases)):
-            self._rung.set()
+        try:
+            self._end(one, result)
+        finally:
+            free = self._rows - len(self._leases)
+            if self._more_wait and free * CLAIM_AGAIN_SHARE >= self._rows:
+                self._rung.set()
 
     def _record_all(self) -> None:
         while not self._done.empty():
