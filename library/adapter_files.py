@@ -187,8 +187,8 @@ def _beside(directory: Path) -> list[str]:
         return [f"{name} is not read, only {WEIGHTS} is" for name in others]
     if others:
         raise AdapterRefusedError(
-            f"{directory / others[0]}: only safetensors are read, a pickle can run code; load it with PEFT and save "
-            f"it again (model.save_pretrained), which writes {WEIGHTS}"
+            f"{directory / others[0]}: only safetensors are read, a pickle can run code; make one of it with "
+            f"`loradex adapter convert {directory}`"
         )
     nested = sorted({path.parent for depth in ("*", "*/*") for path in directory.glob(f"{depth}/{CONFIG}")})[
         :5

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loradex import terminal
+from loradex.service.cli.adapter_convert import convert
 from loradex.service.cli.adapter_register import register
 from loradex.service.cli.adapter_state import Name, activate, retire
 
@@ -21,6 +22,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 app.command()(register)
+app.command()(convert)
 
 
 @app.command("list")
