@@ -89,7 +89,6 @@ def verify(
     Example: loradex adapter verify
     """
     from loradex.library.adapter_check import check_adapter
-    from loradex.library.adapter_roots import AdapterRoots
     from loradex.service.settings import ServiceSettings
 
     settings = ServiceSettings()
@@ -98,7 +97,7 @@ def verify(
         for name in names or ():
             store.get(name)
         wanted = [adapter for adapter in store.find() if not names or adapter.name in names]
-    roots = AdapterRoots.of(settings.adapter_roots, settings.home).joined(announced)
+    roots = settings.roots().joined(announced)
     checked = [check_adapter(adapter, roots) for adapter in wanted]
     faults = [entry for entry in checked if entry.fault is not None]
     if as_json:
