@@ -32,6 +32,7 @@ TABLES = (
     "answers",
     "erasures",
     "archives",
+    "verifications",
     "evaluations",
     "routings",
     "locks",

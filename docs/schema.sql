@@ -732,6 +732,20 @@ comment on column loradex.archives.created_at is 'when';
 comment on column loradex.archives.previous_hash is 'chain_hash of the link before; zeros for the first';
 comment on column loradex.archives.chain_hash is 'SHA-256 of previous_hash and archive_canonical(archive)';
 
+-- file: tables/verifications.sql
+-- When the chain was last found intact, by login: for monitors, and no evidence. Written by note_verification only.
+create table loradex.verifications (
+    login text not null,
+    verified_at timestamptz not null default now(),
+    position bigint not null,
+    constraint verifications_pkey primary key (login)
+);
+comment on table loradex.verifications is
+    'When each login last found the chain intact; only note_verification writes here.';
+comment on column loradex.verifications.login is 'who looked';
+comment on column loradex.verifications.verified_at is 'when it was found intact last';
+comment on column loradex.verifications.position is 'position of the head at that time';
+
 -- file: tables/evaluations.sql
 -- What `loradex eval` measured.
 create table loradex.evaluations (
@@ -4018,6 +4032,53 @@ revoke execute on function loradex.mix_neighbours(loradex.route_request[], lorad
 grant execute on function loradex.mix_neighbours(loradex.route_request[], loradex.neighbour[])
     to loradex_reader, loradex_worker, loradex_admin;
 
+-- file: functions/monitor_figures.sql
+-- What a monitor shows of the queue, the workers and the chain: numbers of all tenants together and nothing of anybody, so
+-- that the login of the API, which sees no rows without a key, can be asked. Reads every waiting job: keep it a few seconds.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.monitor_figures() returns table (figure text, label text, value float8)
+language sql stable security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    with waiting as (
+        select c.label, count(j.id) as jobs, min(j.created_at) as oldest
+        from (values ('low', -1), ('normal', 0), ('high', 1)) c(label, sign)
+        left join jobs j on j.state = 'queued' and sign(j.priority) = c.sign
+        group by c.label
+    ), running as (
+        select count(*) as jobs, count(*) filter (where j.lease_until <= now()) as expired
+        from jobs j where j.state = 'running'
+    ), verified as (
+        select max(v.verified_at) as at, max(v.position) as position from verifications v
+    )
+    select 'waiting_jobs', w.label, w.jobs::float8 from waiting w
+    union all
+    select 'oldest_waiting_seconds', w.label, coalesce(extract(epoch from now() - w.oldest), 0)::float8 from waiting w
+    union all
+    select 'running_jobs', '', r.jobs::float8 from running r
+    union all
+    select 'expired_leases', '', r.expired::float8 from running r
+    union all
+    select 'unserved_jobs', '', coalesce(sum(q.jobs), 0)::float8
+    from (select j.base_model, j.encoder, count(*) as jobs from jobs j where j.state = 'queued' group by 1, 2) q
+    where not is_served(q.base_model, q.encoder)
+    union all
+    select 'max_waiting_jobs', '', s.value::float8 from settings s where s.name = 'max_waiting_jobs'
+    union all
+    select 'living_workers', b.name, count(l.name)::float8
+    from base_models b left join living_workers() l on l.base_model = b.name group by b.name
+    union all
+    select 'chain_position', '', coalesce((select h.position from chain_head() h), 0)::float8
+    union all
+    select 'chain_verified_seconds', '', extract(epoch from now() - v.at)::float8 from verified v where v.at is not null
+    union all
+    select 'chain_verified_position', '', v.position::float8 from verified v where v.at is not null
+$$;
+comment on function loradex.monitor_figures() is
+    'Numbers about the queue, the workers and the chain, of all tenants together, for monitors.';
+revoke execute on function loradex.monitor_figures() from public;
+grant execute on function loradex.monitor_figures() to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
 -- file: functions/nearest_examples.sql
 -- The k examples nearest to a query, by cosine similarity, nearest first.
 -- Locks: none. Raises: LX001 bad k; LX002 unknown encoder or excluded task; LX005 bad vector.
@@ -4048,6 +4109,30 @@ comment on function loradex.nearest_examples(public.vector, int, text, text[]) i
 revoke execute on function loradex.nearest_examples(public.vector, int, text, text[]) from public;
 grant execute on function loradex.nearest_examples(public.vector, int, text, text[])
     to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/note_verification.sql
+-- Notes that this login has just found the chain intact up to a position, so that a monitor can say how long ago that was.
+-- A note for people who watch, and no evidence: whoever may call it may lie. One row a login.
+-- Locks: this login's own row. Raises: LX001 no position, or one behind the head.
+create or replace function loradex.note_verification("position" bigint) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    if note_verification.position is null or note_verification.position < 0
+       or note_verification.position > coalesce((select h.position from chain_head() h), 0) then
+        raise exception using errcode = 'LX001', message = format(
+            'the chain does not reach position %s', coalesce(note_verification.position::text, 'null'));
+    end if;
+    insert into verifications (login, position) values (session_user, note_verification.position)
+    on conflict (login) do update set verified_at = now(), position = excluded.position;
+end
+$$;
+comment on function loradex.note_verification(bigint) is
+    'Notes that this login found the chain intact up to a position, just now.';
+revoke execute on function loradex.note_verification(bigint) from public;
+grant execute on function loradex.note_verification(bigint) to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/notify_job.sql
 -- Tells whoever listens that a job has ended. Nothing is told while the queue of notifications is half full, which any

@@ -8,6 +8,7 @@ from loradex.errors import InvalidArgumentError
 from loradex.library.cards import Metric, TaskCard
 from loradex.library.example_file import load_examples
 from loradex.library.examples import Example
+from loradex.worker.engine.framed import Framed
 from loradex.worker.engine.recipe import Recipe
 from loradex.worker.engine.rows import Normalization, Row
 
@@ -40,7 +41,7 @@ class Question:
 
     def row(self, frame: str, recipe: Recipe, *, written: bool = False) -> Row:
         """What the engine is asked; with `written` to write, though there are choices."""
-        prompt = frame.replace("{prompt}", self.prompt)
+        prompt = Framed.of(frame, self.prompt)
         if written or not self.choices:
             return Row(prompt, recipe, max_new_tokens=self.max_new_tokens)
         return Row(prompt, recipe, kind="choose", choices=self.choices, normalization=self.normalization)

@@ -200,7 +200,7 @@ class Session:
         return read_questions(
             file_of(self._plan.data, card.name, kind),
             card,
-            lambda text: len(self._engine.text.prompt(text)),
+            self._engine.text.count,
             part,
             seen,
         )

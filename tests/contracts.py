@@ -288,6 +288,14 @@ CONTRACTS = {
     ),
     "mix_affinities": Contract(READERS, GIVEN, ARGUMENTS),
     "mix_neighbours": Contract(READERS, GIVEN, ARGUMENTS),
+    "monitor_figures": Contract(
+        EVERYBODY, "it takes nothing", Reads("select loradex.monitor_figures()", 3 * WAITING + 2 * JOB)
+    ),
+    "note_verification": Contract(
+        READERS,
+        Refusal("select loradex.note_verification(100000)", "LX001"),
+        Reads("select loradex.note_verification(1)", 2),
+    ),
     "nearest_examples": Contract(
         READERS,
         Refusal("select loradex.nearest_examples('[1]')", "LX005"),

@@ -11,6 +11,7 @@ from loradex.library.manifest import BaseModelEntry
 from loradex.library.model_files import ModelFiles
 from loradex.library.model_store import ModelStore
 from loradex.library.module_sizes import Size
+from loradex.worker.engine.framed import Framed
 
 RECORDED_VERSIONS = ("loradex", "torch", "transformers", "numpy", "celery")
 
@@ -32,9 +33,9 @@ class WorkerIdentity:
     versions: Mapping[str, str]
     modules: Mapping[str, Size] = field(default_factory=dict, repr=False)
 
-    def framed(self, prompt: str) -> str:
-        """The text the base model reads."""
-        return self.frame.replace("{prompt}", prompt)
+    def framed(self, prompt: str) -> Framed:
+        """What the base model reads."""
+        return Framed.of(self.frame, prompt)
 
 
 def register_models(url: str, identity: WorkerIdentity) -> WorkerIdentity:

@@ -12,6 +12,7 @@ from loradex.errors import InvalidArgumentError, LoradexError, UnknownAnswerErro
 from loradex.library.adapter_roots import AdapterRoots
 from loradex.library.model_files import files_of
 from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.framed import Framed
 from loradex.worker.engine.load import shipped_model
 from loradex.worker.engine.recipe import Recipe
 from loradex.worker.engine.rows import Row, RowResult
@@ -138,7 +139,7 @@ def _compared(engine: Engine, roots: AdapterRoots, document: Mapping[str, Any]) 
 def _row(document: Mapping[str, Any], recipe: Recipe) -> Row:
     told = document["generation"]
     return Row.of(
-        told["frame"].replace("{prompt}", document["prompt"]),
+        Framed.of(told["frame"], document["prompt"]),
         recipe,
         kind=told["kind"],
         choices=told["choices"],

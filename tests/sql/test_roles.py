@@ -95,6 +95,7 @@ OWN = {
     "explain",
     "is_served",
     "job_request",
+    "monitor_figures",
 }
 KEYED = {"authenticate", "domain_edge"}
 ASKING = {"cancel_job", "cancel_jobs", "enqueue_jobs", "job_obstacle", "job_outcome", "own_jobs"}

@@ -24,6 +24,7 @@ from loradex.worker.engine.questions import UNWANTED, Question
 from loradex.worker.engine.recipe import Recipe
 from loradex.worker.engine.reference import Reference
 from loradex.worker.engine.rows import MergeReport, Row, RowResult
+from loradex.worker.engine.sampling import require_tokens
 from loradex.worker.engine.text import Text
 from loradex.worker.engine.updates import Updates, UpdateSwitch, wrap
 from loradex.worker.isolation import Failure, run_isolated
@@ -77,6 +78,7 @@ class Engine:
         self.text = Text(tokenizer)
         kind = "cpu" if self.device.type == "cpu" else "cuda"
         architecture = Architecture.of(model)
+        self._vocabulary = model.config.get_text_config().vocab_size
         logits_in_float32(model)
         reference = Reference(model, architecture)
         shapes = shapes_of(model, reference.ask)
@@ -88,7 +90,7 @@ class Engine:
         self._composer = Composer(self.bank, CHUNK_BYTES[kind])
         self._forward = Forward(model, architecture, self.device)
         stops = _ends(model, tokenizer) if ends is None else ends
-        self._generator = Generator(self._forward, self._switch, stops, prefill_tokens)
+        self._generator = Generator(self._forward, self._switch, stops, prefill_tokens, self.text.raw)
         self._chooser = Chooser(self._forward, self._switch, prefill_tokens)
         reference.require(shapes, self._forward, self._chooser, self._switch)
 
@@ -183,6 +185,7 @@ class Engine:
             choices = tuple(self.text.answer(choice) for choice in row.choices)
         elif row.max_new_tokens < 1:
             raise InvalidArgumentError(f"max_new_tokens is {row.max_new_tokens}; give 1 or more")
+        require_tokens(row, self._vocabulary)
         needed = len(ids) + (max(map(len, choices)) if choices else row.max_new_tokens)
         if needed > self.context_length:
             raise PromptTooLongError(
@@ -280,9 +283,7 @@ class Engine:
         merged: float,
     ) -> list[Answer]:
         written = self._generator.generate(questions, updates)
-        return [
-            _written(*one, merged, self.text.decode) for one in zip(questions, written, reports, strict=True)
-        ]
+        return [_written(*one, merged, self.text) for one in zip(questions, written, reports, strict=True)]
 
 
 _NOT_FINITE: Final = Failure(
@@ -321,14 +322,18 @@ def _written(
     writing: Writing,
     report: MergeReport,
     merged: float,
-    decode: Callable[[Sequence[int]], str],
+    text: Text,
 ) -> Answer:
     if writing.stopped:
         return UNWANTED
     if not writing.finite:
         return _NOT_FINITE
+    if writing.text is not None:
+        writing.text.rest()
+    told = tuple(writing.logprobs) if question.row.logprobs is not None else None
+    named = {token for one in told or () for token in (one.token, *dict(one.likeliest))}
     return RowResult(
-        text=decode(writing.tokens),
+        text=text.decode(writing.tokens) if writing.text is None else writing.text.text,
         token_ids=tuple(writing.tokens),
         choice=None,
         scores=None,
@@ -337,6 +342,8 @@ def _written(
         finish_reason="stop" if writing.ended else "length",
         merge=report,
         timings={"merge": merged, **writing.timings},
+        logprobs=told,
+        token_texts={token: text.raw([token]) for token in named},
     )
 
 

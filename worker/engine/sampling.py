@@ -1,84 +1,137 @@
-"""The next token of sampled rows: each is drawn with the row's own random numbers."""
+"""Which token comes next in each row, in the way that the row asks for."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-LOOKED_AT = (128, 4096)
-"""How many of the likeliest tokens are ordered before the whole vocabulary is: nearly all draws end in the first."""
+from loradex.errors import InvalidArgumentError
+from loradex.worker.engine.draw import draw
+from loradex.worker.engine.edits import Edits, edited
+from loradex.worker.engine.logprobs import logprobs_of
+from loradex.worker.engine.rows import Logprobs, Row
 
 
 class Sampler:
-    """How one row's tokens are drawn.
+    """How one row's tokens are picked, and what was written so far.
 
     Args:
         temperature: 0 takes the likeliest token.
+        top_k: How many of the likeliest tokens are drawn from; 0: all.
         top_p: Mass of the smallest set of likeliest tokens that is drawn from, in (0, 1].
+        min_p: Least probability of a token that is drawn, as a share of the likeliest token's.
         seed: Seed of this row alone, so its batch mates never change what it draws.
+        edits: What is changed in its logits before; None: nothing.
+        logprobs: How many of the likeliest tokens are told beside the one that is picked; None: not even that one's.
     """
 
-    def __init__(self, temperature: float, top_p: float, seed: int) -> None:
+    def __init__(
+        self,
+        temperature: float = 0.0,
+        *,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        seed: int = 0,
+        edits: Edits | None = None,
+        logprobs: int | None = None,
+    ) -> None:
         self.temperature = temperature
+        self.top_k = top_k
         self.top_p = top_p
+        self.min_p = min_p
+        self.edits = edits
+        self.logprobs = logprobs
         self._generator = torch.Generator().manual_seed(seed) if temperature > 0 else None
+
+    @classmethod
+    def of(cls, row: Row, prompt: Sequence[int], ends: frozenset[int]) -> "Sampler":
+        """The sampler of a row with this prompt, in tokens; `ends` are the tokens that end a text."""
+        return cls(
+            row.sampling_temperature,
+            top_k=row.sampling_top_k,
+            top_p=row.sampling_top_p,
+            min_p=row.sampling_min_p,
+            seed=row.seed,
+            edits=Edits.of(row, prompt, ends),
+            logprobs=row.logprobs,
+        )
 
     @property
     def greedy(self) -> bool:
         return self._generator is None
+
+    def take(self, token: int) -> None:
+        """Remembers a token that was written; to be told of each before the next is picked."""
+        if self.edits is not None:
+            self.edits.take(token)
 
     def uniform(self) -> float:
         """The next random number of the row, in [0, 1)."""
         return float(torch.rand((), generator=self._generator, dtype=torch.float64))
 
 
-def draw(logits: Tensor, samplers: Sequence[Sampler]) -> list[int]:
-    """One token for each row of logits `[rows, vocabulary]`, which must be finite; no sampler may be greedy.
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """The next token of a row.
 
-    A token is where the cumulative distribution, likeliest token first, passes one uniform number. Only as many
-    tokens are ordered as it takes to get there; the result is that of ordering all. It is computed on the
-    logits' device, in float64, so that neither the rows beside it nor the order of a sum change a text.
+    Attributes:
+        token: It; any, where `finite` is False.
+        finite: False where the greatest logit of the row is NaN or infinite: nothing can be picked.
+        logprobs: What it was likely to be, if the row asks.
     """
-    # MPS has no float64.
-    held = logits if logits.device.type != "mps" else logits.cpu()
-    heat = torch.tensor([one.temperature for one in samplers], dtype=torch.float64, device=held.device)
-    probabilities = torch.softmax(held.to(torch.float64).div_(heat[:, None]), dim=-1)
-    top_p = torch.tensor([one.top_p for one in samplers], dtype=torch.float64, device=held.device)
-    at = torch.tensor([one.uniform() for one in samplers], dtype=torch.float64, device=held.device)
-    drawn = [-1] * len(samplers)
-    left = list(range(len(samplers)))
-    vocabulary = probabilities.shape[1]
-    for count in (*(some for some in LOOKED_AT if some < vocabulary), vocabulary):
-        rows = torch.tensor(left, device=held.device)
-        all_left = len(left) == len(samplers)
-        found = _among_likeliest(
-            probabilities if all_left else probabilities[rows], top_p[rows], at[rows], count
-        ).tolist()
-        for row, token in zip(left, found, strict=True):
-            drawn[row] = token
-        left = [row for row in left if drawn[row] < 0]
-        if not left:
-            break
-    return drawn
+
+    token: int
+    finite: bool
+    logprobs: Logprobs | None = None
 
 
-def _among_likeliest(probabilities: Tensor, top_p: Tensor, at: Tensor, count: int) -> Tensor:
-    """The token drawn in each row `[rows]` if the `count` likeliest tell which it is; else -1."""
-    whole = count == probabilities.shape[1]
-    if whole:
-        ordered, tokens = probabilities.sort(dim=-1, descending=True, stable=True)
-        known = torch.ones_like(ordered, dtype=torch.bool)
-    else:
-        tokens = probabilities.topk(count, dim=-1, sorted=False).indices.sort(dim=-1).values
-        ordered, places = probabilities.gather(-1, tokens).sort(dim=-1, descending=True, stable=True)
-        tokens = tokens.gather(-1, places)
-        # Which of the tokens as likely as the last were left out is not known.
-        known = ordered > ordered[:, -1:]
-    before = ordered.cumsum(-1) - ordered
-    nucleus = torch.where(before < top_p[:, None], ordered, 0.0).cumsum(-1)
-    # All of it: what is not among these counts too.
-    mass = torch.where(top_p < 1, nucleus[:, -1], nucleus[:, -1] if whole else 1.0)
-    ends = (known & (before >= top_p[:, None])).any(-1) | (top_p >= 1) | whole
-    place = torch.searchsorted(nucleus, (at * mass)[:, None], right=True).clamp_(max=count - 1)
-    certain = ends & known.gather(-1, place)[:, 0]
-    return torch.where(certain, tokens.gather(-1, place)[:, 0], -1)
+def pick(logits: Tensor, samplers: Sequence[Sampler]) -> list[Picked]:
+    """The next token of each row of logits `[rows, vocabulary]`, one sampler a row, greedy and sampled ones together.
+
+    It is computed on the logits' device, for all rows at once; what a row is given does not depend on the others. A
+    row that is drawn uses one random number of its own, unless it is not finite.
+    """
+    likeliest, tokens = logits.max(-1)
+    picked: list[int] = tokens.tolist()
+    finite = torch.isfinite(likeliest).tolist()
+    good = [place for place, fine in enumerate(finite) if fine]
+    scores = logits
+    changed = {place: edits for place in good if (edits := samplers[place].edits) is not None}
+    if changed:
+        made = edited(_rows(logits, list(changed)), list(changed.values()))
+        for place, token in zip(changed, made.argmax(-1).tolist(), strict=True):
+            picked[place] = token
+        scores = logits.to(torch.float32).index_copy(
+            0, torch.tensor(list(changed), device=logits.device), made
+        )
+    sampled = [place for place in good if not samplers[place].greedy]
+    if sampled:
+        drawn = draw(_rows(scores, sampled), [samplers[place] for place in sampled])
+        for place, token in zip(sampled, drawn, strict=True):
+            picked[place] = token
+    told: dict[int, Logprobs] = {}
+    asking = {place: count for place in good if (count := samplers[place].logprobs) is not None}
+    if asking:
+        found = logprobs_of(
+            _rows(logits, list(asking)), [picked[place] for place in asking], list(asking.values())
+        )
+        told = dict(zip(asking, found, strict=True))
+    return [
+        Picked(token, fine, told.get(place))
+        for place, (token, fine) in enumerate(zip(picked, finite, strict=True))
+    ]
+
+
+def require_tokens(row: Row, vocabulary: int) -> None:
+    """`InvalidArgumentError` if the row biases a token that the model does not have."""
+    for token, _ in row.logit_bias:
+        if not 0 <= token < vocabulary:
+            raise InvalidArgumentError(
+                f"logit_bias names token {token}; the model has tokens 0 to {vocabulary - 1}"
+            )
+
+
+def _rows(logits: Tensor, places: Sequence[int]) -> Tensor:
+    return logits if len(places) == len(logits) else logits[list(places)]

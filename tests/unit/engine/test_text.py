@@ -2,10 +2,15 @@
 
 import pytest
 from tests.fix_models import byte_tokenizer
+from tests.tokenizers_at_hand import AT_HAND
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from loradex.worker.engine.framed import AsIs
 from loradex.worker.engine.text import Text
+
+BYTEWISE = ("words", "smollm2")
+"""Tokenizers that put no space before a text by themselves."""
 
 
 def spaced_tokenizer() -> PreTrainedTokenizerFast:
@@ -41,7 +46,30 @@ def test_a_prompt_begins_as_the_tokenizer_says_and_does_not_end() -> None:
     assert ids[-1] != 1
 
 
-def test_decoding_drops_special_tokens_and_outer_space() -> None:
+@pytest.mark.parametrize("name", AT_HAND)
+@pytest.mark.parametrize("answer", ["yes", "    return x\n    y", "\tx"])
+@pytest.mark.parametrize("kind", [str, AsIs])
+def test_what_stands_after_a_prompt_is_decoded_as_it_was_written(
+    name: str, answer: str, kind: type[str]
+) -> None:
+    tokenizer = AT_HAND[name]()
+    text = Text(tokenizer)
+    ids = text.answer(kind(answer))
+    assert text.decode([*ids, tokenizer.eos_token_id]) == answer
+    assert tokenizer.decode(ids).startswith(" yes") is (answer == "yes" and kind is str and name in BYTEWISE)
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (" Paris \n", "Paris"),
+        ("\n\n    def f():\n        pass\n", "    def f():\n        pass"),
+        ("    x", "    x"),
+        ("  \r\n \n\tx", "\tx"),
+        ("\n x", "x"),
+        (" \n", ""),
+    ],
+)
+def test_the_first_indentation_is_the_answers_and_a_lone_space_is_not(written: str, told: str) -> None:
     tokenizer = byte_tokenizer()
-    ids = tokenizer("  a fox \n")["input_ids"]
-    assert Text(tokenizer).decode([*ids, tokenizer.eos_token_id]) == "a fox"
+    assert Text(tokenizer).decode([*tokenizer.encode(written), tokenizer.eos_token_id]) == told

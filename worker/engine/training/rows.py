@@ -11,6 +11,7 @@ from loradex.library.example_file import SUFFIXES, file_of, load_examples
 from loradex.library.examples import Example
 from loradex.library.rendered import example_sha256
 from loradex.worker.engine.choose import normalised
+from loradex.worker.engine.framed import Framed
 from loradex.worker.engine.text import Text
 from loradex.worker.engine.training.branches import Branches
 
@@ -101,12 +102,13 @@ def tokenise(example: Example, card: TaskCard, text: Text, end: int, frame: str)
     Raises:
         TaskCardError: The example does not fit the card.
     """
-    plain = card.render_within(example.fields, lambda part: len(text.prompt(part)), card.max_prompt_tokens)
+    plain = card.render_within(example.fields, text.count, card.max_prompt_tokens)
     target = card.target(example)
     choices = card.answer_choices(example) or [target]
-    answers = tuple(text.answer(choice) for choice in choices)
+    framed = Framed.of(frame, plain)
+    answers = tuple(text.answer(framed.choice(choice)) for choice in choices)
     kind: Normalization = card.choices.normalization if card.choices else "tokens"
-    context = tuple(text.prompt(frame.format(prompt=plain)))
+    context = tuple(text.prompt(framed))
     shares = (
         normalised(1.0, choice, len(answer), kind) for choice, answer in zip(choices, answers, strict=True)
     )
@@ -116,6 +118,6 @@ def tokenise(example: Example, card: TaskCard, text: Text, end: int, frame: str)
         branches=Branches(context, answers),
         shares=tuple(shares),
         label=example.label or 0,
-        ending=Branches(context, ((*text.answer(target), end),)),
+        ending=Branches(context, ((*text.answer(framed.choice(target)), end),)),
         accepted=tuple(example.answers),
     )
