@@ -27,8 +27,7 @@ from loradex.library.adapter_sources import RemotePlace, allowed_by, checked
 from loradex.library.adapter_streams import STALLED_SECONDS, BrokenOffError, pieces
 
 TRIES: Final = 4
-WAIT_SECONDS: Final = 0.25
-"""Before the second try; twice as long before each one after it."""
+WAIT_SECONDS: Final = 0.5
 SLOWEST: Final = 64 << 10
 """Bytes a second, below which a file is given up, however steadily it trickles."""
 START_SECONDS: Final = 30.0
@@ -57,6 +56,7 @@ class AdapterCache:
         allowed: Beginnings of the addresses that are fetched from.
         free_bytes: Below that much free space on its disk nothing is fetched.
         stalled_seconds: How long no byte may come.
+        wait_seconds: Before a place is asked a second time; twice as long before each time after it.
     """
 
     directory: Path
@@ -64,6 +64,7 @@ class AdapterCache:
     allowed: tuple[str, ...] = ()
     free_bytes: int = FREE_BYTES
     stalled_seconds: float = STALLED_SECONDS
+    wait_seconds: float = WAIT_SECONDS
     failures: dict[str, tuple[float, str]] = field(default_factory=dict, compare=False, repr=False)
     """Places that did not answer: until when they are not asked again, and what was wrong."""
 
@@ -102,7 +103,7 @@ class AdapterCache:
             raise AdapterUnavailableError(reason)
         tries = Retrying(
             stop=stop_after_attempt(TRIES),
-            wait=wait_exponential(multiplier=WAIT_SECONDS),
+            wait=wait_exponential(multiplier=self.wait_seconds),
             # Bytes that were changed on their way are other files, once.
             retry=retry_if_exception_type((BrokenOffError, AdapterChangedError)),
             reraise=True,

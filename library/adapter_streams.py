@@ -59,13 +59,13 @@ def _from_store(url: str, name: str, stalled_seconds: float) -> Iterator[bytes]:
             min_chunk_size=PIECE_BYTES
         ):
             yield bytes(piece)
-    except NotFoundError:
+    except (NotFoundError, FileNotFoundError):
         raise AdapterUnavailableError(f"{url}/{name}: there is no such file, or it may not be seen") from None
-    except (PermissionDeniedError, UnauthenticatedError):
+    except (PermissionDeniedError, UnauthenticatedError, PermissionError):
         raise AdapterUnavailableError(
             f"{url}/{name}: it may not be read; credentials come from the environment"
         ) from None
-    except BaseError as error:
+    except (BaseError, OSError) as error:
         raise BrokenOffError(str(error).split("\n", maxsplit=1)[0]) from error
 
 

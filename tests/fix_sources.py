@@ -72,7 +72,7 @@ def make_cache(tmp_path: Path) -> MakeCache:
     """A cache of a worker of its own, which allows the bucket."""
 
     def make(name: str = "cache", **options: Any) -> AdapterCache:
-        given = {"budget": 1 << 30, "allowed": (f"s3://{BUCKET}",), "free_bytes": 0, **options}
-        return AdapterCache(tmp_path / "home" / name, **given)
+        given = {"budget": 1 << 30, "allowed": (f"s3://{BUCKET}",), "free_bytes": 0, "wait_seconds": 0.01}
+        return AdapterCache(tmp_path / "home" / name, **given | options)
 
     return make

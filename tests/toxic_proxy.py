@@ -29,7 +29,8 @@ class ToxicProxy:
         self.target = target
         self.connections = 0
         self.forwarded = 0
-        self._toxics: deque[Toxic] = deque()
+        self._toxics: deque[Toxic | None] = deque()
+        self._carrying: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="toxic proxy", daemon=True)
         self._thread.start()
@@ -41,7 +42,7 @@ class ToxicProxy:
 
     def poison(self, toxics: Iterable[Toxic | None]) -> None:
         """What the next connections suffer, in place of what was left; None is a clean one."""
-        self._toxics = deque(toxics)  # type: ignore[arg-type]
+        self._toxics = deque(toxics)
 
     def close(self) -> None:
         self._do(self._stop())
@@ -51,26 +52,37 @@ class ToxicProxy:
 
     async def _stop(self) -> None:
         self._server.close()
-        carrying = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in carrying:
+        for task in list(self._carrying):
             task.cancel()
-        await asyncio.gather(*carrying, return_exceptions=True)
+        await asyncio.gather(*self._carrying, return_exceptions=True)
 
     async def _carry(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._carrying.add(task)
         self.connections += 1
         toxic = self._toxics.popleft() if self._toxics else None
-        with contextlib.suppress(OSError, asyncio.CancelledError):
-            if toxic is not None and toxic.kind == "refuse":
-                to_client.transport.abort()
-                return
-            server, to_server = await asyncio.open_connection(*self.target)
-            there = asyncio.create_task(self._pump(client, to_server, None))
-            try:
-                await self._pump(server, to_client, toxic)
-            finally:
-                there.cancel()
-                to_server.transport.abort()
-                to_client.transport.abort()
+        try:
+            with contextlib.suppress(OSError, asyncio.CancelledError):
+                if toxic is None or toxic.kind != "refuse":
+                    await self._through(client, to_client, toxic)
+        finally:
+            to_client.transport.abort()
+            self._carrying.discard(task)
+
+    async def _through(
+        self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter, toxic: Toxic | None
+    ) -> None:
+        server, to_server = await asyncio.open_connection(*self.target)
+        there = asyncio.create_task(self._pump(client, to_server, None))
+        try:
+            await self._pump(server, to_client, toxic)
+            if toxic is not None and toxic.kind == "stall":
+                await there  # until whoever waits has enough
+        finally:
+            there.cancel()
+            await asyncio.gather(there, return_exceptions=True)
+            to_server.transport.abort()
 
     async def _pump(
         self, source: asyncio.StreamReader, to: asyncio.StreamWriter, toxic: Toxic | None
@@ -80,16 +92,12 @@ class ToxicProxy:
             ill = toxic is not None and seen <= toxic.after < seen + len(said)
             if toxic is not None and ill:
                 place = toxic.after - seen
-                if toxic.kind == "corrupt":
-                    said = said[:place] + bytes([said[place] ^ 1]) + said[place + 1 :]
-                else:
+                if toxic.kind != "corrupt":
                     to.write(said[:place])
                     await to.drain()
-                    if toxic.kind == "stall":
-                        await asyncio.Event().wait()
                     return
+                said = said[:place] + bytes([said[place] ^ 1]) + said[place + 1 :]
             seen += len(said)
             self.forwarded += len(said)
             to.write(said)
             await to.drain()
-        to.write_eof() if to.can_write_eof() else None

@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load
 from tests.fix_adapters import MakeAdapter
 from tests.fix_commands import Loradex
 from tests.fix_sources import BUCKET, Bucket, MakeCache
+from tests.repository import ROOT
 from tests.toxic_proxy import Toxic
 
 from loradex.errors import AdapterChangedError, AdapterRefusedError, AdapterUnavailableError
@@ -20,14 +23,17 @@ from loradex.library.adapter_sources import RemotePlace
 
 ADAPTERS = 20
 TOXICS = (
-    Toxic("refuse"),
-    Toxic("cut", 700),
-    None,
-    Toxic("corrupt", 3000),
-    Toxic("cut", 90),
-    None,
-    Toxic("stall", 1200),
-    None,
+    *(Toxic("refuse"), None, Toxic("cut", 700), None, None, Toxic("corrupt", 1500), Toxic("cut", 1500), None),
+    *(
+        Toxic("corrupt", 700),
+        Toxic("cut", 90),
+        None,
+        None,
+        Toxic("stall", 1200),
+        Toxic("stall", 300),
+        None,
+        None,
+    ),
 )
 FETCH = """
 import sys
@@ -72,6 +78,37 @@ def test_an_adapter_is_registered_from_a_bucket_and_verified(
     copy.write_bytes(b"\0" * sizes[1])
     assert loradex("adapter", "verify")[0] == 0, "the copy is fetched anew"
     assert content_hash(copy.parent) == content_hash(directory)
+
+
+@pytest.mark.usefixtures("with_base_model")
+def test_the_three_commands_of_the_readme_run(
+    loradex: Loradex,
+    bucket: Bucket,
+    make_adapter: MakeAdapter,
+    card_directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LORADEX_ADAPTER_SOURCES", f"s3://{BUCKET}")
+    old = make_adapter("old", seed=1)
+    weights = load((old / WEIGHTS).read_bytes())
+    (old / WEIGHTS).unlink()
+    torch.save(weights, old / "adapter_model.bin")
+    places = {
+        "/srv/adapters/old": str(old),
+        "s3://models/rte": bucket.put(make_adapter("new", seed=2), "new"),
+        "rte": "tools",
+    }
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = page.partition("## Bring the adapters you have\n")[2]
+    commands = [line.partition("#")[0].split()[1:] for line in section.split("```")[1].splitlines()[1:]]
+    assert len(commands) == 3
+    for words in commands:
+        given = [places.get(word, word) for word in words]
+        extra = ["--cards", card_directory] if "register" in given else []
+        code, _, err = loradex(*given, *extra)
+        assert code == 0, err
+    listed = json.loads(loradex("adapter", "list", "--json")[1])
+    assert [(one["version"], one["state"]) for one in listed] == [(2, "active")]
 
 
 def test_twenty_adapters_come_whole_through_a_bad_network(
