@@ -1,5 +1,7 @@
 """Loads the fixtures; each `fix_*.py` is one subject."""
 
+import pytest
+
 pytest_plugins = [
     "tests.fix_adapters",
     "tests.fix_db",
@@ -17,6 +19,13 @@ pytest_plugins = [
     "tests.schedule",
     "tests.fix_answering",  # late: it imports others, and pytest wants to load those first
     "tests.fix_api",
+    "tests.fix_explorer",
     "tests.fix_commands",
     "tests.fix_evaluation",
 ]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--pictures", action="store_true", help="keep the pictures of the explorer in docs/images"
+    )
