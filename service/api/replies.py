@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from loradex.service.api import logprobs
 from loradex.service.api.asking import Asked
 from loradex.service.api.models import Model
 
@@ -103,7 +104,7 @@ class Written:
             {
                 "index": place,
                 "message": {"role": "assistant", "content": answer["text"], "refusal": None},
-                "logprobs": None,
+                "logprobs": logprobs.of_chat(answer),
                 "finish_reason": _finish(answer),
                 "loradex": told,
             }
@@ -116,7 +117,7 @@ class Written:
             {
                 "index": place,
                 "text": answer["text"],
-                "logprobs": None,
+                "logprobs": logprobs.of_completion(answer),
                 "finish_reason": _finish(answer),
                 "loradex": told,
             }
@@ -130,7 +131,16 @@ class Written:
         for place, answer, told in self._each():
             first = {"role": "assistant", "content": answer["text"]}
             chunks += [
-                {"choices": [{"index": place, "delta": first, "logprobs": None, "finish_reason": None}]},
+                {
+                    "choices": [
+                        {
+                            "index": place,
+                            "delta": first,
+                            "logprobs": logprobs.of_chat(answer),
+                            "finish_reason": None,
+                        }
+                    ]
+                },
                 {
                     "choices": [
                         {"index": place, "delta": {}, "logprobs": None, "finish_reason": _finish(answer)}
@@ -147,7 +157,7 @@ class Written:
                     {
                         "index": place,
                         "text": answer["text"],
-                        "logprobs": None,
+                        "logprobs": logprobs.of_completion(answer),
                         "finish_reason": _finish(answer),
                     }
                 ],
