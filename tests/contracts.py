@@ -142,6 +142,21 @@ CONTRACTS = {
     "check_jobs": Contract(
         OWNER, Refusal("""select loradex.check_jobs('[{{"k": 5}}]', '{{}}')""", "LX001"), ARGUMENTS
     ),
+    "check_key_limits": Contract(
+        OWNER, Refusal("select loradex.check_key_limits(0, 1)", "LX001"), "it reads no table"
+    ),
+    "current_key": Contract(OWNER, "it takes nothing", "it reads its own row"),
+    "limit_api_key": Contract(
+        ADMIN, Refusal("select loradex.limit_api_key(0, 1, 1)", "LX002"), "it finds the key by its id"
+    ),
+    "rotate_api_key": Contract(
+        ADMIN,
+        Refusal("select loradex.rotate_api_key(0, sha256('new'))", "LX002"),
+        "it finds the key by its id",
+    ),
+    "take_requests": Contract(
+        CLIENT, Refusal("select loradex.take_requests('lx_none')", "42501"), "it reads a key and its rate"
+    ),
     "check_lease": Contract(
         OWNER, Refusal("select loradex.check_lease('0s', now())", "LX001"), "it reads a setting"
     ),
@@ -234,6 +249,7 @@ CONTRACTS = {
         "another time than now is the owner of the schema's to say",
         Reads("select loradex.expire_jobs()", JOB),
     ),
+    "finish_reason": Contract(EVERYBODY, "any generation has one", "it reads no table"),
     "expiry": Contract(EVERYBODY, "any number is a deadline", "it reads no table"),
     "explain": Contract(
         EVERYBODY,

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from loradex.service.api import bodies, incoming, jobs, models, replies
+from loradex.service.api.allowance import Allowances
 from loradex.service.api.asking import Asked, Asking, keyed
 from loradex.service.api.chat import prompt_of
 from loradex.service.api.decisions import rankings_of
@@ -58,12 +59,17 @@ Work = Callable[[Call], Awaitable[Any]]
 class Api:
     """The endpoints, on one client, whose login is of the role client alone. Closing the API closes the client.
 
-    Its metrics are made on `registry`, and served by whoever made that.
+    Its metrics are made on `registry`, and served by whoever made that. `beside` are paths of others that the same
+    server has.
     """
 
-    def __init__(self, client: AsyncClient, registry: CollectorRegistry | None = None) -> None:
+    def __init__(
+        self, client: AsyncClient, registry: CollectorRegistry | None = None, beside: Sequence[Route] = ()
+    ) -> None:
         self._client = client
+        self._beside = beside
         self._registry = CollectorRegistry() if registry is None else registry
+        self._allowances = Allowances(client)
         self._asking = Asking()
         self._edges: dict[str, tuple[float, float | None]] = {}
         self._finding = asyncio.Lock()
@@ -89,6 +95,7 @@ class Api:
                 )
             ),
             Route("/v1/jobs/{id}", self._keyed(self._cancel, None), methods=["DELETE"]),
+            *self._beside,
         ]
         return Door(
             Starlette(
@@ -115,8 +122,9 @@ class Api:
 
     async def _admitted(self, http: HttpRequest, work: Work, most: int | None) -> Any:
         """The key is judged before a body is read, and the body is read before anybody listens for the client's end."""
-        client = self._client.acting_for(incoming.key_of(http))
-        await client.rows("select")
+        key = incoming.key_of(http)
+        http.state.headers = await self._allowances.admitted(key)
+        client = self._client.acting_for(key)
         document = None if most is None else await incoming.body_of(http, most)
         return await unless_gone(http, work(Call(http, client, document)))
 

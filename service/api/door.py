@@ -48,7 +48,11 @@ class Door:
         async def answer(message: Message) -> None:
             measured.sent(message)
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", number.encode())]
+                more = {"x-request-id": number, **scope["state"].get("headers", {})}
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    *((name.encode(), value.encode()) for name, value in more.items()),
+                ]
             await send(message)
 
         self._under_way += 1
@@ -94,13 +98,18 @@ async def answered(request: Request, work: Awaitable[Any]) -> Any:
     except ClientDisconnect:  # while its body was read
         return Response(status_code=LEFT)
     except Exception as error:  # noqa: BLE001 - whatever it is, the client is told in the one envelope
-        LOG.error(  # noqa: TRY400 - without the text of the exception
-            "%s in request %s\n%s",
-            type(error).__name__,
-            request.state.request_id,
-            "".join(traceback.format_tb(error.__traceback__)),
-        )
+        log_fault(request, error)
         return refusal(request.scope, INTERNAL)
+
+
+def log_fault(request: Request, error: Exception) -> None:
+    """One entry about what went wrong here by mistake: its type and place."""
+    LOG.error(
+        "%s in request %s\n%s",
+        type(error).__name__,
+        request.state.request_id,
+        "".join(traceback.format_tb(error.__traceback__)),
+    )
 
 
 async def unless_gone(request: Request, work: Awaitable[Any]) -> Any:

@@ -41,6 +41,9 @@ COMMANDS = {
     ),
     "ask": Entry("loradex.service.cli.ask:ask", "Ask a question."),
     "cancel": Entry("loradex.service.cli.cancel:cancel", "End jobs that have no answer yet."),
+    "explore": Entry(
+        "loradex.service.cli.explore:explore", "Show answers, and why they came out so, in a browser."
+    ),
     "explain": Entry("loradex.service.cli.explain:explain", "Say how an answer came about."),
     "audit": Entry("loradex.service.cli.audit:app", "Check that no answer was changed afterwards."),
     "archive": Entry(
@@ -60,7 +63,7 @@ COMMANDS = {
     "metrics": Entry(
         "loradex.service.cli.metrics:metrics", "Serve figures of queue, workers and chain to Prometheus."
     ),
-    "key": Entry("loradex.service.cli.key:app", "Keys of the API: make, list, revoke."),
+    "key": Entry("loradex.service.cli.key:app", "Keys of the API: make, list, limit, rotate, revoke."),
     "demo": Entry("loradex.service.cli.demo:demo", "Three questions, from set-up to provenance."),
 }
 USAGE_ERROR = 2
@@ -89,6 +92,7 @@ EXTRAS = {
     "starlette": "serve",
     "uvicorn": "serve",
     "boto3": "s3",
+    "obstore": "sources",
     "botocore": "s3",
     "cryptography": "timestamps",
     "rfc3161_client": "timestamps",

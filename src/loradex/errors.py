@@ -152,6 +152,12 @@ class AdapterChangedError(LoradexError):
     code = "adapter_changed"
 
 
+class AdapterUnavailableError(LoradexError):
+    """The place where a registered adapter lies does not give its files now, or there is no room for them."""
+
+    code = "adapter_unavailable"
+
+
 class ModelRefusedError(LoradexError):
     """The directory is not a base model or an encoder that Loradex can follow exactly; the text says why."""
 
@@ -214,6 +220,12 @@ class WaitTimeoutError(LoradexError):
     """No answer within the time the caller was willing to wait; the job goes on."""
 
     code = "wait_timeout"
+
+
+class StreamDiffersError(LoradexError):
+    """What was told of a text while it was written is not the text that was recorded, which alone is true."""
+
+    code = "stream_differs"
 
 
 class HubUnavailableError(LoradexError):
