@@ -11,6 +11,7 @@ pytest_plugins = [
     "tests.fix_many",
     "tests.fix_models",
     "tests.fix_pooler",
+    "tests.fix_sources",
     "tests.fix_starter",
     "tests.fix_training",
     "tests.fix_valkey",

@@ -92,6 +92,7 @@ EXTRAS = {
     "starlette": "serve",
     "uvicorn": "serve",
     "boto3": "s3",
+    "obstore": "sources",
     "botocore": "s3",
     "cryptography": "timestamps",
     "rfc3161_client": "timestamps",
