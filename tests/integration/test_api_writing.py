@@ -61,6 +61,15 @@ def test_log_probabilities_are_in_the_reply_as_openai_has_them(served: Served) -
         assert len(top) <= 3
 
 
+def test_a_stream_tells_them_at_the_end_of_the_text(served: Served) -> None:
+    whole = ask(served, logprobs=True, top_logprobs=1).choices[0]
+    chunks = [one for one in ask(served, logprobs=True, top_logprobs=1, stream=True) if one.choices]
+    assert "".join(one.choices[0].delta.content or "" for one in chunks) == whole.message.content
+    told = [one.choices[0] for one in chunks if one.choices[0].logprobs]
+    assert [one.finish_reason for one in told] == [whole.finish_reason]
+    assert [one.token for one in told[0].logprobs.content] == [one.token for one in whole.logprobs.content]
+
+
 def test_biases_and_penalties_change_what_is_written(served: Served) -> None:
     (plain,) = ask(served, logprobs=True).choices
     client = served.client()
