@@ -95,6 +95,7 @@ OWN = {
     "answer_hash",
     "expiry",
     "explain",
+    "finish_reason",
     "is_served",
     "job_request",
     "monitor_figures",
