@@ -34,7 +34,7 @@ from loradex.worker.isolation import Failure
 CHUNK_BYTES: Final = {"cpu": 1 << 20, "cuda": 1 << 28}
 HOST_BYTES: Final = {"cpu": 0, "cuda": 4 << 30}
 PACES: Final = {"cpu": Pace(beside=256, alone=1024), "cuda": Pace(beside=2048, alone=8192)}
-"""A pass of a CPU over 256 tokens of a model of 135M parameters takes about as long as eight of one token a row."""
+"""How much is read between two looks around."""
 PICKING_BYTES: Final = 24
 """Bytes for each word of the vocabulary and row while a token is picked: logits, and probabilities in float64."""
 DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -93,7 +93,6 @@ class Engine:
         self._composer = Composer(self.bank, CHUNK_BYTES[kind])
         self._forward = Forward(model, architecture, self.device)
         reference.require(shapes, self._forward, self._switch)
-        self._vocabulary = int(model.config.get_text_config().vocab_size)
         self._stream = Stream(
             self._forward,
             self._switch,

@@ -1,7 +1,7 @@
 """What rows are answered, from what was computed for them."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from loradex.worker.engine.choose import Scored, normalised
@@ -42,7 +42,7 @@ def chosen(
     )
 
 
-def written(writing: Writing, spell: Callable[[Sequence[int]], str]) -> RowResult | Failure:
+def written(writing: Writing, spell: Callable[[int], str]) -> RowResult | Failure:
     """The answer of a row that wrote; `spell` gives the text of one token by itself."""
     if not writing.finite:
         return NOT_FINITE
@@ -59,5 +59,5 @@ def written(writing: Writing, spell: Callable[[Sequence[int]], str]) -> RowResul
         merge=writing.report,
         timings=writing.timings(),
         logprobs=told,
-        token_texts={token: spell([token]) for token in named},
+        token_texts={token: spell(token) for token in named},
     )

@@ -271,7 +271,7 @@ class Stream:
             if writing.finite and (piece := writing.piece())
         ]
         for writing in ended:
-            events += self._ended(writing.begun_again(), written(writing, self._text.raw))
+            events += self._ended(writing.begun_again(), written(writing, self._text.token))
         return events
 
     def _ended(self, question: Question, result: RowResult | Failure) -> list[Event]:
