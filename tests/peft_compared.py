@@ -16,6 +16,7 @@ from tests.fix_models import TinyAdapter, byte_tokenizer, save_adapter
 from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.recipe import Component, Recipe
 from loradex.worker.engine.rows import Row, RowResult
+from loradex.worker.engine.stream import Pace
 
 NEW_TOKENS: Final = 16
 
@@ -30,6 +31,8 @@ class Asked:
 
 MERGES: Final = ("cat", "linear", "ties", "magnitude_prune", None)
 LENGTHS: Final = (3, 200, 17, 90, 40)
+PIECE = 5
+"""Tokens of a prompt that are read at a time where rows are alone."""
 
 
 def asked(model: Any, root: Path, lengths: Sequence[int] = LENGTHS) -> Asked:
@@ -127,20 +130,26 @@ class Compared:
 
 
 def compare(family: str, root: Path, lengths: Sequence[int] = LENGTHS, *, alone: bool = True) -> Compared:
-    """The engine's answers to all rows in one batch, and alone, against the reference's.
+    """The engine's answers to all rows beside each other, and alone with prompts in pieces, against the reference's.
 
     Raises:
         ModelRefusedError: The engine refuses the family.
     """
     model = tiny(family)
-    engine = Engine(copy.deepcopy(model), byte_tokenizer(), bank_bytes=8 << 20, ends=frozenset())
     questions = asked(model, root, lengths)
-    engine.bank.ensure({adapter.sha256: adapter.directory for adapter in questions.adapters})
+    directories = {adapter.sha256: adapter.directory for adapter in questions.adapters}
+
+    def engine_of(pace: Pace | None) -> Engine:
+        made = Engine(copy.deepcopy(model), byte_tokenizer(), bank_bytes=8 << 20, ends=frozenset(), pace=pace)
+        made.bank.ensure(directories)
+        return made
+
+    engine = engine_of(None)
     reference = Reference(model, questions.adapters)
-    together = engine.answer(questions.rows)
-    passes = [together]
+    passes = [engine.answer(questions.rows)]
     if alone:
-        passes.append([engine.answer([row])[0] for row in questions.rows])
+        reading_on = engine_of(Pace(beside=PIECE, alone=PIECE))
+        passes.append([reading_on.answer([row])[0] for row in questions.rows])
     compared = Compared()
     for place, row in enumerate(questions.rows):
         prompt = engine.text.prompt(row.prompt_text)

@@ -1,5 +1,6 @@
 """Rows that come and go: each is answered as if it were alone, whatever happens beside it."""
 
+import copy
 import dataclasses
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -8,12 +9,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.fix_models import Zoo
+from tests.fix_models import TinyAdapter, Zoo, byte_tokenizer
 from tests.unit.engine.rows import BARE, mixed_rows, recipe, sentence
 
 from loradex.worker.engine.cache import StoreView
 from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.protocol import Event, Finished, Wrote
+from loradex.worker.engine.recipe import Component, Recipe
 from loradex.worker.engine.rows import Row, RowResult
 from loradex.worker.engine.stream import Pace
 from loradex.worker.isolation import Failure
@@ -219,3 +221,34 @@ def test_only_as_many_rows_are_in_hand_as_there_is_room_for(zoo: Zoo) -> None:
     answers = finished(events)
     assert 1 < most < len(rows)
     assert [told(answers[place]) for place in range(len(rows))] == alone(roomy, rows)
+
+
+@pytest.mark.parametrize("merge", ["cat", "linear"])
+def test_rows_go_on_when_the_bank_is_laid_out_anew(zoo: Zoo, merge: str) -> None:
+    """Adapters of a larger rank and of more modules come while rows write that name what was in the bank."""
+    engine = Engine(copy.deepcopy(zoo.model), byte_tokenizer(), bank_bytes=200_000, ends=frozenset())
+    narrow, wide = zoo.even[2], (zoo.even[0], zoo.even[1])
+    rows = [
+        Row("bell", mixture(merge, narrow), max_new_tokens=30),
+        Row("old maps", mixture(merge, *wide), max_new_tokens=12),
+        Row("under", mixture("cat", zoo.all[5], narrow), max_new_tokens=20),
+        Row("tin", mixture(merge, *wide), "choose", ("a drum", "foxes")),
+    ]
+    events: list[Event] = []
+    for place, row in enumerate(rows):
+        named = {part.sha256 for part in row.recipe.components}
+        directories = {one.sha256: one.directory for one in zoo.all if one.sha256 in named}
+        engine.fetch(directories)
+        engine.add(place, row, directories)
+        events += [*engine.step(), *engine.step()]
+    events += to_the_end(engine)
+    answers = finished(events)
+    assert [told(answers[place]) for place in range(len(rows))] == alone(zoo.engine(ends=frozenset()), rows)
+    assert [texts(events)[place] for place in range(len(rows))] == [
+        told(answers[place])[0] for place in range(len(rows))
+    ]
+
+
+def mixture(merge: str, *adapters: TinyAdapter) -> Recipe:
+    weight = 1 / len(adapters)
+    return Recipe(merge, 1.0, "float32", tuple(Component(one.sha256, weight) for one in adapters))
