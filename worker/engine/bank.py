@@ -65,6 +65,7 @@ class AdapterBank:
         self._directories: dict[str, Path] = {}
         self._host: OrderedDict[str, Adapter] = OrderedDict()
         self._norms: dict[str, float] = {}
+        self._merges: dict[str, tuple[str, ...] | None] = {}
         self._ranks: dict[str, Mapping[str, int]] = {}
         # Thousands of adapters have a few shapes: kept once each, they weigh nothing.
         self._alike: dict[tuple[tuple[str, int], ...], Mapping[str, int]] = {}
@@ -129,6 +130,7 @@ class AdapterBank:
             adapter = self._adapter(sha256)
             self._widen(adapter)
             self._norms[sha256] = adapter.norm()
+            self._merges[sha256] = adapter.merges
             ranks = {name: factor.rank for name, factor in adapter.factors.items()}
             self._ranks[sha256] = self._alike.setdefault(tuple(ranks.items()), ranks)
         return self._ranks[sha256]
@@ -137,6 +139,11 @@ class AdapterBank:
         """Frobenius norm of the adapter's own update."""
         self.ranks(sha256)
         return self._norms[sha256]
+
+    def merges(self, sha256: str) -> tuple[str, ...] | None:
+        """The merges that are defined for an adapter of its kind; None is every merge."""
+        self.ranks(sha256)
+        return self._merges[sha256]
 
     def acquire(self, keys: Iterable[Key]) -> dict[Key, int]:
         """The slots of these entries, all in the bank at once until the next call.

@@ -31,11 +31,17 @@ def check(bank: AdapterBank, recipe: Recipe) -> None:
     """Refuses a mixture PEFT refuses too.
 
     Raises:
-        InvalidArgumentError: Adapters of unequal rank in a merge that adds factors entry by entry.
+        InvalidArgumentError: Adapters of unequal rank in a merge that adds factors entry by entry, or of a kind that
+            the merge is not defined for.
         AdapterChangedError, AdapterRefusedError, UnknownNameError: An adapter cannot be read.
     """
     ranks: dict[str, int] = {}
     for part in recipe.components:
+        merges = bank.merges(part.sha256)
+        if merges is not None and len(recipe.components) > 1 and recipe.merge not in merges:
+            raise InvalidArgumentError(
+                f"{recipe.merge} is not defined for the kind of adapter {part.sha256[:12]}; use {' or '.join(merges)}"
+            )
         for module, rank in bank.ranks(part.sha256).items():
             if ranks.setdefault(module, rank) != rank and recipe.effective_merge != "cat":
                 raise InvalidArgumentError(
