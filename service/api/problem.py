@@ -18,6 +18,7 @@ PARAMS = {
     "prompt": None,
     "max_new_tokens": "max_completion_tokens",
     "seed": "seed",
+    "logprobs": "logprobs",
     "metadata": "metadata",
     "idempotency_key": None,
 }
