@@ -15,7 +15,7 @@ from pathlib import Path
 
 Row = dict[str, str | None]
 
-ERASABLE = ["prompt", "choices", "text", "choice", "token_ids", "query"]
+ERASABLE = ["prompt", "messages", "choices", "text", "choice", "token_ids", "query"]
 """Columns that stand in the canonical text by a commitment."""
 
 ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -58,7 +58,9 @@ TEXT_LISTS = (
 )
 BOOLEAN = {"t": "true", "f": "false"}.__getitem__
 KINDS: dict[str, Callable[[str], str]] = {
-    **dict.fromkeys([*WHOLE.split(), "generation", "timings", "versions", "commitments", "files"], str),
+    **dict.fromkeys(
+        [*WHOLE.split(), "generation", "timings", "versions", "messages", "commitments", "files"], str
+    ),
     **dict.fromkeys(NUMBERS.split(), number),
     **dict.fromkeys(WHOLE_LISTS.split(), lambda text: array(str, text)),
     **dict.fromkeys(NUMBER_LISTS.split(), lambda text: array(number, text)),

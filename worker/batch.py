@@ -155,7 +155,7 @@ class Answering:
         job = one.job
         recipe = Recipe.decided(vars(one.routing), job.settings["density"], self._identity.dtype)
         row = Row.of(
-            self._identity.framed(job.prompt),
+            self._identity.framed(job),
             recipe,
             kind=job.kind,
             choices=job.choices,

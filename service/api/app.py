@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from loradex.service.api import bodies, incoming, jobs, models, replies
 from loradex.service.api.asking import Asked, Asking, keyed
-from loradex.service.api.chat import prompt_of
+from loradex.service.api.chat import messages_of
 from loradex.service.api.decisions import rankings_of
 from loradex.service.api.door import Door, answered, response_of, unless_gone
 from loradex.service.api.problem import Problem, refused
@@ -132,7 +132,7 @@ class Api:
     async def _chat(self, call: Call) -> Any:
         body = bodies.shaped(bodies.ChatBody, call.document)
         most = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
-        written = await self._written(call, body, [prompt_of(body.messages)], most)
+        written = await self._written(call, body, [{"messages": messages_of(body.messages)}], most)
         if body.stream:
             return _events(written.chat_events(usage=_with_usage(body)), body, written.headers)
         return _json(written.chat(), body, written.headers)
@@ -140,13 +140,14 @@ class Api:
     async def _completions(self, call: Call) -> Any:
         body = bodies.shaped(bodies.CompletionBody, call.document)
         prompts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
-        written = await self._written(call, body, prompts, body.max_tokens)
+        asked = [{"prompt": prompt} for prompt in prompts]
+        written = await self._written(call, body, asked, body.max_tokens)
         if body.stream:
             return _events(written.completion_events(usage=_with_usage(body)), body, written.headers)
         return _json(written.completion(), body, written.headers)
 
     async def _written(
-        self, call: Call, body: bodies.Writing, prompts: Sequence[str], most: int | None
+        self, call: Call, body: bodies.Writing, prompts: Sequence[Mapping[str, Any]], most: int | None
     ) -> replies.Written:
         samples = body.n or 1
         if samples * len(prompts) > bodies.MOST_PROMPTS:
@@ -161,7 +162,7 @@ class Api:
             "metadata": body.metadata,
         }
         fields = [
-            {**wanted, "prompt": prompt, "seed": None if body.seed is None else body.seed + sample}
+            {**wanted, **prompt, "seed": None if body.seed is None else body.seed + sample}
             for prompt in prompts
             for sample in range(samples)
         ]

@@ -98,7 +98,9 @@ def _range(setting: "Mapping[str, Any]") -> str:
         return ", ".join(setting["options"])
     if setting["names"] is not None:
         return f"names of loradex.{setting['names']}"
-    of = {"text": " characters", "texts": " texts", "pairs": " pairs"}.get(setting["type"], "")
+    of = {"text": " characters", "texts": " texts", "pairs": " pairs", "messages": " messages"}.get(
+        setting["type"], ""
+    )
     low, high = setting["minimum"], setting["maximum"]
     start = (
         f"above {setting['above']}"

@@ -11,7 +11,7 @@ from loradex.service.audit.snapshot import PINNED
 
 ERASE = "select jobs, answers from loradex.erase_jobs('asked to be forgotten', 'privacy', %s)"
 SECRET = "The secret is 4711"
-GONE = ("prompt", "choices", "text", "choice", "token_ids", "query", "salt")
+GONE = ("prompt", "messages", "choices", "text", "choice", "token_ids", "query", "salt")
 
 
 def verified(world: World) -> list[str]:
@@ -55,7 +55,7 @@ def test_texts_go_and_the_chain_holds(scratch: World) -> None:
 
     assert SECRET not in everything(scratch)
     assert scratch.rows(f"select {', '.join(GONE)} from loradex.answers where id = %s", first) == [
-        (None,) * 7
+        (None,) * 8
     ]
     left = "select jsonb_strip_nulls(loradex.answer_erasable(a)) from loradex.answers a where id = %s"
     assert scratch.value(left, first) == {}
@@ -212,10 +212,10 @@ def test_what_an_erasure_leaves_was_decided_on(scratch: World) -> None:
         scratch.value("select array(select jsonb_object_keys(to_jsonb(a))) from loradex.answers a")
     ) == (LEFT | set(GONE))
     free = scratch.rows(
-        "select name from loradex.settings where kind = 'job' and type in ('text', 'texts', 'pairs') "
+        "select name from loradex.settings where kind = 'job' and type in ('text', 'texts', 'pairs', 'messages') "
         "and options is null and names is null"
     )
-    assert {name for (name,) in free} == {"prompt", "choices", "idempotency_key", "metadata"}
+    assert {name for (name,) in free} == {"prompt", "messages", "choices", "idempotency_key", "metadata"}
 
 
 def test_who_and_when_are_chosen(scratch: World) -> None:

@@ -78,6 +78,7 @@ REGISTRY = {
         "register_adapter",
     ),
     *("register_base_model", "register_affinity", "register_encoder", "register_task", "set_adapter_state"),
+    "set_chat_template",
     *("alias_base_model", "describe_base_model", "retire_base_model", "retire_encoder"),
 }
 OWN = {
@@ -88,6 +89,8 @@ OWN = {
     "answer_canonical",
     "answer_commitments",
     "answer_erasable",
+    "choice_form",
+    "framed_text",
     "first_id",
     "answer_document",
     "answer_hash",

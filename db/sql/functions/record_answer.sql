@@ -41,6 +41,7 @@ begin
     fresh.attempt := job.attempt;
     fresh.worker := job.worker;
     fresh.prompt := job.prompt;
+    fresh.messages := job.messages;
     fresh.choices := job.choices;
     fresh.base_model := job.base_model;
     fresh.generation := (record_answer.answer -> 'generation') - 'draws' || job.settings
