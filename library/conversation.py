@@ -92,7 +92,7 @@ def layout(confined: Confined, template: str, roles: Sequence[str], today: date)
             f"the chat template leaves out message {min(left_out) + 1}, of {roles[min(left_out)]}"
         )
     goes_on = after.get("text", "")
-    between = goes_on[len(before["text"]) :].partition(secret)[0].removesuffix(f"{LINES}{SPACE}")
+    between = goes_on[len(before["text"]) :].partition(secret)[0].removesuffix(SPACE).removesuffix(LINES)
     return Layout(tuple(parts), goes_on.startswith(before["text"]) and between == " ")
 
 

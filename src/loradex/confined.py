@@ -9,7 +9,7 @@ from typing import Any
 
 from loradex.errors import ConfinedError
 
-CPU_SECONDS = 5
+CPU_SECONDS = 2
 WALL_SECONDS = 60.0
 MEMORY_BYTES = 512 << 20
 MOST_BYTES = 8 << 20

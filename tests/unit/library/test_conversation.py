@@ -34,7 +34,8 @@ MERGED = (
     "{% set turns = messages[1:] %}{% else %}{% set system = '' %}{% set turns = messages %}{% endif %}"
     "{% for turn in turns %}{% if (turn.role == 'user') != (loop.index0 % 2 == 0) %}"
     "{{ raise_exception('Conversation roles must alternate') }}{% endif %}"
-    "{% if turn.role == 'user' %}{{ bos_token + '[INST] ' + (system if loop.first else '') + turn.content.strip() + ' [/INST]' }}"
+    "{% if turn.role == 'user' %}"
+    "{{ bos_token + '[INST] ' + (system if loop.first else '') + turn.content.strip() + ' [/INST]' }}"
     "{% else %}{{ ' ' + turn.content.strip('\\n') + ' ' + eos_token }}{% endif %}{% endfor %}"
 )
 NO_SYSTEM = (
@@ -55,39 +56,39 @@ def text_of(name: str) -> Text:
     return Text(tokenizer_of(name))
 
 
+def headed(name: str, template: str) -> str:
+    """The template, after the tokenizer's own names for what it has, and others for what it lacks."""
+    named = {"bos_token": "", "eos_token": "", **tokenizer_of(name).special_tokens_map}
+    head = "".join(f"{{% set {one} = {named[one]!a} %}}" for one in ("bos_token", "eos_token"))
+    return head + TEMPLATES.get(template, template)
+
+
 @cache
-def layout_of(template: str, tokens: tuple[tuple[str, str], ...], roles: tuple[str, ...]) -> Layout:
-    head = "".join(f"{{% set {name} = {token!a} %}}" for name, token in tokens)
-    return layout(confined, head + template, roles, TODAY)
+def layout_of(template: str, roles: tuple[str, ...]) -> Layout:
+    return layout(confined, template, roles, TODAY)
 
 
 def framed(name: str, template: str, roles: tuple[str, ...], contents: list[str]) -> Framed:
-    special = tokenizer_of(name).special_tokens_map
-    found = layout_of(
-        template, tuple((one, special[one]) for one in ("bos_token", "eos_token") if one in special), roles
-    )
+    found = layout_of(headed(name, template), roles)
     return Framed.conversation(found.told(contents), contents, spaced=found.spaced)
 
 
-@pytest.mark.parametrize("roles", [("user",), TURNS, WITH_SYSTEM], ids=len)
 @pytest.mark.parametrize("template", TEMPLATES)
 @pytest.mark.parametrize("name", AT_HAND)
-@settings(max_examples=25)
-@given(data=st.data())
+@settings(max_examples=20)
+@given(roles=st.sampled_from([("user",), TURNS, WITH_SYSTEM]), data=st.data())
 def test_tokens_are_those_of_transformers(
     name: str, template: str, roles: tuple[str, ...], data: st.DataObject
 ) -> None:
     # `<` begins every mark of these tokenizers.
-    content = st.text(
-        st.characters(exclude_categories=("Cs",), exclude_characters="<\0"), min_size=1, max_size=30
-    )
-    contents = data.draw(st.tuples(*[content] * len(roles)).map(list))
-    contents = [one + "." if not one.strip() else one for one in contents]
+    signs = st.characters(exclude_categories=("Cs",), exclude_characters="<\0")
+    drawn = data.draw(st.tuples(*[st.text(signs, min_size=1, max_size=30)] * len(roles)))
+    contents = [one if one.strip() else f"{one}." for one in drawn]
     messages = [{"role": role, "content": one} for role, one in zip(roles, contents, strict=True)]
     expected = tokenizer_of(name).apply_chat_template(
-        messages, TEMPLATES[template], add_generation_prompt=True, tokenize=True, return_dict=False
+        messages, chat_template=headed(name, template), add_generation_prompt=True, return_dict=False
     )
-    assert text_of(name).prompt(framed(name, TEMPLATES[template], roles, contents)) == expected
+    assert text_of(name).prompt(framed(name, template, roles, contents)) == expected
 
 
 def test_the_shipped_models_own_template_is_read_alike() -> None:
@@ -114,14 +115,15 @@ def test_no_message_writes_another_ones_turn(name: str) -> None:
 
 @pytest.mark.parametrize(("template", "spaced"), [("chatml", False), ("trimmed", False), ("merged", True)])
 def test_a_space_before_an_answer_is_the_templates_own(template: str, spaced: bool) -> None:
-    assert framed("llama", TEMPLATES[template], TURNS, ["a", "b", "c"]).spaced is spaced
+    assert framed("llama", template, TURNS, ["a", "b", "c"]).spaced is spaced
 
 
 @pytest.mark.parametrize(
-    ("template", "system"), [(CHATML, True), (MERGED, True), (NO_SYSTEM, False), (IGNORED, False)]
+    ("template", "system"),
+    [(CHATML, True), (MERGED, True), (NO_SYSTEM, False), (IGNORED, False)],
 )
 def test_a_family_says_whether_it_has_a_system_message(template: str, system: bool) -> None:
-    assert takes_system(confined, template) is system
+    assert takes_system(confined, headed("llama", template)) is system
 
 
 @pytest.mark.parametrize(
@@ -156,4 +158,4 @@ def test_a_template_sees_no_message_and_the_day_it_is_told() -> None:
         "<|im_end|>\n<|im_start|>assistant\n",
     ]
     with pytest.raises(ConversationRefusedError, match="must alternate"):
-        layout(confined, MERGED, ("user", "user"), TODAY)
+        layout(confined, headed("llama", MERGED), ("user", "user"), TODAY)
