@@ -10,6 +10,7 @@ import pytest
 from tests.fix_answering import Stack
 from tests.tiny_library import DIMENSIONS, TinyLibrary
 
+from loradex.confined import confined
 from loradex.errors import ModelRefusedError
 from loradex.library.base_model_files import read_base_model
 from loradex.library.chat_template import chat_frame
@@ -138,14 +139,14 @@ def test_what_is_not_a_model_is_one_line(
 def test_a_chat_template_becomes_a_frame(tmp_path: Path) -> None:
     config = {"bos_token": {"content": "<s>"}, "chat_template": [{"name": "default", "template": CHAT}]}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
-    frame = chat_frame(tmp_path)
+    frame = chat_frame(confined, tmp_path)
     assert frame == "<|user|>\n{prompt}<|end|>\n<|assistant|>\n"
     (tmp_path / "chat_template.jinja").write_text("{{ raise_exception('only tools') }}")
     with pytest.raises(ModelRefusedError, match="only tools"):
-        chat_frame(tmp_path)
+        chat_frame(confined, tmp_path)
     (tmp_path / "chat_template.jinja").write_text("{{ messages[0].content | upper }}")
-    with pytest.raises(ModelRefusedError, match="changes the prompt"):
-        chat_frame(tmp_path)
+    with pytest.raises(ModelRefusedError, match="leaves out message 1"):
+        chat_frame(confined, tmp_path)
 
 
 @pytest.mark.parametrize(
