@@ -19,8 +19,9 @@ from loradex.worker.settings import WorkerSettings
 
 MODEL = "smollm2-135m-instruct"
 TEMPLATE = (
-    "{% for one in messages %}{% if one.role == 'system' and not loop.first %}{{ raise_exception('system comes first') }}"
-    "{% endif %}[{{ one.role }}]{{ one.content | trim }}<end>{% endfor %}"
+    "{% for one in messages %}{% if one.role == 'system' and not loop.first %}"
+    "{{ raise_exception('system comes first') }}{% endif %}"
+    "[{{ one.role }}]{{ one.content | trim }}<end>{% endfor %}"
     "{% if add_generation_prompt %}[assistant]\n{% endif %}"
 )
 TALK = [
