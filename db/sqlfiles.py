@@ -17,6 +17,7 @@ FROZEN = Path(str(files("loradex.migrations") / "sql"))
 TABLES = (
     "owners",
     "api_keys",
+    "api_key_rates",
     "tenant_secret",
     "base_models",
     "base_model_aliases",
@@ -32,6 +33,7 @@ TABLES = (
     "answers",
     "erasures",
     "archives",
+    "verifications",
     "evaluations",
     "routings",
     "locks",

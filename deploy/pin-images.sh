@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 files="docker-compose.yml Dockerfile"
-for image in $(grep -hoE '(pgvector/pgvector|redis|python):[A-Za-z0-9._-]+' $files | sort -u); do
+for image in $(grep -hoE '(pgvector/pgvector|redis|python|prom/prometheus|grafana/grafana):[A-Za-z0-9._-]+' $files | sort -u); do
 	digest=$(docker buildx imagetools inspect "$image" --format '{{.Manifest.Digest}}')
 	case $digest in
 	sha256:*) ;;

@@ -111,15 +111,24 @@ create table loradex.api_keys (
     owner_id bigint not null,
     name text not null,
     key_hash bytea not null,
+    old_key_hash bytea,
+    old_until timestamptz,
     scopes text[] not null,
     created_at timestamptz not null default now(),
     created_by text not null,
     expires_at timestamptz,
     revoked_at timestamptz,
     last_used_at timestamptz,
+    requests_a_minute int,
+    max_waiting int,
     constraint api_keys_pkey primary key (id),
     constraint api_keys_key_hash_key unique (key_hash),
     constraint api_keys_key_hash_check check (octet_length(key_hash) = 32),
+    constraint api_keys_old_key_hash_key unique (old_key_hash),
+    constraint api_keys_old_key_hash_check check (octet_length(old_key_hash) = 32),
+    constraint api_keys_old_until_check check ((old_key_hash is null) = (old_until is null)),
+    constraint api_keys_requests_a_minute_check check (requests_a_minute between 1 and 1000000),
+    constraint api_keys_max_waiting_check check (max_waiting between 1 and 100000000),
     constraint api_keys_owner_id_fkey foreign key (owner_id) references loradex.owners(id),
     constraint api_keys_scopes_check check (cardinality(scopes) > 0 and scopes <@ array['ask', 'read'])
 );
@@ -129,13 +138,31 @@ comment on column loradex.api_keys.id is 'what it is revoked by';
 comment on column loradex.api_keys.owner_id is 'whose jobs and answers it reaches';
 comment on column loradex.api_keys.name is 'what people call it';
 comment on column loradex.api_keys.key_hash is 'SHA-256 of the key';
+comment on column loradex.api_keys.old_key_hash is 'SHA-256 of the key before it was rotated; null: it was not';
+comment on column loradex.api_keys.old_until is 'until when the key of before is good too';
 comment on column loradex.api_keys.scopes is 'ask: hand jobs in, cancel them, and see what came of them; read: see only';
 comment on column loradex.api_keys.created_at is 'when it was made';
 comment on column loradex.api_keys.created_by is 'login that made it';
 comment on column loradex.api_keys.expires_at is 'from when on it is refused; null: never';
 comment on column loradex.api_keys.revoked_at is 'when it was revoked; null: it was not';
+comment on column loradex.api_keys.requests_a_minute is 'requests it may make a minute; null: any number';
+comment on column loradex.api_keys.max_waiting is 'jobs handed in with it that may wait at once; null: any number';
 comment on column loradex.api_keys.last_used_at is 'when it was used last, to the minute; null: never';
 create index api_keys_owner_index on loradex.api_keys (owner_id);
+
+-- file: tables/api_key_rates.sql
+-- How much of its requests a minute each API key has used up, written by take_requests alone. Apart from the keys, since it
+-- changes far more often; unlogged, since after a crash everybody may begin with a full minute.
+create unlogged table loradex.api_key_rates (
+    key_id bigint not null,
+    full_at timestamptz not null,
+    constraint api_key_rates_pkey primary key (key_id)
+)
+with (fillfactor = 50);
+comment on table loradex.api_key_rates is
+    'When each API key with a limit may make a whole minute''s requests again; only take_requests comes here.';
+comment on column loradex.api_key_rates.key_id is 'the key';
+comment on column loradex.api_key_rates.full_at is 'each request granted puts it off by a minute divided by the limit';
 
 -- file: tables/tenant_secret.sql
 -- What authenticate seals with, so that no session can say by itself for whom it acts. One row; no role may read it.
@@ -432,6 +459,7 @@ create table loradex.jobs (
     id uuid not null default uuidv7(),
     owner_id bigint not null,
     owner text not null,
+    api_key_id bigint,
     kind text not null,
     prompt text not null,
     messages jsonb,
@@ -489,6 +517,7 @@ comment on table loradex.jobs is
 comment on column loradex.jobs.id is 'the job';
 comment on column loradex.jobs.owner_id is 'who asked';
 comment on column loradex.jobs.owner is 'name of the login, or of the owner of the API key, that asked';
+comment on column loradex.jobs.api_key_id is 'the API key it was handed in with; null: a login asked by itself';
 comment on column loradex.jobs.kind is 'generate (text) or choose (rank the choices)';
 comment on column loradex.jobs.prompt is
     'the question, without the base model''s frame; of a conversation the text that neighbours are searched for';
@@ -532,6 +561,7 @@ comment on column loradex.jobs.erased_at is 'when its texts and its answer''s we
 create index jobs_owner_index on loradex.jobs (owner_id, created_at, id);
 create index jobs_finished_at_index on loradex.jobs (finished_at) where (finished_at is not null);
 create index jobs_queued_index on loradex.jobs (priority desc, queue_position) where (state = 'queued');
+create index jobs_api_key_index on loradex.jobs (api_key_id) where (state = 'queued' and api_key_id is not null);
 create index jobs_running_index on loradex.jobs (lease_until) where (state = 'running');
 create index jobs_expires_index on loradex.jobs (expires_at) where (expires_at is not null and state in ('queued', 'running'));
 create unique index jobs_idempotency_index on loradex.jobs (owner_id, idempotency_key) where (idempotency_key is not null);
@@ -742,6 +772,20 @@ comment on column loradex.archives.login is 'name of the login that archived it'
 comment on column loradex.archives.created_at is 'when';
 comment on column loradex.archives.previous_hash is 'chain_hash of the link before; zeros for the first';
 comment on column loradex.archives.chain_hash is 'SHA-256 of previous_hash and archive_canonical(archive)';
+
+-- file: tables/verifications.sql
+-- When the chain was last found intact, by login: for monitors, and no evidence. Written by note_verification only.
+create table loradex.verifications (
+    login text not null,
+    verified_at timestamptz not null default now(),
+    position bigint not null,
+    constraint verifications_pkey primary key (login)
+);
+comment on table loradex.verifications is
+    'When each login last found the chain intact; only note_verification writes here.';
+comment on column loradex.verifications.login is 'who looked';
+comment on column loradex.verifications.verified_at is 'when it was found intact last';
+comment on column loradex.verifications.position is 'position of the head at that time';
 
 -- file: tables/evaluations.sql
 -- What `loradex eval` measured.
@@ -1375,6 +1419,7 @@ grant execute on function loradex.audit_head() to loradex_reader, loradex_worker
 -- For the rest of this transaction the session acts for the owner of an API key: current_owner() is that owner, so
 -- row-level security shows its jobs and answers alone. How a server with one login serves many tenants without being
 -- able to read what none of their keys was shown for. Returns the key's id. That it was used is noted once a minute.
+-- After a rotation the key of before is good for a while too.
 -- A login that sees more than its own is refused, since for it row-level security would hide nothing.
 -- Locks: the key's row once a minute, if nobody else has it. Raises: LX011 no such key, or it was revoked or has expired;
 -- 42501 the key may not do that, or the login is not one of loradex_client alone.
@@ -1384,6 +1429,7 @@ set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
+    shown_hash constant bytea := sha256(convert_to(authenticate.key, 'UTF8'));
     found_key api_keys;
 begin
     if not pg_has_role(session_user, 'loradex_client', 'member')
@@ -1395,8 +1441,12 @@ begin
             hint = 'use a login of the role client: loradex db login NAME --role client';
     end if;
     select k.* into found_key from api_keys k
-    where k.key_hash = sha256(convert_to(authenticate.key, 'UTF8')) and k.revoked_at is null
-      and coalesce(k.expires_at > now(), true);
+    where k.key_hash = shown_hash and k.revoked_at is null and coalesce(k.expires_at > now(), true);
+    if not found then
+        select k.* into found_key from api_keys k
+        where k.old_key_hash = shown_hash and k.old_until > now() and k.revoked_at is null
+          and coalesce(k.expires_at > now(), true);
+    end if;
     if not found then
         raise exception using errcode = 'LX011', message =
             'no such key, or it was revoked or has expired; ask your administrator for one';
@@ -1410,7 +1460,8 @@ begin
         where k.id = (select o.id from api_keys o where o.id = found_key.id for update skip locked);
     end if;
     perform set_config(
-        'loradex.tenant', seal_tenant(found_key.owner_id::text, array_to_string(found_key.scopes, ',')), true);
+        'loradex.tenant', seal_tenant(
+            found_key.owner_id::text, array_to_string(found_key.scopes, ','), found_key.id::text), true);
     return found_key.id;
 end
 $$;
@@ -1940,6 +1991,23 @@ comment on function loradex.check_jobs(text, jsonb) is
     'Raises LX001 or LX002 unless every job of an enqueue_jobs call is well formed and in range; internal.';
 revoke execute on function loradex.check_jobs(text, jsonb) from public;
 
+-- file: functions/check_key_limits.sql
+-- Refuses limits of an API key that are out of their range; null is no limit.
+-- Locks: none. Raises: LX001.
+create or replace function loradex.check_key_limits(requests_a_minute int, max_waiting int) returns void
+language plpgsql immutable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    if requests_a_minute not between 1 and 1000000 or max_waiting not between 1 and 100000000 then
+        raise exception using errcode = 'LX001', message =
+            'a key may make 1 to 1000000 requests a minute and have 1 to 100000000 jobs waiting; null is no limit';
+    end if;
+end
+$$;
+comment on function loradex.check_key_limits(int, int) is 'Raises LX001 for limits of a key out of range; internal.';
+revoke execute on function loradex.check_key_limits(int, int) from public;
+
 -- file: functions/check_lease.sql
 -- Refuses a lease that is none or longer than the setting max_lease_seconds, and another time than now from whoever may
 -- not act as the owner of the schema: a worker's clock decides nothing, tests may.
@@ -2448,6 +2516,7 @@ begin
     made.id := job_id;
     made.owner_id := complete_job.owner;
     made.owner := (select o.name from owners o where o.id = complete_job.owner);
+    made.api_key_id := current_key();
     made.kind := case when made.choices is null then 'generate' else 'choose' end;
     if made.choices is not null then
         made.choices := array(
@@ -2480,9 +2549,11 @@ revoke execute on function loradex.complete_job(uuid, bigint, jsonb, jsonb, text
 -- Makes an API key for an owner, who is made too if there is none of that name yet. Owners of keys are no logins, whatever
 -- their names: their role is 0, which no role has. The caller makes the key, 32 random bytes or more, and tells its hash
 -- alone. Returns the key's id.
--- Locks: none. Raises: LX001 no owner, name or hash, unknown scopes, an end that has passed, a key that is there already.
+-- Locks: none. Raises: LX001 no owner, name or hash, unknown scopes, an end that has passed, a limit out of its range, a key that
+-- is there already.
 create or replace function loradex.create_api_key(
-    owner text, name text, key_hash bytea, scopes text[] default '{ask}', expires_at timestamptz default null
+    owner text, name text, key_hash bytea, scopes text[] default '{ask}', expires_at timestamptz default null,
+    requests_a_minute int default null, max_waiting int default null
 ) returns bigint
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
@@ -2509,12 +2580,14 @@ begin
     if create_api_key.expires_at <= now() then
         raise exception using errcode = 'LX001', message = 'the key would have expired already; give a later end';
     end if;
+    perform check_key_limits(create_api_key.requests_a_minute, create_api_key.max_waiting);
     insert into owners (name, role) values (create_api_key.owner, 0) on conflict do nothing;
-    insert into api_keys (owner_id, name, key_hash, scopes, created_by, expires_at)
+    insert into api_keys (
+        owner_id, name, key_hash, scopes, created_by, expires_at, requests_a_minute, max_waiting)
     values (
         (select o.id from owners o where o.name = create_api_key.owner and o.role = 0), create_api_key.name,
         create_api_key.key_hash, array(select distinct s from unnest(create_api_key.scopes) s order by s), session_user,
-        create_api_key.expires_at)
+        create_api_key.expires_at, create_api_key.requests_a_minute, create_api_key.max_waiting)
     on conflict (key_hash) do nothing
     returning id into made;
     if made is null then
@@ -2523,10 +2596,23 @@ begin
     return made;
 end
 $$;
-comment on function loradex.create_api_key(text, text, bytea, text[], timestamptz) is
+comment on function loradex.create_api_key(text, text, bytea, text[], timestamptz, int, int) is
     'Makes an API key of this hash for an owner; returns its id.';
-revoke execute on function loradex.create_api_key(text, text, bytea, text[], timestamptz) from public;
-grant execute on function loradex.create_api_key(text, text, bytea, text[], timestamptz) to loradex_admin;
+revoke execute on function loradex.create_api_key(text, text, bytea, text[], timestamptz, int, int) from public;
+grant execute on function loradex.create_api_key(text, text, bytea, text[], timestamptz, int, int) to loradex_admin;
+
+-- file: functions/current_key.sql
+-- The API key that this session showed in this transaction (authenticate); null without one, or without a good seal.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.current_key() returns bigint
+language sql stable security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select case when coalesce(current_setting('loradex.tenant', true), '') <> '' and current_owner() is not null
+        then split_part(current_setting('loradex.tenant'), ' ', 3)::bigint end
+$$;
+comment on function loradex.current_key() is 'The API key this session showed in this transaction; internal.';
+revoke execute on function loradex.current_key() from public;
 
 -- file: functions/current_owner.sql
 -- The owner that this session acts for: that of the API key it showed in this transaction (authenticate), otherwise its
@@ -2542,7 +2628,8 @@ as $$
             select o.id from owners o
             where o.name = session_user and o.role = (select r.oid from pg_roles r where r.rolname = session_user))
         when current_setting('loradex.tenant') = seal_tenant(
-            split_part(current_setting('loradex.tenant'), ' ', 1), split_part(current_setting('loradex.tenant'), ' ', 2))
+            split_part(current_setting('loradex.tenant'), ' ', 1), split_part(current_setting('loradex.tenant'), ' ', 2),
+            split_part(current_setting('loradex.tenant'), ' ', 3))
             then split_part(current_setting('loradex.tenant'), ' ', 1)::bigint
     end
 $$;
@@ -2949,8 +3036,10 @@ revoke execute on function loradex.end_job(loradex.jobs, text, text, text, times
 -- commit, waited for 5 s at most: shared, so that calls do not wait for each other, while half of the places are free
 -- and the call is so small that every connection could make one like it and fit into the other half; otherwise
 -- exclusive, so that none counts past another. Call it in a short READ COMMITTED transaction.
+-- An API key with a limit of waiting jobs is locked until commit, before the queue: those who ask with it count one after
+-- the other, and nobody else waits for them.
 -- Raises: LX001 bad value or shape, or another isolation; LX002 unknown method, task, adapter, encoder or base model;
--- LX007 the key was used for a different job; LX008 the queue is full; LX011 and 42501 the API key may not ask.
+-- LX007 the key was used for a different job; LX008 the queue is full, or the key's part of it; LX011 and 42501 the API key may not ask.
 create or replace function loradex.enqueue_jobs(jobs text)
 returns table (ordinal int, job_id uuid, created boolean)
 language plpgsql volatile security definer
@@ -2966,6 +3055,8 @@ declare
         select a.attname::text from pg_attribute a where a.attrelid = 'loradex.jobs'::regclass and a.attnum > 0);
     integers text[] := array(select s.name from settings s where s.kind = 'job' and s.type = 'integer');
     asking bigint := current_owner();
+    with_key constant bigint := current_key();
+    key_takes int;
     wanted int;
     ids uuid[];
     waiting int;
@@ -2994,6 +3085,18 @@ begin
             insert into owners (name, role) select r.rolname, r.oid from pg_roles r where r.rolname = session_user
             on conflict do nothing;
             asking := current_owner();
+        end if;
+        if with_key is not null then
+            select k.max_waiting into key_takes from api_keys k where k.id = with_key;
+        end if;
+        if key_takes is not null then
+            perform from api_keys k where k.id = with_key for no key update;
+            select count(*) into waiting
+            from (select from loradex.jobs j where j.api_key_id = with_key and j.state = 'queued' limit key_takes) w;
+            if waiting + wanted > key_takes then
+                raise exception using errcode = 'LX008', message = format(
+                    '%s jobs of this key wait and it may have %s; wait for some, or hand in fewer', waiting, key_takes);
+            end if;
         end if;
         if shared then
             begin
@@ -3829,7 +3932,8 @@ language sql immutable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
     select to_jsonb(job) - array[
-        'id', 'pieces_key', 'queue_position', 'state', 'attempt', 'releases', 'lease_until', 'worker', 'claim_hash', 'held_seconds',
+        'id', 'api_key_id', 'pieces_key', 'queue_position', 'state', 'attempt', 'releases', 'lease_until', 'worker',
+        'claim_hash', 'held_seconds',
         'error_code', 'error_message', 'cancelled_by', 'created_at', 'started_at', 'finished_at', 'expires_at',
         'answer_id', 'erased_at']
 $$;
@@ -3872,19 +3976,45 @@ comment on function loradex.jobs_to_erase(uuid[], bigint, timestamptz, int) is
 revoke execute on function loradex.jobs_to_erase(uuid[], bigint, timestamptz, int) from public;
 grant execute on function loradex.jobs_to_erase(uuid[], bigint, timestamptz, int) to loradex_admin;
 
+-- file: functions/limit_api_key.sql
+-- Sets what an API key may do at most; null takes a limit away. Servers follow within a minute, the queue at once.
+-- Locks: the key's row. Raises: LX001 a limit out of its range; LX002 no such key.
+create or replace function loradex.limit_api_key(id bigint, requests_a_minute int, max_waiting int) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    perform check_key_limits(limit_api_key.requests_a_minute, limit_api_key.max_waiting);
+    update api_keys k
+    set requests_a_minute = limit_api_key.requests_a_minute, max_waiting = limit_api_key.max_waiting
+    where k.id = limit_api_key.id;
+    if not found then
+        raise exception using errcode = 'LX002', message = format(
+            'no key %s; see `loradex key list`', coalesce(limit_api_key.id::text, 'null'));
+    end if;
+end
+$$;
+comment on function loradex.limit_api_key(bigint, int, int) is
+    'Sets how many requests a minute and waiting jobs an API key may have; null is no limit.';
+revoke execute on function loradex.limit_api_key(bigint, int, int) from public;
+grant execute on function loradex.limit_api_key(bigint, int, int) to loradex_admin;
+
 -- file: functions/list_api_keys.sql
 -- Every API key without its hash, oldest first, those that were revoked or have expired too.
 -- Locks: none. Raises: nothing.
 create or replace function loradex.list_api_keys() returns table (
     id bigint, owner text, name text, scopes text[], state text, created_at timestamptz, created_by text,
-    expires_at timestamptz, revoked_at timestamptz, last_used_at timestamptz
+    expires_at timestamptz, revoked_at timestamptz, last_used_at timestamptz, old_until timestamptz,
+    requests_a_minute int, max_waiting int
 )
 language sql stable security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
     select k.id, o.name, k.name, k.scopes,
            case when k.revoked_at is not null then 'revoked' when k.expires_at <= now() then 'expired' else 'good' end,
-           k.created_at, k.created_by, k.expires_at, k.revoked_at, k.last_used_at
+           k.created_at, k.created_by, k.expires_at, k.revoked_at, k.last_used_at,
+           case when k.old_until > now() then k.old_until end, k.requests_a_minute, k.max_waiting
     from api_keys k join owners o on o.id = k.owner_id
     order by k.id
 $$;
@@ -4124,6 +4254,53 @@ revoke execute on function loradex.mix_neighbours(loradex.route_request[], lorad
 grant execute on function loradex.mix_neighbours(loradex.route_request[], loradex.neighbour[])
     to loradex_reader, loradex_worker, loradex_admin;
 
+-- file: functions/monitor_figures.sql
+-- What a monitor shows of the queue, the workers and the chain: numbers of all tenants together and nothing of anybody, so
+-- that the login of the API, which sees no rows without a key, can be asked. Reads every waiting job: keep it a few seconds.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.monitor_figures() returns table (figure text, label text, value float8)
+language sql stable security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    with waiting as (
+        select c.label, count(j.id) as jobs, min(j.created_at) as oldest
+        from (values ('low', -1), ('normal', 0), ('high', 1)) c(label, sign)
+        left join jobs j on j.state = 'queued' and sign(j.priority) = c.sign
+        group by c.label
+    ), running as (
+        select count(*) as jobs, count(*) filter (where j.lease_until <= now()) as expired
+        from jobs j where j.state = 'running'
+    ), verified as (
+        select max(v.verified_at) as at, max(v.position) as position from verifications v
+    )
+    select 'waiting_jobs', w.label, w.jobs::float8 from waiting w
+    union all
+    select 'oldest_waiting_seconds', w.label, coalesce(extract(epoch from now() - w.oldest), 0)::float8 from waiting w
+    union all
+    select 'running_jobs', '', r.jobs::float8 from running r
+    union all
+    select 'expired_leases', '', r.expired::float8 from running r
+    union all
+    select 'unserved_jobs', '', coalesce(sum(q.jobs), 0)::float8
+    from (select j.base_model, j.encoder, count(*) as jobs from jobs j where j.state = 'queued' group by 1, 2) q
+    where not is_served(q.base_model, q.encoder)
+    union all
+    select 'max_waiting_jobs', '', s.value::float8 from settings s where s.name = 'max_waiting_jobs'
+    union all
+    select 'living_workers', b.name, count(l.name)::float8
+    from base_models b left join living_workers() l on l.base_model = b.name group by b.name
+    union all
+    select 'chain_position', '', coalesce((select h.position from chain_head() h), 0)::float8
+    union all
+    select 'chain_verified_seconds', '', extract(epoch from now() - v.at)::float8 from verified v where v.at is not null
+    union all
+    select 'chain_verified_position', '', v.position::float8 from verified v where v.at is not null
+$$;
+comment on function loradex.monitor_figures() is
+    'Numbers about the queue, the workers and the chain, of all tenants together, for monitors.';
+revoke execute on function loradex.monitor_figures() from public;
+grant execute on function loradex.monitor_figures() to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
 -- file: functions/nearest_examples.sql
 -- The k examples nearest to a query, by cosine similarity, nearest first.
 -- Locks: none. Raises: LX001 bad k; LX002 unknown encoder or excluded task; LX005 bad vector.
@@ -4154,6 +4331,30 @@ comment on function loradex.nearest_examples(public.vector, int, text, text[]) i
 revoke execute on function loradex.nearest_examples(public.vector, int, text, text[]) from public;
 grant execute on function loradex.nearest_examples(public.vector, int, text, text[])
     to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/note_verification.sql
+-- Notes that this login has just found the chain intact up to a position, so that a monitor can say how long ago that was.
+-- A note for people who watch, and no evidence: whoever may call it may lie. One row a login.
+-- Locks: this login's own row. Raises: LX001 no position, or one behind the head.
+create or replace function loradex.note_verification("position" bigint) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    if note_verification.position is null or note_verification.position < 0
+       or note_verification.position > coalesce((select h.position from chain_head() h), 0) then
+        raise exception using errcode = 'LX001', message = format(
+            'the chain does not reach position %s', coalesce(note_verification.position::text, 'null'));
+    end if;
+    insert into verifications (login, position) values (session_user, note_verification.position)
+    on conflict (login) do update set verified_at = now(), position = excluded.position;
+end
+$$;
+comment on function loradex.note_verification(bigint) is
+    'Notes that this login found the chain intact up to a position, just now.';
+revoke execute on function loradex.note_verification(bigint) from public;
+grant execute on function loradex.note_verification(bigint) to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/notify_job.sql
 -- Tells whoever listens that a job has ended. Nothing is told while the queue of notifications is half full, which any
@@ -4972,6 +5173,52 @@ comment on function loradex.revoke_api_key(bigint) is 'Refuses an API key from n
 revoke execute on function loradex.revoke_api_key(bigint) from public;
 grant execute on function loradex.revoke_api_key(bigint) to loradex_admin;
 
+-- file: functions/rotate_api_key.sql
+-- Gives an API key a new secret, of which the caller tells the hash alone; the one of before is good for `keep` longer, and
+-- one that a rotation kept before that is refused from now on. Owner, scopes, limits and end stay. Returns until when the
+-- secret of before is good.
+-- Locks: the key's row. Raises: LX001 no hash, `keep` out of its range, a key that is refused anyway, a secret that is
+-- there already; LX002 no such key.
+create or replace function loradex.rotate_api_key(id bigint, key_hash bytea, keep interval default '24 hours')
+returns table (old_until timestamptz)
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    until constant timestamptz := now() + keep;
+    found_key api_keys;
+begin
+    if rotate_api_key.key_hash is null or octet_length(rotate_api_key.key_hash) <> 32 then
+        raise exception using errcode = 'LX001', message = 'give the SHA-256 of the new key, which has 32 bytes';
+    end if;
+    if keep is null or keep < interval '0' or keep > interval '365 days' then
+        raise exception using errcode = 'LX001', message =
+            'the key of before may be kept for 0 to 365 days; 0 refuses it at once';
+    end if;
+    select k.* into found_key from api_keys k where k.id = rotate_api_key.id for update;
+    if not found then
+        raise exception using errcode = 'LX002', message = format(
+            'no key %s; see `loradex key list`', coalesce(rotate_api_key.id::text, 'null'));
+    end if;
+    if found_key.revoked_at is not null or found_key.expires_at <= now() then
+        raise exception using errcode = 'LX001', message = format(
+            'key %s was revoked or has expired; make another', found_key.id);
+    end if;
+    if exists (select from api_keys k where rotate_api_key.key_hash in (k.key_hash, k.old_key_hash)) then
+        raise exception using errcode = 'LX001', message = 'this key is there already; make another';
+    end if;
+    update api_keys k
+    set key_hash = rotate_api_key.key_hash, old_key_hash = found_key.key_hash, old_until = until
+    where k.id = found_key.id;
+    return query select until;
+end
+$$;
+comment on function loradex.rotate_api_key(bigint, bytea, interval) is
+    'Gives an API key a new secret; returns until when the one of before is good.';
+revoke execute on function loradex.rotate_api_key(bigint, bytea, interval) from public;
+grant execute on function loradex.rotate_api_key(bigint, bytea, interval) to loradex_admin;
+
 -- file: functions/route_jobs.sql
 -- Routes a batch of jobs and keeps what was decided, with the query vectors, until record_answer makes it evidence: a
 -- worker reads the mixture and how it is merged, and is never asked what Postgres decided.
@@ -5010,29 +5257,29 @@ revoke execute on function loradex.route_jobs(uuid[], public.vector[], text) fro
 grant execute on function loradex.route_jobs(uuid[], public.vector[], text) to loradex_worker;
 
 -- file: functions/seal_tenant.sql
--- An owner and what may be done for it, as this transaction's setting loradex.tenant holds them: with a seal (HMAC-SHA-256
+-- An owner, what may be done for it, and the key that was shown, as this transaction's setting loradex.tenant holds them: with a seal (HMAC-SHA-256
 -- of them, the session and the transaction's start) that only the owner of the schema can make. Any session may set the
 -- setting, and none can make a seal, nor use one in another transaction than its own.
 -- Locks: none. Raises: nothing.
-create or replace function loradex.seal_tenant(owner text, scopes text) returns text
+create or replace function loradex.seal_tenant(owner text, scopes text, key text) returns text
 language sql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
-    with key as (
+    with secret as (
         -- A key of HMAC is filled up to a block of 64 bytes.
         select secret || decode(repeat('00', 64 - octet_length(secret)), 'hex') as block from tenant_secret
     ), pads as (
         select decode(string_agg(lpad(to_hex(get_byte(block, i) # 54), 2, '0'), '' order by i), 'hex') as inner_pad,
                decode(string_agg(lpad(to_hex(get_byte(block, i) # 92), 2, '0'), '' order by i), 'hex') as outer_pad
-        from key cross join generate_series(0, 63) i
+        from secret cross join generate_series(0, 63) i
     )
-    select format('%s %s %s', owner, scopes, encode(sha256(outer_pad || sha256(inner_pad || convert_to(
-        format('%s %s %s %s', owner, scopes, pg_backend_pid(), extract(epoch from transaction_timestamp())), 'UTF8'))), 'hex'))
+    select format('%s %s %s %s', owner, scopes, key, encode(sha256(outer_pad || sha256(inner_pad || convert_to(
+        format('%s %s %s %s %s', owner, scopes, key, pg_backend_pid(), extract(epoch from transaction_timestamp())), 'UTF8'))), 'hex'))
     from pads
 $$;
-comment on function loradex.seal_tenant(text, text) is
-    'An owner and scopes with the seal of this transaction, as loradex.tenant holds them; internal.';
-revoke execute on function loradex.seal_tenant(text, text) from public;
+comment on function loradex.seal_tenant(text, text, text) is
+    'An owner, scopes and a key with the seal of this transaction, as loradex.tenant holds them; internal.';
+revoke execute on function loradex.seal_tenant(text, text, text) from public;
 
 -- file: functions/search_exactly.sql
 -- The neighbours of every request by looking at every vector of the allowed tasks; slow and exact.
@@ -5473,6 +5720,55 @@ comment on function loradex.simulate_retire(text) is
     'Answers whose mixture would change without an adapter: its weight, total variation, the mixture instead.';
 revoke execute on function loradex.simulate_retire(text) from public;
 grant execute on function loradex.simulate_retire(text) to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/take_requests.sql
+-- Authenticates, and takes a share of the requests that this API key may make, for a server that counts them off by itself
+-- and comes again when they are used up. So many servers agree on one limit, and a key costs at most 20 writes a minute
+-- however much it is used. A key may make a minute's requests at once; they come back evenly. One row: the limit, how many
+-- were granted (0: it must wait), how many are left here, and the seconds until all are back and until one is. Of a key
+-- without a limit all are null, and nothing is written.
+-- Locks: the key's own row of api_key_rates, until commit. Raises: as authenticate.
+create or replace function loradex.take_requests(key text) returns table (
+    requests_a_minute int, granted int, remaining int, full_in float8, next_in float8
+)
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    shown constant bigint := authenticate(take_requests.key);
+    most constant int := (select k.requests_a_minute from api_keys k where k.id = shown);
+    now timestamptz;
+    -- Seconds that one request takes to come back, and until all are back.
+    each float8;
+    missing float8;
+begin
+    if most is null then
+        return query select null::int, null::int, null::int, null::float8, null::float8;
+        return;
+    end if;
+    insert into api_key_rates (key_id, full_at) values (shown, clock_timestamp()) on conflict (key_id) do nothing;
+    select extract(epoch from r.full_at - clock_timestamp()) into missing
+    from api_key_rates r where r.key_id = shown for update;
+    now := clock_timestamp();
+    -- Anew, since another server may have had the row until now; and a limit that was raised gives its requests back.
+    missing := least(60, greatest(0, (
+        select extract(epoch from r.full_at - now) from api_key_rates r where r.key_id = shown)));
+    each := 60.0 / most;
+    remaining := floor((60 - missing) / each + 1e-6);
+    granted := least(greatest(1, most / 20), remaining);
+    remaining := remaining - granted;
+    if granted > 0 then
+        missing := missing + granted * each;
+        update api_key_rates r set full_at = now + make_interval(secs => missing) where r.key_id = shown;
+    end if;
+    return query select most, granted, remaining, missing, greatest(0, missing - (60 - each));
+end
+$$;
+comment on function loradex.take_requests(text) is
+    'Authenticates, and takes a share of the requests an API key may make, for a server to count off.';
+revoke execute on function loradex.take_requests(text) from public;
+grant execute on function loradex.take_requests(text) to loradex_client;
 
 -- file: functions/task_distribution.sql
 -- How the k nearest examples vote for tasks, and which tasks survive the nucleus cut (adapters play no part here).

@@ -16,6 +16,8 @@ class ServiceSettings(LibrarySettings):
         admin_password, worker_password, client_password, reader_password: What `loradex db roles` sets; an
             empty one counts as none.
         login_password: What `loradex db login` sets.
+        api_metrics_port: Port that Prometheus reads `loradex serve` at; None: it is not read.
+        metrics_host: The address of that port; by itself only this machine reaches it.
         anchor: Addresses where heads of the audit chain are kept, separated by blanks; they may hold passwords.
     """
 
@@ -27,6 +29,8 @@ class ServiceSettings(LibrarySettings):
     client_password: SecretStr | None = None
     reader_password: SecretStr | None = None
     login_password: SecretStr | None = None
+    api_metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    metrics_host: str = "127.0.0.1"
     anchor: SecretStr | None = None
 
     def anchor_urls(self) -> str | None:

@@ -144,6 +144,21 @@ CONTRACTS = {
     "check_jobs": Contract(
         OWNER, Refusal("""select loradex.check_jobs('[{{"k": 5}}]', '{{}}')""", "LX001"), ARGUMENTS
     ),
+    "check_key_limits": Contract(
+        OWNER, Refusal("select loradex.check_key_limits(0, 1)", "LX001"), "it reads no table"
+    ),
+    "current_key": Contract(OWNER, "it takes nothing", "it reads its own row"),
+    "limit_api_key": Contract(
+        ADMIN, Refusal("select loradex.limit_api_key(0, 1, 1)", "LX002"), "it finds the key by its id"
+    ),
+    "rotate_api_key": Contract(
+        ADMIN,
+        Refusal("select loradex.rotate_api_key(0, sha256('new'))", "LX002"),
+        "it finds the key by its id",
+    ),
+    "take_requests": Contract(
+        CLIENT, Refusal("select loradex.take_requests('lx_none')", "42501"), "it reads a key and its rate"
+    ),
     "check_lease": Contract(
         OWNER, Refusal("select loradex.check_lease('0s', now())", "LX001"), "it reads a setting"
     ),
@@ -290,6 +305,14 @@ CONTRACTS = {
     ),
     "mix_affinities": Contract(READERS, GIVEN, ARGUMENTS),
     "mix_neighbours": Contract(READERS, GIVEN, ARGUMENTS),
+    "monitor_figures": Contract(
+        EVERYBODY, "it takes nothing", Reads("select loradex.monitor_figures()", 3 * WAITING + 2 * JOB)
+    ),
+    "note_verification": Contract(
+        READERS,
+        Refusal("select loradex.note_verification(100000)", "LX001"),
+        Reads("select loradex.note_verification(1)", 2),
+    ),
     "nearest_examples": Contract(
         READERS,
         Refusal("select loradex.nearest_examples('[1]')", "LX005"),

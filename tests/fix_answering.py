@@ -129,7 +129,7 @@ def stocked_database(postgres: EmbeddedPostgres, template: str, tiny_library: Ti
 def answering(stack_on: StackOn) -> Iterator[Stack]:
     """One stack with a running worker for all tests that break nothing."""
     with stack_on("answering") as made:
-        made.worker().start()
+        made.worker(METRICS_PORT="0").start()
         yield made
 
 

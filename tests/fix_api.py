@@ -18,6 +18,7 @@ from tests.fix_db import with_user
 from tests.until import until
 
 from loradex.db.session import connect
+from loradex.metrics_port import MetricsPort
 from loradex.service.client import AsyncClient
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Served:
         database_url: The owner's address of the database behind it.
         alice, bob: Keys of two tenants.
         http: Connections to it, which all tests share.
+        metrics: The address of its metrics.
     """
 
     url: str
@@ -40,6 +42,7 @@ class Served:
     alice: str
     bob: str
     http: httpx2.Client
+    metrics: str
 
     def client(self, key: str | None = None) -> "OpenAI":
         """OpenAI's client, as it comes but for its retries, which would hide what was refused."""
@@ -70,14 +73,16 @@ def made_key(database_url: str, owner: str, **options: object) -> tuple[int, str
 def served(answering: Stack) -> Iterator[Served]:
     """The API on a port of its own; its login is one of the role client."""
     import uvicorn  # noqa: PLC0415
+    from prometheus_client import CollectorRegistry  # noqa: PLC0415
 
     from loradex.service.api.app import Api  # noqa: PLC0415
 
     login = with_user(answering.database_url, "loradex_client")
     started: list[uvicorn.Server] = []
+    registry = CollectorRegistry()
 
     async def run() -> None:
-        api = Api(AsyncClient(login, answering.redis_url))
+        api = Api(AsyncClient(login, answering.redis_url), registry)
         config = uvicorn.Config(
             api.application(), port=0, access_log=False, log_level="warning", timeout_graceful_shutdown=5
         )
@@ -89,8 +94,10 @@ def served(answering: Stack) -> Iterator[Served]:
     until(lambda: started and started[0].started)
     port = started[0].servers[0].sockets[0].getsockname()[1]
     alice, bob = (made_key(answering.database_url, owner)[1] for owner in ("alice", "bob"))
-    with httpx2.Client(timeout=60) as http:
-        yield Served(f"http://127.0.0.1:{port}", answering.database_url, alice, bob, http)
+    with httpx2.Client(timeout=60) as http, MetricsPort("127.0.0.1", 0, registry) as seen:
+        yield Served(
+            f"http://127.0.0.1:{port}", answering.database_url, alice, bob, http, metrics=seen.address
+        )
     started[0].should_exit = True
     thread.join(30)
     assert not thread.is_alive()

@@ -12,6 +12,8 @@ from datetime import timedelta
 from functools import partial
 from types import FrameType
 
+from prometheus_client import CollectorRegistry
+
 from loradex.addresses import addresses
 from loradex.library.adapter_roots import AdapterRoots
 from loradex.program import PROGRAM
@@ -19,11 +21,13 @@ from loradex.worker.batch import Answering, Limits
 from loradex.worker.engine.embed import Encoder
 from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.load import shipped_model
+from loradex.worker.exposed import exposed
 from loradex.worker.identity import WorkerIdentity, register_models, versions
 from loradex.worker.jobs import Abilities, Jobs
 from loradex.worker.leases import Leases
 from loradex.worker.logs import log_as_json
 from loradex.worker.notifications import Notifications
+from loradex.worker.observer import Observer
 from loradex.worker.pieces import Pieces
 from loradex.worker.presence import Presence
 from loradex.worker.ready import Ready
@@ -80,6 +84,8 @@ def serve(settings: WorkerSettings) -> None:
             modules=engine.bank.sizes,
         ),
     )
+    registry = CollectorRegistry()
+    observer = Observer(registry, identity, engine.bank)
     stop = threading.Event()
     leases = Leases(lease_jobs)
     roots = AdapterRoots.of(settings.adapter_roots, settings.home)
@@ -104,6 +110,7 @@ def serve(settings: WorkerSettings) -> None:
         pieces=pieces,
         limits=Limits(settings.batch_rows, settings.batch_tokens, settings.linger_ms / 1000),
         stop=stop,
+        observer=observer,
     )
     listen_url = database_url if settings.listen_url is None else settings.listen_url.get_secret_value()
     app = celery_app(redis_url, answering.answer_waiting_jobs)
@@ -118,6 +125,7 @@ def serve(settings: WorkerSettings) -> None:
         "sweep", partial(answering.answer_waiting_jobs, block=False), settings.sweep_seconds, stop
     )
     with (
+        exposed(settings, database_url, registry, observer, stop),
         _stopped_by_signals(stop),
         closing(answering_jobs),
         closing(lease_jobs),

@@ -21,6 +21,7 @@ from loradex.worker.identity import WorkerIdentity
 from loradex.worker.isolation import OUTAGES, REFUSED, Failure, run_isolated
 from loradex.worker.jobs import Job, Jobs, Routing
 from loradex.worker.leases import Leases
+from loradex.worker.observer import Observer
 from loradex.worker.packing import pack_by_length
 from loradex.worker.pieces import Pieces
 
@@ -83,6 +84,7 @@ class Answering:
         pieces: Pieces,
         limits: Limits,
         stop: threading.Event,
+        observer: Observer,
     ) -> None:
         self._jobs = jobs
         self._leases = leases
@@ -93,6 +95,7 @@ class Answering:
         self._pieces = pieces
         self._limits = limits
         self._stop = stop
+        self._observer = observer
         self._turn = threading.Lock()
         self._log = structlog.get_logger("batch")
 
@@ -168,6 +171,7 @@ class Answering:
     def _compose(self, batch: Sequence[Prepared]) -> list[Answered | Failure]:
         mixtures = [part for one in batch for part in one.routing.mixture]
         self._engine.bank.ensure({part["sha256"]: self._adapters.locate(part["uri"]) for part in mixtures})
+        self._observer.batch(len(batch))
         results = self._engine.answer(
             [one.row for one in batch], lambda place: self._leases.is_over(batch[place].job.id)
         )
@@ -200,6 +204,7 @@ class Answering:
         except LoradexError as error:
             self._fail(one.job, Failure.of(error))
         else:
+            self._observer.answered(one.routing, answer)
             self._pieces.end(one.job, answer_id)
             self._log.info("job.answered", job=str(one.job.id), answer=str(answer_id), **timings)
 
@@ -224,9 +229,12 @@ class Answering:
             self._jobs.fail(job, failure.code, failure.message)
         except LeaseLostError:
             self._fenced_off(job)
+        else:
+            self._observer.failed(failure.code)
 
     def _fenced_off(self, job: Job) -> None:
         """The attempt is over: the job was cancelled, has expired, or is another worker's."""
+        self._observer.lost()
         self._pieces.end(job)
         self._log.warning("job.fenced_off", job=str(job.id), attempt=job.attempt)
 

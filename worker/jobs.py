@@ -88,11 +88,13 @@ class Routing:
         merge: How the adapters are merged.
         calibrated: Whether the result is rescaled.
         mixture: The adapters with their weights, heaviest first: adapter, sha256, uri, weight and more.
+        similarity: Cosine of the question and its nearest example; None without examples.
     """
 
     merge: str
     calibrated: bool
     mixture: Sequence[Document]
+    similarity: float | None = None
 
 
 class Jobs:
@@ -141,7 +143,8 @@ class Jobs:
         Each query is float32 `[dimensions]`.
         """
         rows = self._repeated(
-            "select job_id, routing ->> 'merge', (routing -> 'calibrated')::boolean, routing -> 'mixture' "
+            "select job_id, routing ->> 'merge', (routing -> 'calibrated')::boolean, routing -> 'mixture', "
+            "(routing #>> '{neighbours,0,similarity}')::float8 "
             "from loradex.route_jobs(%s, %b, %s)",
             ([job.id for job in jobs], list(queries), self._token),
         )

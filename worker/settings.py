@@ -27,6 +27,8 @@ class WorkerSettings(LibrarySettings):
         lease_seconds: How long a claimed job is this worker's without a sign of life.
         max_attempts: Attempts after which a job ends as failed.
         sweep_seconds: How often the worker looks for jobs whose bell was lost.
+        metrics_port: Port that Prometheus reads this worker at; None: it is not read.
+        metrics_host: The address of that port; by itself only this machine reaches it.
         ready_file: File that says this worker is ready; None means `worker.ready` in `home`.
         log_level: Least level that is logged.
     """
@@ -44,6 +46,8 @@ class WorkerSettings(LibrarySettings):
     lease_seconds: Annotated[float, Field(ge=0.5)] = 60.0
     max_attempts: Annotated[int, Field(ge=1)] = 5
     sweep_seconds: Annotated[float, Field(gt=0)] = 5.0
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    metrics_host: str = "127.0.0.1"
     ready_file: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

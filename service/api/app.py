@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
+from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
@@ -14,10 +15,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from loradex.service.api import bodies, incoming, jobs, models, replies
+from loradex.service.api.allowance import Allowances
 from loradex.service.api.asking import Asked, Asking, keyed
 from loradex.service.api.chat import messages_of
 from loradex.service.api.decisions import rankings_of
-from loradex.service.api.door import Door, answered, response_of, unless_gone
+from loradex.service.api.door import Door, answered, refusal, unless_gone
+from loradex.service.api.measures import Measures
 from loradex.service.api.problem import Problem, refused
 from loradex.service.api.readiness import reasons_against
 from loradex.service.client import AsyncClient, Request
@@ -55,41 +58,48 @@ Work = Callable[[Call], Awaitable[Any]]
 
 
 class Api:
-    """The endpoints, on one client, whose login is of the role client alone. Closing the API closes the client."""
+    """The endpoints, on one client, whose login is of the role client alone. Closing the API closes the client.
 
-    def __init__(self, client: AsyncClient) -> None:
+    Its metrics are made on `registry`, and served by whoever made that.
+    """
+
+    def __init__(self, client: AsyncClient, registry: CollectorRegistry | None = None) -> None:
         self._client = client
+        self._registry = CollectorRegistry() if registry is None else registry
+        self._allowances = Allowances(client)
         self._asking = Asking()
         self._edges: dict[str, tuple[float, float | None]] = {}
         self._finding = asyncio.Lock()
 
     def application(self) -> Door:
         """The ASGI application."""
+        routes = [
+            Route("/livez", self._livez),
+            Route("/readyz", self._readyz),
+            *(
+                Route(path, self._keyed(work, most), methods=["GET" if most is None else "POST"])
+                for path, work, most in (
+                    ("/v1/models", self._models, None),
+                    ("/v1/models/{id:path}", self._model, None),
+                    ("/v1/chat/completions", self._chat, incoming.MOST_BYTES),
+                    ("/v1/completions", self._completions, incoming.MOST_BYTES),
+                    ("/v1/decisions", self._decisions, incoming.MOST_BYTES),
+                    ("/v1/jobs", self._hand_in, incoming.MOST_BYTES_OF_JOBS),
+                    ("/v1/jobs", self._list, None),
+                    ("/v1/jobs/{id}", self._job, None),
+                    ("/v1/answers/{id}", self._answer, None),
+                    ("/v1/answers/{id}/explain", self._explain, None),
+                )
+            ),
+            Route("/v1/jobs/{id}", self._keyed(self._cancel, None), methods=["DELETE"]),
+        ]
         return Door(
             Starlette(
-                routes=[
-                    Route("/livez", self._livez),
-                    Route("/readyz", self._readyz),
-                    *(
-                        Route(path, self._keyed(work, most), methods=["GET" if most is None else "POST"])
-                        for path, work, most in (
-                            ("/v1/models", self._models, None),
-                            ("/v1/models/{id:path}", self._model, None),
-                            ("/v1/chat/completions", self._chat, incoming.MOST_BYTES),
-                            ("/v1/completions", self._completions, incoming.MOST_BYTES),
-                            ("/v1/decisions", self._decisions, incoming.MOST_BYTES),
-                            ("/v1/jobs", self._hand_in, incoming.MOST_BYTES_OF_JOBS),
-                            ("/v1/jobs", self._list, None),
-                            ("/v1/jobs/{id}", self._job, None),
-                            ("/v1/answers/{id}", self._answer, None),
-                            ("/v1/answers/{id}/explain", self._explain, None),
-                        )
-                    ),
-                    Route("/v1/jobs/{id}", self._keyed(self._cancel, None), methods=["DELETE"]),
-                ],
+                routes=routes,
                 exception_handlers={HTTPException: _no_such_path},
                 lifespan=self._lifespan,
-            )
+            ),
+            Measures(self._registry, {route.endpoint: route.path for route in routes}),
         )
 
     @asynccontextmanager
@@ -108,8 +118,9 @@ class Api:
 
     async def _admitted(self, http: HttpRequest, work: Work, most: int | None) -> Any:
         """The key is judged before a body is read, and the body is read before anybody listens for the client's end."""
-        client = self._client.acting_for(incoming.key_of(http))
-        await client.rows("select")
+        key = incoming.key_of(http)
+        http.state.headers = await self._allowances.admitted(key)
+        client = self._client.acting_for(key)
         document = None if most is None else await incoming.body_of(http, most)
         return await unless_gone(http, work(Call(http, client, document)))
 
@@ -276,9 +287,13 @@ async def _no_such_path(request: HttpRequest, error: Exception) -> Any:
     path = ascii(request.url.path)[1:-1][:200]
     if status == 405:  # noqa: PLR2004
         allowed = dict(getattr(error, "headers", None) or {})
-        return response_of(
+        return refusal(
+            request.scope,
             Problem(
                 405, "method_not_allowed", f"{path} is not asked for with {request.method}", headers=allowed
-            )
+            ),
         )
-    return response_of(Problem(status, "not_found", f"nothing is at {path}; /v1/models lists what answers"))
+    return refusal(
+        request.scope,
+        Problem(status, "not_found", f"nothing is at {path}; /v1/models lists what answers"),
+    )

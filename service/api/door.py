@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import re
-import time
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -13,12 +12,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from loradex.errors import LoradexError
+from loradex.service.api.measures import LEFT, Measures
 from loradex.service.api.problem import INTERNAL, Problem, problem_of
 
 MOST_UNDER_WAY = 1_000
-LEFT = 499
-"""The status in the log of a request whose client has left; nobody is sent it."""
-
 ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 LOG = logging.getLogger("loradex.api")
 
@@ -35,46 +32,56 @@ BUSY = Problem(
 class Door:
     """The application behind it, with an id for each request. Plain ASGI, so that nothing is buffered on the way."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Application, measures: Measures) -> None:
         self._application = application
+        self._measures = measures
         self._under_way = 0
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
-        started, status = time.monotonic(), 0
         number = _id_in(scope)
         scope["path"] = re.sub(r"/{2,}", "/", scope["path"])  # some clients send /v1//models
         scope.setdefault("state", {})["request_id"] = number
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            measured.sent(message)
             if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", number.encode())]
+                more = {"x-request-id": number, **scope["state"].get("headers", {})}
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    *((name.encode(), value.encode()) for name, value in more.items()),
+                ]
             await send(message)
 
         self._under_way += 1
-        try:
-            if self._under_way > MOST_UNDER_WAY:
-                await response_of(BUSY)(scope, receive, answer)
-            else:
-                await self._application(scope, receive, answer)
-        finally:
-            self._under_way -= 1
-            LOG.info(
-                "%s %s %s %.0f ms %s",
-                scope["method"],
-                ascii(scope["path"])[1:200].rstrip("'"),
-                status or LEFT,
-                1000 * (time.monotonic() - started),
-                number,
-            )
+        with self._measures.request(scope) as measured:
+            try:
+                if self._under_way > MOST_UNDER_WAY:
+                    await refusal(scope, BUSY)(scope, receive, answer)
+                else:
+                    await self._application(scope, receive, answer)
+            finally:
+                self._under_way -= 1
+                LOG.info(
+                    "%s %s %s %.0f ms %s",
+                    scope["method"],
+                    ascii(scope["path"])[1:200].rstrip("'"),
+                    measured.status or LEFT,
+                    1000 * measured.seconds,
+                    number,
+                )
 
 
 def response_of(problem: Problem) -> Any:
     return JSONResponse(problem.document(), problem.status, dict(problem.headers))
+
+
+def refusal(scope: MutableMapping[str, Any], problem: Problem) -> Any:
+    """The response, after the metrics were told its code."""
+    scope["state"]["code"] = problem.code
+    return response_of(problem)
 
 
 async def answered(request: Request, work: Awaitable[Any]) -> Any:
@@ -85,9 +92,9 @@ async def answered(request: Request, work: Awaitable[Any]) -> Any:
     try:
         return await work
     except Problem as problem:
-        return response_of(problem)
+        return refusal(request.scope, problem)
     except LoradexError as error:
-        return response_of(problem_of(error))
+        return refusal(request.scope, problem_of(error))
     except ClientDisconnect:  # while its body was read
         return Response(status_code=LEFT)
     except Exception as error:  # noqa: BLE001 - whatever it is, the client is told in the one envelope
@@ -97,7 +104,7 @@ async def answered(request: Request, work: Awaitable[Any]) -> Any:
             request.state.request_id,
             "".join(traceback.format_tb(error.__traceback__)),
         )
-        return response_of(INTERNAL)
+        return refusal(request.scope, INTERNAL)
 
 
 async def unless_gone(request: Request, work: Awaitable[Any]) -> Any:

@@ -4,17 +4,21 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 
 import uvicorn
+from prometheus_client import CollectorRegistry
 
 from loradex.addresses import redis_address
 from loradex.errors import DatabaseUnavailableError, InvalidArgumentError
+from loradex.metrics_port import MetricsPort
 from loradex.service.api.app import Api
 from loradex.service.api.login import serving_address
 from loradex.service.api.readiness import STATE, wrong_login
 from loradex.service.client import AsyncClient
-from loradex.settings import Settings
+from loradex.service.figures import Figures
+from loradex.service.settings import ServiceSettings
 
 CONNECTIONS = 8
 """Of one server to Postgres; one of them listens. Each is lent for a few milliseconds at a time."""
@@ -23,7 +27,13 @@ DRAIN_SECONDS = 30
 """For requests that are under way when the server is told to end. Those that are left then are cut, and cancelled."""
 
 
-def serve(settings: Settings, host: str, port: int, said: Callable[[str], None]) -> None:
+def serve(
+    settings: ServiceSettings,
+    host: str,
+    port: int,
+    said: Callable[[str], None],
+    metrics_port: int | None = None,
+) -> None:
     """Serve until a signal ends it.
 
     Args:
@@ -31,6 +41,7 @@ def serve(settings: Settings, host: str, port: int, said: Callable[[str], None])
         host: The address to listen at.
         port: 0 takes a free one.
         said: Is told the address once it is listened at.
+        metrics_port: Where Prometheus reads it, at the setting `metrics_host`; None: it is not read.
 
     Raises:
         InvalidArgumentError: Nobody can listen there, or the login sees more than its own.
@@ -38,19 +49,40 @@ def serve(settings: Settings, host: str, port: int, said: Callable[[str], None])
     """
     database, redis = serving_address(settings), redis_address(settings)
     door = _listening(host, port)
-    with door:
-        asyncio.run(_serve(settings, database, redis, door, said))
+    registry = CollectorRegistry()
+    with door, _seen(settings, database, metrics_port, registry):
+        asyncio.run(_serve(settings, database, redis, door, said, registry=registry))
+
+
+@contextmanager
+def _seen(
+    settings: ServiceSettings, database: str, port: int | None, registry: CollectorRegistry
+) -> Iterator[None]:
+    """The metrics of this server and the figures of its database are served meanwhile, if a port is named."""
+    if port is None:
+        yield
+        return
+    with closing(Figures(database)) as figures:
+        registry.register(figures)
+        with MetricsPort(settings.metrics_host, port, registry):
+            yield
 
 
 async def _serve(
-    settings: Settings, database: str, redis: str, door: socket.socket, said: Callable[[str], None]
+    settings: ServiceSettings,
+    database: str,
+    redis: str,
+    door: socket.socket,
+    said: Callable[[str], None],
+    *,
+    registry: CollectorRegistry,
 ) -> None:
     client = AsyncClient(database, redis, settings=settings, connections=CONNECTIONS)
     await _require_login(client)
     _log()
     server = uvicorn.Server(
         uvicorn.Config(
-            Api(client).application(),
+            Api(client, registry).application(),
             access_log=False,
             log_level=logging.WARNING,
             server_header=False,

@@ -57,7 +57,10 @@ COMMANDS = {
     "serve": Entry(
         "loradex.service.cli.serve:serve", "Serve the API that OpenAI's clients speak, for many tenants."
     ),
-    "key": Entry("loradex.service.cli.key:app", "Keys of the API: make, list, revoke."),
+    "metrics": Entry(
+        "loradex.service.cli.metrics:metrics", "Serve figures of queue, workers and chain to Prometheus."
+    ),
+    "key": Entry("loradex.service.cli.key:app", "Keys of the API: make, list, limit, rotate, revoke."),
     "demo": Entry("loradex.service.cli.demo:demo", "Three questions, from set-up to provenance."),
 }
 USAGE_ERROR = 2
@@ -82,6 +85,7 @@ EXTRAS = {
     "sacrebleu": "evaluation",
     "chromadb": "rivals",
     "datasets": "hub",
+    "prometheus_client": "serve",
     "starlette": "serve",
     "uvicorn": "serve",
     "boto3": "s3",

@@ -17,6 +17,12 @@ def print_answer(answer: "Answer") -> None:
     """The answer with its nearest examples, its tasks as bars, its mixture, and where to look further."""
     out = terminal.console()
     out.print(answer.text or "(the model wrote nothing)", style="bold", markup=False, highlight=False)
+    print_provenance(answer)
+
+
+def print_provenance(answer: "Answer") -> None:
+    """All of it but its text."""
+    out = terminal.console()
     if answer.scores is not None:
         scored = sorted(zip(answer.choices or (), answer.scores, strict=True), key=lambda pair: -pair[1])
         terminal.table(("choice", "score"), [(choice, f"{score:.4f}") for choice, score in scored])

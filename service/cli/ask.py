@@ -84,17 +84,24 @@ def ask(
 ) -> None:
     """Ask a question and print the answer with what it was mixed from.
 
-    What is not said takes the default that `loradex settings` shows.
+    What is not said takes the default that `loradex settings` shows. With --stream words are shown as they are
+    written; to interrupt the command cancels the question then.
 
     Example: loradex ask "Premise: It rains. Hypothesis: The street is wet. Does the premise entail the
     hypothesis?" --choices yes,no,maybe
     """
-    from loradex.service.cli.answer_view import print_answer
+    from loradex.service.cli.answer_view import print_answer, print_provenance
     from loradex.service.client import Client
 
     settings["choices"] = split_choices(settings["choices"])
     settings["metadata"] = split_pairs(settings["metadata"])
     wanted = {name: value for name, value in settings.items() if value is not None}
+    if settings["stream"] and not as_json:
+        with Client() as client, client.stream(prompt, timeout=timeout, cancel=True, **wanted) as stream:
+            terminal.flow(stream)
+        if stream.answer is not None:
+            print_provenance(stream.answer)
+        return
     with Client() as client:
         answer = client.enqueue(**asked(prompt, system), **wanted).wait(timeout=timeout)
     if as_json:

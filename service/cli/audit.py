@@ -75,6 +75,9 @@ def verify(
     offline: Annotated[
         bool, typer.Option("--offline", help="Look at the archives alone, without the database.")
     ] = False,
+    note: Annotated[
+        bool, typer.Option("--note", help="If all is intact, note that for monitors, in the database.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Compute every hash anew and name what is wrong; exit code 1 if anything is.
@@ -84,11 +87,15 @@ def verify(
     must be in the chain. Those that lie in an archive are looked for when it is named with --archive, and counted
     otherwise. Needs no more than loradex_reader may.
 
+    With --note the time is noted (loradex.note_verification) if nothing is wrong, and only then: before, nobody
+    knows whether that function is ours.
+
     With --offline only what was archived is looked at: its hashes, its end, and that the heads are in it.
 
     Example: loradex audit verify
     """
     from loradex.addresses import database_address
+    from loradex.errors import InvalidArgumentError
     from loradex.service.audit import Audit, anchored
     from loradex.service.audit.anchors import anchors
     from loradex.service.audit.head import hash_of
@@ -100,6 +107,8 @@ def verify(
         hash_of(one)
     archives = _archives(archive or [])
     if offline:
+        if note:
+            raise InvalidArgumentError("--note is about the database, which --offline does not look at")
         _verify_offline(archives, heads, as_json=as_json)
         return
     kept = anchored.read(anchors(settings.anchor_urls()))
@@ -107,7 +116,9 @@ def verify(
     with Audit.at(database_address(settings)) as audit:
         with terminal.counting("answers", audit.length() + sum(one.answers for one in archives)) as passed:
             broken = [*kept.findings, *audit.breaks(heads, passed, archives, kept.heads)]
-        checked = audit.checked
+        checked, newest = audit.checked, audit.head()
+    if note and not broken:
+        _note(database_address(settings), newest.position if newest is not None else 0)
     if as_json:
         found = [one.as_dict() for one in broken]
         summary = {"heads": count, "anchors": kept.anchors, "intact": not broken, "broken": found}
@@ -143,6 +154,18 @@ def _verify_offline(archives: "Sequence[Archive]", heads: "Sequence[str]", *, as
         terminal.say(f"intact: {answers} answers in {len(archives)} archives; {len(heads)} heads")
     if broken:
         raise typer.Exit(1)
+
+
+def _note(url: str, position: int) -> None:
+    """Say in the database that the chain was found intact; where that fails, the check counts all the same."""
+    from loradex.db.session import connect, translate_errors
+    from loradex.errors import LoradexError
+
+    try:
+        with translate_errors(), connect(url) as connection:
+            connection.execute("select loradex.note_verification(%s)", (position,))
+    except LoradexError as error:
+        terminal.complain(f"loradex: the check was not noted: {error}")
 
 
 def _show(broken: "Sequence[Finding]") -> None:

@@ -8,9 +8,17 @@ import typer
 
 from loradex import terminal
 
-app = typer.Typer(add_completion=False, help="Keys of the API: make, list, revoke.")
+app = typer.Typer(add_completion=False, help="Keys of the API: make, list, limit, rotate, revoke.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+RequestsAMinute = Annotated[
+    int | None,
+    typer.Option(min=1, max=1_000_000, help="Requests it may make a minute; without it any number."),
+]
+Waiting = Annotated[
+    int | None,
+    typer.Option(min=1, max=100_000_000, help="Its jobs that may wait at once; without it any number."),
+]
 BYTES = 32
 
 
@@ -30,6 +38,8 @@ def create(
         list[str] | None, typer.Option(help="What it may: ask (and see its own), or read. May be repeated.")
     ] = None,
     days: Annotated[float | None, typer.Option(help="Days until it expires; without it never.")] = None,
+    requests_a_minute: RequestsAMinute = None,
+    waiting: Waiting = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it, once: the database holds its SHA-256 alone.
@@ -48,10 +58,10 @@ def create(
         raise InvalidArgumentError(
             "--days is no number of days; leave it out for a key that never expires"
         ) from None
-    made = f"lx_{secrets.token_urlsafe(BYTES)}"
+    made, made_hash = _secret()
     (row,) = _rows(
-        "select loradex.create_api_key(%s, %s, %s, %s::text[], %s) as id",
-        *(owner, name, hashlib.sha256(made.encode()).digest(), scope or ["ask"], end),
+        "select loradex.create_api_key(%s, %s, %s, %s::text[], %s, %s, %s) as id",
+        *(owner, name, made_hash, scope or ["ask"], end, requests_a_minute, waiting),
     )
     if as_json:
         terminal.as_json({"id": row["id"], "owner": owner, "key": made})
@@ -70,8 +80,61 @@ def list_keys(as_json: AsJson = False) -> None:
     if as_json:
         terminal.as_json(found)
         return
-    columns = ("id", "owner", "name", "may", "state", "used last", "expires")
+    columns = ("id", "owner", "name", "may", "state", "used last", "expires", "limits")
     terminal.table(columns, [_line(one) for one in found])
+
+
+@app.command()
+def limit(
+    key: Annotated[int, typer.Argument(help="Number of the key, as `loradex key list` shows it.")],
+    requests_a_minute: RequestsAMinute = None,
+    waiting: Waiting = None,
+) -> None:
+    """Say what a key may do at most; a limit that is left out is taken away.
+
+    Servers of the API follow within a minute, and agree on one count. The queue follows at once.
+
+    Example: loradex key limit 3 --requests-a-minute 60 --waiting 100
+    """
+    _rows("select loradex.limit_api_key(%s, %s, %s)", key, requests_a_minute, waiting)
+    limits = [
+        f"{number} {what}"
+        for number, what in ((requests_a_minute, "requests a minute"), (waiting, "waiting jobs"))
+        if number is not None
+    ]
+    terminal.say(
+        f"key {key} may have {' and '.join(limits)} at most" if limits else f"key {key} has no limits"
+    )
+
+
+@app.command()
+def rotate(
+    key: Annotated[int, typer.Argument(help="Number of the key, as `loradex key list` shows it.")],
+    hours: Annotated[
+        float, typer.Option(min=0, max=8760, help="Hours for which the secret of before is good too.")
+    ] = 24.0,
+    as_json: AsJson = False,
+) -> None:
+    """Give a key a new secret and print it, once; owner, scopes, limits and end stay.
+
+    The secret of before is good for --hours longer, so that it can be replaced wherever it is used. One that an
+    earlier rotation kept is refused from now on.
+
+    Example: loradex key rotate 3 --hours 48
+    """
+    from datetime import timedelta
+
+    made, made_hash = _secret()
+    (row,) = _rows(
+        "select loradex.rotate_api_key(%s, %s, %s) as until", key, made_hash, timedelta(hours=hours)
+    )
+    if as_json:
+        terminal.as_json({"id": key, "key": made, "old_until": row["until"]})
+    else:
+        terminal.complain(
+            f"key {key}, shown this once; the one of before is good until {row['until']:%Y-%m-%d %H:%M}:"
+        )
+        terminal.say(made)
 
 
 @app.command()
@@ -91,6 +154,11 @@ def _line(one: dict[str, Any]) -> tuple[object, ...]:
         None if one[name] is None else f"{one[name]:%Y-%m-%d %H:%M}"
         for name in ("last_used_at", "expires_at")
     )
+    limits = [
+        f"{one[name]} {what}"
+        for name, what in (("requests_a_minute", "a minute"), ("max_waiting", "waiting"))
+        if one[name] is not None
+    ]
     return (
         one["id"],
         one["owner"],
@@ -99,7 +167,14 @@ def _line(one: dict[str, Any]) -> tuple[object, ...]:
         one["state"],
         used or "never",
         ends or "never",
+        ", ".join(limits) or "none",
     )
+
+
+def _secret() -> tuple[str, bytes]:
+    """A new key, and its SHA-256."""
+    made = f"lx_{secrets.token_urlsafe(BYTES)}"
+    return made, hashlib.sha256(made.encode()).digest()
 
 
 def _rows(statement: str, *values: object) -> list[dict[str, Any]]:

@@ -12,16 +12,29 @@ def serve(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen at; 0 takes a free one.")
     ] = 8322,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Port for Prometheus (LORADEX_API_METRICS_PORT); none by itself."
+        ),
+    ] = None,
 ) -> None:
     """Serve chat, completions, decisions and jobs to OpenAI's clients, each with a key of its own.
 
     Postgres is where LORADEX_DATABASE_URL says, with a login of the role client; on the embedded stack the server
     makes its login by itself. Keys are made by `loradex key create`. It ends at SIGTERM or Ctrl+C, after what is
-    under way has been answered, within 30 s.
+    under way has been answered, within 30 s. Metrics are served at LORADEX_METRICS_HOST, by itself 127.0.0.1.
 
     Example: loradex serve --port 8322
     """
     from loradex.service.api.server import serve as run
     from loradex.service.settings import ServiceSettings
 
-    run(ServiceSettings(), host, port, lambda address: terminal.say(f"listening at {address}/v1"))
+    settings = ServiceSettings()
+    run(
+        settings,
+        host,
+        port,
+        lambda address: terminal.say(f"listening at {address}/v1"),
+        settings.api_metrics_port if metrics_port is None else metrics_port,
+    )

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from copy import copy
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, LiteralString, Self
 from uuid import UUID
@@ -20,6 +21,7 @@ from loradex.db.pool import IDLE_SECONDS
 from loradex.db.reconnect import repeat_through_outage_async
 from loradex.db.session import translate_errors
 from loradex.errors import (
+    DatabaseUnavailableError,
     InvalidArgumentError,
     RedisUnavailableError,
     UnknownAnswerError,
@@ -30,6 +32,8 @@ from loradex.service.client.acting import acting
 from loradex.service.client.answer import Answer
 from loradex.service.client.async_job import AsyncJob
 from loradex.service.client.async_listener import AsyncListener
+from loradex.service.client.async_piece_feed import AsyncPieceFeed
+from loradex.service.client.async_stream import AsyncStream
 from loradex.service.client.async_wakeup import AsyncWaker
 from loradex.service.client.calls import (
     CONNECTIONS,
@@ -37,6 +41,7 @@ from loradex.service.client.calls import (
     EXPLAIN,
     MOST_BYTES,
     NOT_A_CONNECTION,
+    PIECES_KEY,
     REPEAT_SECONDS,
     Call,
     explained,
@@ -47,8 +52,7 @@ from loradex.service.client.deadline import Deadline
 from loradex.service.client.facts import OWN_JOBS, JobFacts
 from loradex.service.client.outcome import CANCEL, OBSTACLE, OUTCOME, JobOutcome, Status, known, unfinished
 from loradex.service.client.request import Request
-from loradex.service.client.signatures import Ask, AsyncEnqueue, takes
-from loradex.service.client.waiting import Ended
+from loradex.service.client.signatures import Ask, AsyncEnqueue, Streamed, takes
 from loradex.service.client.wakeup import Waker
 from loradex.settings import Settings
 
@@ -76,6 +80,7 @@ class AsyncClient:
         self._waker = AsyncWaker(Waker(redis_url))
         self._log = logging.getLogger("loradex.client")
         self.listener = AsyncListener(self._ears)
+        self._feed = AsyncPieceFeed(redis_url)
         self._key: str | None = None
 
     async def __aenter__(self) -> Self:
@@ -95,13 +100,14 @@ class AsyncClient:
         made._key = key  # noqa: SLF001 - it is of our own class
         return made
 
-    def watch(self, jobs: Collection[UUID]) -> AbstractAsyncContextManager["asyncio.Queue[Ended]"]:
-        """A queue that gets the outcome of each of these jobs, or an error instead of them."""
+    def watch(self, jobs: Collection[UUID]) -> AbstractAsyncContextManager["asyncio.Queue[Any]"]:
+        """A queue that gets the outcome of each of these jobs, or an error instead of them (`Ended`)."""
         return self.listener.watch(jobs, self._key)
 
     async def close(self) -> None:
         """Give the connections back, for good; jobs handed in go on without us, waits end with an error."""
         await self.listener.close()
+        await self._feed.close()
         await self._waker.close()
         await self._ears.close()
         await self._pool.close()
@@ -110,6 +116,24 @@ class AsyncClient:
     async def ask(self, request: Request, *, timeout: float | None = 60.0) -> Answer:  # noqa: ASYNC109
         """Hand one job in and wait for its answer."""
         return await (await self.enqueue_many([request]))[0].wait(timeout)
+
+    @takes(Streamed)
+    def stream(
+        self,
+        request: Request,
+        *,
+        timeout: float | None = 60.0,
+        cancel: bool = False,
+    ) -> AsyncStream:
+        """Hand one job in, and give the pieces of its text: `async for piece in client.stream(...)`.
+
+        The job is handed in when the first piece is asked for, or `async with` is entered. See `Client.stream`.
+        """
+
+        async def handed_in() -> AsyncJob:
+            return (await self.enqueue_many([replace(request, stream=True)]))[0]
+
+        return AsyncStream(handed_in, timeout=timeout, cancel=cancel)
 
     @takes(AsyncEnqueue)
     async def enqueue(
@@ -183,6 +207,23 @@ class AsyncClient:
                 job = left.pop(outcome.job_id)
                 job.keep(outcome)
                 yield job
+
+    @asynccontextmanager
+    async def listening(self, job_id: UUID) -> "AsyncIterator[asyncio.Queue[Any]]":
+        """A queue that gets what is told of a job; see `Client.listening`."""
+        try:
+            ((key,),) = await self._fetched(PIECES_KEY, (job_id,)) or [(None,)]
+        except DatabaseUnavailableError:
+            key = None  # whoever waits for the answer waits this out
+        async with self.watch([job_id]) as came:
+            if key is None:
+                yield came
+                return
+            self._feed.listen(key, came.put_nowait)
+            try:
+                yield came
+            finally:
+                self._feed.leave(key, came.put_nowait)
 
     async def outcome(self, job_id: UUID) -> JobOutcome:
         """How far a job is, and its answer if it has one."""

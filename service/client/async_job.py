@@ -1,14 +1,19 @@
 """`Job` for asyncio."""
 
 import asyncio
+from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from loradex.errors import RedisUnavailableError, UnknownJobError
+from loradex.pieces import Message
 from loradex.service.client.answer import Answer
+from loradex.service.client.async_stream import AsyncStream
+from loradex.service.client.deadline import Deadline
 from loradex.service.client.facts import JobFacts
 from loradex.service.client.handle import JobHandle
 from loradex.service.client.outcome import JobOutcome, Status, too_late
+from loradex.service.client.waiting import Ended, is_over
 
 if TYPE_CHECKING:
     from loradex.service.client.async_client import AsyncClient
@@ -43,11 +48,42 @@ class AsyncJob(JobHandle):
         self.keep(outcome)
         return outcome.answered()
 
+    def stream(self, timeout: float | None = 60.0, *, cancel: bool = False) -> AsyncStream:
+        """Its text as it is written, from the beginning, whenever one comes; see `AsyncClient.stream`."""
+
+        async def handed_in() -> AsyncJob:
+            return self
+
+        return AsyncStream(handed_in, timeout=timeout, cancel=cancel)
+
+    async def told(self, seconds: float | None) -> AsyncGenerator[JobOutcome | Sequence[Message]]:
+        """What is heard of it within so many seconds; see `Job.told`."""
+        if self._outcome is not None:
+            yield self._outcome
+            return
+        deadline = Deadline(seconds)
+        async with self._client.listening(self.id) as came:
+            while True:
+                try:
+                    async with asyncio.timeout(deadline.left()):
+                        told = await came.get()
+                except TimeoutError:
+                    told = self._client.listener.outage or await self._looked_at(seconds)
+                if isinstance(told, Exception):
+                    raise told
+                if isinstance(told, JobOutcome):
+                    self.keep(told)
+                    yield told
+                    return
+                if is_over(told):
+                    self._client.listener.look()
+                yield told
+
     async def _ended(self, seconds: float | None) -> JobOutcome:
         async with self._client.watch([self.id]) as ended:
             try:
                 async with asyncio.timeout(seconds):
-                    told = await ended.get()
+                    told: Ended = await ended.get()
             except TimeoutError:
                 told = self._client.listener.outage or await self._looked_at(seconds)
         if isinstance(told, Exception):

@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -30,7 +31,6 @@ from loradex.service.client.waiting import (
     RECONNECT_SECONDS,
     RELEASE_SECONDS,
     UNHEARD,
-    Ended,
     Waiting,
 )
 
@@ -56,12 +56,14 @@ class AsyncListener:
     @asynccontextmanager
     async def watch(
         self, jobs: Collection[UUID], key: str | None = None
-    ) -> "AsyncIterator[asyncio.Queue[Ended]]":
-        """A queue that gets the outcome of each job when it has ended, or an error instead of them.
+    ) -> "AsyncIterator[asyncio.Queue[Any]]":
+        """A queue that gets the outcome of each job when it has ended, or an error instead of them (`Ended`).
+
+        Whoever watches may put there what else it waits for.
 
         With an API key they are looked at as its owner.
         """
-        ended: asyncio.Queue[Ended] = asyncio.Queue()
+        ended: asyncio.Queue[Any] = asyncio.Queue()
         if not self._waiting:
             # It is of those who waited before; nobody has asked Postgres since.
             self.outage = None
@@ -71,6 +73,10 @@ class AsyncListener:
                 yield ended
         finally:
             await self._end()
+
+    def look(self) -> None:
+        """Look at once where no notification comes through: a job may have ended."""
+        self._nudged.set()
 
     async def close(self) -> None:
         self._closed = True

@@ -14,6 +14,7 @@ from loradex.service.client.request import Request
 
 ENQUEUE: LiteralString = "select job_id, created from loradex.enqueue_jobs(%s::text) order by ordinal"
 MOST_BYTES: LiteralString = "select value::bigint from loradex.settings where name = 'max_call_bytes'"
+PIECES_KEY: LiteralString = "select pieces_key from loradex.jobs where id = %s"
 EXPLAIN: LiteralString = "select loradex.explain(%s)"
 
 CONNECTIONS = 4

@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from queue import Empty
+from contextlib import contextmanager
+from dataclasses import replace
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, LiteralString, Self
 from uuid import UUID
@@ -17,6 +19,7 @@ from loradex.db.pool import IDLE_SECONDS, Pool
 from loradex.db.reconnect import repeat_through_outage
 from loradex.db.session import translate_errors
 from loradex.errors import (
+    DatabaseUnavailableError,
     InvalidArgumentError,
     RedisUnavailableError,
     UnknownAnswerError,
@@ -30,6 +33,7 @@ from loradex.service.client.calls import (
     EXPLAIN,
     MOST_BYTES,
     NOT_A_CONNECTION,
+    PIECES_KEY,
     REPEAT_SECONDS,
     Call,
     explained,
@@ -41,8 +45,10 @@ from loradex.service.client.facts import OWN_JOBS, JobFacts
 from loradex.service.client.job import Job
 from loradex.service.client.listener import Listener
 from loradex.service.client.outcome import CANCEL, OBSTACLE, OUTCOME, JobOutcome, Status, known, unfinished
+from loradex.service.client.piece_feed import PieceFeed
 from loradex.service.client.request import Request
-from loradex.service.client.signatures import Ask, Enqueue, takes
+from loradex.service.client.signatures import Ask, Enqueue, Streamed, takes
+from loradex.service.client.stream import Stream
 from loradex.service.client.wakeup import Waker
 from loradex.settings import Settings
 
@@ -74,6 +80,7 @@ class Client:
         self._waker = Waker(redis_url)
         self._log = logging.getLogger("loradex.client")
         self.listener = Listener(self._ears)
+        self._feed = PieceFeed(redis_url)
 
     def __enter__(self) -> Self:
         return self
@@ -86,6 +93,7 @@ class Client:
     def close(self) -> None:
         """Give the connections back, for good; jobs handed in go on without us, waits end with an error."""
         self.listener.close()
+        self._feed.close()
         self._waker.close()
         self._ears.close()
         self._pool.close()
@@ -94,6 +102,19 @@ class Client:
     def ask(self, request: Request, *, timeout: float | None = 60.0) -> Answer:
         """Hand one job in and wait for its answer. Raises as `enqueue` and `Job.wait` do."""
         return self.enqueue_many([request])[0].wait(timeout)
+
+    @takes(Streamed)
+    def stream(self, request: Request, *, timeout: float | None = 60.0, cancel: bool = False) -> Stream:
+        """Hand one job in, and give the pieces of its text as they are written: `for piece in client.stream(...)`.
+
+        Afterwards the stream has the answer. Raises as `enqueue` does, and while it is read as `Stream.__next__`.
+
+        Args:
+            request: The prompt and the other fields.
+            timeout: Seconds until the answer must be there; None waits for ever.
+            cancel: Leaving `with client.stream(...)` before the end cancels the job.
+        """
+        return self.enqueue_many([replace(request, stream=True)])[0].stream(timeout, cancel=cancel)
 
     @takes(Enqueue)
     def enqueue(self, request: Request, *, connection: psycopg.Connection[Any] | None = None) -> Job:
@@ -176,6 +197,23 @@ class Client:
                 job = left.pop(outcome.job_id)
                 job.keep(outcome)
                 yield job
+
+    @contextmanager
+    def listening(self, job_id: UUID) -> "Iterator[SimpleQueue[Any]]":
+        """A queue that gets what is told of a job: messages of its text as they come, and how it ended (`Told`)."""
+        try:
+            ((key,),) = self._fetched(PIECES_KEY, (job_id,)) or [(None,)]
+        except DatabaseUnavailableError:
+            key = None  # whoever waits for the answer waits this out
+        with self.listener.watch([job_id]) as came:
+            if key is None:
+                yield came
+                return
+            self._feed.listen(key, came.put)
+            try:
+                yield came
+            finally:
+                self._feed.leave(key, came.put)
 
     def outcome(self, job_id: UUID) -> JobOutcome:
         """How far a job is, and its answer if it has one."""

@@ -1,15 +1,19 @@
 """A job the caller has handed in."""
 
+from collections.abc import Generator, Sequence
 from queue import Empty
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from loradex.errors import RedisUnavailableError, UnknownJobError
+from loradex.pieces import Message
 from loradex.service.client.answer import Answer
 from loradex.service.client.deadline import Deadline
 from loradex.service.client.facts import JobFacts
 from loradex.service.client.handle import JobHandle
 from loradex.service.client.outcome import JobOutcome, Status, too_late
+from loradex.service.client.stream import Stream
+from loradex.service.client.waiting import Ended, is_over
 
 if TYPE_CHECKING:
     from loradex.service.client.client import Client
@@ -60,11 +64,40 @@ class Job(JobHandle):
         self.keep(outcome)
         return outcome.answered()
 
+    def stream(self, timeout: float | None = 60.0, *, cancel: bool = False) -> Stream:
+        """Its text as it is written, from the beginning, whenever one comes; arguments are those of `Client.stream`."""
+        return Stream(self, timeout=timeout, cancel=cancel)
+
+    def told(self, timeout: float | None) -> Generator[JobOutcome | Sequence[Message]]:
+        """What is heard of it within `timeout` seconds: messages of its text, and at last how it ended.
+
+        Raises as `wait` does, but for jobs that ended without an answer.
+        """
+        if self._outcome is not None:
+            yield self._outcome
+            return
+        deadline = Deadline(timeout)
+        with self._client.listening(self.id) as came:
+            while True:
+                try:
+                    told = came.get(timeout=deadline.left())
+                except Empty:
+                    told = self._client.listener.outage or self._looked_at(timeout)
+                if isinstance(told, Exception):
+                    raise told
+                if isinstance(told, JobOutcome):
+                    self.keep(told)
+                    yield told
+                    return
+                if is_over(told):
+                    self._client.listener.look()
+                yield told
+
     def _ended(self, timeout: float | None) -> JobOutcome:
         deadline = Deadline(timeout)
         with self._client.listener.watch([self.id]) as ended:
             try:
-                told = ended.get(timeout=deadline.left())
+                told: Ended = ended.get(timeout=deadline.left())
             except Empty:
                 told = self._client.listener.outage or self._looked_at(timeout)
         if isinstance(told, Exception):

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
+from typing import Any
 from uuid import UUID
 
 from psycopg.rows import class_row
@@ -24,7 +25,6 @@ from loradex.service.client.waiting import (
     RECONNECT_SECONDS,
     RELEASE_SECONDS,
     UNHEARD,
-    Ended,
     Waiting,
 )
 
@@ -54,9 +54,12 @@ class Listener:
         self._log = logging.getLogger("loradex.client")
 
     @contextmanager
-    def watch(self, jobs: Collection[UUID]) -> "Iterator[queue.SimpleQueue[Ended]]":
-        """A queue that gets the outcome of each job when it has ended, or an error instead of them."""
-        ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
+    def watch(self, jobs: Collection[UUID]) -> "Iterator[queue.SimpleQueue[Any]]":
+        """A queue that gets the outcome of each job when it has ended, or an error instead of them (`Ended`).
+
+        Whoever watches may put there what else it waits for.
+        """
+        ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         if not self._waiting:
             # It is of those who waited before; nobody has asked Postgres since.
             self.outage = None
@@ -66,6 +69,10 @@ class Listener:
                 yield ended
         finally:
             self._end()
+
+    def look(self) -> None:
+        """Look at once where no notification comes through: a job may have ended."""
+        self._wake()
 
     def close(self) -> None:
         with self._state:

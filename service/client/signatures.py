@@ -41,6 +41,14 @@ class Ask(Request):
     timeout: float | None = 60.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Streamed(Request):
+    """A request, the seconds to wait for its answer, and whether leaving before its end cancels it."""
+
+    timeout: float | None = 60.0
+    cancel: bool = False
+
+
 def takes(
     arguments: Callable[P, Request],
 ) -> Callable[[Callable[..., Result]], Callable[Concatenate[Any, P], Result]]:

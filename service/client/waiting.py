@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from uuid import UUID
 
+from loradex.pieces import End, Message
 from loradex.service.client.outcome import JobOutcome
 
 CHANNEL = "loradex_jobs"
@@ -27,6 +28,9 @@ UNHEARD = (
 )
 
 Ended = JobOutcome | Exception
+Told = Ended | Sequence[Message]
+"""What whoever listens to a text is told of its job."""
+
 Deliver = Callable[[Ended], None]
 
 
@@ -119,6 +123,11 @@ class Waiting:
             some.remove(deliver)
         if not some:
             self._taken(job, key)
+
+
+def is_over(messages: Iterable[Message]) -> bool:
+    """Whether Redis says that a text has come to its end, so that Postgres is worth a look."""
+    return any(isinstance(message, End) for message in messages)
 
 
 def _ids(payloads: Iterable[str]) -> Iterator[UUID]:

@@ -228,6 +228,12 @@ class WaitTimeoutError(LoradexError):
     code = "wait_timeout"
 
 
+class StreamDiffersError(LoradexError):
+    """What was told of a text while it was written is not the text that was recorded, which alone is true."""
+
+    code = "stream_differs"
+
+
 class HubUnavailableError(LoradexError):
     """The Hugging Face hub, or the package that reads it, does not give a data set."""
 

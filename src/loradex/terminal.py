@@ -9,7 +9,7 @@ import shutil
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -49,6 +49,16 @@ def _harmless(one: str) -> bool:
 def say(text: str) -> None:
     """Print a sentence."""
     _write(sys.stdout, text)
+
+
+def flow(pieces: Iterable[str]) -> None:
+    """Print pieces of a text one after the other, each as soon as it is there, and end the line."""
+    try:
+        for piece in pieces:
+            sys.stdout.write(safe(piece))
+            sys.stdout.flush()
+    finally:
+        sys.stdout.write("\n")
 
 
 def complain(text: str) -> None:

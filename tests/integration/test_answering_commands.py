@@ -9,6 +9,7 @@ import pytest
 from tests.fix_answering import Stack
 from tests.repository import ROOT
 
+from loradex import terminal
 from loradex.db.session import connect
 from loradex.errors import JobFailedError
 from loradex.service.cli import run
@@ -54,6 +55,19 @@ def test_ask_and_explain_tell_people(
         assert fact in account
     assert command("explain", answer, "--json") == 0
     assert json.loads(capsys.readouterr().out) == client.explain(answer)
+
+
+def test_words_are_shown_as_they_are_written(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = ("ask", PROMPT, "--method", "base", "--max-new-tokens", "5")
+    assert command(*wanted) == 0
+    whole = capsys.readouterr().out
+    assert command(*wanted, "--stream") == 0
+    told = capsys.readouterr().out
+    assert told.split("\nanswer ")[0] == whole.split("\nanswer ")[0]
+    assert command(*wanted, "--stream", "--json") == 0
+    assert whole.startswith(terminal.safe(json.loads(capsys.readouterr().out)["text"]))
+    assert command("ask", "long " * 4000, "--stream") == 1
+    assert "prompt" in capsys.readouterr().err
 
 
 def test_an_answer_of_the_bare_model_says_so(command: Command, capsys: pytest.CaptureFixture[str]) -> None:

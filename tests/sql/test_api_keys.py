@@ -125,7 +125,7 @@ def test_no_session_can_say_by_itself_for_whom_it_acts(world: World, server: Con
     server.execute("select set_config('loradex.tenant', %s, false)", (said,))
     assert seen(server) == set()
     assert refusal(server, 'select loradex.enqueue_jobs(\'[{"prompt": "Mine?"}]\'::text)') == "LX011"
-    assert refusal(server, "select loradex.seal_tenant(%s, 'ask')", str(owner)) == "42501"
+    assert refusal(server, "select loradex.seal_tenant(%s, 'ask', '1')", str(owner)) == "42501"
     assert refusal(server, "select * from loradex.tenant_secret") == "42501"
     assert refusal(server, "select * from loradex.api_keys") == "42501"
 

@@ -67,6 +67,8 @@ REGISTRY = {
         "create_api_key",
         "list_api_keys",
         "revoke_api_key",
+        "limit_api_key",
+        "rotate_api_key",
         "build_search",
         "change_setting",
         "drop_encoder_index",
@@ -98,8 +100,9 @@ OWN = {
     "explain",
     "is_served",
     "job_request",
+    "monitor_figures",
 }
-KEYED = {"authenticate", "domain_edge"}
+KEYED = {"authenticate", "domain_edge", "take_requests"}
 ASKING = {"cancel_job", "cancel_jobs", "enqueue_jobs", "job_obstacle", "job_outcome", "own_jobs"}
 INTERNAL = {
     *(
@@ -110,6 +113,8 @@ INTERNAL = {
         "check_jobs",
         "check_scope",
         "check_lease",
+        "check_key_limits",
+        "current_key",
         "complete_job",
         "end_job",
         "fence_job",

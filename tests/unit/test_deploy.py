@@ -44,7 +44,14 @@ def exact() -> dict[str, str]:
 
 
 def test_the_parts_of_the_deployment(services: dict[str, Document]) -> None:
-    assert set(services) == {"postgres", "redis", "migrate", "client", "worker-gpu", "worker-cpu"}
+    assert set(services) == {
+        *("postgres", "redis", "migrate", "client", "api", "worker-gpu", "worker-cpu"),
+        *("prometheus", "grafana"),
+    }
+    assert [name for name, one in services.items() if one.get("profiles") == ["monitoring"]] == [
+        "prometheus",
+        "grafana",
+    ]
     assert services["postgres"]["image"] == "pgvector/pgvector:pg18"
     assert services["redis"]["image"] == "redis:8"
 
@@ -79,7 +86,7 @@ def test_a_worker_for_each_kind_of_machine(services: dict[str, Document]) -> Non
 def test_every_long_running_part_says_whether_it_is_healthy(services: dict[str, Document]) -> None:
     lasting = [service for service in services.values() if service["restart"] == "unless-stopped"]
 
-    assert len(lasting) == 4
+    assert len(lasting) == 7
     assert all("healthcheck" in service for service in lasting)
     for name in ("worker-cpu", "worker-gpu"):
         assert services[name]["healthcheck"]["test"] == ["CMD", "loradex", "worker", "list", "--here"]
@@ -88,7 +95,7 @@ def test_every_long_running_part_says_whether_it_is_healthy(services: dict[str, 
 def test_ports_are_on_loopback_only(services: dict[str, Document]) -> None:
     ports = [port for service in services.values() for port in service.get("ports", [])]
 
-    assert len(ports) == 2
+    assert len(ports) == 5
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
@@ -119,6 +126,7 @@ def test_each_service_connects_as_what_it_is(services: dict[str, Document]) -> N
     assert users == {
         "migrate": "loradex",
         "client": "loradex_client_login",
+        "api": "loradex_client_login",
         "worker-cpu": "loradex_worker_login",
         "worker-gpu": "loradex_worker_login",
     }
@@ -142,7 +150,7 @@ def test_no_password_stands_in_a_command(services: dict[str, Document]) -> None:
 def test_no_container_can_write_more_than_it_must(services: dict[str, Document]) -> None:
     ours = [service for service in services.values() if service["image"] == "loradex:local"]
 
-    assert len(ours) == 4
+    assert len(ours) == 5
     assert services["postgres"]["user"] == "postgres"
     assert services["redis"]["user"] == "redis"
     for service in services.values():
@@ -155,7 +163,7 @@ def test_no_container_can_write_more_than_it_must(services: dict[str, Document])
 def test_nobody_sees_more_of_the_disk_than_it_needs(services: dict[str, Document]) -> None:
     mounts = {name: service.get("volumes", []) for name, service in services.items()}
 
-    assert mounts["client"] == []
+    assert mounts["client"] == mounts["api"] == mounts["grafana"] == []
     assert mounts["migrate"] == ["adapters:/adapters:ro"]
     for name in ("worker-cpu", "worker-gpu"):
         assert mounts[name] == ["state:/var/lib/loradex", "adapters:/adapters:ro"]

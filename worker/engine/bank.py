@@ -104,6 +104,11 @@ class AdapterBank:
         return tuple(self._entries)
 
     @property
+    def held(self) -> int:
+        """How many entries are on the device."""
+        return len(self._entries)
+
+    @property
     def nbytes(self) -> int:
         return sum(stack.nbytes for stack in self.stacks.values())
 

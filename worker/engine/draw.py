@@ -47,7 +47,7 @@ def draw(logits: Tensor, rows: Sequence[Draws]) -> list[int]:
         return torch.tensor(values, dtype=torch.float64, device=held.device)
 
     probabilities = torch.softmax(
-        held.to(torch.float64).div_(numbers([one.temperature for one in rows])[:, None]), -1
+        held.to(torch.float64, copy=True).div_(numbers([one.temperature for one in rows])[:, None]), -1
     )
     rules = torch.stack(
         [
@@ -96,7 +96,8 @@ def _among_likeliest(probabilities: Tensor, rules: Tensor, count: int) -> Tensor
     )
     k_ends = ~all_k & (top_k <= count) & (least > ordered[:, -1]) | whole
     ordered_k = torch.where(ordered >= least[:, None], ordered, 0.0)
-    mass_k = torch.where(all_k, 1.0, ordered_k.sum(-1))
+    # A running sum, so that it does not depend on how many zeros follow.
+    mass_k = torch.where(all_k, 1.0, ordered_k.cumsum(-1)[:, -1])
     before = ordered.cumsum(-1) - ordered
     beyond_p = ~all_p[:, None] & (before >= (top_p * mass_k)[:, None])
     beyond_m = ordered < (min_p * ordered[:, 0])[:, None]

@@ -23,6 +23,7 @@ begin
     made.id := job_id;
     made.owner_id := complete_job.owner;
     made.owner := (select o.name from owners o where o.id = complete_job.owner);
+    made.api_key_id := current_key();
     made.kind := case when made.choices is null then 'generate' else 'choose' end;
     if made.choices is not null then
         made.choices := array(

@@ -11,7 +11,8 @@ as $$
             select o.id from owners o
             where o.name = session_user and o.role = (select r.oid from pg_roles r where r.rolname = session_user))
         when current_setting('loradex.tenant') = seal_tenant(
-            split_part(current_setting('loradex.tenant'), ' ', 1), split_part(current_setting('loradex.tenant'), ' ', 2))
+            split_part(current_setting('loradex.tenant'), ' ', 1), split_part(current_setting('loradex.tenant'), ' ', 2),
+            split_part(current_setting('loradex.tenant'), ' ', 3))
             then split_part(current_setting('loradex.tenant'), ' ', 1)::bigint
     end
 $$;

@@ -6,8 +6,10 @@
 -- commit, waited for 5 s at most: shared, so that calls do not wait for each other, while half of the places are free
 -- and the call is so small that every connection could make one like it and fit into the other half; otherwise
 -- exclusive, so that none counts past another. Call it in a short READ COMMITTED transaction.
+-- An API key with a limit of waiting jobs is locked until commit, before the queue: those who ask with it count one after
+-- the other, and nobody else waits for them.
 -- Raises: LX001 bad value or shape, or another isolation; LX002 unknown method, task, adapter, encoder or base model;
--- LX007 the key was used for a different job; LX008 the queue is full; LX011 and 42501 the API key may not ask.
+-- LX007 the key was used for a different job; LX008 the queue is full, or the key's part of it; LX011 and 42501 the API key may not ask.
 create or replace function loradex.enqueue_jobs(jobs text)
 returns table (ordinal int, job_id uuid, created boolean)
 language plpgsql volatile security definer
@@ -23,6 +25,8 @@ declare
         select a.attname::text from pg_attribute a where a.attrelid = 'loradex.jobs'::regclass and a.attnum > 0);
     integers text[] := array(select s.name from settings s where s.kind = 'job' and s.type = 'integer');
     asking bigint := current_owner();
+    with_key constant bigint := current_key();
+    key_takes int;
     wanted int;
     ids uuid[];
     waiting int;
@@ -51,6 +55,18 @@ begin
             insert into owners (name, role) select r.rolname, r.oid from pg_roles r where r.rolname = session_user
             on conflict do nothing;
             asking := current_owner();
+        end if;
+        if with_key is not null then
+            select k.max_waiting into key_takes from api_keys k where k.id = with_key;
+        end if;
+        if key_takes is not null then
+            perform from api_keys k where k.id = with_key for no key update;
+            select count(*) into waiting
+            from (select from loradex.jobs j where j.api_key_id = with_key and j.state = 'queued' limit key_takes) w;
+            if waiting + wanted > key_takes then
+                raise exception using errcode = 'LX008', message = format(
+                    '%s jobs of this key wait and it may have %s; wait for some, or hand in fewer', waiting, key_takes);
+            end if;
         end if;
         if shared then
             begin

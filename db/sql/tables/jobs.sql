@@ -4,6 +4,7 @@ create table loradex.jobs (
     id uuid not null default uuidv7(),
     owner_id bigint not null,
     owner text not null,
+    api_key_id bigint,
     kind text not null,
     prompt text not null,
     messages jsonb,
@@ -61,6 +62,7 @@ comment on table loradex.jobs is
 comment on column loradex.jobs.id is 'the job';
 comment on column loradex.jobs.owner_id is 'who asked';
 comment on column loradex.jobs.owner is 'name of the login, or of the owner of the API key, that asked';
+comment on column loradex.jobs.api_key_id is 'the API key it was handed in with; null: a login asked by itself';
 comment on column loradex.jobs.kind is 'generate (text) or choose (rank the choices)';
 comment on column loradex.jobs.prompt is
     'the question, without the base model''s frame; of a conversation the text that neighbours are searched for';
@@ -104,6 +106,7 @@ comment on column loradex.jobs.erased_at is 'when its texts and its answer''s we
 create index jobs_owner_index on loradex.jobs (owner_id, created_at, id);
 create index jobs_finished_at_index on loradex.jobs (finished_at) where (finished_at is not null);
 create index jobs_queued_index on loradex.jobs (priority desc, queue_position) where (state = 'queued');
+create index jobs_api_key_index on loradex.jobs (api_key_id) where (state = 'queued' and api_key_id is not null);
 create index jobs_running_index on loradex.jobs (lease_until) where (state = 'running');
 create index jobs_expires_index on loradex.jobs (expires_at) where (expires_at is not null and state in ('queued', 'running'));
 create unique index jobs_idempotency_index on loradex.jobs (owner_id, idempotency_key) where (idempotency_key is not null);

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import MinPLogitsWarper, TopKLogitsWarper
+from transformers import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from loradex.worker.engine.draw import LOOKED_AT, draw
 from loradex.worker.engine.sampling import Sampler
@@ -23,21 +23,25 @@ def shares(temperature: float, top_p: float, rows: int = 200, draws: int = 20) -
 def by_ordering_all(logits: Tensor, sampler: Sampler) -> int:
     """What `draw` promises: the inverse of the cumulative distribution that transformers leaves, likeliest first."""
     scores = logits.double()[None] / sampler.temperature
-    nothing = torch.zeros((1, 0), dtype=torch.long)
-    if sampler.top_k:
-        scores = TopKLogitsWarper(sampler.top_k)(nothing, scores)
-    if sampler.top_p < 1:
-        # Its own sum runs the other way, and rounds otherwise where the mass ends with a token.
-        probabilities, tokens = torch.softmax(scores, -1).sort(descending=True, stable=True)
-        scores = scores.index_fill(
-            -1, tokens[0, (probabilities.cumsum(-1) - probabilities)[0] >= sampler.top_p], -torch.inf
-        )
-    if sampler.min_p:
-        scores = MinPLogitsWarper(sampler.min_p)(nothing, scores)
-    ordered, tokens = torch.softmax(scores[0], -1).sort(descending=True, stable=True)
-    kept = ordered.cumsum(0)
+    ordered, tokens = torch.softmax(scores, -1)[0].sort(descending=True, stable=True)
+    kept = torch.where(left_by(scores, sampler.top_k, 1.0, 0.0)[0, tokens], ordered, 0.0)
+    mass = kept.cumsum(0)[-1] if sampler.top_k else 1.0
+    kept[(sampler.top_p < 1) & (ordered.cumsum(0) - ordered >= sampler.top_p * mass)] = 0.0
+    kept = torch.where(left_by(scores, 0, 1.0, sampler.min_p)[0, tokens], kept, 0.0).cumsum(0)
     place = torch.searchsorted(kept, sampler.uniform() * kept[-1], right=True)
     return int(tokens[min(int(place), len(tokens) - 1)])
+
+
+def left_by(scores: Tensor, top_k: int, top_p: float, min_p: float) -> Tensor:
+    """Which tokens transformers leaves to be drawn."""
+    nothing = torch.zeros((len(scores), 0), dtype=torch.long)
+    for processor in (
+        TopKLogitsWarper(top_k) if top_k else None,
+        TopPLogitsWarper(top_p) if top_p < 1 else None,
+        MinPLogitsWarper(min_p) if min_p else None,
+    ):
+        scores = scores if processor is None else processor(nothing, scores)
+    return scores > -torch.inf
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
@@ -90,6 +94,32 @@ def test_a_row_draws_what_an_order_of_all_words_gives_in_any_batch(
         want = [by_ordering_all(*one) for one in zip(logits, expected, strict=True)]
         assert draw(logits, together) == want
         assert [draw(row[None], [one])[0] for row, one in zip(logits, alone, strict=True)] == want
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    top_k=st.sampled_from([0, 1, 5, 300, WORDS + 1]),
+    top_p=st.sampled_from([0.1, 0.9, 0.999, 1.0]),
+    min_p=st.sampled_from([0.0, 0.001, 0.2]),
+)
+def test_what_is_drawn_is_what_transformers_leaves(seed: int, top_k: int, top_p: float, min_p: float) -> None:
+    """The least and the greatest random number draw the first and the last token of what is left."""
+    logits = torch.randn((1, WORDS), generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3
+
+    class At(Sampler):
+        def __init__(self, number: float) -> None:
+            super().__init__(1.0, top_k=top_k, top_p=top_p, min_p=min_p)
+            self._number = number
+
+        def uniform(self) -> float:
+            return self._number
+
+    [left] = left_by(logits, top_k, top_p, min_p)
+    order = logits[0].argsort(descending=True)
+    first, last = draw(logits.expand(2, -1), [At(0.0), At(1 - 1e-16)])
+    assert first == order[0]
+    place = int(left.sum()) - 1
+    assert last in order[max(0, place - 1) : place + 2] if top_p < 1 else last == order[place]
 
 
 def test_temperature_zero_is_greedy() -> None:

@@ -1,0 +1,45 @@
+-- What a monitor shows of the queue, the workers and the chain: numbers of all tenants together and nothing of anybody, so
+-- that the login of the API, which sees no rows without a key, can be asked. Reads every waiting job: keep it a few seconds.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.monitor_figures() returns table (figure text, label text, value float8)
+language sql stable security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    with waiting as (
+        select c.label, count(j.id) as jobs, min(j.created_at) as oldest
+        from (values ('low', -1), ('normal', 0), ('high', 1)) c(label, sign)
+        left join jobs j on j.state = 'queued' and sign(j.priority) = c.sign
+        group by c.label
+    ), running as (
+        select count(*) as jobs, count(*) filter (where j.lease_until <= now()) as expired
+        from jobs j where j.state = 'running'
+    ), verified as (
+        select max(v.verified_at) as at, max(v.position) as position from verifications v
+    )
+    select 'waiting_jobs', w.label, w.jobs::float8 from waiting w
+    union all
+    select 'oldest_waiting_seconds', w.label, coalesce(extract(epoch from now() - w.oldest), 0)::float8 from waiting w
+    union all
+    select 'running_jobs', '', r.jobs::float8 from running r
+    union all
+    select 'expired_leases', '', r.expired::float8 from running r
+    union all
+    select 'unserved_jobs', '', coalesce(sum(q.jobs), 0)::float8
+    from (select j.base_model, j.encoder, count(*) as jobs from jobs j where j.state = 'queued' group by 1, 2) q
+    where not is_served(q.base_model, q.encoder)
+    union all
+    select 'max_waiting_jobs', '', s.value::float8 from settings s where s.name = 'max_waiting_jobs'
+    union all
+    select 'living_workers', b.name, count(l.name)::float8
+    from base_models b left join living_workers() l on l.base_model = b.name group by b.name
+    union all
+    select 'chain_position', '', coalesce((select h.position from chain_head() h), 0)::float8
+    union all
+    select 'chain_verified_seconds', '', extract(epoch from now() - v.at)::float8 from verified v where v.at is not null
+    union all
+    select 'chain_verified_position', '', v.position::float8 from verified v where v.at is not null
+$$;
+comment on function loradex.monitor_figures() is
+    'Numbers about the queue, the workers and the chain, of all tenants together, for monitors.';
+revoke execute on function loradex.monitor_figures() from public;
+grant execute on function loradex.monitor_figures() to loradex_reader, loradex_client, loradex_worker, loradex_admin;

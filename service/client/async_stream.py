@@ -1,0 +1,70 @@
+"""`Stream` for asyncio."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from loradex.service.client.answer import Answer
+from loradex.service.client.outcome import JobOutcome
+from loradex.service.client.transcript import Transcript
+
+if TYPE_CHECKING:
+    from loradex.service.client.async_job import AsyncJob
+
+
+class AsyncStream:
+    """The pieces of one text, each as soon as it is there; see `Stream`.
+
+    Attributes:
+        job: The job that is answered; None before the first piece is asked for, or `async with` is entered.
+        answer: The answer of record, from Postgres; None before the end.
+    """
+
+    def __init__(
+        self, handed_in: "Callable[[], Awaitable[AsyncJob]]", *, timeout: float | None, cancel: bool
+    ) -> None:
+        self.job: AsyncJob | None = None
+        self.answer: Answer | None = None
+        self._handed_in = handed_in
+        self._seconds = timeout
+        self._cancel = cancel
+        self._pieces = self._told()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        """The next piece. Raises as `Stream.__next__` does, and at the first one as `AsyncClient.enqueue`."""
+        return await anext(self._pieces)
+
+    async def __aenter__(self) -> Self:
+        await self._begun()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Listen no more; the job goes on unless it was to be cancelled."""
+        await self._pieces.aclose()
+        if self._cancel and self.job is not None and self.job.ended is None:
+            await self.job.cancel()
+
+    async def _begun(self) -> "AsyncJob":
+        self.job = self.job or await self._handed_in()
+        return self.job
+
+    async def _told(self) -> AsyncGenerator[str]:
+        transcript = Transcript()
+        job = await self._begun()
+        async with aclosing(job.told(self._seconds)) as heard:
+            async for told in heard:
+                if isinstance(told, JobOutcome):
+                    self.answer = told.answered()
+                    if rest := transcript.settle(self.answer):
+                        yield rest
+                elif piece := transcript.hear(told):
+                    yield piece
