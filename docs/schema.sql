@@ -1259,12 +1259,7 @@ begin
         'scores', to_jsonb(answer.scores),
         'prompt_tokens', answer.prompt_tokens,
         'output_tokens', answer.output_tokens,
-        -- A text may come to its end with the last token that the job allows: the worker alone knows which tokens end one.
-        'finish_reason', case
-            when answer.generation ->> 'kind' = 'choose' then 'choice'
-            when answer.generation ? 'finish_reason' then answer.generation ->> 'finish_reason'
-            when answer.output_tokens >= (answer.generation ->> 'max_new_tokens')::int then 'length'
-            else 'stop' end,
+        'finish_reason', finish_reason(answer.generation, answer.output_tokens),
         'method', answer.method,
         'neighbours', coalesce((
             select jsonb_agg(jsonb_build_object(
@@ -3615,6 +3610,27 @@ comment on function loradex.fence_job(uuid, int, text) is
     'Locks and returns a running job if the attempt is still its own, else raises LX006; internal.';
 revoke execute on function loradex.fence_job(uuid, int, text) from public;
 
+-- file: functions/finish_reason.sql
+-- Why an answer ended: `choice` where choices were ranked; of a text `stop` where it came to its end, `length` where it
+-- was cut off at max_new_tokens.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.finish_reason(generation jsonb, output_tokens int) returns text
+language sql immutable parallel safe
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select case
+        when generation ->> 'kind' = 'choose' then 'choice'
+        -- A text may come to its end with the last token that the job allows: the worker alone knows which tokens end one.
+        when generation ? 'finish_reason' then generation ->> 'finish_reason'
+        when output_tokens >= (generation ->> 'max_new_tokens')::int then 'length'
+        else 'stop' end
+$$;
+comment on function loradex.finish_reason(jsonb, int) is
+    'Why an answer ended: choice, stop or length, from its generation and its tokens.';
+revoke execute on function loradex.finish_reason(jsonb, int) from public;
+grant execute on function loradex.finish_reason(jsonb, int)
+    to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
 -- file: functions/first_id.sql
 -- The least id that an answer of a moment can have: ids begin with their time in milliseconds. With it, answers of a time
 -- are found without looking at other months: `where id >= loradex.first_id(now() - interval '1 day')`. Moments before
@@ -3925,13 +3941,14 @@ revoke execute on function loradex.job_outcome(uuid) from public;
 grant execute on function loradex.job_outcome(uuid) to loradex_client, loradex_admin;
 
 -- file: functions/job_request.sql
--- What was asked for, without id, state and times: two jobs are the same request if this is equal.
+-- What was asked for, without id, state and times, and whether its text is told meanwhile: two jobs are the same request
+-- if this is equal.
 -- Locks: none. Raises: nothing.
 create or replace function loradex.job_request(job loradex.jobs) returns jsonb
 language sql immutable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
-    select to_jsonb(job) - array[
+    select (to_jsonb(job) #- '{settings,stream}') - array[
         'id', 'api_key_id', 'pieces_key', 'queue_position', 'state', 'attempt', 'releases', 'lease_until', 'worker',
         'claim_hash', 'held_seconds',
         'error_code', 'error_message', 'cancelled_by', 'created_at', 'started_at', 'finished_at', 'expires_at',
@@ -6138,7 +6155,8 @@ select
     a.output_tokens,
     a.worker,
     a.attempt,
-    a.position
+    a.position,
+    loradex.finish_reason(a.generation, a.output_tokens) as finish_reason
 from loradex.answers a
 left join loradex.jobs j on j.id = a.job_id;
 comment on view loradex.answer_provenance is
@@ -6169,6 +6187,7 @@ comment on column loradex.answer_provenance.output_tokens is 'tokens of the answ
 comment on column loradex.answer_provenance.worker is 'who answered';
 comment on column loradex.answer_provenance.attempt is 'which attempt at the job';
 comment on column loradex.answer_provenance.position is 'place in the audit chain';
+comment on column loradex.answer_provenance.finish_reason is 'choice, stop or length: why the answer ended';
 revoke all on loradex.answer_provenance from public;
 grant select on loradex.answer_provenance to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 

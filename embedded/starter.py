@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from loradex.db.session import connect, translate_errors
 from loradex.errors import LibraryMissingError
-from loradex.library.adapter_roots import AdapterRoots
 from loradex.library.installed import starter_library
 from loradex.library.settings import LibrarySettings
 
@@ -33,7 +32,7 @@ def load_starter(url: str, settings: LibrarySettings, say: Callable[[str], None]
     other = _made_for_others(settings, library.manifest.base_model.name, library.manifest.encoder.name)
     if other is not None:
         return f"the database has no adapters: {other}, which the starter library is not for; {MANUAL}"
-    roots = AdapterRoots.of(settings.adapter_roots, settings.home)
+    roots = settings.roots()
     with translate_errors(), connect(url) as connection:
         report = load_library(connection, library, cards, roots, lambda _: None)
     return (

@@ -32,7 +32,6 @@ from loradex.evaluation.store import (
     store_cells,
 )
 from loradex.evaluation.subject import Subject
-from loradex.library.adapter_roots import AdapterRoots
 from loradex.library.adapter_store import AdapterStore, StoredAdapter
 from loradex.library.affinities import Affinity
 from loradex.library.cards import TaskCard
@@ -81,7 +80,7 @@ class Session:
             self._connection = resources.enter_context(connect(database_address(settings)))
             self._encoder, self._facts = encoder_facts(settings)
             self._vectors = resources.enter_context(question_cache(settings.home, self._facts))
-            self._roots = AdapterRoots.of(settings.adapter_roots, settings.home)
+            self._roots = settings.roots()
             self._adapters = adapters_by_task(self._connection, settings.base_model)
             library = library_hash(self._connection, settings.base_model, settings.encoder)
             rows = "held-out" if plan.held_out else "test"

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from loradex.errors import AdapterChangedError, AdapterRefusedError
+from loradex.errors import AdapterChangedError, AdapterRefusedError, AdapterUnavailableError
 from loradex.library.adapter_files import read_files
 from loradex.library.adapter_roots import AdapterRoots
+from loradex.library.adapter_sources import is_remote
 from loradex.library.adapter_store import StoredAdapter
 
 
@@ -17,11 +18,14 @@ class CheckedAdapter:
 
 
 def check_adapter(adapter: StoredAdapter, roots: AdapterRoots) -> CheckedAdapter:
-    """Read and hash the files again."""
+    """Read and hash the files again; a fetched copy that is not what was registered is fetched anew."""
     try:
         directory = roots.locate(adapter.uri)
         files = read_files(directory)
-    except (AdapterChangedError, AdapterRefusedError) as error:
+        if files.sha256 != adapter.sha256 and is_remote(adapter.uri):
+            directory = roots.renewed(adapter.uri)
+            files = read_files(directory)
+    except (AdapterChangedError, AdapterRefusedError, AdapterUnavailableError) as error:
         return CheckedAdapter(adapter, str(error))
     if files.sha256 == adapter.sha256:
         return CheckedAdapter(adapter, None)

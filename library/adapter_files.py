@@ -38,8 +38,7 @@ class AdapterFiles:
     @property
     def sha256(self) -> str:
         """The content hash: SHA-256 over a line a file, `name NUL sha256-of-the-bytes newline`."""
-        text = "".join(f"{name}\0{digest}\n" for name, digest in self.digests.items())
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hash_of_digests(self.digests)
 
     @property
     def digests(self) -> dict[str, str]:
@@ -69,6 +68,12 @@ class AdapterFacts:
     bytes: int
     card: Mapping[str, Any]
     warnings: tuple[str, ...]
+
+
+def hash_of_digests(digests: Mapping[str, str]) -> str:
+    """The content hash of files, from the hex SHA-256 of each by name, config first."""
+    text = "".join(f"{name}\0{digest}\n" for name, digest in digests.items())
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def content_hash(directory: Path) -> str:
@@ -187,8 +192,8 @@ def _beside(directory: Path) -> list[str]:
         return [f"{name} is not read, only {WEIGHTS} is" for name in others]
     if others:
         raise AdapterRefusedError(
-            f"{directory / others[0]}: only safetensors are read, a pickle can run code; load it with PEFT and save "
-            f"it again (model.save_pretrained), which writes {WEIGHTS}"
+            f"{directory / others[0]}: only safetensors are read, a pickle can run code; make one of it with "
+            f"`loradex adapter convert {directory}`"
         )
     nested = sorted({path.parent for depth in ("*", "*/*") for path in directory.glob(f"{depth}/{CONFIG}")})[
         :5

@@ -2,16 +2,20 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator
 from pydantic_settings import NoDecode
 
 from loradex.errors import AdapterChangedError, AdapterRefusedError
 from loradex.library import hub_cache
+from loradex.library.adapter_sources import allowed_by, is_remote
 from loradex.library.installed import installed_libraries
+
+if TYPE_CHECKING:
+    from loradex.library.adapter_cache import AdapterCache
 
 
 def _split(value: object) -> object:
@@ -24,30 +28,54 @@ RootList = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split)]
 
 @dataclass(frozen=True)
 class AdapterPlace:
-    """Where an adapter lies: the root that it lies below, and what is stored of it."""
+    """Where an adapter lies: the root or the beginning of an address that it lies below, and what is stored of it."""
 
-    root: Path
+    root: str
     uri: str
 
 
 @dataclass(frozen=True)
 class AdapterRoots:
-    """LORADEX_ADAPTER_ROOTS: adapters are stored relative to one of them, so that roots can move."""
+    """LORADEX_ADAPTER_ROOTS: adapters are stored relative to one of them, so that roots can move.
+
+    What lies elsewhere (LORADEX_ADAPTER_SOURCES) comes through the cache.
+    """
 
     roots: tuple[Path, ...]
+    cache: "AdapterCache | None" = None
 
     @classmethod
-    def of(cls, configured: Sequence[Path], home: Path) -> "AdapterRoots":
+    def of(
+        cls, configured: Sequence[Path], home: Path, cache: "AdapterCache | None" = None
+    ) -> "AdapterRoots":
         """The configured roots, then where installed libraries and `loradex train` keep adapters."""
         libraries = (directory.parent for directory in installed_libraries().values())
         chosen = (*configured, *libraries, home / "train", home / "adapters")
-        return cls(tuple(dict.fromkeys(root.resolve() for root in chosen)))
+        return cls(tuple(dict.fromkeys(root.resolve() for root in chosen)), cache)
+
+    @property
+    def announced(self) -> list[str]:
+        """What a worker says it reads: directories, and beginnings of addresses."""
+        return [*map(str, self.roots), *(self.cache.allowed if self.cache else ())]
 
     def joined(self, announced: Sequence[str]) -> "AdapterRoots":
         """The roots that living workers announced, then these: what a worker reads is a better place to name."""
-        return AdapterRoots(
-            tuple(dict.fromkeys((*(Path(root).resolve() for root in announced), *self.roots)))
-        )
+        theirs = (Path(root).resolve() for root in announced if not is_remote(root))
+        sources = [root for root in announced if is_remote(root)]
+        cache = None if self.cache is None else self.cache.allowing(sources)
+        return replace(self, roots=tuple(dict.fromkeys((*theirs, *self.roots))), cache=cache)
+
+    def found(self, named: str) -> tuple[AdapterPlace, Path]:
+        """Where the adapter lies that somebody names by its directory or address, and where its files are here.
+
+        Raises:
+            AdapterRefusedError: It lies below no root, or at an address that is not allowed.
+            AdapterUnavailableError: It cannot be fetched from there.
+        """
+        if not is_remote(named):
+            return self.place(Path(named)), Path(named)
+        place, directory = self._remote(named).adopt(named)
+        return AdapterPlace(allowed_by(place.url, self._remote(named).allowed), str(place)), directory
 
     def uri(self, directory: Path) -> str:
         """What to store for a directory, see `place`."""
@@ -61,14 +89,19 @@ class AdapterRoots:
             if inside is not None:
                 relative = inside.relative_to(root).as_posix()
                 plain = self._candidates(relative)[:1] == [inside]
-                return AdapterPlace(root, relative if plain else str(inside))
+                return AdapterPlace(str(root), relative if plain else str(inside))
         raise AdapterRefusedError(
             f"{directory}: it lies below none of the adapter roots ({self._shown}); "
             "copy it there or add its parent to LORADEX_ADAPTER_ROOTS"
         )
 
     def locate(self, uri: str) -> Path:
-        """The directory a stored uri means; refuses what leads out of the roots, and says when it is gone."""
+        """The directory a stored uri means; refuses what leads out of the roots, and says when it is gone.
+
+        What lies elsewhere is fetched, unless it is in the cache; see `AdapterCache.locate`.
+        """
+        if is_remote(uri):
+            return self._remote(uri).locate(uri)
         path = PurePath(uri)
         if ".." in path.parts or "\0" in uri:
             raise AdapterRefusedError(f"{uri!r}: an adapter's place must not hold '..'")
@@ -84,6 +117,16 @@ class AdapterRoots:
                 "put it back or set LORADEX_ADAPTER_ROOTS"
             )
         return places[0]
+
+    def renewed(self, uri: str) -> Path:
+        """The directory of what lies elsewhere, fetched anew."""
+        self._remote(uri).forget(uri)
+        return self.locate(uri)
+
+    def _remote(self, uri: str) -> "AdapterCache":
+        if self.cache is None:
+            raise AdapterRefusedError(f"{uri}: this program reads adapters from directories alone")
+        return self.cache
 
     def _candidates(self, relative: str) -> list[Path]:
         places = (self._inside(root / relative, root) for root in self.roots)

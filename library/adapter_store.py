@@ -126,7 +126,7 @@ class AdapterStore:
                         wanted.state,
                         wanted.share,
                         list(wanted.trained_on),
-                        str(wanted.place.root),
+                        wanted.place.root,
                     ),
                 )
             )

@@ -1,5 +1,7 @@
 """Loads the fixtures; each `fix_*.py` is one subject."""
 
+import pytest
+
 pytest_plugins = [
     "tests.fix_adapters",
     "tests.fix_db",
@@ -9,6 +11,7 @@ pytest_plugins = [
     "tests.fix_many",
     "tests.fix_models",
     "tests.fix_pooler",
+    "tests.fix_sources",
     "tests.fix_starter",
     "tests.fix_training",
     "tests.fix_valkey",
@@ -16,6 +19,13 @@ pytest_plugins = [
     "tests.schedule",
     "tests.fix_answering",  # late: it imports others, and pytest wants to load those first
     "tests.fix_api",
+    "tests.fix_explorer",
     "tests.fix_commands",
     "tests.fix_evaluation",
 ]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--pictures", action="store_true", help="keep the pictures of the explorer in docs/images"
+    )

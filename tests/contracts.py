@@ -251,6 +251,7 @@ CONTRACTS = {
         "another time than now is the owner of the schema's to say",
         Reads("select loradex.expire_jobs()", JOB),
     ),
+    "finish_reason": Contract(EVERYBODY, "any generation has one", "it reads no table"),
     "expiry": Contract(EVERYBODY, "any number is a deadline", "it reads no table"),
     "explain": Contract(
         EVERYBODY,

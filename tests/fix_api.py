@@ -3,10 +3,8 @@
 Its packages are imported when they are needed, so that tests of other rooms run without the extra `serve`.
 """
 
-import asyncio
 import hashlib
 import secrets
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +13,7 @@ import httpx2
 import pytest
 from tests.fix_answering import Stack
 from tests.fix_db import with_user
-from tests.until import until
+from tests.serving import serving
 
 from loradex.db.session import connect
 from loradex.metrics_port import MetricsPort
@@ -23,6 +21,8 @@ from loradex.service.client import AsyncClient
 
 if TYPE_CHECKING:
     from openai import OpenAI
+
+    from loradex.service.api.door import Door
 
 
 @dataclass(frozen=True)
@@ -72,32 +72,23 @@ def made_key(database_url: str, owner: str, **options: object) -> tuple[int, str
 @pytest.fixture(scope="session")
 def served(answering: Stack) -> Iterator[Served]:
     """The API on a port of its own; its login is one of the role client."""
-    import uvicorn  # noqa: PLC0415
     from prometheus_client import CollectorRegistry  # noqa: PLC0415
 
     from loradex.service.api.app import Api  # noqa: PLC0415
+    from loradex.service.explorer.entrance import with_keys  # noqa: PLC0415
+    from loradex.service.explorer.site import Explorer  # noqa: PLC0415
 
     login = with_user(answering.database_url, "loradex_client")
-    started: list[uvicorn.Server] = []
     registry = CollectorRegistry()
 
-    async def run() -> None:
-        api = Api(AsyncClient(login, answering.redis_url), registry)
-        config = uvicorn.Config(
-            api.application(), port=0, access_log=False, log_level="warning", timeout_graceful_shutdown=5
-        )
-        started.append(uvicorn.Server(config))
-        await started[0].serve()
+    def make() -> "Door":
+        client = AsyncClient(login, answering.redis_url)
+        return Api(client, registry, Explorer(with_keys(client), "an API key").routes()).application()
 
-    thread = threading.Thread(target=asyncio.run, args=(run(),))
-    thread.start()
-    until(lambda: started and started[0].started)
-    port = started[0].servers[0].sockets[0].getsockname()[1]
     alice, bob = (made_key(answering.database_url, owner)[1] for owner in ("alice", "bob"))
-    with httpx2.Client(timeout=60) as http, MetricsPort("127.0.0.1", 0, registry) as seen:
-        yield Served(
-            f"http://127.0.0.1:{port}", answering.database_url, alice, bob, http, metrics=seen.address
-        )
-    started[0].should_exit = True
-    thread.join(30)
-    assert not thread.is_alive()
+    with (
+        serving(make) as url,
+        httpx2.Client(timeout=60) as http,
+        MetricsPort("127.0.0.1", 0, registry) as seen,
+    ):
+        yield Served(url, answering.database_url, alice, bob, http, metrics=seen.address)

@@ -9,7 +9,10 @@ FIRST = ("acceptance", "faults", "integration")
 # library with answered questions (`starter`); thousands of vectors and answers (`many`).
 TOGETHER = (
     ("tests/acceptance/test_wheels.py", "tests/acceptance/test_first_minutes.py"),
-    ("tests/acceptance/test_notebook.py", "tests/integration/test_docs_sql.py"),
+    (
+        *("tests/acceptance/test_notebook.py", "tests/integration/test_docs_sql.py"),
+        *("tests/integration/test_explorer.py", "tests/integration/test_explorer_doors.py"),
+    ),
     ("tests/sql/test_every_function.py", "tests/sql/test_plans.py", "tests/sql/test_routing.py"),
 )
 GROUP = {file: files[0] for files in TOGETHER for file in files}

@@ -15,7 +15,6 @@ from types import FrameType
 from prometheus_client import CollectorRegistry
 
 from loradex.addresses import addresses
-from loradex.library.adapter_roots import AdapterRoots
 from loradex.program import PROGRAM
 from loradex.worker.batch import Answering, Limits
 from loradex.worker.engine.embed import Encoder
@@ -88,13 +87,13 @@ def serve(settings: WorkerSettings) -> None:
     observer = Observer(registry, identity, engine.bank)
     stop = threading.Event()
     leases = Leases(lease_jobs)
-    roots = AdapterRoots.of(settings.adapter_roots, settings.home)
+    roots = settings.roots()
     presence = Presence(
         lease_jobs,
         Abilities(
             device=identity.device,
             dtype=identity.dtype,
-            adapter_roots=[str(root) for root in roots.roots],
+            adapter_roots=roots.announced,
             batch_rows=settings.batch_rows,
             versions=identity.versions,
         ),

@@ -88,7 +88,7 @@ def _documents(url: str, answers: Sequence[UUID], sample: int, seed: int) -> lis
 def _replayed(settings: WorkerSettings, documents: Sequence[dict[str, Any]]) -> Iterator[Replay]:
     model = settings.base_model_path or shipped_model(settings.home / "cache" / "models")
     files = files_of(model)
-    roots = AdapterRoots.of(settings.adapter_roots, settings.home)
+    roots = settings.roots()
     engines: dict[str, Engine] = {}
     for document in documents:
         dtype = document["merge"]["dtype"]

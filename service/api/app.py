@@ -2,24 +2,26 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Any, LiteralString
 
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from loradex.service.api import bodies, incoming, jobs, models, replies
 from loradex.service.api.allowance import Allowances
-from loradex.service.api.asking import Asked, Asking, keyed
+from loradex.service.api.asking import Asked, Asking, heard, keyed
 from loradex.service.api.chat import messages_of
+from loradex.service.api.chunks import CHAT, COMPLETION, SILENCE, Chunks, Form
 from loradex.service.api.decisions import rankings_of
 from loradex.service.api.door import Door, answered, refusal, unless_gone
+from loradex.service.api.event_stream import EventStream
 from loradex.service.api.measures import Measures
 from loradex.service.api.problem import Problem, refused
 from loradex.service.api.readiness import reasons_against
@@ -31,7 +33,6 @@ EDGE_SECONDS = 600.0
 """How long the edge of the domain is taken for the same; finding it reads a sample of the library."""
 
 MOST_IGNORED = 20
-EVENTS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,15 @@ Work = Callable[[Call], Awaitable[Any]]
 class Api:
     """The endpoints, on one client, whose login is of the role client alone. Closing the API closes the client.
 
-    Its metrics are made on `registry`, and served by whoever made that.
+    Its metrics are made on `registry`, and served by whoever made that. `beside` are paths of others that the same
+    server has.
     """
 
-    def __init__(self, client: AsyncClient, registry: CollectorRegistry | None = None) -> None:
+    def __init__(
+        self, client: AsyncClient, registry: CollectorRegistry | None = None, beside: Sequence[Route] = ()
+    ) -> None:
         self._client = client
+        self._beside = beside
         self._registry = CollectorRegistry() if registry is None else registry
         self._allowances = Allowances(client)
         self._asking = Asking()
@@ -92,6 +97,7 @@ class Api:
                 )
             ),
             Route("/v1/jobs/{id}", self._keyed(self._cancel, None), methods=["DELETE"]),
+            *self._beside,
         ]
         return Door(
             Starlette(
@@ -143,23 +149,22 @@ class Api:
     async def _chat(self, call: Call) -> Any:
         body = bodies.shaped(bodies.ChatBody, call.document)
         most = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
-        written = await self._written(call, body, [{"messages": messages_of(body.messages)}], most)
-        if body.stream:
-            return _events(written.chat_events(usage=_with_usage(body)), body, written.headers)
-        return _json(written.chat(), body, written.headers)
+        return await self._written(call, body, CHAT, [{"messages": messages_of(body.messages)}], most)
 
     async def _completions(self, call: Call) -> Any:
         body = bodies.shaped(bodies.CompletionBody, call.document)
         prompts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
         asked = [{"prompt": prompt} for prompt in prompts]
-        written = await self._written(call, body, asked, body.max_tokens)
-        if body.stream:
-            return _events(written.completion_events(usage=_with_usage(body)), body, written.headers)
-        return _json(written.completion(), body, written.headers)
+        return await self._written(call, body, COMPLETION, asked, body.max_tokens)
 
     async def _written(
-        self, call: Call, body: bodies.Writing, prompts: Sequence[Mapping[str, Any]], most: int | None
-    ) -> replies.Written:
+        self,
+        call: Call,
+        body: bodies.Writing,
+        form: Form,
+        prompts: Sequence[Mapping[str, Any]],
+        most: int | None,
+    ) -> Any:
         samples = body.n or 1
         if samples * len(prompts) > bodies.MOST_PROMPTS:
             raise refused(f"n answers to each prompt may be {bodies.MOST_PROMPTS} altogether", "n")
@@ -177,8 +182,39 @@ class Api:
             for prompt in prompts
             for sample in range(samples)
         ]
+        if body.stream:
+            events = self._told(call, body, form, said=said, fields=fields, seconds=seconds)
+            return await EventStream.begun(events, _ignored(body))
         model, asked, edge = await self._asked(call, body.model, said, fields, seconds)
-        return replies.Written(asked, model, edge, samples)
+        written = replies.Written(asked, model, edge, samples)
+        return _json(written.chat() if form is CHAT else written.completion(), body, written.headers)
+
+    async def _told(
+        self,
+        call: Call,
+        body: bodies.Writing,
+        form: Form,
+        *,
+        said: Mapping[str, Any],
+        fields: Sequence[Mapping[str, Any]],
+        seconds: float | None,
+    ) -> AsyncGenerator[bytes]:
+        """The events of a stream; closing it before its end is leaving."""
+        model, requests, key = await self._requested(call, body.model, said, fields)
+        wanted = [replace(one, stream=True) for one in requests]
+        usage = body.stream_options is not None and bool(body.stream_options.include_usage)
+        async with self._asking.handed_in(call.client, wanted, key) as made:
+            chunks = Chunks(form, model, made, body.n or 1, usage=usage)
+            async with aclosing(heard(made, seconds)) as told:
+                async for one in told:
+                    if one is None:
+                        yield SILENCE
+                    elif isinstance(one.said, str):
+                        yield chunks.piece(one.place, one.said)
+                    else:
+                        edge = await self._edge_of(call.client, said, [one.said])
+                        yield chunks.end(one.place, one.said, edge)
+            yield chunks.last()
 
     async def _decisions(self, call: Call) -> Any:
         body = bodies.shaped(bodies.DecisionBody, call.document)
@@ -219,13 +255,25 @@ class Api:
         seconds: float | None,
     ) -> tuple[models.Model, list[Asked], float | None]:
         """The model, the answers to these jobs in their order, and the edge of the domain they were judged by."""
+        model, requests, key = await self._requested(call, name, said, fields)
+        asked = await self._asking.answers(call.client, requests, key, seconds)
+        return model, asked, await self._edge_of(call.client, said, asked)
+
+    async def _requested(
+        self, call: Call, name: str, said: Mapping[str, Any], fields: Sequence[Mapping[str, Any]]
+    ) -> tuple[models.Model, list[Request], str | None]:
+        """The model, the jobs, and what the client calls this request."""
         key = incoming.idempotency_key_of(call.http)
         found = await models.named(call.client, name)
         requests = [Request.of(found.fields(one)) for one in fields]
-        model = await models.with_base(call.client, found, said.get("base_model"))
-        asked = await self._asking.answers(call.client, requests, key, seconds)
+        return await models.with_base(call.client, found, said.get("base_model")), requests, key
+
+    async def _edge_of(
+        self, client: AsyncClient, said: Mapping[str, Any], asked: Sequence[Asked]
+    ) -> float | None:
+        """The edge that these answers are judged by; None where nothing was routed."""
         routed = any(one.answer["method"] not in replies.UNROUTED for one in asked)
-        return model, asked, await self._edge(call.client, said.get("encoder")) if routed else None
+        return await self._edge(client, said.get("encoder")) if routed else None
 
     async def _edge(self, client: AsyncClient, encoder: object) -> float | None:
         """The similarity below which a question is outside of what the library holds."""
@@ -264,16 +312,8 @@ class Api:
         return JSONResponse(await call.client.explain(call.id))
 
 
-def _with_usage(body: bodies.Writing) -> bool:
-    return body.stream_options is not None and bool(body.stream_options.include_usage)
-
-
 def _json(document: Mapping[str, Any], body: bodies.Asking, headers: Mapping[str, str]) -> Any:
     return JSONResponse(document, headers={**headers, **_ignored(body)})
-
-
-def _events(events: bytes, body: bodies.Asking, headers: Mapping[str, str]) -> Any:
-    return Response(events, media_type="text/event-stream", headers={**EVENTS, **headers, **_ignored(body)})
 
 
 def _ignored(body: bodies.Asking) -> dict[str, str]:

@@ -2,15 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from loradex.errors import JobFailedError, LoradexError, WaitTimeoutError
-from loradex.service.api.problem import problem_of
+from loradex.service.api.problem import Problem, problem_of
 from loradex.service.client import AsyncClient, AsyncJob, Request
 
 WAIT_SECONDS = 300.0
+SILENCE_SECONDS = 10.0
+"""After which whoever listens is told that nothing came."""
+
 LOG = logging.getLogger("loradex.api")
 
 Document = dict[str, Any]
@@ -22,6 +26,14 @@ class Asked:
 
     job: AsyncJob
     answer: Document
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Of the job at `place` of those that were handed in: a piece of its text, or at last its answer."""
+
+    place: int
+    said: str | Asked
 
 
 class Asking:
@@ -46,11 +58,18 @@ class Asking:
             asyncio.CancelledError: Who asked has left. Jobs without a key are cancelled; those with one go on, since
                 whoever has it may ask again.
         """
+        async with self.handed_in(client, requests, key) as jobs:
+            return await _waited(client, jobs, WAIT_SECONDS if seconds is None else seconds)
+
+    @asynccontextmanager
+    async def handed_in(
+        self, client: AsyncClient, requests: Sequence[Request], key: str | None
+    ) -> AsyncIterator[list[AsyncJob]]:
+        """The jobs. Whoever is cancelled or closed within has left; see `answers`, and for the arguments too."""
         handing_in = asyncio.ensure_future(client.enqueue_many(keyed(requests, key)))
         try:
-            jobs = await asyncio.shield(handing_in)
-            return await _waited(client, jobs, WAIT_SECONDS if seconds is None else seconds)
-        except asyncio.CancelledError:
+            yield await asyncio.shield(handing_in)
+        except (asyncio.CancelledError, GeneratorExit):
             if key is None:
                 task = asyncio.create_task(_abandon(client, handing_in))
                 self._cancelling.add(task)
@@ -83,14 +102,57 @@ async def _waited(client: AsyncClient, jobs: Sequence[AsyncJob], seconds: float)
         for job in jobs:
             await job.wait(seconds)
     except (JobFailedError, WaitTimeoutError) as error:
-        problem = problem_of(error)
-        ids = [str(job.id) for job in jobs]
-        raise replace(
-            problem,
-            headers={**problem.headers, "x-loradex-job-id": ids[0]},
-            also={"loradex": {"job_ids": ids}},
-        ) from error
+        raise _unanswered(error, jobs) from error
     return [Asked(job, dict(job.ended.answer)) for job in jobs if job.ended is not None and job.ended.answer]
+
+
+async def heard(jobs: Sequence[AsyncJob], seconds: float | None) -> AsyncGenerator[Heard | None]:
+    """What is told of these jobs, as it comes, until all were answered; None: nothing came for a while.
+
+    Raises:
+        Problem: As `Asking.answers`.
+    """
+    came: asyncio.Queue[Heard | Exception] = asyncio.Queue()
+
+    async def follow(place: int, job: AsyncJob) -> None:
+        try:
+            async for piece in job.stream(WAIT_SECONDS if seconds is None else seconds):
+                came.put_nowait(Heard(place, piece))
+            if job.ended is not None and job.ended.answer is not None:
+                came.put_nowait(Heard(place, Asked(job, dict(job.ended.answer))))
+        except Exception as error:  # noqa: BLE001 - it is raised where the jobs are listened to
+            came.put_nowait(error)
+
+    following = [asyncio.create_task(follow(place, job)) for place, job in enumerate(jobs)]
+    left = len(jobs)
+    try:
+        while left:
+            try:
+                async with asyncio.timeout(SILENCE_SECONDS):
+                    told = await came.get()
+            except TimeoutError:
+                yield None
+                continue
+            if isinstance(told, JobFailedError | WaitTimeoutError):
+                raise _unanswered(told, jobs) from told
+            if isinstance(told, Exception):
+                raise told
+            left -= isinstance(told.said, Asked)
+            yield told
+    finally:
+        for one in following:
+            one.cancel()
+        await asyncio.gather(*following, return_exceptions=True)
+
+
+def _unanswered(error: LoradexError, jobs: Sequence[AsyncJob]) -> Problem:
+    problem = problem_of(error)
+    ids = [str(job.id) for job in jobs]
+    return replace(
+        problem,
+        headers={**problem.headers, "x-loradex-job-id": ids[0]},
+        also={"loradex": {"job_ids": ids}},
+    )
 
 
 async def _abandon(client: AsyncClient, handing_in: "asyncio.Future[list[AsyncJob]]") -> None:

@@ -98,13 +98,18 @@ async def answered(request: Request, work: Awaitable[Any]) -> Any:
     except ClientDisconnect:  # while its body was read
         return Response(status_code=LEFT)
     except Exception as error:  # noqa: BLE001 - whatever it is, the client is told in the one envelope
-        LOG.error(  # noqa: TRY400 - without the text of the exception
-            "%s in request %s\n%s",
-            type(error).__name__,
-            request.state.request_id,
-            "".join(traceback.format_tb(error.__traceback__)),
-        )
+        log_fault(request, error)
         return refusal(request.scope, INTERNAL)
+
+
+def log_fault(request: Request, error: Exception) -> None:
+    """One entry about what went wrong here by mistake: its type and place."""
+    LOG.error(
+        "%s in request %s\n%s",
+        type(error).__name__,
+        request.state.request_id,
+        "".join(traceback.format_tb(error.__traceback__)),
+    )
 
 
 async def unless_gone(request: Request, work: Awaitable[Any]) -> Any:

@@ -55,6 +55,16 @@ async def body_of(request: Request, most: int) -> Any:
     Raises:
         Problem: It is too large, comes too slowly, or is no JSON.
     """
+    raw = await bytes_of(request, most)
+    return await asyncio.to_thread(parsed, raw) if len(raw) > LARGE else parsed(raw)
+
+
+async def bytes_of(request: Request, most: int) -> bytes:
+    """The body, of at most `most` bytes.
+
+    Raises:
+        Problem: It is too large, or comes too slowly.
+    """
     told = request.headers.get("content-length", "")
     if told.isdigit() and int(told) > most:
         raise _too_large(most)
@@ -69,7 +79,7 @@ async def body_of(request: Request, most: int) -> Any:
         raise Problem(
             408, "body_timeout", f"the body did not come within {BODY_SECONDS:g} s; send it again"
         ) from None
-    return await asyncio.to_thread(parsed, bytes(raw)) if len(raw) > LARGE else parsed(bytes(raw))
+    return bytes(raw)
 
 
 def _too_large(most: int) -> Problem:

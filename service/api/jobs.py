@@ -32,7 +32,7 @@ async def requests_of(client: AsyncClient, jobs: Sequence[Mapping[str, Any]]) ->
     for number, job in enumerate(jobs):
         fields = {name: value for name, value in job.items() if name != "model"}
         if job.get("model") is not None:
-            if job["model"] not in names:
+            if not isinstance(job["model"], str):
                 raise refused("model must be a text", f"jobs.{number}.model")
             fields = models[job["model"]].fields(fields)
         requests.append(Request.of(fields))

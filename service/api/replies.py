@@ -1,6 +1,5 @@
 """Answers as OpenAI's clients read them, with one object of Loradex' own."""
 
-import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -79,7 +78,7 @@ class Written:
     def __init__(self, asked: Sequence[Asked], model: Model, edge: float | None, samples: int) -> None:
         self._answers = [one.answer for one in asked]
         self._told = [provenance(one, model, edge) for one in asked]
-        self._prompts = self._answers[::samples]
+        self._samples = samples
         self._head = {
             "created": int(time.time()),
             "model": model.id,
@@ -93,10 +92,7 @@ class Written:
         return {"x-loradex-answer-id": ", ".join(answer["answer_id"] for answer in self._answers)}
 
     def usage(self) -> Document:
-        """Tokens; a prompt counts once, however many answers it got."""
-        read = sum(answer["prompt_tokens"] for answer in self._prompts)
-        written = sum(answer["output_tokens"] for answer in self._answers)
-        return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+        return usage_of(self._answers, self._samples)
 
     def chat(self) -> Document:
         choices = [
@@ -104,7 +100,7 @@ class Written:
                 "index": place,
                 "message": {"role": "assistant", "content": answer["text"], "refusal": None},
                 "logprobs": None,
-                "finish_reason": _finish(answer),
+                "finish_reason": finish(answer),
                 "loradex": told,
             }
             for place, answer, told in self._each()
@@ -117,45 +113,12 @@ class Written:
                 "index": place,
                 "text": answer["text"],
                 "logprobs": None,
-                "finish_reason": _finish(answer),
+                "finish_reason": finish(answer),
                 "loradex": told,
             }
             for place, answer, told in self._each()
         ]
         return self._whole("cmpl", "text_completion", choices)
-
-    def chat_events(self, *, usage: bool) -> bytes:
-        """The answers as events: one with the text, one with the end, for each."""
-        chunks: list[Document] = []
-        for place, answer, told in self._each():
-            first = {"role": "assistant", "content": answer["text"]}
-            chunks += [
-                {"choices": [{"index": place, "delta": first, "logprobs": None, "finish_reason": None}]},
-                {
-                    "choices": [
-                        {"index": place, "delta": {}, "logprobs": None, "finish_reason": _finish(answer)}
-                    ],
-                    "loradex": told,
-                },
-            ]
-        return self._events("chatcmpl", "chat.completion.chunk", chunks, usage=usage)
-
-    def completion_events(self, *, usage: bool) -> bytes:
-        chunks = [
-            {
-                "choices": [
-                    {
-                        "index": place,
-                        "text": answer["text"],
-                        "logprobs": None,
-                        "finish_reason": _finish(answer),
-                    }
-                ],
-                "loradex": told,
-            }
-            for place, answer, told in self._each()
-        ]
-        return self._events("cmpl", "text_completion", chunks, usage=usage)
 
     def _each(self) -> Iterator[tuple[int, Document, Document]]:
         for place, (answer, told) in enumerate(zip(self._answers, self._told, strict=True)):
@@ -172,16 +135,14 @@ class Written:
             "loradex": self._told[0],
         }
 
-    def _events(self, prefix: str, kind: str, chunks: Sequence[Document], *, usage: bool) -> bytes:
-        """No `id:` and no `retry:`: OpenAI's client cannot read a comment after them."""
-        named = self._named(prefix, kind)
-        told: list[Document] = [{**named, **chunk, **({"usage": None} if usage else {})} for chunk in chunks]
-        if usage:
-            told.append({**named, "choices": [], "usage": self.usage()})
-        lines = [json.dumps(one) for one in told]
-        return "".join(f"data: {line}\n\n" for line in [*lines, "[DONE]"]).encode()
+
+def usage_of(answers: Sequence[Mapping[str, Any]], samples: int) -> Document:
+    """Tokens of all answers; a prompt counts once, however many answers it got."""
+    read = sum(answer["prompt_tokens"] for answer in answers[::samples])
+    written = sum(answer["output_tokens"] for answer in answers)
+    return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 
-def _finish(answer: Mapping[str, Any]) -> str:
+def finish(answer: Mapping[str, Any]) -> str:
     """In OpenAI's words; a choice is an end of its own making."""
     return "length" if answer["finish_reason"] == "length" else "stop"

@@ -14,9 +14,12 @@ from loradex.addresses import redis_address
 from loradex.errors import DatabaseUnavailableError, InvalidArgumentError
 from loradex.metrics_port import MetricsPort
 from loradex.service.api.app import Api
+from loradex.service.api.door import Door
 from loradex.service.api.login import serving_address
 from loradex.service.api.readiness import STATE, wrong_login
 from loradex.service.client import AsyncClient
+from loradex.service.explorer.entrance import with_keys
+from loradex.service.explorer.site import Explorer
 from loradex.service.figures import Figures
 from loradex.service.settings import ServiceSettings
 
@@ -48,9 +51,8 @@ def serve(
         StackError: Nothing says where the servers are.
     """
     database, redis = serving_address(settings), redis_address(settings)
-    door = _listening(host, port)
     registry = CollectorRegistry()
-    with door, _seen(settings, database, metrics_port, registry):
+    with listening(host, port) as door, _seen(settings, database, metrics_port, registry):
         asyncio.run(_serve(settings, database, redis, door, said, registry=registry))
 
 
@@ -79,10 +81,16 @@ async def _serve(
 ) -> None:
     client = AsyncClient(database, redis, settings=settings, connections=CONNECTIONS)
     await _require_login(client)
+    explorer = Explorer(with_keys(client), "an API key (`lx_...`)")
+    await run(Api(client, registry, explorer.routes()).application(), door, said)
+
+
+async def run(application: Door, door: socket.socket, said: Callable[[str], None]) -> None:
+    """Serve it at an open door until a signal ends it; `said` is told the address."""
     _log()
     server = uvicorn.Server(
         uvicorn.Config(
-            Api(client, registry).application(),
+            application,
             access_log=False,
             log_level=logging.WARNING,
             server_header=False,
@@ -111,7 +119,12 @@ async def _require_login(client: AsyncClient) -> None:
         raise InvalidArgumentError(wrong_login(state["login"]))
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
+    """The door of a server.
+
+    Raises:
+        InvalidArgumentError: Nobody can listen there.
+    """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=2048)

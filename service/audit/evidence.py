@@ -1,7 +1,8 @@
 """The tables that the chain covers: their columns, and whether they are what they seem."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, LiteralString
 
 from loradex.errors import PermissionRefusedError, SchemaOutdatedError
 from loradex.service.audit.canonical import ENCODERS, in_order
@@ -27,9 +28,14 @@ LINKS: Mapping[str, Mapping[str, str]] = {
 All other columns may differ by version.
 """
 
-COLUMNS = """
-    select a.attname, format_type(a.atttypid, null), a.atttypid::bigint, a.attgenerated <> ''
+COLUMNS: LiteralString = """
+    select a.attname,
+           -- By its schema, wherever the session looks for names.
+           case when t.typnamespace = 'pg_catalog'::regnamespace then format_type(a.atttypid, null)
+                else format('%%s.%%s', t.typnamespace::regnamespace, t.typname) end,
+           a.atttypid::bigint, a.attgenerated <> ''
     from pg_attribute a
+    join pg_type t on t.oid = a.atttypid
     join pg_class c on c.oid = a.attrelid
     join pg_namespace n on n.oid = c.relnamespace
     where n.nspname = 'loradex' and c.relname = %s and a.attnum > 0 and not a.attisdropped"""
@@ -91,7 +97,16 @@ def table(connection: Connection, name: str) -> Table:
     Raises:
         SchemaOutdatedError: It is missing, or has not the columns and types that this version knows.
     """
-    found = {row[0]: row[1:] for row in connection.execute(COLUMNS, (name,)).fetchall()}
+    return described(name, connection.execute(COLUMNS, (name,)).fetchall())
+
+
+def described(name: str, rows: Sequence[tuple[Any, ...]]) -> Table:
+    """The table of that name, as the rows of `COLUMNS` describe it.
+
+    Raises:
+        SchemaOutdatedError: It is missing, or has not the columns and types that this version knows.
+    """
+    found = {row[0]: row[1:] for row in rows}
     if not found:
         raise SchemaOutdatedError(f"there is no table loradex.{name}: run `loradex db upgrade`")
     needed = LINKS.get(name, {})

@@ -41,6 +41,9 @@ COMMANDS = {
     ),
     "ask": Entry("loradex.service.cli.ask:ask", "Ask a question."),
     "cancel": Entry("loradex.service.cli.cancel:cancel", "End jobs that have no answer yet."),
+    "explore": Entry(
+        "loradex.service.cli.explore:explore", "Show answers, and why they came out so, in a browser."
+    ),
     "explain": Entry("loradex.service.cli.explain:explain", "Say how an answer came about."),
     "audit": Entry("loradex.service.cli.audit:app", "Check that no answer was changed afterwards."),
     "archive": Entry(
@@ -89,6 +92,7 @@ EXTRAS = {
     "starlette": "serve",
     "uvicorn": "serve",
     "boto3": "s3",
+    "obstore": "sources",
     "botocore": "s3",
     "cryptography": "timestamps",
     "rfc3161_client": "timestamps",

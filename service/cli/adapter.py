@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loradex import terminal
+from loradex.service.cli.adapter_convert import convert
 from loradex.service.cli.adapter_register import register
 from loradex.service.cli.adapter_state import Name, activate, retire
 
@@ -21,6 +22,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 app.command()(register)
+app.command()(convert)
 
 
 @app.command("list")
@@ -87,7 +89,6 @@ def verify(
     Example: loradex adapter verify
     """
     from loradex.library.adapter_check import check_adapter
-    from loradex.library.adapter_roots import AdapterRoots
     from loradex.service.settings import ServiceSettings
 
     settings = ServiceSettings()
@@ -96,7 +97,7 @@ def verify(
         for name in names or ():
             store.get(name)
         wanted = [adapter for adapter in store.find() if not names or adapter.name in names]
-    roots = AdapterRoots.of(settings.adapter_roots, settings.home).joined(announced)
+    roots = settings.roots().joined(announced)
     checked = [check_adapter(adapter, roots) for adapter in wanted]
     faults = [entry for entry in checked if entry.fault is not None]
     if as_json:

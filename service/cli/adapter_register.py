@@ -1,7 +1,6 @@
 """`loradex adapter register`: an adapter's files into the catalogue."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +13,12 @@ if TYPE_CHECKING:
 
 
 def register(
-    directory: Annotated[Path, typer.Argument(help="PEFT directory of one LoRA.")],
+    directory: Annotated[
+        str,
+        typer.Argument(
+            help="PEFT directory of one LoRA, or an address: s3://, gs://, az://, https://, hf://."
+        ),
+    ],
     task: Annotated[str, typer.Option(help="Task it was trained on.")],
     name: Annotated[str | None, typer.Option(help="What to call it; the task if not given.")] = None,
     state: Annotated[
@@ -59,16 +63,16 @@ def register(
         raise UnknownNameError(f"no task card {task} in {cards}: write {cards / task}.toml first")
     declared = base_model is not None
     base_model = base_model or settings.base_model
-    own = AdapterRoots.of(settings.adapter_roots, settings.home)
+    own = settings.roots()
     with translate_errors(), connect(database_address(settings)) as connection:
         store = AdapterStore(connection)
         announced = store.announced_roots(base_model)
-        place = own.joined(announced).place(directory)
+        place, files = own.joined(announced).found(directory)
         # The factors must fit the base model's weights, where a worker or its files tell their sizes.
         models = ModelStore(connection)
         sizes = models.modules(base_model) or module_sizes(settings.home / "cache" / "models" / base_model)
         facts = inspect(
-            directory, base_model, sizes or None, aliases=models.aliases(base_model), declared=declared
+            files, base_model, sizes or None, aliases=models.aliases(base_model), declared=declared
         )
         wanted = Wanted(name or task, task, place, state, share, tuple(trained_on or ()))
         with connection.transaction():
@@ -86,11 +90,8 @@ def register(
             f"retrieval cannot find it: {task} has no examples and it no affinities; "
             "add some with `loradex examples add`, or measure it with `loradex library affinities`"
         )
-    if done.created and not announced and place.root not in AdapterRoots.of((), settings.home).roots:
-        warnings.append(
-            f"no worker of {base_model} lives now; start it with LORADEX_ADAPTER_ROOTS={place.root}, "
-            "or it will not find these files"
-        )
+    if done.created and not announced and place.root not in AdapterRoots.of((), settings.home).announced:
+        warnings.append(_told_to_a_worker(base_model, place.root))
     for warning in warnings:
         terminal.complain(f"warning: {directory}: {warning}")
     if as_json:
@@ -108,6 +109,13 @@ def register(
     terminal.say(account(task, before, after))
     if done.state != "active":
         terminal.say(f"to let it answer: loradex adapter activate {done.name} --version {done.version}")
+
+
+def _told_to_a_worker(base_model: str, root: str) -> str:
+    from loradex.library.adapter_sources import is_remote
+
+    setting = "LORADEX_ADAPTER_SOURCES" if is_remote(root) else "LORADEX_ADAPTER_ROOTS"
+    return f"no worker of {base_model} lives now; start it with {setting}={root}, or it will not find these files"
 
 
 def _unlike_what_was_asked(done: "Registered", wanted: "Wanted") -> list[str]:

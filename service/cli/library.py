@@ -28,7 +28,6 @@ def load(directory: Directory = None, cards: Cards = OUR_CARDS, as_json: AsJson 
 
     from loradex.addresses import database_address
     from loradex.db.session import connect, translate_errors
-    from loradex.library.adapter_roots import AdapterRoots
     from loradex.library.adapter_store import AdapterStore
     from loradex.library.cards import load_cards
     from loradex.library.installed import starter_library
@@ -39,7 +38,7 @@ def load(directory: Directory = None, cards: Cards = OUR_CARDS, as_json: AsJson 
     settings = ServiceSettings()
     known = load_cards(cards)
     library = open_library(directory or starter_library(), known)
-    own = AdapterRoots.of(settings.adapter_roots, settings.home)
+    own = settings.roots()
     with (
         translate_errors(),
         connect(database_address(settings)) as connection,

@@ -21,6 +21,8 @@ def serve(
 ) -> None:
     """Serve chat, completions, decisions and jobs to OpenAI's clients, each with a key of its own.
 
+    Opened in a browser, the address shows the owner of a key what was answered, and why.
+
     Postgres is where LORADEX_DATABASE_URL says, with a login of the role client; on the embedded stack the server
     makes its login by itself. Keys are made by `loradex key create`. It ends at SIGTERM or Ctrl+C, after what is
     under way has been answered, within 30 s. Metrics are served at LORADEX_METRICS_HOST, by itself 127.0.0.1.

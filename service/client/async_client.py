@@ -14,6 +14,7 @@ import psycopg
 from psycopg.abc import Params
 from psycopg.pq import TransactionStatus
 from psycopg.rows import AsyncRowFactory, Row, class_row, dict_row, tuple_row
+from psycopg.sql import Composed
 
 from loradex.addresses import addresses
 from loradex.db.async_pool import AsyncPool
@@ -252,7 +253,9 @@ class AsyncClient:
         found = await self._fetched(EXPLAIN, (uuid_of(answer_id, UnknownAnswerError),))
         return explained(found, answer_id)
 
-    async def rows(self, statement: LiteralString, values: Params | None = None) -> list[dict[str, Any]]:
+    async def rows(
+        self, statement: LiteralString | Composed, values: Params | None = None
+    ) -> list[dict[str, Any]]:
         """The rows of a statement that reads, such as of a view, as this user sees them."""
         return await self._fetched(statement, values, dict_row)
 
@@ -268,7 +271,7 @@ class AsyncClient:
 
     async def _fetched(
         self,
-        statement: LiteralString,
+        statement: LiteralString | Composed,
         values: Params | None = None,
         row_factory: AsyncRowFactory[Row] = tuple_row,  # type: ignore[assignment]
         *,

@@ -152,6 +152,12 @@ class AdapterChangedError(LoradexError):
     code = "adapter_changed"
 
 
+class AdapterUnavailableError(LoradexError):
+    """The place where a registered adapter lies does not give its files now, or there is no room for them."""
+
+    code = "adapter_unavailable"
+
+
 class ModelRefusedError(LoradexError):
     """The directory is not a base model or an encoder that Loradex can follow exactly; the text says why."""
 

@@ -33,6 +33,7 @@ PARTS = {
     # Looked up in a table of the page.
     *("retrievals", "retrieved_examples", "retrieved_tasks", "merge_results", "merge_components", "first_id"),
     "expiry",
+    "finish_reason",
 }
 ACTOR = re.compile(r"-- (?P<role>client|worker)\n")
 OUTPUT = re.compile(r"^```text\n(?P<output>.*?)^```", re.MULTILINE | re.DOTALL)

@@ -88,3 +88,36 @@ def test_the_program_serves_the_embedded_stack_and_ends(answering: Stack, tmp_pa
     assert f"POST {CHAT} 200" in log
     assert "Is it late" not in log
     assert "lx_" not in log
+
+
+def test_the_explorer_reads_and_may_do_nothing_else(
+    loradex: Loradex, stocked_database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It refuses the owner of the database; on the embedded stack it makes its own login, and prints where to look."""
+    monkeypatch.setenv("LORADEX_DATABASE_URL", stocked_database)
+    code, _, said = loradex("explore", "--port", 0)
+    assert code == 2
+    assert "--role reader" in said
+    StackFile(tmp_path).write("postgres", {"url": stocked_database})
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LORADEX_")}
+    server = subprocess.Popen(
+        [str(Path(sys.executable).with_name("loradex")), "explore", "--port", "0"],
+        env=environment | {"LORADEX_HOME": str(tmp_path)},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert server.stdout is not None
+        address = server.stdout.readline().removeprefix("open ").strip()
+        page = httpx2.get(address, follow_redirects=True)
+        assert page.status_code == 200
+        assert "<h1>Answers</h1>" in page.text
+        server.send_signal(signal.SIGTERM)
+        _, log = server.communicate(timeout=30)
+    finally:
+        server.kill()
+    assert server.returncode == 0, log
+    assert "GET /answers 200" in log
+    assert address.rpartition("=")[2] not in log

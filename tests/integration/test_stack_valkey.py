@@ -33,7 +33,7 @@ def _process(home: Path) -> psutil.Process:
 
 def test_it_refuses_bells_instead_of_forgetting_them(server: EmbeddedValkey) -> None:
     with redis.Redis.from_url(server.start(), decode_responses=True) as client:
-        assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+        assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "volatile-ttl"}
         assert client.config_get("save") == {"save": ""}
         assert client.config_get("appendonly") == {"appendonly": "no"}
 

@@ -98,6 +98,7 @@ OWN = {
     "answer_hash",
     "expiry",
     "explain",
+    "finish_reason",
     "is_served",
     "job_request",
     "monitor_figures",

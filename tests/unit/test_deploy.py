@@ -56,11 +56,12 @@ def test_the_parts_of_the_deployment(services: dict[str, Document]) -> None:
     assert services["redis"]["image"] == "redis:8"
 
 
-def test_redis_refuses_instead_of_forgetting(compose: Document) -> None:
+def test_redis_keeps_nothing_and_drops_no_bell(compose: Document) -> None:
     configuration = compose["configs"]["redis"]["content"].splitlines()
 
-    assert "maxmemory-policy noeviction" in configuration
-    assert "appendonly yes" in configuration
+    # What has an end is forgotten when memory is full: texts that are being told, and no bell.
+    assert "maxmemory-policy volatile-ttl" in configuration
+    assert {'save ""', "appendonly no"} <= set(configuration)
 
 
 def test_the_schema_is_made_once_before_a_worker_starts(services: dict[str, Document]) -> None:
@@ -110,7 +111,8 @@ def test_no_password_has_a_default(compose: Document) -> None:
     secrets = [(name, rest) for name, rest in variables if name.endswith("PASSWORD")]
 
     assert {name for name, _ in secrets} == {
-        f"LORADEX_{whose}_PASSWORD" for whose in ("POSTGRES", "REDIS", "ADMIN", "WORKER", "CLIENT", "READER")
+        f"LORADEX_{whose}_PASSWORD"
+        for whose in ("POSTGRES", "REDIS", "REDIS_CLIENT", "ADMIN", "WORKER", "CLIENT", "READER")
     }
     assert all(rest.startswith(":?") for _, rest in secrets)
 

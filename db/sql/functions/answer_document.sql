@@ -14,12 +14,7 @@ begin
         'scores', to_jsonb(answer.scores),
         'prompt_tokens', answer.prompt_tokens,
         'output_tokens', answer.output_tokens,
-        -- A text may come to its end with the last token that the job allows: the worker alone knows which tokens end one.
-        'finish_reason', case
-            when answer.generation ->> 'kind' = 'choose' then 'choice'
-            when answer.generation ? 'finish_reason' then answer.generation ->> 'finish_reason'
-            when answer.output_tokens >= (answer.generation ->> 'max_new_tokens')::int then 'length'
-            else 'stop' end,
+        'finish_reason', finish_reason(answer.generation, answer.output_tokens),
         'method', answer.method,
         'neighbours', coalesce((
             select jsonb_agg(jsonb_build_object(

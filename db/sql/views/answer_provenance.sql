@@ -27,7 +27,8 @@ select
     a.output_tokens,
     a.worker,
     a.attempt,
-    a.position
+    a.position,
+    loradex.finish_reason(a.generation, a.output_tokens) as finish_reason
 from loradex.answers a
 left join loradex.jobs j on j.id = a.job_id;
 comment on view loradex.answer_provenance is
@@ -58,5 +59,6 @@ comment on column loradex.answer_provenance.output_tokens is 'tokens of the answ
 comment on column loradex.answer_provenance.worker is 'who answered';
 comment on column loradex.answer_provenance.attempt is 'which attempt at the job';
 comment on column loradex.answer_provenance.position is 'place in the audit chain';
+comment on column loradex.answer_provenance.finish_reason is 'choice, stop or length: why the answer ended';
 revoke all on loradex.answer_provenance from public;
 grant select on loradex.answer_provenance to loradex_reader, loradex_client, loradex_worker, loradex_admin;

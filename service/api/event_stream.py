@@ -1,0 +1,66 @@
+"""A response of server-sent events, whose first one is known before anything is sent."""
+
+import logging
+import traceback
+from collections.abc import AsyncGenerator, Mapping, MutableMapping
+from contextlib import aclosing
+from typing import Any
+
+from starlette.requests import Request
+
+from loradex.errors import LoradexError
+from loradex.service.api.chunks import broken_off
+from loradex.service.api.door import Receive, Send, unless_gone
+from loradex.service.api.problem import INTERNAL, Problem, problem_of
+
+HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+}
+LOG = logging.getLogger("loradex.api")
+
+
+class EventStream:
+    """Sends events as they come. An error before the first one has a status; a later one is the last event.
+
+    The events are left as soon as the client leaves.
+    """
+
+    def __init__(self, first: bytes, rest: AsyncGenerator[bytes], headers: Mapping[str, str]) -> None:
+        self._first = first
+        self._rest = rest
+        self._headers = HEADERS | dict(headers)
+
+    @classmethod
+    async def begun(cls, events: AsyncGenerator[bytes], headers: Mapping[str, str]) -> "EventStream":
+        """The response, once there is a first event. Raises what the events raise before."""
+        return cls(await anext(events), events, headers)
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        async with aclosing(self._rest):
+            await unless_gone(request, self._sent(request, send))
+
+    async def _sent(self, request: Request, send: Send) -> None:
+        raw = [(name.encode(), value.encode("latin-1")) for name, value in self._headers.items()]
+        await send({"type": "http.response.start", "status": 200, "headers": raw})
+        await send({"type": "http.response.body", "body": self._first, "more_body": True})
+        try:
+            async for event in self._rest:
+                await send({"type": "http.response.body", "body": event, "more_body": True})
+        except (Problem, LoradexError) as error:
+            problem = error if isinstance(error, Problem) else problem_of(error)
+            last = self._last(request, problem)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
+            # Without the text of the exception, which may hold a prompt.
+            place = "".join(traceback.format_tb(error.__traceback__))
+            LOG.error("%s in request %s\n%s", type(error).__name__, request.state.request_id, place)  # noqa: TRY400
+            last = self._last(request, INTERNAL)
+        else:
+            last = b""
+        await send({"type": "http.response.body", "body": last, "more_body": False})
+
+    def _last(self, request: Request, problem: Problem) -> bytes:
+        request.state.code = problem.code
+        return broken_off(problem)

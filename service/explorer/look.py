@@ -1,0 +1,74 @@
+"""One look of somebody at one page."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from loradex.service.api.problem import Problem
+from loradex.service.explorer.edges import KnownEdges
+from loradex.service.explorer.entrance import Viewer
+from loradex.service.explorer.filters import Edges
+from loradex.service.explorer.page import HEADERS, Pages
+from loradex.service.explorer.rows import Rows
+
+FOR_ALL = (("Answers", "/answers"),)
+FOR_WHO_SEES_EVERYTHING = FOR_ALL
+"""The pages in the head of each page: title, address."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a page needs to know.
+
+    Attributes:
+        http: The request.
+        viewer: Who looks.
+        pages: The templates.
+        known_edges: Where domains end, as it was found lately.
+    """
+
+    http: Request
+    viewer: Viewer
+    pages: Pages
+    known_edges: KnownEdges
+
+    @property
+    def source(self) -> Rows:
+        """Reads what this person may see."""
+        return self.viewer.source
+
+    async def edges(self) -> Edges:
+        """Where the domain of each encoder ends."""
+        return await self.known_edges.found(self.viewer)
+
+    def page(self, template: str, values: Mapping[str, Any], status: int = 200) -> Response:
+        """The page, with its head."""
+        places = FOR_WHO_SEES_EVERYTHING if self.viewer.everything else FOR_ALL
+        head = {"places": places, "here": self.http.url.path, "everything": self.viewer.everything}
+        return self.pages.shown(template, {**head, **values}, status)
+
+    def document(self, value: Any) -> Response:
+        """The same as JSON."""
+        return JSONResponse(value, headers=HEADERS)
+
+    def text(self, value: str, kind: str, name: str) -> Response:
+        """The same as a file to keep."""
+        kept = {"content-disposition": f'attachment; filename="{name}"'}
+        return Response(value, media_type=kind, headers=HEADERS | kept)
+
+    def require_everything(self) -> None:
+        """Refuse who sees only what is theirs.
+
+        Raises:
+            Problem: This page is about all there is.
+        """
+        if not self.viewer.everything:
+            raise Problem(
+                403,
+                "permission_refused",
+                "this page shows what all tenants share, and a key shows what is yours: whoever runs Loradex opens "
+                "it with `loradex explore`",
+            )

@@ -1,0 +1,191 @@
+"""The explorer before the starter library and before hostile texts, and the Chromium that looks at it.
+
+Its packages are imported when they are needed, so that tests of other rooms run without the extra `serve`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import pytest
+from psycopg.types.json import Jsonb
+from tests.fix_api import made_key
+from tests.fix_db import new_database, with_user
+from tests.needs import program
+from tests.serving import serving
+from tests.world import World
+
+from loradex.db.session import connect
+from loradex.embedded import EmbeddedPostgres
+from loradex.service.client import AsyncClient
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+    from loradex.service.api.door import Door
+
+TOKEN = "token-for-tests-only"
+SCRIPT = "<script>window.hacked=1</script><img src=x onerror='window.hacked=1'>"
+HOSTILE = (
+    f'{SCRIPT}"></pre></textarea>{{{{7*7}}}}{{% include "x" %}}\u202eevil\u2066\u200b\x1b[2J\x07\U000e0041'
+)
+LONG = f"{HOSTILE} {'<b>word</b> ' * 9_000}"[:100_000]
+
+
+@dataclass(frozen=True)
+class Explored:
+    """Where the explorer is.
+
+    Attributes:
+        url: Its address.
+        database_url: The owner's address of the database behind it.
+    """
+
+    url: str
+    database_url: str
+
+    @property
+    def entrance(self) -> str:
+        """The link that lets in."""
+        return f"{self.url}/sign-in?token={TOKEN}"
+
+
+@dataclass(frozen=True)
+class Hostile(Explored):
+    """An explorer before hostile texts, for who sees everything and, at `tenants`, for owners of keys.
+
+    Attributes:
+        answers: Answers whose every text is hostile; the last is the longest.
+        failure: A question that failed with hostile words.
+        alice, bob: Keys of two tenants.
+        of_alice: Her answer.
+    """
+
+    tenants: str
+    answers: list[UUID]
+    failure: UUID
+    alice: str
+    bob: str
+    of_alice: UUID
+
+
+def _reading(url: str) -> "Door":
+    from loradex.service.explorer.rows import Reader  # noqa: PLC0415
+    from loradex.service.explorer.server import application  # noqa: PLC0415
+
+    return application(Reader(with_user(url, "loradex_reader")), TOKEN)
+
+
+@pytest.fixture(scope="session")
+def explored(starter: str) -> Iterator[Explored]:
+    """`loradex explore` before the starter library with its answers."""
+    with serving(lambda: _reading(starter)) as url:
+        yield Explored(url, starter)
+
+
+@pytest.fixture(scope="session")
+def hostile(postgres: EmbeddedPostgres, stocked: str) -> Iterator[Hostile]:
+    """Both ways to look, before a small library in which every text is hostile."""
+    from loradex.service.api.app import Api  # noqa: PLC0415
+    from loradex.service.explorer.entrance import with_keys  # noqa: PLC0415
+    from loradex.service.explorer.site import Explorer  # noqa: PLC0415
+
+    with new_database(postgres, stocked) as database, connect(database) as connection:
+        world = World.found(connection)
+        connection.execute(
+            "update loradex.examples set source_ref = left(source_ref || %s, 200), prompt = %s, sha256 = "
+            "encode(sha256(convert_to(concat(%s::text, e'\\x1f', target), 'UTF8')), 'hex')",
+            (HOSTILE, HOSTILE, HOSTILE),
+        )
+        answers = [
+            _answered(world, {"prompt": HOSTILE, "choices": [HOSTILE, "no"]}),
+            _answered(world, {"prompt": LONG}),
+        ]
+        (failed,) = world.enqueue({"prompt": HOSTILE})
+        attempts = world.claim(rows=1)
+        connection.execute(
+            "select loradex.fail_job(%s, %s, 'internal', %s)", (failed, attempts[failed], HOSTILE)
+        )
+        alice, bob = (
+            made_key(database, f"{name}<script>window.hacked=1</script>")[1] for name in ("alice", "bob")
+        )
+        client_url = with_user(database, "loradex_client")
+        with connect(client_url) as session, session.transaction():
+            session.execute("select loradex.authenticate(%s, 'ask')", (alice,))
+            session.execute("select * from loradex.enqueue_jobs(%s)", (Jsonb([{"prompt": "Alice asks."}]),))
+        of_alice = _claimed_and_answered(world)
+
+        def keyed() -> "Door":
+            client = AsyncClient(client_url, "redis://127.0.0.1:1/0")
+            return Api(client, beside=Explorer(with_keys(client), "an API key").routes()).application()
+
+        with serving(lambda: _reading(database)) as url, serving(keyed) as tenants:
+            yield Hostile(url, database, tenants, answers, failed, alice, bob, of_alice)
+
+
+def _answered(world: World, job: dict[str, object]) -> UUID:
+    world.enqueue(job)
+    return _claimed_and_answered(world, text=job["choices"][0] if "choices" in job else LONG)  # type: ignore[index]
+
+
+def _claimed_and_answered(world: World, **changes: object) -> UUID:
+    """The answer to the one job that waits."""
+    ((job, attempt),) = world.claim(HOSTILE[:100].replace("\x1b", ""), rows=1).items()
+    routing = world.route([job], [world.near("apples")])[job]
+    return world.record(job, attempt, routing, versions={HOSTILE: HOSTILE}, **changes)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """The Chromium of this machine. While it is open, no test of this process can run an event loop of its own."""
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415
+
+    with sync_playwright() as driver:
+        # Without its sandbox, which needs rights that a container's root lacks: only our own pages are opened.
+        opened = driver.chromium.launch(executable_path=program("chromium"), args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def tab(browser: "Browser") -> Iterator["Page"]:
+    """A new page of a new person; the test fails if anything was said on its console or asked of another host."""
+    with watched(browser) as page:
+        yield page
+
+
+class Watch:
+    """What a page did that it should not."""
+
+    def __init__(self, page: "Page") -> None:
+        self.complaints: list[str] = []
+        page.on("console", lambda one: self.complaints.append(one.text))
+        page.on("pageerror", lambda one: self.complaints.append(str(one)))
+        page.on("dialog", lambda one: self.complaints.append(f"a dialog: {one.message}"))
+        page.on("request", lambda one: self._asked(one.url))
+
+    def _asked(self, url: str) -> None:
+        if not url.startswith("http://127.0.0.1:"):
+            self.complaints.append(f"asked {url}")
+
+
+def watched(browser: "Browser", **options: object) -> "_Watched":
+    """A page as `tab`, with options of a browser's context."""
+    return _Watched(browser, options)
+
+
+class _Watched:
+    def __init__(self, browser: "Browser", options: dict[str, object]) -> None:
+        self._context = browser.new_context(**{"locale": "en-GB", "timezone_id": "UTC", **options})  # type: ignore[arg-type]
+        self._page = self._context.new_page()
+        self._page.set_default_timeout(15_000)
+        self._watch = Watch(self._page)
+
+    def __enter__(self) -> "Page":
+        return self._page
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._context.close()
+        if kind is None:
+            assert self._watch.complaints == []

@@ -1,0 +1,179 @@
+"""What the explorer lets in, what it says besides pages, and what it refuses."""
+
+import csv
+import io
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+from tests.fix_explorer import TOKEN, Explored, Hostile
+
+from loradex.db.session import connect
+from loradex.service.explorer.page import POLICY, ROOM
+
+
+@pytest.fixture
+def inside(explored: Explored) -> Iterator[httpx2.Client]:
+    """Somebody who was let in before the starter library."""
+    with httpx2.Client(base_url=explored.url, follow_redirects=True, timeout=60) as client:
+        client.get(explored.entrance).raise_for_status()
+        yield client
+
+
+def test_nobody_sees_anything_without_a_good_secret(hostile: Hostile) -> None:
+    paths = ("/answers", f"/answers/{hostile.of_alice}")
+    for url in (hostile.url, hostile.tenants):
+        with httpx2.Client(base_url=url) as client:
+            for path in paths:
+                assert client.get(path).status_code == 303
+                assert client.get(path).headers["location"].startswith("/sign-in?next=/answers")
+            for path in ("/answers.json", "/answers.csv", "/answers.sql", f"{paths[1]}.json"):
+                assert client.get(path).status_code == 401
+            for wrong in (
+                "lx_" + "x" * 43,
+                "",
+                "x" * 5000,
+                "\u202e",
+                TOKEN if url == hostile.tenants else "no",
+            ):
+                told = client.post("/sign-in", data={"secret": wrong})
+                assert told.status_code in {401, 413}, wrong
+                assert "set-cookie" not in told.headers
+            cookie = {"cookie": "loradex_session=made-up"}
+            assert client.get("/answers", headers=cookie).status_code == 303
+            assert client.get("/answers", headers={"authorization": "Bearer no"}).status_code == 401
+
+
+def test_a_session_is_over_when_it_is_closed_or_its_key_is_revoked(hostile: Hostile) -> None:
+    good = {"secret": hostile.alice}
+    with httpx2.Client(base_url=hostile.tenants) as client:
+        let_in = client.post("/sign-in?next=//evil.example/", data=good)
+        assert (let_in.status_code, let_in.headers["location"]) == (303, "/answers")
+        assert "HttpOnly" in let_in.headers["set-cookie"]
+        assert "SameSite=lax" in let_in.headers["set-cookie"]
+        assert hostile.alice not in let_in.headers["set-cookie"]
+        assert client.get("/answers").status_code == 200
+        elsewhere = {"origin": "https://evil.example"}
+        assert client.post("/sign-out", headers=elsewhere).status_code == 400
+        assert client.post("/sign-in", data=good, headers=elsewhere).status_code == 400
+        kept = client.cookies["loradex_session"]
+        client.post("/sign-out")
+        assert client.get("/answers", headers={"cookie": f"loradex_session={kept}"}).status_code == 303
+        client.post("/sign-in", data=good)
+        with connect(hostile.database_url) as connection:
+            connection.execute(
+                "update loradex.api_keys set revoked_at = now() where owner_id = "
+                "(select id from loradex.owners where name like 'alice%')"
+            )
+        try:
+            assert client.get("/answers").status_code == 303
+            assert client.get("/answers.json").status_code == 401
+        finally:
+            with connect(hostile.database_url) as connection:
+                connection.execute("update loradex.api_keys set revoked_at = null")
+        assert client.get("/answers").status_code == 200
+    as_alice, as_bob = ({"authorization": f"Bearer {key}"} for key in (hostile.alice, hostile.bob))
+    document = f"{hostile.tenants}/answers/{hostile.of_alice}.json"
+    assert httpx2.get(document, headers=as_alice).json()["prompt"] == "Alice asks."
+    assert httpx2.get(document, headers=as_bob).status_code == 404
+
+
+def test_every_response_keeps_the_browser_strict(inside: httpx2.Client, hostile: Hostile) -> None:
+    page = inside.get("/answers")
+    static = [part.split('"')[0] for part in page.text.split('"/static/')[1:]]
+    assert len(static) == 4
+    for path in (
+        "/answers",
+        "/answers.json",
+        "/answers.csv",
+        "/answers/x",
+        "/sign-in",
+        *(f"/static/{one}" for one in static),
+    ):
+        told = inside.get(path)
+        assert told.headers["content-security-policy"] == POLICY
+        assert told.headers["x-content-type-options"] == "nosniff"
+    assert "unsafe" not in POLICY
+    assert inside.get("/answers/x").status_code == 404
+    assert inside.get("/static/0/page.py").status_code == 404
+    assert httpx2.get(f"{hostile.tenants}/nowhere").json()["error"]["code"] == "not_found"
+    for template in (ROOM / "templates").iterdir():
+        assert "safe" not in template.read_text().replace("harmless", ""), template.name
+        assert "style=" not in template.read_text(), template.name
+
+
+def test_the_sql_of_a_table_gives_its_rows(inside: httpx2.Client, explored: Explored) -> None:
+    chosen = {"since": "24h", "domain": "in", "adapter": "snli"}
+    rows = inside.get("/answers.json", params=chosen).json()["rows"]
+    assert rows
+    assert all("snli" in row["adapters"] and not row["out_of_domain"] for row in rows)
+    with connect(explored.database_url) as connection:
+        asked = connection.execute(inside.get("/answers.sql", params=chosen).content).fetchall()
+        edge = connection.execute(
+            "select answer_id::text from loradex.retrieval_coverage where out_of_domain"
+        ).fetchall()
+    assert [row["answer_id"] for row in rows] == [str(row[0]) for row in asked]
+    out = inside.get("/answers.json", params={"domain": "out"}).json()["rows"]
+    assert {row["answer_id"] for row in out} == {row[0] for row in edge}
+    table = list(csv.DictReader(io.StringIO(inside.get("/answers.csv", params=chosen).text)))
+    assert [row["answer_id"] for row in table] == [row["answer_id"] for row in rows]
+    assert inside.get("/answers.csv", params={"task": "none such"}).text == "answer_id\n"
+
+
+def test_pages_follow_one_another_without_gaps(
+    inside: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loradex.service.explorer.answers.ROWS_OF_A_FILE", 20)
+    whole, address = [], "/answers.json?method=cat"
+    while address is not None:
+        told = inside.get(address).json()
+        whole += [row["answer_id"] for row in told["rows"]]
+        address = told["next"]
+    assert len(whole) == len(set(whole)) == 48
+    assert whole == sorted(whole, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("since=yesterday", "since"),
+        ("until=0001-01-01T00:00%2B14:00", "until"),
+        ("after=x", "after"),
+        ("domain=near", "domain"),
+        ("finish=never", "finish"),
+        ("limit=7", "filter"),
+        ("task=a&task=b", "task"),
+        (f"task={'x' * 201}", "task"),
+        ("task=%00", "task"),
+        ("error=any&task=snli", "task"),
+    ],
+)
+def test_a_filter_that_cannot_be_is_refused(inside: httpx2.Client, query: str, field: str) -> None:
+    told = inside.get(f"/answers.json?{query}")
+    assert (told.status_code, told.json()["error"]["param"]) == (400, field)
+    assert inside.get(f"/answers?{query}").status_code == 400
+
+
+def test_a_link_that_was_changed_is_seen(hostile: Hostile) -> None:
+    with httpx2.Client(base_url=hostile.url, follow_redirects=True) as client:
+        client.get(hostile.entrance)
+        answer = hostile.answers[0]
+        assert "The link holds" in client.get(f"/answers/{answer}").text
+        with connect(hostile.database_url) as connection:
+            connection.execute("set session_replication_role = replica")  # as an owner may who wants to
+            for change, holds in (("worker || '!'", False), ("left(worker, -1)", True)):
+                connection.execute(
+                    f"update loradex.answers set worker = {change} where id = %s".encode(), (answer,)
+                )
+                assert ("The link holds" in client.get(f"/answers/{answer}").text) is holds
+
+
+def test_a_spreadsheet_calculates_nothing(hostile: Hostile) -> None:
+    with connect(hostile.database_url) as connection:
+        connection.execute(
+            "update loradex.jobs set error_message = '=cmd|calc' where state = 'failed' and error_message <> ''"
+        )
+    with httpx2.Client(base_url=hostile.url, follow_redirects=True) as client:
+        client.get(hostile.entrance)
+        (row,) = csv.DictReader(io.StringIO(client.get("/answers.csv?error=internal").text))
+    assert row["error_message"] == "'=cmd|calc"
