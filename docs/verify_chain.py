@@ -15,7 +15,7 @@ from pathlib import Path
 
 Row = dict[str, str | None]
 
-ERASABLE = ["prompt", "messages", "choices", "text", "choice", "token_ids", "query"]
+ERASABLE = ["prompt", "messages", "choices", "stop", "text", "choice", "token_ids", "logprobs", "query"]
 """Columns that stand in the canonical text by a commitment."""
 
 ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -53,13 +53,14 @@ WHOLE_LISTS = "token_ids example_ids task_neighbours adapter_ids adapter_version
 NUMBERS = "top_p temperature routing_milliseconds density update_norm sign_conflict merge_milliseconds"
 NUMBER_LISTS = "scores similarities task_similarities probabilities task_weights weights adapter_norms"
 TEXT_LISTS = (
-    "choices exclude_tasks exclude_adapters example_refs example_tasks tasks adapters adapter_tasks "
+    "choices stop exclude_tasks exclude_adapters example_refs example_tasks tasks adapters adapter_tasks "
     "adapter_hashes adapter_uris answers"
 )
 BOOLEAN = {"t": "true", "f": "false"}.__getitem__
 KINDS: dict[str, Callable[[str], str]] = {
     **dict.fromkeys(
-        [*WHOLE.split(), "generation", "timings", "versions", "messages", "commitments", "files"], str
+        [*WHOLE.split(), "generation", "timings", "versions", "messages", "commitments", "files", "logprobs"],
+        str,
     ),
     **dict.fromkeys(NUMBERS.split(), number),
     **dict.fromkeys(WHOLE_LISTS.split(), lambda text: array(str, text)),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from loradex.addresses import Addresses, database_address, redis_address
 from loradex.db.migrate import is_current, upgrade
 from loradex.embedded import health
+from loradex.embedded.api import EmbeddedApi
 from loradex.embedded.health import Health, ill, well
 from loradex.embedded.postgres import EmbeddedPostgres
 from loradex.embedded.queue import queue, silence
@@ -38,9 +39,16 @@ class Stack:
         self._postgres = EmbeddedPostgres(home) if settings.database_url is None else None
         self._valkey = EmbeddedValkey(home) if settings.redis_url is None else None
         self._worker = EmbeddedWorker(home)
+        self.api = EmbeddedApi(home)
 
     def up(
-        self, *, worker: bool, patience: float, say: Callable[[str], None], fill: Fill | None = None
+        self,
+        *,
+        worker: bool,
+        patience: float,
+        say: Callable[[str], None],
+        fill: Fill | None = None,
+        api: bool = False,
     ) -> list[str]:
         """Start what does not run, bring the schema up to date, and wait until each part is healthy.
 
@@ -48,6 +56,8 @@ class Stack:
             worker: Whether to start a worker too.
             patience: Seconds to wait for the worker.
             say: Told in a few words what happens next.
+            api: Whether to serve the API on this machine, where the database is embedded; without it one that runs is
+                stopped.
             fill: Given the address of an embedded database before a worker starts on it; what it returns is
                 told to the user.
 
@@ -69,15 +79,22 @@ class Stack:
             if worker:
                 say("starting a worker (the first start converts the base model)")
                 changed = self._worker.start(Addresses(database_url, redis_url), patience)
+            unserved = self._serve(Addresses(database_url, redis_url), wanted=api, say=say)
         replaced = (
             f"the worker was started again, with other values of: {', '.join(changed)}" if changed else None
         )
-        return [sentence for sentence in (told, replaced) if sentence is not None]
+        return [sentence for sentence in (told, replaced, unserved) if sentence is not None]
 
     def down(self) -> list[str]:
-        """Stop the embedded parts, the worker first; the data stay. Returns the parts that ran."""
+        """Stop the embedded parts, those that ask first; the data stay. Returns the parts that ran."""
         with self._record.locked():
-            parts = {"worker": self._worker, "valkey": self._valkey, "postgres": self._postgres}
+            parts: dict[str, EmbeddedApi | EmbeddedWorker | EmbeddedValkey | EmbeddedPostgres | None]
+            parts = {
+                "api": self.api,
+                "worker": self._worker,
+                "valkey": self._valkey,
+                "postgres": self._postgres,
+            }
             return [name for name, part in parts.items() if part is not None and part.stop()]
 
     def health(self, *, worker: bool = True) -> list[Health]:
@@ -89,7 +106,24 @@ class Stack:
             servers.append(queue(database_address(self._settings)))
         # With servers of their own, workers are usually started by others, and are not for us to judge.
         elsewhere = self._postgres is None and self._valkey is None and self._worker.pid is None
-        return [*servers, self._worker_health()] if worker and not elsewhere else servers
+        ours = [self._worker_health()] if worker and not elsewhere else []
+        return [*servers, *ours, *([] if self.api.pid is None else [self._api_health()])]
+
+    def _serve(self, servers: Addresses, *, wanted: bool, say: Callable[[str], None]) -> str | None:
+        """Start the API or turn it off; what the user should know about that."""
+        if not wanted or self._postgres is None:
+            self.api.turn_off()
+            return None
+        if not self.api.installed():
+            return "no API here: pip install 'loradex[serve]', or up --no-api"
+        say("starting the API")
+        self.api.start(servers)
+        return None
+
+    def _api_health(self) -> Health:
+        if self.api.is_healthy():
+            return well("api", self.api.url, f"answers; process {self.api.pid}")
+        return ill("api", self.api.url, f"does not answer; see {self.api.log}", UP)
 
     def _database(self) -> str:
         if self._postgres is not None:

@@ -1,18 +1,14 @@
 """The one worker of the embedded stack: a process known by the file it writes when it is ready."""
 
-import hashlib
 import importlib.util
 import json
-import os
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from loradex.addresses import Addresses
-from loradex.embedded import processes
+from loradex.embedded import launch, processes
 from loradex.embedded.processes import Identity
 from loradex.errors import StackError
 from loradex.stack_file import StackFile
@@ -20,13 +16,6 @@ from loradex.stack_file import StackFile
 # A worker finishes its batch when it is asked to stop; one on a slow machine takes a while.
 STOP_SECONDS = 60.0
 LOOK_EVERY_SECONDS = 0.1
-PREFIX = "LORADEX_"
-# Of the command line: passwords it sets, how long it waits, where heads are kept.
-NOT_FOR_WORKERS = ("_PASSWORD", "_START_SECONDS", "_ANCHOR")
-_WORDS = {
-    "LORADEX_DATABASE_URL": "the address of Postgres",
-    "LORADEX_REDIS_URL": "the address of Redis",
-}
 
 
 class EmbeddedWorker:
@@ -63,15 +52,12 @@ class EmbeddedWorker:
             StackError: It ended, or is not ready in time; the text holds the end of its log.
         """
         environment = self._environment(servers)
-        given = _fingerprints(environment)
+        given = launch.fingerprints(environment)
         part = self._record.part("worker")
         identity = Identity.recorded(part)
         changed: list[str] = []
         if identity is not None and identity.alive:
-            before = part.get("given", {})
-            changed = sorted(
-                name for name in before.keys() | given.keys() if before.get(name) != given.get(name)
-            )
+            changed = launch.differences(part.get("given", {}), given)
         if identity is None or not identity.alive or changed:
             self.stop()
             identity = self._spawn(environment)
@@ -106,12 +92,7 @@ class EmbeddedWorker:
         return said if isinstance(said, dict) else {}
 
     def _environment(self, servers: Addresses) -> dict[str, str]:
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not (name.startswith(PREFIX) and name.endswith(NOT_FOR_WORKERS))
-        }
-        return kept | {
+        return launch.environment() | {
             "LORADEX_HOME": str(self._directory),
             "LORADEX_DATABASE_URL": servers.database_url,
             "LORADEX_REDIS_URL": servers.redis_url,
@@ -139,19 +120,3 @@ class EmbeddedWorker:
         raise StackError(
             f"the worker is not ready after {patience:.0f} s: see {self.log}, or up again to wait"
         )
-
-
-def _fingerprints(environment: dict[str, str]) -> dict[str, str]:
-    """Hashes of all that makes one worker unlike another, by what a user calls it; addresses hold passwords."""
-    try:
-        release = version("loradex")
-    except PackageNotFoundError:  # on the path without being installed
-        release = ""
-    settings = {
-        _WORDS.get(name, name): value for name, value in environment.items() if name.startswith(PREFIX)
-    }
-    programs = {
-        "the Python interpreter": f"{sys.executable} {sys.version}",
-        "the installed Loradex": f"{files('loradex')} {release}",
-    }
-    return {name: hashlib.sha256(value.encode()).hexdigest() for name, value in (programs | settings).items()}

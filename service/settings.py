@@ -15,6 +15,7 @@ class ServiceSettings(LibrarySettings):
         start_seconds: How long `loradex up` waits for the worker. Its first start converts the base model.
         admin_password, worker_password, client_password, reader_password: What `loradex db roles` sets; an
             empty one counts as none.
+        api: Whether `loradex up` serves the API too.
         login_password: What `loradex db login` sets.
         api_metrics_port: Port that Prometheus reads `loradex serve` at; None: it is not read.
         metrics_host: The address of that port; by itself only this machine reaches it.
@@ -24,6 +25,7 @@ class ServiceSettings(LibrarySettings):
     model_config = SettingsConfigDict(env_prefix="LORADEX_", frozen=True, extra="ignore")
 
     start_seconds: Annotated[float, Field(gt=0)] = 600.0
+    api: bool = True
     admin_password: SecretStr | None = None
     worker_password: SecretStr | None = None
     client_password: SecretStr | None = None

@@ -9,6 +9,9 @@ from loradex.worker.engine.recipe import Recipe
 from loradex.worker.engine.rows import Row, RowResult
 from loradex.worker.identity import WorkerIdentity
 
+LOGPROB_DIGITS = 6
+"""What is kept behind the point; rounding on another device moves more."""
+
 
 def answer_document(
     *,
@@ -26,6 +29,7 @@ def answer_document(
         "choice": result.choice,
         "scores": list(result.scores) if result.scores is not None else None,
         "token_ids": list(result.token_ids),
+        "logprobs": _logprobs(result),
         "prompt_tokens": result.prompt_tokens,
         "output_tokens": result.output_tokens,
         "base_model_revision": identity.base_model_revision,
@@ -52,3 +56,18 @@ def answer_document(
             "component_norms": list(merge.component_norms),
         },
     }
+
+
+def _logprobs(result: RowResult) -> list[dict[str, Any]] | None:
+    """Of each token, and of the likeliest there, its id, its text by itself, and its log-probability, natural log."""
+    if result.logprobs is None:
+        return None
+
+    def told(token: int, logprob: float) -> dict[str, Any]:
+        text = result.token_texts[token].replace("\0", "\ufffd")
+        return {"id": token, "token": text, "logprob": round(logprob, LOGPROB_DIGITS)}
+
+    return [
+        {**told(one.token, one.logprob), "top": [told(*other) for other in one.likeliest]}
+        for one in result.logprobs
+    ]

@@ -40,11 +40,13 @@ class Replay:
     """How an answer compares with its replay.
 
     Attributes:
-        same: Recipe, tokens and text are the same, and the scores within the tolerance.
+        same: Recipe, tokens and text are the same, scores and log-probabilities within the tolerance.
         recipe_same: The recipe rebuilt from the stored facts has the stored hash.
         files_same: The model's files are those that answered.
         score_difference: The greatest difference of a choice's score, or None where there are none.
         score_tolerance: How far a score may differ by rounding, or None.
+        logprob_difference: The greatest difference of a token's log-probability, or None where none are stored.
+        logprob_tolerance: How far that may be by rounding, or None.
         difference: The first token that differs, or None.
         problem: Why it could not be replayed, or None.
     """
@@ -58,6 +60,8 @@ class Replay:
     tokens: int = 0
     score_difference: float | None = None
     score_tolerance: float | None = None
+    logprob_difference: float | None = None
+    logprob_tolerance: float | None = None
     difference: Difference | None = None
 
 
@@ -122,15 +126,22 @@ def _compared(engine: Engine, roots: AdapterRoots, document: Mapping[str, Any]) 
     text_same = document["text"] == result.stored_text
     difference = _difference(engine, row, document["token_ids"], result)
     apart, allowed = _score_difference(document["scores"], result), _allowed(engine, document, row)
+    further = _logprob_difference(document["logprobs"], result)
     return Replay(
         answer_id=document["answer_id"],
-        same=recipe_same and text_same and difference is None and (apart is None or apart <= allowed),
+        same=recipe_same
+        and text_same
+        and difference is None
+        and (apart is None or apart <= allowed)
+        and (further is None or further <= _each(engine, document)),
         recipe_same=recipe_same,
         files_same=document["versions"].get("base_model") == engine.files.digest,
         text_same=text_same,
         tokens=len(result.token_ids),
         score_difference=apart,
         score_tolerance=None if apart is None else allowed,
+        logprob_difference=further,
+        logprob_tolerance=None if further is None else _each(engine, document),
         difference=difference,
         problem=None if recipe_same else "the stored recipe hash does not fit the stored components",
     )
@@ -179,14 +190,31 @@ def _score_difference(stored: Sequence[float] | None, result: RowResult) -> floa
     return max((abs(one - other) for one, other in zip(old, new, strict=True)), default=0.0)
 
 
+def _logprob_difference(stored: Sequence[Mapping[str, Any]] | None, result: RowResult) -> float | None:
+    """Of the tokens that were written; which others were likely may turn over by rounding. Infinite as for scores."""
+    if stored is None and result.logprobs is None:
+        return None
+    old, new = stored or (), result.logprobs or ()
+    if len(old) != len(new):
+        return math.inf
+    return max(
+        (abs(one["logprob"] - other.logprob) for one, other in zip(old, new, strict=True)), default=0.0
+    )
+
+
 def _allowed(engine: Engine, document: Mapping[str, Any], row: Row) -> float:
     """A score that is not divided by its length gathers the rounding of each token."""
-    told, here = document["generation"]["device"], engine.device.type
-    each = max(tolerance(device, engine.dtype) for device in (told, here))
+    each = _each(engine, document)
     whole = row.normalization == "none"
     return (
         each * max((len(engine.text.answer(choice)) for choice in row.choices), default=1) if whole else each
     )
+
+
+def _each(engine: Engine, document: Mapping[str, Any]) -> float:
+    """How far the log-likelihood of one token may differ."""
+    told, here = document["generation"]["device"], engine.device.type
+    return max(tolerance(device, engine.dtype) for device in (told, here))
 
 
 def _document(value: object) -> dict[str, Any]:

@@ -297,7 +297,7 @@ create table loradex.settings (
     changed_by text,
     constraint settings_pkey primary key (name),
     constraint settings_kind_check check (kind in ('job', 'limit', 'routing')),
-    constraint settings_type_check check (type in ('text', 'texts', 'pairs', 'number', 'integer', 'boolean', 'messages')),
+    constraint settings_type_check check (type in ('text', 'texts', 'strings', 'pairs', 'numbers', 'number', 'integer', 'boolean', 'messages')),
     constraint settings_limit_check check (kind = 'job' or (type = 'integer' and value is not null)),
     constraint settings_names_check check (names in ('methods', 'base_models', 'encoders', 'tasks', 'adapters'))
 );
@@ -305,12 +305,13 @@ comment on table loradex.settings is
     'What a job may say, with ranges and defaults, how much the queue takes and how routing weighs: declared once.';
 comment on column loradex.settings.name is 'such as k; for a job it is the field of the JSON document';
 comment on column loradex.settings.kind is 'job: what a job may say, value is its default; limit: value is the limit; routing: of all jobs alike';
-comment on column loradex.settings.type is 'text, texts (a list), pairs (an object of texts), messages, number, integer or boolean';
+comment on column loradex.settings.type is
+    'text, texts (a list), strings (texts of which white space is part), pairs (an object of texts), numbers (an object, whole number to number), messages, number, integer or boolean';
 comment on column loradex.settings.value is 'the default, or the value; null: no default';
 comment on column loradex.settings.minimum is 'least number, characters of a text, texts of a list, messages, or pairs';
 comment on column loradex.settings.above is 'the number must be greater than this';
 comment on column loradex.settings.maximum is 'greatest number, characters of a text, texts of a list, messages, or pairs';
-comment on column loradex.settings.longest is 'characters of all texts of a list or all messages together, or of the text of a pair';
+comment on column loradex.settings.longest is 'characters of all texts of a list or all messages together, or of the text of a pair; of numbers how far from 0 each may be';
 comment on column loradex.settings.options is 'the only texts it may have; null: any';
 comment on column loradex.settings.names is 'table whose names it must be one of; null: any text';
 comment on column loradex.settings.description is 'what it means';
@@ -581,8 +582,10 @@ create table loradex.answers (
     text text,
     choice text,
     choices text[],
+    stop text[],
     scores float8[],
     token_ids int[],
+    logprobs jsonb,
     prompt_tokens int not null,
     output_tokens int not null,
     base_model text not null,
@@ -637,7 +640,7 @@ create table loradex.answers (
     constraint answers_erased_check check (
         case when commitments is null
             then num_nulls(prompt, text, token_ids, query, salt) = 0
-            else num_nonnulls(prompt, messages, choices, text, choice, token_ids, query, salt) = 0 end)
+            else num_nonnulls(prompt, messages, choices, stop, text, choice, token_ids, logprobs, query, salt) = 0 end)
 ) partition by range (id);
 comment on table loradex.answers is
     'Answers and all that led to them, one row each, append-only and hash-chained; partitioned by month.';
@@ -653,8 +656,11 @@ comment on column loradex.answers.messages is 'the conversation as it was asked;
 comment on column loradex.answers.text is 'the answer''s text';
 comment on column loradex.answers.choice is 'the choice that won, for choose';
 comment on column loradex.answers.choices is 'the choices there were, for choose';
+comment on column loradex.answers.stop is 'the stop strings there were';
 comment on column loradex.answers.scores is 'score of each choice, in the job''s order';
 comment on column loradex.answers.token_ids is 'tokens of the answer';
+comment on column loradex.answers.logprobs is
+    'of each token its id, text, log-probability and the likeliest tokens, where the job asks for them';
 comment on column loradex.answers.prompt_tokens is 'tokens of the framed prompt';
 comment on column loradex.answers.output_tokens is 'tokens of the answer';
 comment on column loradex.answers.base_model is 'model that answered';
@@ -1254,6 +1260,7 @@ begin
         'text', answer.text,
         'choice', answer.choice,
         'scores', to_jsonb(answer.scores),
+        'logprobs', answer.logprobs,
         'prompt_tokens', answer.prompt_tokens,
         'output_tokens', answer.output_tokens,
         'finish_reason', finish_reason(answer.generation, answer.output_tokens),
@@ -1277,7 +1284,8 @@ begin
             from unnest(answer.adapter_ids, answer.adapters, answer.adapter_versions, answer.adapter_tasks,
                         answer.adapter_hashes, answer.adapter_uris, answer.weights, answer.adapter_norms)
                 with ordinality c(adapter_id, adapter, version, task, sha256, uri, weight, update_norm, rank)), '[]'),
-        'generation', answer.generation || jsonb_build_object('choices', answer.choices),
+        'generation', answer.generation || jsonb_build_object('choices', answer.choices)
+            || case when answer.stop is null then '{}' else jsonb_build_object('stop', answer.stop) end,
         'timings', answer.timings,
         'chain', jsonb_build_object(
             'position', answer.position,
@@ -1300,8 +1308,8 @@ language sql immutable parallel safe
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
     select jsonb_build_object(
-        'prompt', answer.prompt, 'messages', answer.messages, 'choices', answer.choices, 'text', answer.text, 'choice', answer.choice,
-        'token_ids', answer.token_ids, 'query', answer.query)
+        'prompt', answer.prompt, 'messages', answer.messages, 'choices', answer.choices, 'stop', answer.stop, 'text', answer.text,
+        'choice', answer.choice, 'token_ids', answer.token_ids, 'logprobs', answer.logprobs, 'query', answer.query)
 $$;
 comment on function loradex.answer_erasable(loradex.answers) is
     'What of an answer can be erased, column to value; internal.';
@@ -1828,6 +1836,28 @@ begin
         when job.kind = 'generate'
              and jsonb_array_length(answer -> 'token_ids') > (job.settings ->> 'max_new_tokens')::int
             then 'it has more tokens than the job allows'
+        when job.kind = 'generate' and jsonb_array_length(answer -> 'token_ids') < (job.settings ->> 'min_tokens')::int
+             and not exists (select from jsonb_array_elements(job.settings -> 'stop'))
+            then 'it has fewer tokens than the job asks for'
+        when job.kind = 'generate' and exists (
+            select from jsonb_array_elements_text(job.settings -> 'stop') s(one)
+            where position(s.one in answer ->> 'text') > 0)
+            then 'there is a stop string in its text'
+        when (job.kind = 'choose' or job.settings ->> 'logprobs' is null) and answer ->> 'logprobs' is not null
+            then 'nobody asked for its log-probabilities'
+        when job.kind = 'generate' and job.settings ->> 'logprobs' is not null and (
+            jsonb_typeof(answer -> 'logprobs') is distinct from 'array'
+            or jsonb_array_length(answer -> 'logprobs') <> jsonb_array_length(answer -> 'token_ids')
+            or exists (
+                select from jsonb_array_elements(answer -> 'logprobs') with ordinality l(told, place)
+                where (l.told -> 'id' = answer -> 'token_ids' -> (l.place::int - 1)
+                       and jsonb_array_length(l.told -> 'top') <= (job.settings ->> 'logprobs')::int
+                       and not exists (
+                           select from jsonb_array_elements(l.told -> 'top' || (l.told - 'top')) t(one)
+                           where (jsonb_typeof(t.one -> 'id') = 'number' and jsonb_typeof(t.one -> 'token') = 'string'
+                                  and jsonb_typeof(t.one -> 'logprob') = 'number'
+                                  and (t.one ->> 'logprob')::numeric between -1e6 and 1) is not true)) is not true))
+            then 'its log-probabilities do not match its tokens'
         when answer -> 'generation' ? 'finish_reason' and (answer #>> '{generation,finish_reason}' = any (case
                 when job.kind = 'choose' then array['choice']
                 when jsonb_array_length(answer -> 'token_ids') < (job.settings ->> 'max_new_tokens')::int
@@ -1953,6 +1983,11 @@ begin
                 j.base_model)
         when e.job ->> 'kind' = 'choose' and not j.choose then 'kind choose needs choices; give at least two'
         when e.job ->> 'kind' = 'generate' and j.choose then 'kind generate takes no choices; use kind choose'
+        when j.choose and e.job ->> 'logprobs' is not null
+            then 'logprobs are of a text that is written, and choices have scores; drop one of them'
+        when coalesce(e.job ->> 'min_tokens', defaults ->> 'min_tokens')::numeric
+             > coalesce(e.job ->> 'max_new_tokens', defaults ->> 'max_new_tokens')::numeric
+            then 'min_tokens is more than max_new_tokens; lower it'
         when j.method = 'own' and j.adapter is null then 'method own needs an adapter; name one'
         when j.method <> 'own' and j.adapter is not null then 'only method own takes an adapter; drop it or use own'
         end, case
@@ -2187,7 +2222,7 @@ begin
             when not (t.text = any (s.options)) then format(
                 '%s must be one of %s', s.name, array_to_string(s.options, ', '))
             end
-        when s.type = 'texts' then case
+        when s.type in ('texts', 'strings') then case
             when json_typeof(f.value) <> 'array' then format('%s must be an array of texts', s.name)
             when json_array_length(f.value) < s.minimum then format(
                 '%s has too few texts (%s); give at least %s', s.name, json_array_length(f.value), s.minimum)
@@ -2197,9 +2232,11 @@ begin
                 then format('%s must be an array of texts', s.name)
             when (select sum(length(one)) from json_array_elements_text(f.value) one) > s.longest then format(
                 '%s have more than %s characters together; shorten them', s.name, s.longest)
-            when exists (select from json_array_elements_text(f.value) one where choice_form(one) = '')
+            when exists (select from json_array_elements_text(f.value) one
+                         where case s.type when 'strings' then one = '' else choice_form(one) = '' end)
                 then format('a text of %s is empty; give each a text', s.name)
-            when (select count(distinct choice_form(one)) from json_array_elements_text(f.value) one)
+            when (select count(distinct case s.type when 'strings' then one else choice_form(one) end)
+                  from json_array_elements_text(f.value) one)
                  < json_array_length(f.value) then format('two texts of %s are the same; give each once', s.name)
             end
         when s.type = 'messages' then case
@@ -2241,6 +2278,26 @@ begin
                 then format('%s must be an object of texts; write numbers as texts', s.name)
             when exists (select from json_each_text(f.value) pair where length(pair.value) > s.longest)
                 then format('a text of %s has more than %s characters; shorten it', s.name, s.longest)
+            end
+        when s.type = 'numbers' then case
+            when json_typeof(f.value) <> 'object' then format('%s must be an object of numbers', s.name)
+            -- A number is written in 64 characters at most, and its key in 10. What is longer is not taken apart.
+            when pg_column_size(f.value) > s.maximum * 100 + 100 then format(
+                '%s is too long; give at most %s numbers', s.name, s.maximum)
+            when (select count(*) from json_object_keys(f.value)) not between s.minimum and s.maximum then format(
+                '%s has %s numbers; give at most %s', s.name, (select count(*) from json_object_keys(f.value)), s.maximum)
+            when exists (select from json_object_keys(f.value) key where key !~ '^(0|[1-9][0-9]{0,8})$')
+                then format('%s has a key that is no whole number from 0 to 999999999', s.name)
+            when (select count(distinct key) from json_object_keys(f.value) key)
+                 < (select count(*) from json_object_keys(f.value))
+                then format('two keys of %s are the same; give each once', s.name)
+            when exists (select from json_each(f.value) one where json_typeof(one.value) <> 'number'
+                         or octet_length(one.value::text) > 64)
+                then format('%s must be an object of numbers', s.name)
+            when exists (select from json_each(f.value) one
+                         where abs((one.value #>> '{}')::numeric) > s.longest
+                            or (one.value #>> '{}')::numeric <> 0 and abs((one.value #>> '{}')::numeric) < 1e-300)
+                then format('%s has a number that is not from -%s to %s', s.name, s.longest, s.longest)
             end
         when s.type = 'boolean' then case
             when json_typeof(f.value) <> 'boolean' then format('%s must be true or false', s.name)
@@ -3226,7 +3283,7 @@ begin
     delete from routings r where r.job_id = any (erased_jobs);
     update jobs j
     set prompt = '', messages = null, choices = case when j.choices is not null then '{}'::text[] end, idempotency_key = null,
-        metadata = null, pieces_key = null, cancelled_by = case when j.cancelled_by is not null then 'erased' end,
+        metadata = null, settings = j.settings - 'stop', pieces_key = null, cancelled_by = case when j.cancelled_by is not null then 'erased' end,
         error_message = case when j.error_code = 'erased' then j.error_message
                              when j.error_code is not null then 'erased' end,
         erased_at = now
@@ -3234,8 +3291,8 @@ begin
 
     with emptied as (
         update answers a
-        set prompt = null, messages = null, choices = null, text = null, choice = null, token_ids = null, query = null, salt = null,
-            commitments = answer_commitments(a)
+        set prompt = null, messages = null, choices = null, stop = null, text = null, choice = null, token_ids = null, logprobs = null,
+            query = null, salt = null, commitments = answer_commitments(a)
         where a.id in (select j.answer_id from jobs j where j.id = any (erased_jobs)) and a.commitments is null
         returning a.id
     )
@@ -4522,7 +4579,7 @@ begin
     -- Of what the worker says, its own words and measurements; the rest is the job's, the routing's and the chain's.
     fresh := jsonb_populate_record(null::answers, (
         select jsonb_object_agg(s.key, s.value) from jsonb_each(record_answer.answer) s
-        where s.key = any (array['text', 'choice', 'scores', 'token_ids', 'prompt_tokens', 'output_tokens',
+        where s.key = any (array['text', 'choice', 'scores', 'token_ids', 'logprobs', 'prompt_tokens', 'output_tokens',
                                  'base_model_revision', 'timings', 'versions'])));
     fresh.job_id := job.id;
     fresh.owner_id := job.owner_id;
@@ -4532,8 +4589,10 @@ begin
     fresh.prompt := job.prompt;
     fresh.messages := job.messages;
     fresh.choices := job.choices;
+    fresh.stop := (select array_agg(s.one order by s.place)
+                   from jsonb_array_elements_text(job.settings -> 'stop') with ordinality s(one, place));
     fresh.base_model := job.base_model;
-    fresh.generation := (record_answer.answer -> 'generation') - 'draws' || job.settings
+    fresh.generation := (record_answer.answer -> 'generation') - 'draws' || (job.settings - 'stop')
         || jsonb_build_object('kind', job.kind,
                               'seed', coalesce(job.settings -> 'seed', record_answer.answer #> '{generation,seed}'))
         || case when decided.routing -> 'draws' <> '[]' then jsonb_build_object('draws', decided.routing -> 'draws')
@@ -6636,9 +6695,27 @@ values
     ('normalization', 'job', 'text', '"tokens"', null, null, null, null, '{none,tokens,bytes}', null,
         'what a choice''s log-likelihood is divided by'),
     ('max_new_tokens', 'job', 'integer', '64', 1, null, 2048, null, null, null, 'tokens to write at most'),
+    ('min_tokens', 'job', 'integer', null, 0, null, 2048, null, null, null,
+        'tokens to write before one that ends the text; left out: 0'),
+    ('stop', 'job', 'strings', null, 0, null, 4, 256, null, null,
+        'texts that end the answer, which is what stands before the first of them'),
     ('sampling_temperature', 'job', 'number', '0', 0, null, 100, null, null, null,
         '0 writes the likeliest text; above 0 samples'),
     ('sampling_top_p', 'job', 'number', '1', null, 0, 1, null, null, null, 'mass of the tokens sampled from'),
+    ('sampling_top_k', 'job', 'integer', null, 0, null, 1000000, null, null, null,
+        'how many of the likeliest tokens are sampled from; 0, or left out: all'),
+    ('sampling_min_p', 'job', 'number', null, 0, null, 1, null, null, null,
+        'least probability of a token that is sampled, as a share of the likeliest one''s; left out: 0'),
+    ('repetition_penalty', 'job', 'number', null, 0.01, null, 100, null, null, null,
+        'above 1 tokens of prompt and text come less likely again; left out: 1'),
+    ('presence_penalty', 'job', 'number', null, -2, null, 2, null, null, null,
+        'taken off the logit of a token that was written; left out: 0'),
+    ('frequency_penalty', 'job', 'number', null, -2, null, 2, null, null, null,
+        'taken off the logit of a token for each time it was written; left out: 0'),
+    ('logit_bias', 'job', 'numbers', null, 0, null, 300, 100, null, null,
+        'ids of tokens, and what is added to the logit of each'),
+    ('logprobs', 'job', 'integer', null, 0, null, 20, null, null, null,
+        'how many of the likeliest tokens are told at each place, beside the one written; left out: nothing is'),
     ('seed', 'job', 'integer', null, 0, null, 9223372036854775807, null, null, null, 'seed of the sampling'),
     ('stream', 'job', 'boolean', 'false', null, null, null, null, null, null,
         'whether its text is told to listeners while it is written; no answer depends on it'),

@@ -26,7 +26,6 @@ from loradex.service.api.measures import Measures
 from loradex.service.api.problem import Problem, refused
 from loradex.service.api.readiness import reasons_against
 from loradex.service.client import AsyncClient, Request
-from loradex.service.client.request import OPENAI_NAMES
 
 EDGE: LiteralString = "select similarity from loradex.domain_edge(%s)"
 EDGE_SECONDS = 600.0
@@ -169,12 +168,14 @@ class Api:
         if samples * len(prompts) > bodies.MOST_PROMPTS:
             raise refused(f"n answers to each prompt may be {bodies.MOST_PROMPTS} altogether", "n")
         said, seconds = bodies.options_of(body)
+        theirs = bodies.sampling_of(body)
         offered = None if body.structured_outputs is None else body.structured_outputs.choice
         wanted = {
             "choices": offered,
             **said,
             "max_new_tokens": most,
-            **{name: getattr(body, theirs) for name, theirs in OPENAI_NAMES.items()},
+            **theirs,
+            "logprobs": body.likeliest,
             "metadata": body.metadata,
         }
         fields = [

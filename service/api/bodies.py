@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
 from loradex.service.api.problem import Problem, refused
+from loradex.service.client.request import OPENAI_NAMES
 
 MOST_MESSAGES = 1_000
 MOST_PROMPTS = 128
@@ -41,12 +42,6 @@ NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "audio": (),
     "prediction": (),
     "web_search_options": (),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
-    "logit_bias": ({},),
-    "presence_penalty": (0,),
-    "frequency_penalty": (0,),
-    "stop": ([], ""),
     "suffix": ("",),
     "echo": (False,),
     "best_of": (1,),
@@ -100,25 +95,57 @@ class Asking(Tolerant):
 
 
 class Writing(Asking):
-    """What chat and completions have in common."""
+    """What chat and completions have in common: OpenAI's fields, and four more of vLLM's."""
 
     max_tokens: int | None = None
+    min_tokens: int | None = None
+    stop: str | list[str] | None = None
     temperature: float | None = None
+    top_k: int | None = None
     top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
     n: Annotated[int, Field(ge=1, le=MOST_SAMPLES)] | None = None
     seed: int | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     structured_outputs: StructuredOutputs | None = None
 
+    @property
+    def likeliest(self) -> int | None:
+        """How many of the likeliest tokens are told at each place; None: not even the one written.
+
+        Raises:
+            Problem: `top_logprobs` without `logprobs`.
+        """
+        raise NotImplementedError
+
 
 class ChatBody(Writing):
     messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_MESSAGES)]
     max_completion_tokens: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+
+    @property
+    def likeliest(self) -> int | None:
+        if self.logprobs:
+            return self.top_logprobs or 0
+        if self.top_logprobs:
+            raise refused("top_logprobs needs logprobs: true", "top_logprobs")
+        return None
 
 
 class CompletionBody(Writing):
     prompt: str | Annotated[list[str], Field(min_length=1, max_length=MOST_PROMPTS)]
+    logprobs: int | None = None
+
+    @property
+    def likeliest(self) -> int | None:
+        return self.logprobs
 
 
 class Choice(Tolerant):
@@ -213,6 +240,16 @@ def options_of(body: Asking) -> tuple[dict[str, Any], float | None]:
                 "unknown_parameter",
             )
     return said, seconds
+
+
+def sampling_of(body: Writing) -> dict[str, Any]:
+    """The fields of a job that OpenAI's and vLLM's clients have too, and what they say in another way."""
+    said = {name: getattr(body, theirs) for name, theirs in OPENAI_NAMES.items()}
+    # An empty text stops nothing, and vLLM's clients say -1 for all tokens.
+    stop = [body.stop] if isinstance(body.stop, str) else body.stop
+    said["stop"] = None if stop is None else [one for one in stop if one]
+    said["sampling_top_k"] = 0 if body.top_k == -1 else body.top_k
+    return said
 
 
 def text_of(content: str | list[dict[str, Any]] | None, place: str) -> str:

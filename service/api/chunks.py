@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from loradex.service.api import logprobs
 from loradex.service.api.asking import Asked
 from loradex.service.api.models import Model
 from loradex.service.api.problem import Problem
@@ -61,7 +62,10 @@ class Chunks:
         """The job at `place` was answered; `edge` is that of the domain, as for `provenance`."""
         answer = self._answers[place] = asked.answer
         begin = b"" if self._form is COMPLETION or place in self._begun else self.piece(place, "")
-        choice = self._choice(place, "", begins=False) | {"finish_reason": finish(answer)}
+        # How likely a token was is told with the record, which the pieces come before.
+        likely = logprobs.of_completion if self._form is COMPLETION else logprobs.of_chat
+        choice = self._choice(place, "", begins=False)
+        choice |= {"logprobs": likely(answer), "finish_reason": finish(answer)}
         return begin + self._event(
             choices=[choice],
             system_fingerprint=self._model.fingerprint(answer["mixture"]),

@@ -19,6 +19,7 @@ PARAMS = {
     "messages": "messages",
     "max_new_tokens": "max_completion_tokens",
     "seed": "seed",
+    "logprobs": "logprobs",
     "metadata": "metadata",
     "idempotency_key": None,
 }

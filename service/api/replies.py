@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from loradex.service.api import logprobs
 from loradex.service.api.asking import Asked
 from loradex.service.api.models import Model
 
@@ -99,7 +100,7 @@ class Written:
             {
                 "index": place,
                 "message": {"role": "assistant", "content": answer["text"], "refusal": None},
-                "logprobs": None,
+                "logprobs": logprobs.of_chat(answer),
                 "finish_reason": finish(answer),
                 "loradex": told,
             }
@@ -112,7 +113,7 @@ class Written:
             {
                 "index": place,
                 "text": answer["text"],
-                "logprobs": None,
+                "logprobs": logprobs.of_completion(answer),
                 "finish_reason": finish(answer),
                 "loradex": told,
             }

@@ -12,14 +12,15 @@ from loradex.service.audit.snapshot import Connection
 ANSWERS = "answers"
 ERASURES = "erasures"
 ARCHIVES = "archives"
-ERASABLE = ("prompt", "messages", "choices", "text", "choice", "token_ids", "query")
+ERASABLE = ("prompt", "messages", "choices", "stop", "text", "choice", "token_ids", "logprobs", "query")
 """Columns of an answer that stand in its canonical text by a commitment."""
 
 LINK = {"id": "uuid", "position": "bigint", "previous_hash": "bytea", "chain_hash": "bytea"}
 LINKS: Mapping[str, Mapping[str, str]] = {
     ANSWERS: LINK
-    | {"salt": "bytea", "commitments": "jsonb", "prompt": "text", "messages": "jsonb", "choices": "text[]"}
-    | {"text": "text", "choice": "text", "token_ids": "integer[]", "query": "public.vector"},
+    | {"salt": "bytea", "commitments": "jsonb", "prompt": "text", "choices": "text[]", "text": "text"}
+    | {"stop": "text[]", "choice": "text", "token_ids": "integer[]", "logprobs": "jsonb"}
+    | {"query": "public.vector", "messages": "jsonb"},
     ERASURES: LINK | {"answers": "uuid[]"},
     ARCHIVES: LINK | {"first_position": "bigint", "last_position": "bigint", "last_hash": "bytea"},
 }

@@ -23,7 +23,7 @@ from loradex.service.cli.lazy import Entry, LazyGroup
 
 COMMANDS = {
     "up": Entry(
-        "loradex.service.cli.stack:up", "Start Postgres, Valkey and a worker; wait until they are healthy."
+        "loradex.service.cli.stack:up", "Start Postgres, Valkey, a worker and the API; wait for each."
     ),
     "down": Entry("loradex.service.cli.stack:down", "Stop what `up` started; the data stay."),
     "status": Entry(

@@ -1,7 +1,5 @@
 """`loradex key`: keys of the API."""
 
-import hashlib
-import secrets
 from typing import Annotated, Any
 
 import typer
@@ -19,7 +17,6 @@ Waiting = Annotated[
     int | None,
     typer.Option(min=1, max=100_000_000, help="Its jobs that may wait at once; without it any number."),
 ]
-BYTES = 32
 
 
 @app.callback()
@@ -51,6 +48,7 @@ def create(
     from datetime import UTC, datetime, timedelta
 
     from loradex.errors import InvalidArgumentError
+    from loradex.service.keys import new_key
 
     try:
         end = None if days is None else datetime.now(UTC) + timedelta(days=days)
@@ -58,7 +56,7 @@ def create(
         raise InvalidArgumentError(
             "--days is no number of days; leave it out for a key that never expires"
         ) from None
-    made, made_hash = _secret()
+    made, made_hash = new_key()
     (row,) = _rows(
         "select loradex.create_api_key(%s, %s, %s, %s::text[], %s, %s, %s) as id",
         *(owner, name, made_hash, scope or ["ask"], end, requests_a_minute, waiting),
@@ -124,7 +122,9 @@ def rotate(
     """
     from datetime import timedelta
 
-    made, made_hash = _secret()
+    from loradex.service.keys import new_key
+
+    made, made_hash = new_key()
     (row,) = _rows(
         "select loradex.rotate_api_key(%s, %s, %s) as until", key, made_hash, timedelta(hours=hours)
     )
@@ -169,12 +169,6 @@ def _line(one: dict[str, Any]) -> tuple[object, ...]:
         ends or "never",
         ", ".join(limits) or "none",
     )
-
-
-def _secret() -> tuple[str, bytes]:
-    """A new key, and its SHA-256."""
-    made = f"lx_{secrets.token_urlsafe(BYTES)}"
-    return made, hashlib.sha256(made.encode()).digest()
 
 
 def _rows(statement: str, *values: object) -> list[dict[str, Any]]:

@@ -13,6 +13,16 @@ app = typer.Typer(add_completion=False, help="Defaults and ranges of jobs, and l
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+OF = {
+    "text": " characters",
+    "texts": " texts",
+    "strings": " texts",
+    "pairs": " pairs",
+    "messages": " messages",
+    "numbers": " numbers",
+}
+"""What the range of a setting counts, by its type."""
+
 
 @app.callback(invoke_without_command=True)
 def settings(context: typer.Context, as_json: AsJson = False) -> None:
@@ -98,9 +108,7 @@ def _range(setting: "Mapping[str, Any]") -> str:
         return ", ".join(setting["options"])
     if setting["names"] is not None:
         return f"names of loradex.{setting['names']}"
-    of = {"text": " characters", "texts": " texts", "pairs": " pairs", "messages": " messages"}.get(
-        setting["type"], ""
-    )
+    of = OF.get(setting["type"], "")
     low, high = setting["minimum"], setting["maximum"]
     start = (
         f"above {setting['above']}"

@@ -19,18 +19,25 @@ def up(
         bool,
         typer.Option("--empty", help="Do not load the starter library into a database without adapters."),
     ] = False,
+    api: Annotated[
+        bool | None, typer.Option("--api/--no-api", help="Serve the API too, beside a worker (LORADEX_API).")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start Postgres, Valkey and a worker, bring the schema up to date, and wait until each is healthy.
+    """Start Postgres, Valkey, a worker and the API, bring the schema up to date, and wait until each is healthy.
 
     The starter library, where it is installed, is loaded into an embedded database that has no adapters
     yet. A server that LORADEX_DATABASE_URL or LORADEX_REDIS_URL names is used as it is. Starting twice
     changes nothing; a running worker is replaced when its settings or its program have changed.
 
+    The API listens at 127.0.0.1, port 8322 if that is free; the first key to it is printed once.
+
     Example: loradex up
     """
+    from loradex.addresses import database_address
     from loradex.embedded.stack import Stack
     from loradex.embedded.starter import load_starter
+    from loradex.service.keys import first_key
 
     settings = ServiceSettings()
     stack = Stack(settings)
@@ -39,9 +46,12 @@ def up(
         def fill(url: str) -> str | None:
             return None if empty else load_starter(url, settings, say)
 
-        told = stack.up(worker=worker, patience=settings.start_seconds, say=say, fill=fill)
+        wanted = worker and (settings.api if api is None else api)
+        told = stack.up(worker=worker, patience=settings.start_seconds, say=say, fill=fill, api=wanted)
     for sentence in told:
         terminal.complain(sentence)
+    if stack.api.pid is not None and (key := first_key(database_address(settings))) is not None:
+        terminal.complain(f"the first key of the API at {stack.api.url}, shown this once: {key}")
     _show(stack.health(worker=worker), as_json=as_json)
 
 

@@ -24,8 +24,10 @@ class Answer:
         choice: The choice that won; None where text was generated.
         choices: The choices in the order given, or None.
         scores: Normalised log-likelihood of each choice, natural log, or None.
-        finish_reason: `choice`; for a text `stop` where it came to its end, `length` where it was cut off after as
-            many tokens as the job allows.
+        logprobs: Where the job asks for them, of each token `id`, `token` (its text), `logprob` (natural log) and
+            `top`, the likeliest tokens in the same form; else None.
+        finish_reason: `choice`; for a text `stop` where it came to its end or to a stop string, `length` where it was
+            cut off after as many tokens as the job allows.
         prompt_tokens: Tokens that were read.
         output_tokens: Tokens that were written, or those of the choice.
         method: How the adapters were mixed.
@@ -45,6 +47,7 @@ class Answer:
     choice: str | None
     choices: tuple[str, ...] | None
     scores: tuple[float, ...] | None
+    logprobs: tuple[Mapping[str, Any], ...] | None
     finish_reason: Literal["choice", "length", "stop"]
     prompt_tokens: int
     output_tokens: int
@@ -76,6 +79,7 @@ class Answer:
             choice=explained["choice"],
             choices=None if choices is None else tuple(choices),
             scores=None if scores is None else tuple(scores),
+            logprobs=None if explained["logprobs"] is None else tuple(explained["logprobs"]),
             finish_reason=explained["finish_reason"],
             prompt_tokens=explained["prompt_tokens"],
             output_tokens=explained["output_tokens"],

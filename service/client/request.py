@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from loradex.errors import InvalidArgumentError
 
 OPENAI = "openai"
-"""Metadata of a field that OpenAI's clients call something else: their name for it."""
+"""Metadata of a field that OpenAI's or vLLM's clients have too: their name for it."""
 BIGGEST_BIGINT = (1 << 63) - 1
 BIGGEST_INT = (1 << 31) - 1
 
@@ -53,6 +53,18 @@ def _in_order(texts: object) -> object:
     return texts
 
 
+def _by_token(numbers: object) -> object:
+    """JSON and OpenAI's clients write the ids of tokens as texts."""
+    if not isinstance(numbers, Mapping):
+        return numbers
+    return {
+        int(token)
+        if isinstance(token, str) and token.isascii() and token.isdigit()
+        else _whole(token): number
+        for token, number in numbers.items()
+    }
+
+
 def _as_pairs(pairs: object) -> object:
     return dict(pairs) if isinstance(pairs, Mapping) else pairs
 
@@ -61,6 +73,7 @@ Text = Annotated[str, AfterValidator(_storable)]
 Texts = Annotated[Sequence[str] | set[str] | frozenset[str], BeforeValidator(_in_order)]
 Pairs = Annotated[Mapping[str, str], BeforeValidator(_as_pairs)]
 Number = Annotated[float, AfterValidator(_finite)]
+Biases = Annotated[Mapping[int, Number], BeforeValidator(_by_token)]
 Integer = Annotated[int, BeforeValidator(_whole), Field(ge=-BIGGEST_INT, le=BIGGEST_INT)]
 Seed = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=BIGGEST_BIGINT)]
 Priority = Annotated[int, BeforeValidator(_whole), Field(ge=-32768, le=32767)]
@@ -91,8 +104,17 @@ class Request:
         density: Share of entries a trimming merge keeps, in (0, 1].
         normalization: What a choice's log-likelihood is divided by: none, tokens or bytes.
         max_new_tokens: Tokens to write at most.
+        min_tokens: Tokens to write before one that ends the text; a stop string ends it all the same.
+        stop: Up to 4 texts that end the answer, which is what stands before the first of them.
         sampling_temperature: 0 writes the likeliest text; above 0 samples.
+        sampling_top_k: How many of the likeliest tokens are sampled from; 0: all.
         sampling_top_p: Mass of the tokens sampled from, in (0, 1].
+        sampling_min_p: Least probability of a token that is sampled, as a share of the likeliest one's, in [0, 1].
+        repetition_penalty: Above 1 tokens of prompt and text come less likely again.
+        presence_penalty: Taken off the logit of a token that was written, in [-2, 2].
+        frequency_penalty: Taken off the logit of a token for each time it was written, in [-2, 2].
+        logit_bias: Ids of tokens, and what is added to the logit of each, in [-100, 100].
+        logprobs: How many of the likeliest tokens the answer tells at each place, up to 20.
         seed: Seed of the sampling.
         stream: Whether its text is told to listeners while it is written.
         expected_task: The true task where it is known, for the view `task_confusion`.
@@ -119,8 +141,17 @@ class Request:
     density: Number | None = None
     normalization: Normalization | None = None
     max_new_tokens: Integer | None = None
+    min_tokens: Integer | None = field(default=None, metadata={OPENAI: "min_tokens"})
+    stop: Texts | None = field(default=None, metadata={OPENAI: "stop"})
     sampling_temperature: Number | None = field(default=None, metadata={OPENAI: "temperature"})
+    sampling_top_k: Integer | None = field(default=None, metadata={OPENAI: "top_k"})
     sampling_top_p: Number | None = field(default=None, metadata={OPENAI: "top_p"})
+    sampling_min_p: Number | None = field(default=None, metadata={OPENAI: "min_p"})
+    repetition_penalty: Number | None = field(default=None, metadata={OPENAI: "repetition_penalty"})
+    presence_penalty: Number | None = field(default=None, metadata={OPENAI: "presence_penalty"})
+    frequency_penalty: Number | None = field(default=None, metadata={OPENAI: "frequency_penalty"})
+    logit_bias: Biases | None = field(default=None, metadata={OPENAI: "logit_bias"})
+    logprobs: Integer | None = None
     seed: Seed | None = None
     stream: bool | None = None
     expected_task: Text | None = None
@@ -178,8 +209,8 @@ FIELDS = tuple(one.name for one in dataclasses.fields(Request))
 OPENAI_NAMES: Mapping[str, str] = {
     one.name: one.metadata[OPENAI] for one in dataclasses.fields(Request) if OPENAI in one.metadata
 }
-"""What OpenAI's clients call the fields for which they have another name."""
-TEXTS = ("choices", "exclude_tasks", "exclude_adapters")
+"""What OpenAI's and vLLM's clients call the fields that they have too."""
+TEXTS = ("choices", "stop", "exclude_tasks", "exclude_adapters")
 
 
 def _unknown(name: object, known: Sequence[str]) -> str:

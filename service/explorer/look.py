@@ -15,7 +15,7 @@ from loradex.service.explorer.page import HEADERS, Pages
 from loradex.service.explorer.rows import Rows
 
 FOR_ALL = (("Answers", "/answers"),)
-FOR_WHO_SEES_EVERYTHING = FOR_ALL
+FOR_WHO_SEES_EVERYTHING = (*FOR_ALL, ("What if", "/what-if"))
 """The pages in the head of each page: title, address."""
 
 

@@ -53,6 +53,7 @@ class Pages:
         self._templates.filters |= {
             "shortened": shortened,
             "clipped": clipped,
+            "chosen": chosen,
             "moment": moment,
             "number": number,
             "as_json": as_json,
@@ -91,6 +92,11 @@ def shortened(text: str, most: int) -> str:
 def clipped(text: str, most: int) -> str:
     """The beginning of a name, where there is no room for more."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def chosen(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What is not None."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def moment(when: datetime | str) -> Markup:

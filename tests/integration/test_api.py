@@ -226,14 +226,12 @@ def test_decisions_are_ranked_choices(served: Served) -> None:
     [
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
-        ({"logprobs": True}, "logprobs"),
         ({"logprobs": 0}, "logprobs"),
         ({"extra_body": {"structured_outputs": {"regex": "a"}}}, "structured_outputs.regex"),
         (
             {"extra_body": {"structured_outputs": {"choice": ["a", "b"], "json": {}}}},
             "structured_outputs.json",
         ),
-        ({"stop": ["x"]}, "stop"),
         ({"n": 17}, "n"),
         ({"temperature": -1}, "temperature"),
         ({"max_completion_tokens": 0}, "max_completion_tokens"),

@@ -39,10 +39,8 @@ OTHER = {
     "double precision[]": "{c} || 0.5",
     "vector": "({c} + array_fill(0.001::real, array[vector_dims({c})])::vector)",
 }
-IN_PLACE_OF_NULL = {
-    "text": "'forged'",
-    "double precision": "0.5",
-    "double precision[]": "array[0.5]",
+IN_PLACE_OF_NULL = {"text": "'forged'", "double precision": "0.5", "double precision[]": "array[0.5]"} | {
+    "text[]": "array['forged']",
     "jsonb": "'[]'",
 }
 

@@ -22,7 +22,9 @@ LONGEST_NAME = 1000
 TYPES = {
     "text": "text",
     "texts": "list of texts",
+    "strings": "list of texts",
     "pairs": "object of texts",
+    "numbers": "object of numbers",
     "integer": "whole number",
     "number": "number",
     "boolean": "true or false",
@@ -79,11 +81,13 @@ def span(setting: dict[str, Any]) -> str:
     names = f"of `loradex.{setting['names']}`" if setting["names"] else ""
     if setting["type"] == "text":
         return names or f"{low or 0} to {high or LONGEST_NAME:,} characters"
-    if setting["type"] in {"texts", "messages"}:
+    if setting["type"] in {"texts", "strings", "messages"}:
         together = f"{low} to {high:,}, together at most {setting['longest']:,} characters"
         return f"{together}; {names}" if names else together
-    if setting["type"] == "pairs":
-        return f"{low} to {high} pairs, each text at most {setting['longest']:,} characters"
+    if setting["type"] in {"pairs", "numbers"}:
+        ends = f"from {-setting['longest']} to {setting['longest']}"
+        texts = f"pairs, each text at most {setting['longest']:,} characters"
+        return f"{low} to {high} {texts if setting['type'] == 'pairs' else f'numbers {ends}'}"
     if above is not None:
         return f"above {above}" + (f", at most {high:,}" if high is not None else "")
     return f"{low:,} to {high:,}"

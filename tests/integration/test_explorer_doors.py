@@ -177,3 +177,37 @@ def test_a_spreadsheet_calculates_nothing(hostile: Hostile) -> None:
         client.get(hostile.entrance)
         (row,) = csv.DictReader(io.StringIO(client.get("/answers.csv?error=internal").text))
     assert row["error_message"] == "'=cmd|calc"
+
+
+def test_other_settings_route_as_the_worker_would(inside: httpx2.Client, explored: Explored) -> None:
+    """The recorded settings give the recorded mixture; others give what the functions of the page for analysts say."""
+    with connect(explored.database_url) as connection:
+        rows = connection.execute(
+            "select a.id, (select jsonb_object_agg(d.task, round(d.probability::numeric, 3)) "
+            "from loradex.reroute(a.id, k => 8) d) from loradex.answers a order by a.id limit 3"
+        ).fetchall()
+    for answer, expected in rows:
+        assert 'value="0.000"' in inside.get(f"/what-if/{answer}").text
+        tried = inside.get(f"/what-if/{answer}?k=8").text.partition('id="tried"')[2]
+        for task, probability in expected.items():
+            assert f"{task}</th>" in tried
+            assert f'value="{probability:.3f}"' in tried
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["k=0", "k=1.5", "top_p=2", "temperature=nan", "method=base", "k=8&k=9", "exclude_task=none", "x=1"],
+)
+def test_settings_that_cannot_be_are_refused(inside: httpx2.Client, query: str) -> None:
+    answer = inside.get("/answers.json").json()["rows"][0]["answer_id"]
+    assert inside.get(f"/what-if/{answer}?{query}").status_code == 400
+    assert inside.get(f"/what-if?{query}").status_code == 400
+    assert inside.get("/what-if/00000000-0000-0000-0000-000000000000").status_code == 404
+
+
+def test_what_all_share_is_not_shown_to_the_owner_of_a_key(hostile: Hostile) -> None:
+    with httpx2.Client(base_url=hostile.tenants) as client:
+        client.post("/sign-in", data={"secret": hostile.alice})
+        for path in ("/what-if", f"/what-if/{hostile.of_alice}"):
+            told = client.get(path)
+            assert (told.status_code, "loradex explore" in told.text) == (403, True)

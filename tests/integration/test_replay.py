@@ -72,6 +72,49 @@ def test_scores_and_texts_are_part_of_sameness(
     assert not replayed({**written, "versions": {}}).files_same
 
 
+def test_what_a_job_wishes_of_its_text_is_wished_again(
+    client: Client, replayed: Callable[[dict[str, Any]], Replay]
+) -> None:
+    plain = client.ask(PROMPT, max_new_tokens=12, method="base")
+    stop = next(sign for sign in plain.text[1:] if sign.isascii() and sign.isalnum())
+    wishes = {
+        "repetition_penalty": 1.3,
+        "presence_penalty": 0.5,
+        "frequency_penalty": 0.5,
+        "logit_bias": {70: 6.5, 71: -100},
+        "min_tokens": 3,
+        "sampling_top_k": 40,
+        "sampling_min_p": 0.001,
+        "sampling_temperature": 1.2,
+        "seed": 3,
+    }
+    asked = ({"stop": [stop]}, {"stop": ["never written"], "logprobs": 2, **wishes})
+    answers = [client.ask(PROMPT, max_new_tokens=12, method="base", **one) for one in asked]
+    assert answers[0].text == plain.text[: plain.text.index(stop)].rstrip()
+    assert answers[0].finish_reason == "stop"
+    cut, wished = (client.explain(one.answer_id) for one in answers)
+    assert {name: wished["generation"][name] for name in wishes if name != "logit_bias"} == {
+        name: value for name, value in wishes.items() if name != "logit_bias"
+    }
+    assert wished["generation"]["logit_bias"] == {"70": 6.5, "71": -100}
+    assert (cut["generation"]["stop"], wished["generation"]["stop"]) == ([stop], ["never written"])
+    for document in (cut, wished):
+        assert replayed(document).same, document
+    assert answers[1].logprobs is not None
+    assert [one["id"] for one in answers[1].logprobs] == wished["token_ids"]
+    assert all(len(one["top"]) == 2 for one in answers[1].logprobs)
+
+    # Each wish counts: without it the text is another, or the stored one is told apart.
+    generation = {name: value for name, value in wished["generation"].items() if name != "repetition_penalty"}
+    assert not replayed({**wished, "generation": generation}).same
+    told = [dict(one) for one in wished["logprobs"]]
+    told[1]["logprob"] += 0.01
+    for logprobs in (told, told[1:], None):
+        forged = replayed({**wished, "logprobs": logprobs})
+        assert (forged.same, forged.difference) == (False, None)
+        assert forged.logprob_difference > forged.logprob_tolerance  # type: ignore[operator]
+
+
 def test_the_files_of_the_model_are_hashed_once(
     client: Client, answering: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:

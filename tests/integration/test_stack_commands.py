@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -92,7 +94,7 @@ def test_up_makes_everything_healthy_and_says_where_it_is(home: Path, look: Look
 
     code, parts = look()
     assert code == 0
-    assert list(parts) == ["postgres", "schema", "redis", "queue", "worker"]
+    assert list(parts) == ["postgres", "schema", "redis", "queue", "worker", "api"]
     assert all(part["healthy"] and part["cure"] is None for part in parts.values())
     assert parts["postgres"]["address"].startswith("postgresql://loradex@127.0.0.1:")
     assert parts["redis"]["address"].startswith("redis://127.0.0.1:")
@@ -151,7 +153,7 @@ def test_a_worker_is_replaced_when_it_would_be_started_otherwise_and_that_is_sai
     assert StackFile(home).part("worker")["pid"] == first.pid
 
     monkeypatch.setenv("LORADEX_BATCH_ROWS", "13")
-    monkeypatch.setattr("loradex.embedded.worker.version", lambda _: "99")
+    monkeypatch.setattr("loradex.embedded.launch.version", lambda _: "99")
     assert cli.run(["up"]) == 0
     said = capsys.readouterr().err
     assert (
@@ -188,6 +190,48 @@ def test_home_and_logs_are_for_their_owner_alone(home: Path) -> None:
     assert stat.S_IMODE(home.stat().st_mode) == (0o711 if os.geteuid() == 0 else 0o700)
 
 
+def test_the_api_answers_with_the_key_that_is_shown_once(
+    home: Path, look: Look, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.run(["up"])
+    with connect(EmbeddedPostgres(home).url) as connection:
+        connection.execute("delete from loradex.api_keys")
+    capsys.readouterr()
+    assert cli.run(["up"]) == 0
+    said = capsys.readouterr().err
+    key = said.rpartition("shown this once: ")[2].strip()
+    assert key.startswith("lx_")
+    address = look()[1]["api"]["address"]
+    assert f"the first key of the API at {address}" in said
+    request = urllib.request.Request(f"{address}/models", headers={"authorization": f"Bearer {key}"})
+    with urllib.request.urlopen(request, timeout=30) as response:
+        assert json.load(response)["data"][0]["id"] == "loradex"
+    assert cli.run(["up"]) == 0
+    assert "shown this once" not in capsys.readouterr().err
+
+    _kill(home, "api")
+    code, parts = look()
+    assert code == 1
+    assert [name for name, part in parts.items() if not part["healthy"]] == ["api"]
+    assert cli.run(["up"]) == 0
+    assert look()[1]["api"]["healthy"]
+
+    monkeypatch.setenv("LORADEX_API", "no")
+    assert cli.run(["up"]) == 0
+    assert "api" not in look()[1]
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            taken.bind(("127.0.0.1", 8322))
+            taken.listen()
+        except OSError:
+            pass  # another has it, which is as good
+        assert cli.run(["up", "--api"]) == 0
+        found = look()[1]["api"]
+        assert found["healthy"]
+        assert ":8322/" not in found["address"]
+
+
 @bare
 def test_killed_at_once_they_are_healed(home: Path) -> None:
     cli.run(["up", "--no-worker"])
@@ -204,7 +248,7 @@ def test_down_stops_all_and_leaves_the_data(
     capsys.readouterr()
 
     assert cli.run(["down"]) == 0
-    assert capsys.readouterr().out == "stopped worker, valkey, postgres\n"
+    assert capsys.readouterr().out == "stopped api, worker, valkey, postgres\n"
     assert [one for one in processes if one is None or one.alive] == []
     assert cli.run(["down"]) == 0
     assert capsys.readouterr().out == "nothing was running\n"

@@ -11,7 +11,7 @@ from loradex.service.audit.snapshot import PINNED
 
 ERASE = "select jobs, answers from loradex.erase_jobs('asked to be forgotten', 'privacy', %s)"
 SECRET = "The secret is 4711"
-GONE = ("prompt", "messages", "choices", "text", "choice", "token_ids", "query", "salt")
+GONE = ("prompt", "messages", "choices", "stop", "text", "choice", "token_ids", "logprobs", "query", "salt")
 
 
 def verified(world: World) -> list[str]:
@@ -45,7 +45,13 @@ def everything(world: World) -> str:
 
 def test_texts_go_and_the_chain_holds(scratch: World) -> None:
     first, second, third = scratch.answered(
-        {"prompt": SECRET, "choices": [SECRET, "no"], "idempotency_key": SECRET, "metadata": {"k": SECRET}},
+        {
+            "prompt": SECRET,
+            "choices": [SECRET, "no"],
+            "stop": [SECRET, "\n"],
+            "idempotency_key": SECRET,
+            "metadata": {"k": SECRET},
+        },
         {},
         {"prompt": "other"},
     )
@@ -55,7 +61,7 @@ def test_texts_go_and_the_chain_holds(scratch: World) -> None:
 
     assert SECRET not in everything(scratch)
     assert scratch.rows(f"select {', '.join(GONE)} from loradex.answers where id = %s", first) == [
-        (None,) * 8
+        (None,) * len(GONE)
     ]
     left = "select jsonb_strip_nulls(loradex.answer_erasable(a)) from loradex.answers a where id = %s"
     assert scratch.value(left, first) == {}
@@ -212,10 +218,17 @@ def test_what_an_erasure_leaves_was_decided_on(scratch: World) -> None:
         scratch.value("select array(select jsonb_object_keys(to_jsonb(a))) from loradex.answers a")
     ) == (LEFT | set(GONE))
     free = scratch.rows(
-        "select name from loradex.settings where kind = 'job' and type in ('text', 'texts', 'pairs', 'messages') "
-        "and options is null and names is null"
+        "select name from loradex.settings where kind = 'job' "
+        "and type in ('text', 'texts', 'strings', 'pairs', 'messages') and options is null and names is null"
     )
-    assert {name for (name,) in free} == {"prompt", "messages", "choices", "idempotency_key", "metadata"}
+    assert {name for (name,) in free} == {
+        "prompt",
+        "messages",
+        "choices",
+        "idempotency_key",
+        "metadata",
+        "stop",
+    }
 
 
 def test_who_and_when_are_chosen(scratch: World) -> None:

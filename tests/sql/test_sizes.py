@@ -84,6 +84,8 @@ def test_memory_is_linear_in_what_is_accepted(backend: Backend, kind: str, form:
         (json.dumps([{"prompt": "x", "choices": ["a"] * 1_000_000}]), "at most 256"),
         (json.dumps([{"prompt": "x", "exclude_tasks": ["a"] * 1_000_000}]), "at most 1000"),
         (json.dumps([{"prompt": "x", "choices": ["a" * 90_000, "b" * 90_000]}]), "together"),
+        (json.dumps([{"prompt": "x", "stop": ["a"] * 1_000_000}]), "at most 4"),
+        (json.dumps([{"prompt": "x", "logit_bias": {str(n): 1 for n in range(300_000)}}]), "at most 300"),
         (json.dumps([{f"field {n}": 1 for n in range(300_000)}]), "unknown field"),
         ("[" * 100_000 + "]" * 100_000, "."),
         ('[{"prompt": "x", "k": ' + "9" * 1_000_000 + "}]", "whole number"),

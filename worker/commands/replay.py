@@ -64,12 +64,16 @@ def _verdict(one: "Replay") -> str:
     said = [_tokens(one)]
     if one.difference is None and not one.text_same:
         said.append("another text is stored than these tokens say")
-    if one.score_difference is not None and one.score_tolerance is not None:
-        within = one.score_difference <= one.score_tolerance
-        said.append(
-            f"scores {'within' if within else 'apart by'} {one.score_difference:.1e}"
-            + ("" if within else f", and rounding explains {one.score_tolerance:.0e}")
-        )
+    for what, apart, allowed in (
+        ("scores", one.score_difference, one.score_tolerance),
+        ("log-probabilities", one.logprob_difference, one.logprob_tolerance),
+    ):
+        if apart is not None and allowed is not None:
+            within = apart <= allowed
+            said.append(
+                f"{what} {'within' if within else 'apart by'} {apart:.1e}"
+                + ("" if within else f", and rounding explains {allowed:.0e}")
+            )
     if not one.files_same:
         said.append("the model's files are not those that answered")
     return ", ".join(said)

@@ -343,7 +343,7 @@ def _written(
         merge=report,
         timings={"merge": merged, **writing.timings},
         logprobs=told,
-        token_texts={token: text.raw([token]) for token in named},
+        token_texts={token: text.token(token) for token in named},
     )
 
 

@@ -95,6 +95,10 @@ class Text:
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
         return text
 
+    def token(self, token: int) -> str:
+        """The text of one token in the midst of others, its space included; none for special tokens."""
+        return self.raw([token, token])[len(self.raw([token])) :]
+
     def _plain(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids

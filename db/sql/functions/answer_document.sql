@@ -12,6 +12,7 @@ begin
         'text', answer.text,
         'choice', answer.choice,
         'scores', to_jsonb(answer.scores),
+        'logprobs', answer.logprobs,
         'prompt_tokens', answer.prompt_tokens,
         'output_tokens', answer.output_tokens,
         'finish_reason', finish_reason(answer.generation, answer.output_tokens),
@@ -35,7 +36,8 @@ begin
             from unnest(answer.adapter_ids, answer.adapters, answer.adapter_versions, answer.adapter_tasks,
                         answer.adapter_hashes, answer.adapter_uris, answer.weights, answer.adapter_norms)
                 with ordinality c(adapter_id, adapter, version, task, sha256, uri, weight, update_norm, rank)), '[]'),
-        'generation', answer.generation || jsonb_build_object('choices', answer.choices),
+        'generation', answer.generation || jsonb_build_object('choices', answer.choices)
+            || case when answer.stop is null then '{}' else jsonb_build_object('stop', answer.stop) end,
         'timings', answer.timings,
         'chain', jsonb_build_object(
             'position', answer.position,

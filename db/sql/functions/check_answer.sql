@@ -40,6 +40,28 @@ begin
         when job.kind = 'generate'
              and jsonb_array_length(answer -> 'token_ids') > (job.settings ->> 'max_new_tokens')::int
             then 'it has more tokens than the job allows'
+        when job.kind = 'generate' and jsonb_array_length(answer -> 'token_ids') < (job.settings ->> 'min_tokens')::int
+             and not exists (select from jsonb_array_elements(job.settings -> 'stop'))
+            then 'it has fewer tokens than the job asks for'
+        when job.kind = 'generate' and exists (
+            select from jsonb_array_elements_text(job.settings -> 'stop') s(one)
+            where position(s.one in answer ->> 'text') > 0)
+            then 'there is a stop string in its text'
+        when (job.kind = 'choose' or job.settings ->> 'logprobs' is null) and answer ->> 'logprobs' is not null
+            then 'nobody asked for its log-probabilities'
+        when job.kind = 'generate' and job.settings ->> 'logprobs' is not null and (
+            jsonb_typeof(answer -> 'logprobs') is distinct from 'array'
+            or jsonb_array_length(answer -> 'logprobs') <> jsonb_array_length(answer -> 'token_ids')
+            or exists (
+                select from jsonb_array_elements(answer -> 'logprobs') with ordinality l(told, place)
+                where (l.told -> 'id' = answer -> 'token_ids' -> (l.place::int - 1)
+                       and jsonb_array_length(l.told -> 'top') <= (job.settings ->> 'logprobs')::int
+                       and not exists (
+                           select from jsonb_array_elements(l.told -> 'top' || (l.told - 'top')) t(one)
+                           where (jsonb_typeof(t.one -> 'id') = 'number' and jsonb_typeof(t.one -> 'token') = 'string'
+                                  and jsonb_typeof(t.one -> 'logprob') = 'number'
+                                  and (t.one ->> 'logprob')::numeric between -1e6 and 1) is not true)) is not true))
+            then 'its log-probabilities do not match its tokens'
         when answer -> 'generation' ? 'finish_reason' and (answer #>> '{generation,finish_reason}' = any (case
                 when job.kind = 'choose' then array['choice']
                 when jsonb_array_length(answer -> 'token_ids') < (job.settings ->> 'max_new_tokens')::int

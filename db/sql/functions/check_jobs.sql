@@ -56,6 +56,11 @@ begin
                 j.base_model)
         when e.job ->> 'kind' = 'choose' and not j.choose then 'kind choose needs choices; give at least two'
         when e.job ->> 'kind' = 'generate' and j.choose then 'kind generate takes no choices; use kind choose'
+        when j.choose and e.job ->> 'logprobs' is not null
+            then 'logprobs are of a text that is written, and choices have scores; drop one of them'
+        when coalesce(e.job ->> 'min_tokens', defaults ->> 'min_tokens')::numeric
+             > coalesce(e.job ->> 'max_new_tokens', defaults ->> 'max_new_tokens')::numeric
+            then 'min_tokens is more than max_new_tokens; lower it'
         when j.method = 'own' and j.adapter is null then 'method own needs an adapter; name one'
         when j.method <> 'own' and j.adapter is not null then 'only method own takes an adapter; drop it or use own'
         end, case

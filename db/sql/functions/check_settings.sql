@@ -36,7 +36,7 @@ begin
             when not (t.text = any (s.options)) then format(
                 '%s must be one of %s', s.name, array_to_string(s.options, ', '))
             end
-        when s.type = 'texts' then case
+        when s.type in ('texts', 'strings') then case
             when json_typeof(f.value) <> 'array' then format('%s must be an array of texts', s.name)
             when json_array_length(f.value) < s.minimum then format(
                 '%s has too few texts (%s); give at least %s', s.name, json_array_length(f.value), s.minimum)
@@ -46,9 +46,11 @@ begin
                 then format('%s must be an array of texts', s.name)
             when (select sum(length(one)) from json_array_elements_text(f.value) one) > s.longest then format(
                 '%s have more than %s characters together; shorten them', s.name, s.longest)
-            when exists (select from json_array_elements_text(f.value) one where choice_form(one) = '')
+            when exists (select from json_array_elements_text(f.value) one
+                         where case s.type when 'strings' then one = '' else choice_form(one) = '' end)
                 then format('a text of %s is empty; give each a text', s.name)
-            when (select count(distinct choice_form(one)) from json_array_elements_text(f.value) one)
+            when (select count(distinct case s.type when 'strings' then one else choice_form(one) end)
+                  from json_array_elements_text(f.value) one)
                  < json_array_length(f.value) then format('two texts of %s are the same; give each once', s.name)
             end
         when s.type = 'messages' then case
@@ -90,6 +92,26 @@ begin
                 then format('%s must be an object of texts; write numbers as texts', s.name)
             when exists (select from json_each_text(f.value) pair where length(pair.value) > s.longest)
                 then format('a text of %s has more than %s characters; shorten it', s.name, s.longest)
+            end
+        when s.type = 'numbers' then case
+            when json_typeof(f.value) <> 'object' then format('%s must be an object of numbers', s.name)
+            -- A number is written in 64 characters at most, and its key in 10. What is longer is not taken apart.
+            when pg_column_size(f.value) > s.maximum * 100 + 100 then format(
+                '%s is too long; give at most %s numbers', s.name, s.maximum)
+            when (select count(*) from json_object_keys(f.value)) not between s.minimum and s.maximum then format(
+                '%s has %s numbers; give at most %s', s.name, (select count(*) from json_object_keys(f.value)), s.maximum)
+            when exists (select from json_object_keys(f.value) key where key !~ '^(0|[1-9][0-9]{0,8})$')
+                then format('%s has a key that is no whole number from 0 to 999999999', s.name)
+            when (select count(distinct key) from json_object_keys(f.value) key)
+                 < (select count(*) from json_object_keys(f.value))
+                then format('two keys of %s are the same; give each once', s.name)
+            when exists (select from json_each(f.value) one where json_typeof(one.value) <> 'number'
+                         or octet_length(one.value::text) > 64)
+                then format('%s must be an object of numbers', s.name)
+            when exists (select from json_each(f.value) one
+                         where abs((one.value #>> '{}')::numeric) > s.longest
+                            or (one.value #>> '{}')::numeric <> 0 and abs((one.value #>> '{}')::numeric) < 1e-300)
+                then format('%s has a number that is not from -%s to %s', s.name, s.longest, s.longest)
             end
         when s.type = 'boolean' then case
             when json_typeof(f.value) <> 'boolean' then format('%s must be true or false', s.name)

@@ -33,7 +33,7 @@ begin
     -- Of what the worker says, its own words and measurements; the rest is the job's, the routing's and the chain's.
     fresh := jsonb_populate_record(null::answers, (
         select jsonb_object_agg(s.key, s.value) from jsonb_each(record_answer.answer) s
-        where s.key = any (array['text', 'choice', 'scores', 'token_ids', 'prompt_tokens', 'output_tokens',
+        where s.key = any (array['text', 'choice', 'scores', 'token_ids', 'logprobs', 'prompt_tokens', 'output_tokens',
                                  'base_model_revision', 'timings', 'versions'])));
     fresh.job_id := job.id;
     fresh.owner_id := job.owner_id;
@@ -43,8 +43,10 @@ begin
     fresh.prompt := job.prompt;
     fresh.messages := job.messages;
     fresh.choices := job.choices;
+    fresh.stop := (select array_agg(s.one order by s.place)
+                   from jsonb_array_elements_text(job.settings -> 'stop') with ordinality s(one, place));
     fresh.base_model := job.base_model;
-    fresh.generation := (record_answer.answer -> 'generation') - 'draws' || job.settings
+    fresh.generation := (record_answer.answer -> 'generation') - 'draws' || (job.settings - 'stop')
         || jsonb_build_object('kind', job.kind,
                               'seed', coalesce(job.settings -> 'seed', record_answer.answer #> '{generation,seed}'))
         || case when decided.routing -> 'draws' <> '[]' then jsonb_build_object('draws', decided.routing -> 'draws')

@@ -15,8 +15,10 @@ create table loradex.answers (
     text text,
     choice text,
     choices text[],
+    stop text[],
     scores float8[],
     token_ids int[],
+    logprobs jsonb,
     prompt_tokens int not null,
     output_tokens int not null,
     base_model text not null,
@@ -71,7 +73,7 @@ create table loradex.answers (
     constraint answers_erased_check check (
         case when commitments is null
             then num_nulls(prompt, text, token_ids, query, salt) = 0
-            else num_nonnulls(prompt, messages, choices, text, choice, token_ids, query, salt) = 0 end)
+            else num_nonnulls(prompt, messages, choices, stop, text, choice, token_ids, logprobs, query, salt) = 0 end)
 ) partition by range (id);
 comment on table loradex.answers is
     'Answers and all that led to them, one row each, append-only and hash-chained; partitioned by month.';
@@ -87,8 +89,11 @@ comment on column loradex.answers.messages is 'the conversation as it was asked;
 comment on column loradex.answers.text is 'the answer''s text';
 comment on column loradex.answers.choice is 'the choice that won, for choose';
 comment on column loradex.answers.choices is 'the choices there were, for choose';
+comment on column loradex.answers.stop is 'the stop strings there were';
 comment on column loradex.answers.scores is 'score of each choice, in the job''s order';
 comment on column loradex.answers.token_ids is 'tokens of the answer';
+comment on column loradex.answers.logprobs is
+    'of each token its id, text, log-probability and the likeliest tokens, where the job asks for them';
 comment on column loradex.answers.prompt_tokens is 'tokens of the framed prompt';
 comment on column loradex.answers.output_tokens is 'tokens of the answer';
 comment on column loradex.answers.base_model is 'model that answered';

@@ -32,3 +32,36 @@ function copying(root) {
 
 localized(document);
 copying(document);
+
+// Sliders beside numbers; a part of the page follows them without the rest being loaded anew.
+function sliding(form) {
+  let wanted = 0, shown = 0;
+  async function follow() {
+    const mine = ++wanted;
+    const address = `${form.action}?${new URLSearchParams(new FormData(form))}`;
+    const told = await fetch(address);
+    const page = new DOMParser().parseFromString(await told.text(), "text/html");
+    if (mine < shown) return;  // a later one is there already
+    shown = mine;
+    const part = page.getElementById(form.dataset.replaces) ?? page.querySelector("main .card");
+    const place = document.getElementById(form.dataset.replaces);
+    part.id = form.dataset.replaces;
+    localized(part);
+    place.replaceWith(document.importNode(part, true));
+    history.replaceState(null, "", address);
+  }
+  for (const number of form.querySelectorAll("input[data-slides]")) {
+    const [least, most, step] = number.dataset.slides.split(" ").map(Number);
+    const slider = document.createElement("input");
+    Object.assign(slider, { type: "range", min: least, max: Math.max(most, number.value), step });
+    slider.value = number.value;
+    slider.setAttribute("aria-label", `${number.name}, as a slider`);
+    slider.addEventListener("input", () => { number.value = slider.value; follow(); });
+    number.addEventListener("input", () => { slider.value = number.value; });
+    number.after(slider);
+  }
+  form.addEventListener("change", follow);
+  form.addEventListener("submit", (event) => { event.preventDefault(); follow(); });
+}
+
+for (const form of document.querySelectorAll("form[data-replaces]")) sliding(form);

@@ -126,7 +126,7 @@ def test_logprobs_are_the_models_own_whatever_is_wished_beside(zoo: Zoo, engine:
         assert told.logprob == pytest.approx(float(expected[place, told.token]), abs=1e-5)
         assert [token for token, _ in told.likeliest] == tokens.tolist()
         assert [value for _, value in told.likeliest] == pytest.approx(values.tolist(), abs=1e-5)
-        assert all(answer.token_texts[token] == engine.text.raw([token]) for token, _ in told.likeliest)
+        assert all(answer.token_texts[token] == engine.text.token(token) for token, _ in told.likeliest)
     [plain, own] = engine.answer(
         [dataclasses.replace(row, logprobs=None), dataclasses.replace(row, logprobs=0)]
     )

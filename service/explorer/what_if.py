@@ -1,0 +1,123 @@
+"""`/what-if/{id}`: one answer routed again with other settings, beside what is on record. Nothing is generated."""
+
+from typing import Any, LiteralString
+
+from psycopg.sql import SQL, Composed, Literal
+from starlette.responses import Response
+
+from loradex.errors import UnknownAnswerError
+from loradex.service.api.problem import refused
+from loradex.service.client.calls import uuid_of
+from loradex.service.explorer.look import Look
+from loradex.service.explorer.picture import picture_of
+from loradex.service.explorer.wish import Wish, changed
+
+PATH = "/what-if"
+STORED: LiteralString = """
+    select a.id::text as answer_id, left(a.prompt, 2000) as prompt, a.prompt is null as erased, a.method, a.k, a.top_p,
+           a.temperature, a.exclude_tasks, a.exclude_adapters, m.selection,
+           (select coalesce(jsonb_agg(to_jsonb(t) order by t.rank), '[]') from loradex.retrieved_tasks t
+            where t.answer_id = a.id) as distribution,
+           (select coalesce(jsonb_agg(to_jsonb(c) order by c.rank), '[]') from loradex.merge_components c
+            where c.answer_id = a.id) as mixture,
+           (select coalesce(jsonb_agg(to_jsonb(e) order by e.rank), '[]') from loradex.retrieved_examples e
+            where e.answer_id = a.id) as neighbours
+    from loradex.answers a left join loradex.methods m on m.name = a.method
+    where a.id = %s"""
+CATALOGUE: LiteralString = """
+    select (select array_agg(name order by name) from loradex.tasks) as tasks,
+           (select array_agg(distinct name order by name) from loradex.adapters where state = 'active') as adapters,
+           (select jsonb_object_agg(name, selection order by name) from loradex.methods
+            where selection in ('nucleus', 'affinity')) as methods"""
+ROUTED: LiteralString = """\
+with request as (
+    select row(1, a.query, {k}, {top_p}, {temperature}, {exclude_tasks}, a.base_model, {exclude_adapters},
+               a.job_id)::loradex.route_request as request, a.encoder
+    from loradex.answers a
+    where a.id = {answer}
+), nearby as materialized (
+    select array[r.request] as requests, loradex.search_examples(array[r.request], r.encoder) as neighbours
+    from request r
+), distribution as materialized (
+    select m.* from nearby n cross join loradex.mix_neighbours(n.requests, n.neighbours) m
+), mixture as materialized (
+    {mixture}
+), change as (
+    select coalesce(m.weight, 0) as after, coalesce(c.weight, 0) as before
+    from mixture m
+    full join (select * from loradex.merge_components where answer_id = {answer}) c on c.sha256 = m.sha256
+)
+select
+    (select coalesce(jsonb_agg(to_jsonb(v) || jsonb_build_object('source_ref', e.source_ref) order by v.rank), '[]')
+     from nearby n cross join unnest(n.neighbours) v left join loradex.examples e on e.id = v.example_id) as neighbours,
+    (select coalesce(jsonb_agg(to_jsonb(d) order by d.rank), '[]') from distribution d) as distribution,
+    (select coalesce(jsonb_agg(to_jsonb(m) order by m.rank), '[]') from mixture m) as mixture,
+    -- Weight that went to no adapter, or came from none, is the base model's.
+    (select coalesce(sum(abs(c.after - c.before)) + abs(sum(c.after) - sum(c.before)), 0) / 2 from change c)
+        as total_variation
+from loradex.check_routing({k}, {top_p}, {temperature}, {exclude_tasks}, null, {exclude_adapters});
+"""
+MIXTURES: dict[str, LiteralString] = {
+    "nucleus": "select row_number() over (order by d.rank) as rank, d.adapter, d.version, d.task, d.sha256, d.weight\n"
+    "    from distribution d where d.in_nucleus",
+    "affinity": "select m.rank, m.adapter, m.version, m.task, m.sha256, m.weight\n"
+    "    from nearby n cross join loradex.mix_affinities(n.requests, n.neighbours) m",
+}
+"""How a method selects → the rows of its mixture."""
+
+
+async def page(look: Look) -> Response:
+    """The page."""
+    look.require_everything()
+    wish = Wish.of(look.http.query_params.multi_items())
+    wanted = uuid_of(look.http.path_params["id"], UnknownAnswerError)
+    found = await look.source.rows(STORED, (wanted,))
+    if not found:
+        raise UnknownAnswerError(f"no answer {wanted}; choose one of the answers")
+    (stored,) = found
+    if stored["erased"]:
+        raise refused("the question of this answer was erased, so it cannot be routed again")
+    (catalogue,) = await look.source.rows(CATALOGUE)
+    settings = changed(wish, stored)
+    routed = settings["method"] in catalogue["methods"]
+    if not routed and wish.method is not None:
+        raise refused(f"method is one of {', '.join(catalogue['methods'])}", "method")
+    if not routed:  # the answer's own does not look at neighbours
+        settings["method"] = next(iter(catalogue["methods"]))
+    selection = catalogue["methods"][settings["method"]]
+    statement = routing(stored["answer_id"], settings, selection)
+    (told,) = await look.source.rows(statement)
+    return look.page(
+        "what_if.html",
+        {
+            "stored": stored,
+            "settings": settings,
+            "catalogue": catalogue,
+            "told": told,
+            "routed": routed,
+            "before": picture_of(
+                stored["neighbours"],
+                stored["distribution"],
+                stored["mixture"],
+                by_affinity=stored["selection"] == "affinity",
+            ),
+            "after": picture_of(
+                told["neighbours"], told["distribution"], told["mixture"], by_affinity=selection == "affinity"
+            ),
+            "by_affinity": selection == "affinity",
+            "sql": statement.as_string(),
+        },
+    )
+
+
+def routing(answer: str, settings: dict[str, Any], selection: str) -> Composed:
+    """The statement that routes an answer's stored query with these settings, as `route_jobs` would."""
+    return SQL(ROUTED).format(
+        answer=Literal(answer),
+        mixture=SQL(MIXTURES[selection]),
+        k=Literal(settings["k"]),
+        top_p=SQL("{}::float8").format(Literal(settings["top_p"])),
+        temperature=SQL("{}::float8").format(Literal(settings["temperature"])),
+        exclude_tasks=SQL("{}::text[]").format(Literal(list(settings["exclude_tasks"]))),
+        exclude_adapters=SQL("{}::text[]").format(Literal(list(settings["exclude_adapters"]))),
+    )
