@@ -8,7 +8,7 @@ from typing import Annotated
 
 import pytest
 import typer
-from tests.faults import campaign, outages
+from tests.faults import campaign, outages, sources
 from tests.faults.summary import Part, kept, page
 from tests.repository import ROOT
 
@@ -51,6 +51,15 @@ def break_all(*, short: bool) -> Part:
     )
 
 
+def fetch_all(*, short: bool) -> Part:
+    """Adapters from a bucket, by processes that are killed, through a network that spoils replies."""
+    wanted = sources.SHORT_ADAPTERS if short else sources.ADAPTERS
+    report = sources.run_sources(wanted, sources.SHORT_KILLS if short else sources.KILLS)
+    told = f"{report.fetched} of {wanted} were fetched, {report.wrong} wrong"
+    fault = None if report.fetched == wanted and not report.wrong else told
+    return Part(f"{wanted} adapters from a bucket, {report.kills} kills", fault=fault)
+
+
 def finished(name: str, part: Callable[[], Part]) -> Part:
     """What came of a part; one that breaks off does not keep the others from running."""
     try:
@@ -65,6 +74,7 @@ def main(short: Annotated[bool, typer.Option(help="A little of each part.")] = F
     parts = [
         finished("hostile input", lambda: knock(short=short)),
         finished("outages", lambda: go_out(short=short)),
+        finished("adapters from a bucket", lambda: fetch_all(short=short)),
         finished("campaign", lambda: break_all(short=short)),
     ]
     terminal.say(page(parts))
