@@ -173,7 +173,7 @@ def found(url: str, number: int) -> list[Job]:
                 "select id, pieces_key from loradex.jobs where state = 'queued' and prompt like 'active %'"
             ).fetchall()
         if len(rows) == number:
-            return [Job(job, "generate", "?", None, {}, 1, place, 0, 0.0) for job, place in rows]
+            return [Job(job, "generate", "?", None, None, None, {}, 1, place, 0, 0.0) for job, place in rows]
         time.sleep(0.05)
     raise TimeoutError(f"{number} jobs were not handed in")
 
