@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 
-from loradex.db.session import connect, translate_errors
+from loradex.db.session import connect, settled, translate_errors
 from loradex.errors import InvalidArgumentError
 from loradex.library.manifest import BaseModelEntry
 from loradex.library.model_files import ModelFiles
@@ -49,7 +49,7 @@ def register_models(url: str, identity: WorkerIdentity) -> WorkerIdentity:
         InvalidArgumentError: The database has another revision under one of the names.
         PermissionRefusedError: Something is absent and this user may not register it.
     """
-    with translate_errors(), connect(url) as connection:
+    with translate_errors(), connect(url) as connection, settled(connection):
         models = ModelStore(connection)
         model = connection.execute(
             "select revision, frame from loradex.base_models where name = %s", (identity.base_model,)
