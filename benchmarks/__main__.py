@@ -18,7 +18,7 @@ from loradex.benchmarks.pages import overview, page, stem
 RESULTS = Path(str(files("loradex.benchmarks") / "results"))
 ENGINE = ("merge", "generate", "sampling", "choose", "bank", "serve")
 """The benchmarks of the model; the others never leave the CPU."""
-NAMES = (*ENGINE, "route", "load", "audit", "size")
+NAMES = (*ENGINE, "route", "load", "audit", "size", "explorer")
 
 
 def main() -> None:
