@@ -17,12 +17,13 @@ from starlette.routing import Route
 from loradex.service.api import bodies, incoming, jobs, models, replies
 from loradex.service.api.allowance import Allowances
 from loradex.service.api.asking import Asked, Asking, heard, keyed
-from loradex.service.api.chat import prompt_of
+from loradex.service.api.chat import messages_of
 from loradex.service.api.chunks import CHAT, COMPLETION, SILENCE, Chunks, Form
 from loradex.service.api.decisions import rankings_of
 from loradex.service.api.door import Door, answered, refusal, unless_gone
 from loradex.service.api.event_stream import EventStream
 from loradex.service.api.measures import Measures
+from loradex.service.api.openapi import openapi
 from loradex.service.api.problem import Problem, refused
 from loradex.service.api.readiness import reasons_against
 from loradex.service.client import AsyncClient, Request
@@ -77,9 +78,22 @@ class Api:
 
     def application(self) -> Door:
         """The ASGI application."""
-        routes = [
+        routes = [*self.routes(), *self._beside]
+        return Door(
+            Starlette(
+                routes=routes,
+                exception_handlers={HTTPException: _no_such_path},
+                lifespan=self._lifespan,
+            ),
+            Measures(self._registry, {route.endpoint: route.path for route in routes}),
+        )
+
+    def routes(self) -> list[Route]:
+        """The paths of the API itself; openapi.py describes each."""
+        return [
             Route("/livez", self._livez),
             Route("/readyz", self._readyz),
+            Route("/v1/openapi.json", self._openapi),
             *(
                 Route(path, self._keyed(work, most), methods=["GET" if most is None else "POST"])
                 for path, work, most in (
@@ -96,16 +110,7 @@ class Api:
                 )
             ),
             Route("/v1/jobs/{id}", self._keyed(self._cancel, None), methods=["DELETE"]),
-            *self._beside,
         ]
-        return Door(
-            Starlette(
-                routes=routes,
-                exception_handlers={HTTPException: _no_such_path},
-                lifespan=self._lifespan,
-            ),
-            Measures(self._registry, {route.endpoint: route.path for route in routes}),
-        )
 
     @asynccontextmanager
     async def _lifespan(self, _: object) -> AsyncIterator[None]:
@@ -138,6 +143,9 @@ class Api:
             {"status": "not ready" if reasons else "ready", "reasons": reasons}, 503 if reasons else 200
         )
 
+    async def _openapi(self, _: HttpRequest) -> Any:
+        return JSONResponse(openapi())
+
     async def _models(self, call: Call) -> Any:
         cards = [model.card() for model in await models.listed(call.client)]
         return JSONResponse({"object": "list", "data": cards})
@@ -148,15 +156,21 @@ class Api:
     async def _chat(self, call: Call) -> Any:
         body = bodies.shaped(bodies.ChatBody, call.document)
         most = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
-        return await self._written(call, body, CHAT, [prompt_of(body.messages)], most)
+        return await self._written(call, body, CHAT, [{"messages": messages_of(body.messages)}], most)
 
     async def _completions(self, call: Call) -> Any:
         body = bodies.shaped(bodies.CompletionBody, call.document)
         prompts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
-        return await self._written(call, body, COMPLETION, prompts, body.max_tokens)
+        asked = [{"prompt": prompt} for prompt in prompts]
+        return await self._written(call, body, COMPLETION, asked, body.max_tokens)
 
     async def _written(
-        self, call: Call, body: bodies.Writing, form: Form, prompts: Sequence[str], most: int | None
+        self,
+        call: Call,
+        body: bodies.Writing,
+        form: Form,
+        prompts: Sequence[Mapping[str, Any]],
+        most: int | None,
     ) -> Any:
         samples = body.n or 1
         if samples * len(prompts) > bodies.MOST_PROMPTS:
@@ -173,7 +187,7 @@ class Api:
             "metadata": body.metadata,
         }
         fields = [
-            {**wanted, "prompt": prompt, "seed": None if body.seed is None else body.seed + sample}
+            {**wanted, **prompt, "seed": None if body.seed is None else body.seed + sample}
             for prompt in prompts
             for sample in range(samples)
         ]
