@@ -7,7 +7,7 @@ import torch
 
 from loradex.benchmarks import subjects
 from loradex.benchmarks.frame import compare, extra_memory, finish, options, take_turns
-from loradex.worker.engine.engine import PREFILL_TOKENS
+from loradex.worker.engine.engine import PACES
 from loradex.worker.engine.recipe import Recipe
 from loradex.worker.packing import pack_by_length
 
@@ -83,7 +83,7 @@ def main() -> None:
             ),
         ]
     lengths = padded["attention_mask"].sum(1).tolist()
-    groups = pack_by_length(lengths, rows=ROWS, tokens=PREFILL_TOKENS)
+    groups = pack_by_length(lengths, rows=ROWS, tokens=PACES[chosen.device].alone)
     computed = sum(len(group) * max(lengths[place] for place in group) for group in groups)
     notes = [
         f"{ROWS} prompts of {min(lengths)} to {max(lengths)} tokens, {TOKENS} new ones each, with merging",

@@ -1,27 +1,17 @@
 """200 mixed jobs through client, Redis, worker and Postgres, against a loop of PEFT merge and generate."""
 
-import shutil
 import statistics
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from tests.worker_process import WorkerProcess
 
 from loradex.benchmarks import subjects
 from loradex.benchmarks.frame import Measure, Options, compare, finish, options, take_turns
-from loradex.db import migrate
-from loradex.db.session import connect
-from loradex.embedded import EmbeddedPostgres, EmbeddedValkey
-from loradex.library.adapter_roots import AdapterRoots
-from loradex.library.cards import load_cards
-from loradex.library.installed import starter_library
-from loradex.library.load import load_library, open_library
+from loradex.benchmarks.stack import serving
 from loradex.service.client import Answer, Client
 from loradex.worker.engine.recipe import Component, Recipe
 
@@ -29,7 +19,6 @@ JOBS = 200
 LOOPED = 12
 """Jobs of one turn of the loop: as many as there are pairs of a method and a kind, so the mix is the same."""
 TOKENS = 24
-LIBRARY = starter_library()
 SPEED_BAR = 8.0
 OVERHEAD_MS = 15.0
 METHODS = ("linear", "cat", "ties", "magnitude_prune")
@@ -59,7 +48,7 @@ def main() -> None:
     asked = _mix(each * (chosen.rounds + 1))
     slices = [asked[start : start + each] for start in range(0, len(asked), each)]
     directories, source = subjects.adapters(chosen)
-    with _serving(chosen) as client:
+    with serving(chosen) as (client, _):
         overheads = [_overhead(client, one) for one in _mix(JOBS)]
         # The loop is given what Postgres chose, so both sides compute the same mixtures.
         answers = {
@@ -142,43 +131,6 @@ class Loop:
 
     def _read(self, text: str) -> Any:
         return self._tokenizer(text, return_tensors="pt").to(self._device)
-
-
-@contextmanager
-def _serving(chosen: Options) -> Iterator[Client]:
-    """A client of a stack of its own: the starter library, one worker with this benchmark's threads."""
-    home = Path(tempfile.mkdtemp(prefix="loradex-serve-"))
-    home.chmod(0o755)
-    postgres, valkey = EmbeddedPostgres(home), EmbeddedValkey(home)
-    try:
-        url, redis_url = postgres.start(), valkey.start()
-        migrate.upgrade(url)
-        cards = load_cards()
-        with connect(url) as connection:
-            load_library(
-                connection, open_library(LIBRARY, cards), cards, AdapterRoots.of((), home), lambda _: None
-            )
-        worker = WorkerProcess(
-            home,
-            {
-                "DATABASE_URL": url,
-                "REDIS_URL": redis_url,
-                "BASE_MODEL_PATH": str(subjects.model_path()),
-                "BANK_BYTES": str(256 << 20),
-                "DEVICE": chosen.device,
-                "DTYPE": chosen.dtype,
-                "THREADS": str(chosen.threads),
-            },
-        ).start()
-        try:
-            with Client(url, redis_url) as client:
-                yield client
-        finally:
-            worker.kill()
-    finally:
-        valkey.destroy()
-        postgres.destroy()
-        shutil.rmtree(home, ignore_errors=True)
 
 
 def _overhead(client: Client, asked: Asked) -> float:

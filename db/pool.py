@@ -61,6 +61,8 @@ class Pool:
         self._idle: deque[tuple[float, Session]] = deque()
         self._sweeper: threading.Timer | None = None
         self._lent: dict[Session, float] = {}
+        # Since when no connection could be made, or one is being made; None if the last one was.
+        self._unreached: float | None = None
         self._closed = ""
 
     @contextmanager
@@ -96,19 +98,22 @@ class Pool:
                 self._sweeper.cancel()
         self._close_idle()
 
-    def hang_up(self, seconds: float) -> None:
+    def hang_up(self, seconds: float) -> bool:
         """End the calls that have not been answered for `seconds`; if there are any, lend no connection any more.
 
-        What sets a new connection up counts as a call. For the end of a program: a server that is frozen takes what it
-        is told and never answers.
+        Whether there were any. What sets a new connection up counts as a call. One that cannot be made for as long is
+        not tried again. For the end of a program: a server that is frozen takes what it is told and never answers.
         """
         with self._lock:
-            for connection, since in self._lent.items():
-                if since <= time.monotonic() - seconds:
-                    self._closed = (
-                        self._closed or f"Postgres did not answer for {seconds:g} s, and this program ends"
-                    )
-                    _shut_down(connection)
+            long_ago = time.monotonic() - seconds
+            waiting = [connection for connection, since in self._lent.items() if since <= long_ago]
+            if waiting or (self._unreached is not None and self._unreached <= long_ago):
+                self._closed = (
+                    self._closed or f"Postgres did not answer for {seconds:g} s, and this program ends"
+                )
+            for connection in waiting:
+                _shut_down(connection)
+            return bool(self._closed)
 
     def _newest_idle(self) -> Session | None:
         while True:
@@ -124,8 +129,12 @@ class Pool:
             self._drop(connection)
 
     def _connected(self) -> Session:
+        with self._lock:
+            if self._unreached is None:
+                self._unreached = time.monotonic()
         connection = opened(self._url, self._application)
         with self._lock:
+            self._unreached = None
             self._lent[connection] = time.monotonic()
         try:
             set_up(connection, self._prepare_threshold)

@@ -4,9 +4,12 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from loradex.errors import AdapterRefusedError
+from loradex.library.adapter_forms import FORMS, LORA, Form
+from loradex.library.adapter_keys import KEYS
 from loradex.library.model_json import no_constant, unique_keys
 from loradex.library.module_patterns import Patterns
 
@@ -16,79 +19,10 @@ MAX_RANK = 256
 MAX_ALPHA = 1_000_000
 MAX_TARGETS = 10_000
 
-# Keys that do not change what the stored factors mean.
-SILENT = frozenset(
-    {
-        "auto_mapping",
-        # It only chooses where the factors start, and how large each is.
-        "eva_config",
-        "exclude_modules",
-        "inference_mode",
-        "layers_pattern",
-        "layers_to_transform",
-        "lora_dropout",
-        "megatron_core",
-        "peft_version",
-        "qalora_group_size",
-        "revision",
-        "runtime_config",
-    }
-)
-READ = frozenset(
-    {
-        "alpha_pattern",
-        "base_model_name_or_path",
-        "fan_in_fan_out",
-        "lora_alpha",
-        "peft_type",
-        "r",
-        "rank_pattern",
-        "target_modules",
-        "use_rslora",
-    }
-)
-CONVERT = (
-    "save it with PEFT's save_pretrained(..., path_initial_model_for_weight_conversion=...), "
-    "which makes a plain LoRA of it"
-)
-# Keys that must hold one of these values, and what any other would mean.
-EXACT: Mapping[str, tuple[tuple[object, ...], str]] = {
-    "alora_invocation_tokens": ((None,), "aLoRA switches on in the middle of a prompt"),
-    "arrow_config": ((None,), "Arrow routes inside the layer"),
-    "bias": (("none",), "trained biases are not a low-rank update"),
-    "corda_config": ((None,), f"CorDA changes the base weights; {CONVERT}"),
-    # PEFT up to 0.2 wrote these two.
-    "enable_lora": ((None,), "parts of a merged layer would be left out"),
-    "ensure_weight_tying": ((False, None), "tied weights would be updated twice"),
-    "init_lora_weights": (
-        (True, False, "gaussian", "orthogonal", "eva", "mica"),
-        f"other initialisations change the base weights; {CONVERT}",
-    ),
-    "kasa_config": ((None,), "KaSA changes the base weights"),
-    "layer_replication": ((None,), "replicated layers are another base model"),
-    "loftq_config": ((None, {}), f"LoftQ changes the base weights; {CONVERT}"),
-    "lora_bias": ((False, None), "a bias in lora_B is not a low-rank update"),
-    "lora_ga_config": ((None,), "LoRA-GA changes the base weights"),
-    "megatron_config": ((None,), "Megatron layers are not composed"),
-    "merge_weights": ((False, None), "the factors would already be in the base weights"),
-    "modules_to_save": (
-        (None, []),
-        "whole trained modules cannot be mixed by weights; train it without modules_to_save",
-    ),
-    "monteclora_config": ((None,), "MonteCLoRA samples its update"),
-    "target_parameters": ((None, []), "only linear modules are composed, not bare parameters"),
-    "task_type": ((None, "CAUSAL_LM"), "the base model is a causal language model"),
-    "trainable_token_indices": ((None,), "trained token embeddings are not a low-rank update"),
-    "use_bdlora": ((None, False), "block-diagonal factors have another shape"),
-    "use_dora": ((False, None), "DoRA's magnitudes do not add up"),
-    "use_qalora": ((False, None), "QA-LoRA pools its input"),
-    "velora_config": ((None,), "VeLoRA is not composed"),
-}
-
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """What Loradex uses of a config; the update of a module is `scaling * B @ A`.
+    """What Loradex uses of a config; the update of a module is `scaling * B @ A`, or what its form makes of it.
 
     Attributes:
         base_model: What it calls the model it was trained on; None if it names none.
@@ -105,9 +39,10 @@ class LoraSettings:
     alphas: Patterns[float] = field(default_factory=Patterns)
     rslora: bool = False
     transposed: bool = False
+    form: Form = LORA
 
     def rank_of(self, module: str) -> int:
-        """The rank of a module's factors, by the first pattern of `rank_pattern` that matches its name."""
+        """The rank of a module's stored factors, by the first pattern of `rank_pattern` that matches its name."""
         return self.ranks.value_of(module, self.rank)
 
     def scaling_of(self, module: str) -> float:
@@ -118,31 +53,35 @@ class LoraSettings:
 
 
 def parse_config(raw: bytes) -> LoraSettings:
-    """The settings of a plain LoRA; raises `AdapterRefusedError` for everything else."""
+    """The settings of a kind that is composed exactly; raises `AdapterRefusedError` for everything else."""
     fields = strict_object(raw, "adapter_config.json")
-    if fields.get("peft_type") != "LORA":
+    form = FORMS.get(str(fields.get("peft_type")))
+    if form is None:
         raise AdapterRefusedError(
-            f"adapter_config.json: peft_type is {_shown(fields.get('peft_type'))}, not LORA"
+            f"adapter_config.json: peft_type is {_shown(fields.get('peft_type'))}, not {' or '.join(FORMS)}"
         )
-    unknown = sorted(fields.keys() - SILENT - READ - EXACT.keys())
+    keys = KEYS[form.kind]
+    unknown = sorted(fields.keys() - keys.silent - keys.read - keys.exact.keys())
     if unknown:
         raise AdapterRefusedError(
-            f"adapter_config.json: PEFT 0.21's LoRA has no key {_shown(unknown[0])}, so its effect is unknown"
+            f"adapter_config.json: PEFT 0.21's {form.kind} has no key {_shown(unknown[0])}, so its effect is unknown"
         )
-    for key, (allowed, reason) in EXACT.items():
+    for key, (allowed, reason) in keys.exact.items():
         if key in fields and not any(_same(fields[key], value) for value in allowed):
             raise AdapterRefusedError(
                 f"adapter_config.json: {key} = {_shown(fields[key])} cannot be composed exactly: {reason}"
             )
+    rank = partial(_rank, form)
     return LoraSettings(
         base_model=_base_model(fields.get("base_model_name_or_path")),
-        rank=_rank("r", fields.get("r")),
-        alpha=_alpha("lora_alpha", fields.get("lora_alpha")),
+        rank=rank("r", fields.get("r")),
+        alpha=_alpha(keys.alpha, fields.get(keys.alpha)),
         targets=_targets(fields.get("target_modules")),
-        ranks=_patterns("rank_pattern", fields, _rank),
+        ranks=_patterns("rank_pattern", fields, rank),
         alphas=_patterns("alpha_pattern", fields, _alpha),
         rslora=_switch("use_rslora", fields),
         transposed=_switch("fan_in_fan_out", fields),
+        form=form,
     )
 
 
@@ -165,10 +104,11 @@ def _base_model(value: object) -> str | None:
     return value
 
 
-def _rank(key: str, value: object) -> int:
-    if type(value) is not int or not 1 <= value <= MAX_RANK:
+def _rank(form: Form, key: str, value: object) -> int:
+    most = form.stored_rank(MAX_RANK)
+    if type(value) is not int or not 1 <= value <= most:
         raise AdapterRefusedError(
-            f"adapter_config.json: {key} = {_shown(value)} is not a rank from 1 to {MAX_RANK}"
+            f"adapter_config.json: {key} = {_shown(value)} is not a rank from 1 to {most}"
         )
     return value
 

@@ -6,19 +6,22 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from loradex.library.adapter_config import LoraSettings
+from loradex.library.adapter_forms import Form
 from loradex.library.module_sizes import Size, size_of
 from loradex.library.safetensors_file import SafetensorsError, TensorEntry, as_float32
 
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 PREFIX = "base_model.model."
 # Names are bounded, since patterns are matched against them.
-FACTOR = re.compile(re.escape(PREFIX) + r"(?P<module>[A-Za-z0-9_.]{1,512})\.lora_(?P<side>[AB])\.weight")
+MODULE = re.compile(r"[A-Za-z0-9_.]{1,512}")
 
-Factors = Mapping[str, tuple[TensorEntry, TensorEntry]]
+Tensors = Mapping[str, tuple[TensorEntry, ...]]
+"""Of each module its tensors, in the order of its form's parts."""
 
 
-def paired(entries: Mapping[str, TensorEntry]) -> dict[str, tuple[TensorEntry, TensorEntry]]:
-    sides: dict[str, dict[str, TensorEntry]] = {}
+def paired(entries: Mapping[str, TensorEntry], form: Form) -> dict[str, tuple[TensorEntry, ...]]:
+    """The tensors of each module; `SafetensorsError` for any other tensor, one that is missing, or mixed dtypes."""
+    found: dict[str, dict[str, TensorEntry]] = {}
     dtypes = {entry.dtype for entry in entries.values()}
     if not entries:
         raise SafetensorsError("it holds no tensors")
@@ -27,14 +30,25 @@ def paired(entries: Mapping[str, TensorEntry]) -> dict[str, tuple[TensorEntry, T
             f"its dtypes are {', '.join(sorted(dtypes))}; one of F32, F16, BF16 must hold for all"
         )
     for name, entry in entries.items():
-        match = FACTOR.fullmatch(name)
-        if match is None:
+        place = place_of(name, form)
+        if place is None:
             raise SafetensorsError(_why_not(name))
-        sides.setdefault(match["module"], {})[match["side"]] = entry
-    for module, found in sides.items():
-        if len(found) == 1:
-            raise SafetensorsError(f"module {module!r} has lora_{next(iter(found))} alone")
-    return {module: (found["A"], found["B"]) for module, found in sides.items()}
+        module, part = place
+        found.setdefault(module, {})[part] = entry
+    for module, parts in found.items():
+        if len(parts) < len(form.parts):
+            given = ", ".join(part.removesuffix(".weight") for part in parts)
+            raise SafetensorsError(f"module {module!r} has {given} alone")
+    return {module: tuple(parts[part] for part in form.parts) for module, parts in found.items()}
+
+
+def place_of(name: str, form: Form) -> tuple[str, str] | None:
+    """The module and the part that a tensor is; None if it is no tensor of the form."""
+    for part in form.parts:
+        module = name.removeprefix(PREFIX).removesuffix(f".{part}")
+        if name == f"{PREFIX}{module}.{part}" and MODULE.fullmatch(module):
+            return module, part
+    return None
 
 
 def _why_not(name: str) -> str:
@@ -77,47 +91,38 @@ def _ends(module: str) -> Iterator[str]:
         module = module.partition(".")[2]
 
 
-def check_shapes(
-    modules: Mapping[str, tuple[TensorEntry, TensorEntry]],
-    settings: LoraSettings,
-    sizes: Mapping[str, Size] | None,
-) -> None:
-    """Raises `SafetensorsError` unless all factors have their module's rank and fit the base model's weights."""
-    for module, (a, b) in modules.items():
+def check_shapes(modules: Tensors, settings: LoraSettings, sizes: Mapping[str, Size] | None) -> None:
+    """Raises `SafetensorsError` unless all tensors have their module's rank and fit the base model's weights."""
+    for module, parts in modules.items():
         rank = settings.rank_of(module)
-        match a.shape, b.shape:
-            case (int(rank_a), int(d_in)), (int(d_out), int(rank_b)) if (
-                rank_a == rank_b == rank and d_in and d_out
-            ):
-                pass
-            case _:
-                raise SafetensorsError(
-                    f"module {module!r}: lora_A {list(a.shape)} and lora_B {list(b.shape)} "
-                    f"do not fit rank {rank}"
-                )
+        found = settings.form.sizes([entry.shape for entry in parts], rank)
+        if found is None:
+            shown = " and ".join(
+                f"{part.removesuffix('.weight')} {list(entry.shape)}"
+                for part, entry in zip(settings.form.parts, parts, strict=True)
+            )
+            raise SafetensorsError(f"module {module!r}: {shown} do not fit rank {rank}")
         if sizes is None:
             continue
         held = size_of(module, sizes)
-        if held != (d_out, d_in) and not (settings.transposed and held == (d_in, d_out)):
+        if held != found and not (settings.transposed and held == found[::-1]):
             raise SafetensorsError(
-                f"module {module!r} is for a weight of {[d_out, d_in]}, "
+                f"module {module!r} is for a weight of {list(found)}, "
                 f"the base model has {list(held or ()) or 'none of that name'}"
             )
 
 
-def update_norm(
-    content: bytes, modules: Mapping[str, tuple[TensorEntry, TensorEntry]], settings: LoraSettings
-) -> tuple[float, int]:
+def update_norm(content: bytes, modules: Tensors, settings: LoraSettings) -> tuple[float, int]:
     """The norm of the whole update and how many weights it touches; ‖BA‖² = trace(BᵀB · AAᵀ), in float64."""
     squares, touched = 0.0, 0
-    for module, (a, b) in modules.items():
-        factors = []
-        for entry in (a, b):
+    for module, parts in modules.items():
+        tensors = []
+        for entry in parts:
             values = as_float32(content, entry)
             if not np.isfinite(values).all():
                 raise SafetensorsError(f"tensor {entry.name!r} holds NaN or infinity")
-            factors.append(values.astype(np.float64))
-        down, up = factors
+            tensors.append(values.astype(np.float64))
+        down, up = settings.form.factors(tensors)
         squares += settings.scaling_of(module) ** 2 * float(np.sum((up.T @ up) * (down @ down.T).T))
-        touched += a.shape[1] * b.shape[0]
+        touched += down.shape[1] * up.shape[0]
     return max(squares, 0.0) ** 0.5, touched

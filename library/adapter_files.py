@@ -126,7 +126,7 @@ def inspect(
         warnings.append(_declared(directory, settings, base_model, sizes, declared=declared))
     try:
         entries = read_header(io.BytesIO(files.weights), len(files.weights))
-        modules = paired(entries)
+        modules = paired(entries, settings.form)
         targets = targets_of(modules, settings)
         check_shapes(modules, settings, sizes)
         norm, touched = update_norm(files.weights, modules, settings)
@@ -144,7 +144,7 @@ def inspect(
         sha256=files.sha256,
         files=files.digests,
         base_model=base_model,
-        rank=max(settings.rank_of(module) for module in modules),
+        rank=max(settings.form.product_rank(settings.rank_of(module)) for module in modules),
         alpha=settings.alpha,
         target_modules=targets,
         dtype=DTYPES[next(iter(entries.values())).dtype],

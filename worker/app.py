@@ -9,19 +9,20 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
-from functools import partial
 from types import FrameType
 
 from prometheus_client import CollectorRegistry
 
 from loradex.addresses import addresses
 from loradex.program import PROGRAM
-from loradex.worker.batch import Answering, Limits
+from loradex.worker.answering import Answering
+from loradex.worker.ending import Ending
 from loradex.worker.engine.embed import Encoder
 from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.load import shipped_model
 from loradex.worker.exposed import exposed
 from loradex.worker.identity import WorkerIdentity, register_models, versions
+from loradex.worker.intake import Intake
 from loradex.worker.jobs import Abilities, Jobs
 from loradex.worker.leases import Leases
 from loradex.worker.logs import log_as_json
@@ -48,7 +49,14 @@ def serve(settings: WorkerSettings) -> None:
     worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     token = secrets.token_hex(32)
     model = settings.base_model_path or shipped_model(settings.home / "cache" / "models")
-    engine = Engine.load(model, settings.device, settings.dtype, settings.bank_bytes, settings.threads)
+    engine = Engine.load(
+        model,
+        settings.device,
+        settings.dtype,
+        settings.bank_bytes,
+        settings.threads,
+        room_bytes=settings.batch_bytes,
+    )
     encoder = Encoder.load(settings.encoder_path, engine.device.type)
 
     def jobs() -> Jobs:
@@ -65,7 +73,8 @@ def serve(settings: WorkerSettings) -> None:
             prepare_threshold=settings.prepare_threshold,
         )
 
-    answering_jobs, lease_jobs = jobs(), jobs()
+    # One connection for each thread that calls Postgres: none of them waits for another's call.
+    claiming, recording, keeping = jobs(), jobs(), jobs()
     identity = register_models(
         database_url,
         WorkerIdentity(
@@ -86,10 +95,10 @@ def serve(settings: WorkerSettings) -> None:
     registry = CollectorRegistry()
     observer = Observer(registry, identity, engine.bank)
     stop = threading.Event()
-    leases = Leases(lease_jobs)
+    leases = Leases(keeping)
     roots = settings.roots()
     presence = Presence(
-        lease_jobs,
+        keeping,
         Abilities(
             device=identity.device,
             dtype=identity.dtype,
@@ -99,43 +108,50 @@ def serve(settings: WorkerSettings) -> None:
         ),
     )
     pieces = Pieces(redis_url)
+    ending = Ending(recording, leases=leases, pieces=pieces, observer=observer, identity=identity)
     answering = Answering(
-        jobs=answering_jobs,
-        leases=leases,
+        intake=Intake(
+            claiming, leases=leases, ending=ending, encoder=encoder, adapters=roots, identity=identity
+        ),
         engine=engine,
-        encoder=encoder,
-        adapters=roots,
-        identity=identity,
+        ending=ending,
+        leases=leases,
         pieces=pieces,
-        limits=Limits(settings.batch_rows, settings.batch_tokens, settings.linger_ms / 1000),
+        rows=settings.batch_rows,
+        linger=settings.linger_ms / 1000,
         stop=stop,
         observer=observer,
     )
     listen_url = database_url if settings.listen_url is None else settings.listen_url.get_secret_value()
-    app = celery_app(redis_url, answering.answer_waiting_jobs)
+    app = celery_app(redis_url, answering.ring)
+
+    gone = threading.Event()
 
     def hang_up() -> None:
-        if stop.is_set():
-            for one in (answering_jobs, lease_jobs):
-                one.hang_up(PATIENCE_SECONDS)
+        # One that does not answer one thread answers no other either.
+        if not stop.is_set():
+            return
+        for one in (claiming, recording, keeping):
+            if one.hang_up(0.0 if gone.is_set() else PATIENCE_SECONDS):
+                gone.set()
 
     # It needs no Redis: with the bell dead or lost, answers come later by at most these seconds, and come.
-    sweep = Repeating(
-        "sweep", partial(answering.answer_waiting_jobs, block=False), settings.sweep_seconds, stop
-    )
+    sweep = Repeating("sweep", answering.ring, settings.sweep_seconds, stop)
     with (
         exposed(settings, database_url, registry, observer, stop),
         _stopped_by_signals(stop),
-        closing(answering_jobs),
-        closing(lease_jobs),
+        closing(claiming),
+        closing(recording),
+        closing(keeping),
         # Left after those below: each of them may wait for an answer.
         Repeating("hang up", hang_up, LOOK_EVERY_SECONDS),
         leases,
         pieces,
         presence,
+        answering,
         Ready(settings.ready_path, identity),
         sweep,
-        Notifications(listen_url, answering.answer_waiting_jobs, stop, leases.told),
+        Notifications(listen_url, answering.ring, stop, leases.told),
     ):
         listen(app, stop)
 

@@ -1,4 +1,4 @@
-"""Measures the stages of a batch."""
+"""Measures the stages of a job."""
 
 import time
 

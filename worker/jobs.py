@@ -204,12 +204,12 @@ class Jobs:
         with self._database.session() as connection:
             connection.execute("select loradex.withdraw_worker(%s, %s)", (self.worker, self._token))
 
-    def hang_up(self, seconds: float) -> None:
+    def hang_up(self, seconds: float) -> bool:
         """End the calls that Postgres has not answered for `seconds`, and make no more if there are any.
 
-        They raise `DatabaseUnavailableError`, later ones `ClientClosedError`.
+        They raise `DatabaseUnavailableError`, later ones `ClientClosedError`. Whether that was done, now or before.
         """
-        self._database.hang_up(seconds)
+        return self._database.hang_up(seconds)
 
     def close(self) -> None:
         self._database.close()

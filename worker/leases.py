@@ -1,9 +1,8 @@
-"""Keeps the leases of a running batch alive and finds out which of its jobs are over, from a thread of its own."""
+"""Keeps the leases of the jobs in hand alive and finds out which of them are over, from a thread of its own."""
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 from uuid import UUID
@@ -20,16 +19,17 @@ PAUSE_SECONDS = 0.25
 
 
 class Leases:
-    """A thread that extends the leases of the batch at hand several times a lease.
+    """The jobs in hand, and a thread that extends their leases several times a lease.
 
-    It also asks which jobs of the batch are over: cancelled, past their deadline, or claimed by another worker.
-    One thread for the worker's life: starting one for each batch cost a third of a millisecond. A worker that
-    is stopped or dead extends nothing.
+    It also asks which of them are over: cancelled, past their deadline, or claimed by another worker. One thread
+    for the worker's life: starting one for each batch cost a third of a millisecond. A worker that is stopped or
+    dead extends nothing.
     """
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
-        self._held: frozenset[UUID] = frozenset()
+        self._changed = threading.Condition()
+        self._held: dict[UUID, Job] = {}
         self._over: set[UUID] = set()
         self._look = threading.Event()
         self._extend_every = jobs.lease.total_seconds() / SIGNS_OF_LIFE_A_LEASE
@@ -46,39 +46,66 @@ class Leases:
     ) -> None:
         self._running.__exit__(kind, error, trace)
 
-    @contextmanager
-    def kept(self, batch: Sequence[Job]) -> Iterator[None]:
-        """Keep the leases of `batch` for as long as the block runs."""
+    def __len__(self) -> int:
+        """How many jobs are in hand."""
+        return len(self._held)
+
+    def hold(self, jobs: Sequence[Job]) -> None:
+        """Keeps the leases of these jobs, which were just claimed, until they are let go."""
         now = time.monotonic()
-        self._extend_at = now + self._extend_every
-        # What was cancelled since the claim was told to nobody who held it yet.
-        self._look_at = now + self._pause
-        self._over = set()
-        self._held = frozenset(job.id for job in batch)
-        try:
-            yield
-        finally:
-            self._held = frozenset()
+        with self._changed:
+            if not self._held:
+                self._extend_at = now + self._extend_every
+            # What was cancelled since the claim was told to nobody who held it yet.
+            self._look_at = min(self._look_at, now + self._pause) if self._held else now + self._pause
+            self._held.update((job.id, job) for job in jobs)
+
+    def let_go(self, jobs: Iterable[Job]) -> None:
+        """They are in hand no more."""
+        with self._changed:
+            for job in jobs:
+                self._held.pop(job.id, None)
+                self._over.discard(job.id)
+            self._changed.notify_all()
+
+    def wait_for(self, most: int, seconds: float) -> bool:
+        """Waits until `most` jobs or fewer are in hand; False if they are not within these seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self._held) <= most, seconds)
 
     def told(self, job: str) -> None:
         """Somebody says that a job is over; if it is in hand, Postgres is asked at once whether that is true."""
-        if job in map(str, self._held):
+        with self._changed:
+            mine = job in map(str, self._held)
+        if mine:
             self._look.set()
 
-    def is_over(self, job: UUID) -> bool:
-        """Whether the job of the batch has ended or was claimed by another worker, as far as is known."""
-        return job in self._over
+    def over(self) -> list[Job]:
+        """The jobs in hand that have ended or were claimed by another worker, as far as is known."""
+        if not self._over:
+            return []
+        with self._changed:
+            return [self._held[job] for job in self._over if job in self._held]
+
+    def held(self) -> list[Job]:
+        """The jobs in hand."""
+        with self._changed:
+            return list(self._held.values())
 
     def _step(self) -> None:
         told = self._look.wait(self._pause)
         self._look.clear()
-        held, now = self._held, time.monotonic()
+        with self._changed:
+            held = list(self._held)
+        now = time.monotonic()
         if not held or not (told or now >= self._look_at):
             return
         # First, so that what raises is not repeated at once.
         self._look_at = now + min(LOOK_SECONDS, self._extend_every)
         if now >= self._extend_at:
-            self._jobs.extend(list(held))
+            self._jobs.extend(held)
             self._extend_at = now + self._extend_every
         self._jobs.expire()
-        self._over.update(self._jobs.over(list(held)))
+        over = self._jobs.over(held)
+        with self._changed:
+            self._over.update(job for job in over if job in self._held)

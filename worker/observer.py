@@ -39,7 +39,7 @@ class Observer:
         registry.register(_Bank(bank))
 
     def batch(self, rows: int) -> None:
-        """So many rows were given to the engine at once."""
+        """A row was given to the engine, which has so many in hand now."""
         self._metrics.batch_rows.observe(rows)
 
     def answered(self, routing: Routing, answer: Mapping[str, Any]) -> None:

@@ -20,10 +20,9 @@ class WorkerSettings(LibrarySettings):
         dtype: Numbers the model computes in.
         threads: Threads torch may use; 0 leaves it to torch.
         bank_bytes: Bytes of device memory for stacked adapters.
-        batch_rows: Jobs in one batch at most.
-        batch_tokens: Tokens in one forward pass at most, padding included.
-        linger_ms: How long a batch waits for company after the bell, in milliseconds; while one is answered
-            the next gathers by itself.
+        batch_rows: Jobs in hand at most.
+        batch_bytes: Bytes for keys, values, factors and logits of all jobs in hand; None takes what suits the device.
+        linger_ms: How long jobs wait for company after the bell, in milliseconds.
         lease_seconds: How long a claimed job is this worker's without a sign of life.
         max_attempts: Attempts after which a job ends as failed.
         sweep_seconds: How often the worker looks for jobs whose bell was lost.
@@ -41,7 +40,7 @@ class WorkerSettings(LibrarySettings):
     threads: Annotated[int, Field(ge=0)] = 0
     bank_bytes: Annotated[int, Field(gt=0)] = 256 * MIB
     batch_rows: Annotated[int, Field(ge=1)] = 64
-    batch_tokens: Annotated[int, Field(ge=1)] = 8192
+    batch_bytes: Annotated[int, Field(gt=0)] | None = None
     linger_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
     lease_seconds: Annotated[float, Field(ge=0.5)] = 60.0
     max_attempts: Annotated[int, Field(ge=1)] = 5

@@ -23,6 +23,7 @@ from loradex.service.api.decisions import rankings_of
 from loradex.service.api.door import Door, answered, refusal, unless_gone
 from loradex.service.api.event_stream import EventStream
 from loradex.service.api.measures import Measures
+from loradex.service.api.openapi import openapi
 from loradex.service.api.problem import Problem, refused
 from loradex.service.api.readiness import reasons_against
 from loradex.service.client import AsyncClient, Request
@@ -77,9 +78,22 @@ class Api:
 
     def application(self) -> Door:
         """The ASGI application."""
-        routes = [
+        routes = [*self.routes(), *self._beside]
+        return Door(
+            Starlette(
+                routes=routes,
+                exception_handlers={HTTPException: _no_such_path},
+                lifespan=self._lifespan,
+            ),
+            Measures(self._registry, {route.endpoint: route.path for route in routes}),
+        )
+
+    def routes(self) -> list[Route]:
+        """The paths of the API itself; openapi.py describes each."""
+        return [
             Route("/livez", self._livez),
             Route("/readyz", self._readyz),
+            Route("/v1/openapi.json", self._openapi),
             *(
                 Route(path, self._keyed(work, most), methods=["GET" if most is None else "POST"])
                 for path, work, most in (
@@ -96,16 +110,7 @@ class Api:
                 )
             ),
             Route("/v1/jobs/{id}", self._keyed(self._cancel, None), methods=["DELETE"]),
-            *self._beside,
         ]
-        return Door(
-            Starlette(
-                routes=routes,
-                exception_handlers={HTTPException: _no_such_path},
-                lifespan=self._lifespan,
-            ),
-            Measures(self._registry, {route.endpoint: route.path for route in routes}),
-        )
 
     @asynccontextmanager
     async def _lifespan(self, _: object) -> AsyncIterator[None]:
@@ -137,6 +142,9 @@ class Api:
         return JSONResponse(
             {"status": "not ready" if reasons else "ready", "reasons": reasons}, 503 if reasons else 200
         )
+
+    async def _openapi(self, _: HttpRequest) -> Any:
+        return JSONResponse(openapi())
 
     async def _models(self, call: Call) -> Any:
         cards = [model.card() for model in await models.listed(call.client)]

@@ -15,7 +15,12 @@ from loradex.service.explorer.page import HEADERS, Pages
 from loradex.service.explorer.rows import Rows
 
 FOR_ALL = (("Answers", "/answers"),)
-FOR_WHO_SEES_EVERYTHING = (*FOR_ALL, ("What if", "/what-if"))
+FOR_WHO_SEES_EVERYTHING = (
+    *FOR_ALL,
+    ("What if", "/what-if"),
+    ("Adapters and tasks", "/adapters"),
+    ("Health", "/health"),
+)
 """The pages in the head of each page: title, address."""
 
 

@@ -13,7 +13,7 @@ from loradex.errors import KeyRefusedError, LoradexError
 from loradex.service.api.door import log_fault
 from loradex.service.api.incoming import bytes_of, key_of
 from loradex.service.api.problem import INTERNAL, Problem, problem_of, refused
-from loradex.service.explorer import answer, answers, sweep, what_if
+from loradex.service.explorer import answer, answers, health, library, sweep, what_if
 from loradex.service.explorer.edges import KnownEdges
 from loradex.service.explorer.entrance import COOKIE, LONGEST_SECRET, SECONDS, Enter, Sessions, Viewer
 from loradex.service.explorer.look import Look
@@ -37,6 +37,8 @@ PATHS: Sequence[tuple[str, Page]] = (
     ("/answers.sql", answers.as_sql),
     ("/answers/{id}.json", answer.document),
     ("/answers/{id}", answer.page),
+    ("/adapters", library.page),
+    ("/health", health.page),
     ("/what-if", sweep.page),
     ("/what-if/{id}", what_if.page),
 )

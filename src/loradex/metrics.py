@@ -91,7 +91,10 @@ class WorkerMetrics:
             registry=registry,
         )
         self.batch_rows = Histogram(
-            "loradex_worker_batch_rows", "Rows the engine was given at once", buckets=ROWS, registry=registry
+            "loradex_worker_batch_rows",
+            "Rows in the hands of the engine as one joins them",
+            buckets=ROWS,
+            registry=registry,
         )
         self.mixture = Histogram(
             "loradex_worker_mixture_adapters",

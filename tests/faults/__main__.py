@@ -8,7 +8,7 @@ from typing import Annotated
 
 import pytest
 import typer
-from tests.faults import campaign, outages
+from tests.faults import campaign, outages, sources
 from tests.faults.summary import Part, kept, page
 from tests.repository import ROOT
 
@@ -16,11 +16,11 @@ from loradex import terminal
 
 SHORT_JOBS, SHORT_WORKERS = 60, 2
 SHORT_OUTAGES = "pooler"
-HOSTILE = ("pytest", "-q", "tests/faults/test_hostile_input.py")
+HOSTILE = ("pytest", "-q", "tests/faults/test_hostile_input.py", "tests/faults/test_openapi.py")
 
 
 def knock(*, short: bool) -> Part:
-    """Anything at every door, by Hypothesis."""
+    """Anything at every door, by Hypothesis, and at those of the API by Schemathesis."""
     profile = () if short else ("--hypothesis-profile=hostile",)
     done = subprocess.run([sys.executable, "-m", *HOSTILE, *profile], cwd=ROOT, check=False)
     fault = None if done.returncode == 0 else f"pytest ended with exit code {done.returncode}"
@@ -51,6 +51,15 @@ def break_all(*, short: bool) -> Part:
     )
 
 
+def fetch_all(*, short: bool) -> Part:
+    """Adapters from a bucket, by processes that are killed, through a network that spoils replies."""
+    wanted = sources.SHORT_ADAPTERS if short else sources.ADAPTERS
+    report = sources.run_sources(wanted, sources.SHORT_KILLS if short else sources.KILLS)
+    told = f"{report.fetched} of {wanted} were fetched, {report.wrong} wrong"
+    fault = None if report.fetched == wanted and not report.wrong else told
+    return Part(f"{wanted} adapters from a bucket, {report.kills} kills", fault=fault)
+
+
 def finished(name: str, part: Callable[[], Part]) -> Part:
     """What came of a part; one that breaks off does not keep the others from running."""
     try:
@@ -65,6 +74,7 @@ def main(short: Annotated[bool, typer.Option(help="A little of each part.")] = F
     parts = [
         finished("hostile input", lambda: knock(short=short)),
         finished("outages", lambda: go_out(short=short)),
+        finished("adapters from a bucket", lambda: fetch_all(short=short)),
         finished("campaign", lambda: break_all(short=short)),
     ]
     terminal.say(page(parts))

@@ -62,7 +62,7 @@ def survivor(site: Stack) -> WorkerProcess:
 @pytest.fixture
 def other(site: Stack) -> Iterator[WorkerProcess]:
     """A worker of small batches, gone after the test: it would take what others are to take."""
-    made = site.worker(LEASE_SECONDS=LEASE_SECONDS, BATCH_ROWS="12", BATCH_TOKENS="800").start()
+    made = site.worker(LEASE_SECONDS=LEASE_SECONDS, BATCH_ROWS="12").start()
     yield made
     made.kill()
 

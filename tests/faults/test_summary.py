@@ -29,7 +29,8 @@ def test_what_was_kept_is_said_in_one_line() -> None:
 def test_whatever_broke_is_named_and_ends_with_another_exit_code(
     broken: Part, last: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, part in (("knock", WELL[0]), ("go_out", broken), ("break_all", WELL[2])):
+    parts = (("knock", WELL[0]), ("go_out", broken), ("fetch_all", WELL[0]), ("break_all", WELL[2]))
+    for name, part in parts:
         monkeypatch.setattr(faults, name, lambda part=part, **_: part)
     with pytest.raises(typer.Exit) as ended:
         faults.main(short=True)

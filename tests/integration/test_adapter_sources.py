@@ -11,14 +11,17 @@ import pytest
 import torch
 from safetensors.torch import load
 from tests.fix_adapters import MakeAdapter
+from tests.fix_answering import Stack
 from tests.fix_commands import Loradex
 from tests.fix_sources import BUCKET, Bucket, MakeCache
 from tests.repository import ROOT
+from tests.stocked import EXAMPLES
 from tests.toxic_proxy import Toxic
 
+from loradex.db.session import connect
 from loradex.errors import AdapterChangedError, AdapterRefusedError, AdapterUnavailableError
 from loradex.library.adapter_cache import IN_USE_SECONDS, PART_SECONDS
-from loradex.library.adapter_files import WEIGHTS, content_hash
+from loradex.library.adapter_files import CONFIG, WEIGHTS, content_hash
 from loradex.library.adapter_sources import RemotePlace
 
 ADAPTERS = 20
@@ -232,3 +235,41 @@ def test_what_is_not_allowed_is_not_fetched_whatever_is_stored(
         with pytest.raises(AdapterRefusedError, match="allowed places alone"):
             make_cache(allowed=allowed).locate(str(place))
     assert bucket.proxy.connections == asked
+
+
+def test_two_workers_that_share_no_disk_answer_from_the_bucket(
+    stack: Stack, bucket: Bucket, tmp_path: Path
+) -> None:
+    places = [
+        RemotePlace(
+            bucket.put(one.directory, f"shared/{task}"),
+            one.sha256,
+            *((one.directory / name).stat().st_size for name in (CONFIG, WEIGHTS)),
+        )
+        for task, one in stack.library.adapters.items()
+    ]
+    with connect(stack.database_url) as connection:
+        for place in places:
+            connection.execute(
+                "update loradex.adapters set uri = %s where sha256 = %s", (str(place), place.sha256)
+            )
+    homes = [tmp_path / name for name in ("one", "two")]
+    bucket.proxy.poison([Toxic("cut", 700), None, None, Toxic("corrupt", 1500), None, Toxic("refuse")])
+    for home in homes:
+        home.mkdir()
+        stack.worker(
+            HOME=str(home), ADAPTER_ROOTS="", ADAPTER_SOURCES=f"s3://{BUCKET}/shared", BATCH_ROWS="4"
+        ).start(wait=False)
+    for worker in stack.workers:
+        worker.wait_ready()
+    questions = [text for texts in EXAMPLES.values() for text in texts]
+    with stack.client() as client:
+        jobs = client.enqueue_many({"prompt": text, "k": 3, "max_new_tokens": 2} for text in questions * 4)
+        answers = [job.wait() for job in jobs]
+        assert len(answers) == 4 * len(questions)
+        used = {part["sha256"] for answer in answers for part in answer.mixture}
+    assert used == {place.sha256 for place in places}
+    kept = [home / "cache" / "adapters" for home in homes]
+    fetched = [path for cache in kept if cache.is_dir() for path in cache.iterdir() if path.is_dir()]
+    assert {path.name for path in fetched} == used
+    assert all(content_hash(path) == path.name for path in fetched)

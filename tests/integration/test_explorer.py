@@ -127,6 +127,32 @@ def test_a_person_tries_other_settings(explored: Explored, browser: "Browser", p
         assert tab.inner_text("p.moved strong") != "0.000"
 
 
+def test_a_person_sees_what_is_shared_and_how_it_is(
+    explored: Explored, browser: "Browser", pictures: Path
+) -> None:
+    """Adapters, tasks and affinities; the queue, the workers and the chain."""
+    with watched(browser) as tab:
+        tab.goto(explored.entrance)
+        tab.click("header >> text=Adapters and tasks")
+        accessible(tab)
+        assert tab.locator("table.listed tbody tr").count() == 22
+        assert tab.locator("table.heat td.own").count() == 22
+        # As docs/sql.md has it: the adapter with the largest share, its answers, its part of all weight.
+        first = tab.inner_text("table.listed tbody tr >> nth=0").split()
+        assert first[:2] == ["wnli", "1"]
+        assert float(first[5]) > 0.15
+        tab.screenshot(path=pictures / "explorer-adapters.png")
+        tab.emulate_media(color_scheme="dark")
+        accessible(tab)
+        tab.click("table.listed a >> nth=0")
+        assert tab.url.endswith("/answers?adapter=wnli")
+        tab.click("header >> text=Health")
+        accessible(tab)
+        assert "48" in tab.inner_text("li:has-text('answered in the last hour')")
+        assert "No worker has announced itself" in tab.inner_text("main")
+        assert "Nobody has verified it yet" in tab.inner_text("main")
+
+
 def test_without_scripts_it_reads_the_same(explored: Explored, browser: "Browser") -> None:
     with watched(browser, java_script_enabled=False) as tab:
         tab.goto(explored.entrance)
@@ -161,6 +187,10 @@ def test_hostile_texts_do_nothing(hostile: Hostile, browser: "Browser", viewport
             tab.goto(f"{hostile.url}/what-if/{answer}?k=8")
             tab.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
             harmless(tab)
+        for path in ("/adapters", "/health", "/what-if?k=8"):
+            tab.goto(f"{hostile.url}{path}")
+            harmless(tab)
+        assert tab.locator("table.listed tbody tr").count() > 0
         tab.goto(f"{hostile.url}/answers?error=any")
         assert r"\x1b[2J" in tab.inner_text("table.listed")
         harmless(tab)

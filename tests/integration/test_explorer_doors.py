@@ -208,6 +208,6 @@ def test_settings_that_cannot_be_are_refused(inside: httpx2.Client, query: str) 
 def test_what_all_share_is_not_shown_to_the_owner_of_a_key(hostile: Hostile) -> None:
     with httpx2.Client(base_url=hostile.tenants) as client:
         client.post("/sign-in", data={"secret": hostile.alice})
-        for path in ("/what-if", f"/what-if/{hostile.of_alice}"):
+        for path in ("/what-if", f"/what-if/{hostile.of_alice}", "/adapters", "/health"):
             told = client.get(path)
             assert (told.status_code, "loradex explore" in told.text) == (403, True)

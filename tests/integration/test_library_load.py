@@ -357,7 +357,7 @@ def test_a_hub_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch)
 
 
 def at(uri: str, name: str = "fixer", task: str = "tools") -> Wanted:
-    return Wanted(name, task, AdapterPlace(Path("/roots"), uri))
+    return Wanted(name, task, AdapterPlace("/roots", uri))
 
 
 @pytest.fixture

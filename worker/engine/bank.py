@@ -1,21 +1,26 @@
 """The adapters of one base model, stacked on the device; keyed by content, so nothing stale can answer."""
 
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from loradex.errors import AdapterRefusedError, InvalidArgumentError, UnknownNameError
+from loradex.errors import AdapterRefusedError, InvalidArgumentError, LoradexError, UnknownNameError
 from loradex.worker.engine.factors import Adapter, read_adapter
 from loradex.worker.engine.layout import Layout, Shape
 from loradex.worker.engine.merging import trim
 
 EMPTY_SLOT = 0
 """The slot that holds no adapter; it pads mixtures shorter than their batch's longest."""
+
+AHEAD_BYTES = 256 << 20
+"""Bytes of adapters that were read before they were needed, at most."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,10 @@ class AdapterBank:
         self._host_budget = host_budget
         self._directories: dict[str, Path] = {}
         self._host: OrderedDict[str, Adapter] = OrderedDict()
+        self._ahead: OrderedDict[str, Adapter] = OrderedDict()
+        self._ahead_lock = threading.Lock()
         self._norms: dict[str, float] = {}
+        self._merges: dict[str, tuple[str, ...] | None] = {}
         self._ranks: dict[str, Mapping[str, int]] = {}
         # Thousands of adapters have a few shapes: kept once each, they weigh nothing.
         self._alike: dict[tuple[tuple[str, int], ...], Mapping[str, int]] = {}
@@ -123,12 +131,28 @@ class AdapterBank:
             self._directories[sha256] = Path(directory)
             self.ranks(sha256)
 
+    def fetch(self, directories: Mapping[str, Path]) -> None:
+        """Reads the files of adapters that are not in the bank, and keeps what it read until they are needed.
+
+        For any thread. What goes wrong here goes wrong again where the adapter is needed, and is raised there.
+        """
+        for sha256, directory in directories.items():
+            if sha256 in self._ahead or any(key.sha256 == sha256 for key in tuple(self._entries)):
+                continue
+            with suppress(LoradexError, OSError):
+                adapter = read_adapter(directory, sha256)
+                with self._ahead_lock:
+                    self._ahead[sha256] = adapter
+                    while sum(one.nbytes for one in self._ahead.values()) > AHEAD_BYTES:
+                        self._ahead.popitem(last=False)
+
     def ranks(self, sha256: str) -> Mapping[str, int]:
         """Rank of each module the adapter changes; a new one may widen the layout and empty the bank."""
         if sha256 not in self._ranks:
             adapter = self._adapter(sha256)
             self._widen(adapter)
             self._norms[sha256] = adapter.norm()
+            self._merges[sha256] = adapter.merges
             ranks = {name: factor.rank for name, factor in adapter.factors.items()}
             self._ranks[sha256] = self._alike.setdefault(tuple(ranks.items()), ranks)
         return self._ranks[sha256]
@@ -137,6 +161,11 @@ class AdapterBank:
         """Frobenius norm of the adapter's own update."""
         self.ranks(sha256)
         return self._norms[sha256]
+
+    def merges(self, sha256: str) -> tuple[str, ...] | None:
+        """The merges that are defined for an adapter of its kind; None is every merge."""
+        self.ranks(sha256)
+        return self._merges[sha256]
 
     def acquire(self, keys: Iterable[Key]) -> dict[Key, int]:
         """The slots of these entries, all in the bank at once until the next call.
@@ -199,11 +228,13 @@ class AdapterBank:
             self._host.move_to_end(sha256)
             return self._host[sha256]
         directory = self._directories.get(sha256)
+        with self._ahead_lock:
+            ahead = self._ahead.pop(sha256, None)
         if directory is None:
             raise UnknownNameError(
                 f"no adapter with content hash {sha256[:12]} was made known; register it first"
             )
-        adapter = read_adapter(directory, sha256)
+        adapter = read_adapter(directory, sha256) if ahead is None else ahead
         self._check(directory, adapter)
         if adapter.nbytes <= self._host_budget:
             self._host[sha256] = adapter

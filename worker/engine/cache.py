@@ -1,5 +1,6 @@
 """The keys and values of a batch: one buffer that groups of rows write into and rows that are done leave."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -44,11 +45,44 @@ class Store:
             raise RuntimeError(f"layer {layer} was read before it was written")
         return keys[rows, :, first:end], values[rows, :, first:end]
 
-    def keep(self, rows: Tensor) -> None:
-        """Only these rows stay, in this order."""
-        self.rows = len(rows)
-        self.keys = [None if buffer is None else buffer[rows] for buffer in self.keys]
-        self.values = [None if buffer is None else buffer[rows] for buffer in self.values]
+    def buffers(self) -> list[Tensor]:
+        """Those that were written to, keys before values."""
+        return [buffer for buffer in (*self.keys, *self.values) if buffer is not None]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(buffer.nbytes for buffer in self.buffers())
+
+    @property
+    def token_bytes(self) -> int:
+        """Bytes that one token of one row takes."""
+        return sum(buffer[0, :, 0].nbytes for buffer in self.buffers())
+
+    def take_over(self, other: "Store", rows: int, columns: slice, first: int) -> None:
+        """Copies the first `rows` of another store, of which only these columns count, to column `first` on.
+
+        All else in the new buffers is zero: attention multiplies what it does not see by zero too.
+        """
+        for mine, theirs in ((self.keys, other.keys), (self.values, other.values)):
+            for layer, buffer in enumerate(theirs):
+                if buffer is None:
+                    continue
+                made = buffer.new_zeros(self.rows, buffer.shape[1], self.columns, buffer.shape[3])
+                made[:rows, :, first : first + columns.stop - columns.start] = buffer[:rows, :, columns]
+                mine[layer] = made
+
+    def beside(self, other: "Store") -> Iterator[tuple[Tensor, Tensor]]:
+        """Each buffer of this store with that of the other; those that only the other has are made."""
+        for mine, theirs in ((self.keys, other.keys), (self.values, other.values)):
+            for layer, buffer in enumerate(theirs):
+                if buffer is None:
+                    continue
+                kept = mine[layer]
+                if kept is None:
+                    kept = mine[layer] = buffer.new_zeros(
+                        self.rows, buffer.shape[1], self.columns, buffer.shape[3]
+                    )
+                yield kept, buffer
 
 
 class StoreView(Cache):  # type: ignore[misc]

@@ -1,7 +1,6 @@
 """Scores choices by log-likelihood; a prompt is computed once, whatever the number of its choices."""
 
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,13 +8,14 @@ from torch import Tensor
 
 from loradex.worker.engine.cache import Store, StoreView, padding_mask
 from loradex.worker.engine.forward import Forward
-from loradex.worker.engine.questions import Question, slices_by_length
+from loradex.worker.engine.questions import Question
 from loradex.worker.engine.rows import Normalization
-from loradex.worker.engine.updates import Updates, UpdateSwitch
 
 LOGIT_TOKENS = 512
 """Choice tokens whose logits are held at once; a vocabulary of 50,000 makes that 100 MB in float32."""
 
+MOST_CHOICE_TOKENS = 512
+"""Tokens a choice may have: what is read of one is read at once."""
 
 LOGSUMEXP_TOKENS = 128
 """Tokens whose logits are summed up at a time."""
@@ -41,7 +41,7 @@ def normalised(likelihood: float, choice: str, tokens: int, normalization: Norma
 
 
 class Chooser:
-    """Scores the choices of a whole batch.
+    """Adds up the log-likelihoods of choices behind prompts that are read already.
 
     All choices of a row follow its prompt in one sequence, each seeing the prompt and itself only (a tree in
     the attention mask, positions counted from the prompt's end), so neither the prompt's keys and values nor
@@ -51,80 +51,55 @@ class Chooser:
 
     Args:
         forward: The model.
-        switch: Where the wrapped modules find the updates of the rows in hand.
-        prefill_tokens: Tokens of one prefill at most, padding included.
     """
 
-    def __init__(self, forward: Forward, switch: UpdateSwitch, prefill_tokens: int) -> None:
+    def __init__(self, forward: Forward) -> None:
         self._forward = forward
-        self._switch = switch
-        self._prefill_tokens = prefill_tokens
 
-    def score(self, questions: Sequence[Question], updates: Updates | None) -> list[Scored | None]:
-        """Scores of questions sorted by length; `updates` has their rows in the same order.
-
-        A group of questions that nobody wants is left out: None.
-        """
-        scored: list[Scored | None] = []
-        for group in slices_by_length(questions, self._prefill_tokens):
-            if all(question.unwanted() for question in questions[group]):
-                scored += [None] * len(questions[group])
-                continue
-            scored += self._group(questions[group], updates.rows(group) if updates is not None else None)
-        return scored
-
-    def _group(self, questions: Sequence[Question], updates: Updates | None) -> list[Scored]:
-        start = time.perf_counter()
+    def parts(self, questions: Sequence[Question]) -> list["Part"]:
+        """How the tokens after each choice's first are read: so many at a time that their logits can be held."""
         extra = [sum(len(choice) - 1 for choice in question.choices) for question in questions]
-        longest = max(len(question.ids) for question in questions)
-        store = (
-            Store(self._forward.architecture.layers, len(questions), longest + max(extra))
-            if max(extra)
-            else None
-        )
-        self._switch.current = updates
-        view = StoreView(store, slice(0, len(questions)), 0) if store is not None else None
-        logits = self._forward.prompts([question.ids for question in questions], view).float()
-        heads = logits - logits.logsumexp(-1, keepdim=True)
-        likelihoods = [
-            [float(head) for head in heads[row][torch.tensor([choice[0] for choice in question.choices])]]
-            for row, question in enumerate(questions)
-        ]
-        prefilled = time.perf_counter()
-        if store is not None:
-            step = max(1, LOGIT_TOKENS // max(extra))
-            for first in range(0, len(questions), step):
-                rows = slice(first, first + step)
-                self._switch.current = updates.rows(rows) if updates is not None else None
-                self.add_rest(questions[rows], store, rows, longest, likelihoods[rows])
-        timings = {"prefill": 1000 * (prefilled - start), "choices": 1000 * (time.perf_counter() - prefilled)}
-        return [Scored(tuple(row), timings) for row in likelihoods]
+        if not max(extra):
+            return []
+        step = max(1, LOGIT_TOKENS // max(extra))
+        parts = []
+        for first in range(0, len(questions), step):
+            rows = slice(first, min(first + step, len(questions)))
+            parts += [Part(rows, choices) for choices in self._runs(questions[rows])]
+        return parts
 
-    def add_rest(
-        self,
-        questions: Sequence[Question],
-        store: Store,
-        rows: slice,
-        columns: int,
-        likelihoods: list[list[float]],
-    ) -> None:
-        """Adds the log-likelihoods of the tokens after each choice's first to those in `likelihoods`.
-
-        The questions' prompts are in these rows of the store and end before column `columns`; the updates in
-        force are these rows'.
-        """
-        rows = slice(rows.start, rows.start + len(questions))
+    def _runs(self, questions: Sequence[Question]) -> list[slice]:
+        """Runs of choices that are read at once."""
         most = max(len(question.choices) for question in questions)
-        together = self._forward.architecture.branches
-        for choices in (slice(0, most),) if together else (slice(one, one + 1) for one in range(most)):
-            trees = [_Tree.of(question, choices) for question in questions]
-            if not any(tree.tokens for tree in trees):
-                continue
-            lengths = torch.tensor([len(question.ids) for question in questions], device=self._forward.device)
-            gains = self._read(trees, lengths, StoreView(store, rows, 0, columns), columns).tolist()
-            for row, tree in enumerate(trees):
-                for owner, gain in zip(tree.owners, gains[row], strict=False):
-                    likelihoods[row][owner] += gain
+        if not self._forward.architecture.branches:
+            return [slice(one, one + 1) for one in range(most)]
+        if len(questions) > 1:
+            return [slice(0, most)]
+        runs, first, tokens = [], 0, 0
+        for place, choice in enumerate(questions[0].choices):
+            if tokens and tokens + len(choice) - 1 > LOGIT_TOKENS:
+                runs.append(slice(first, place))
+                first, tokens = place, 0
+            tokens += len(choice) - 1
+        return [*runs, slice(first, most)]
+
+    def gains(
+        self, questions: Sequence[Question], part: "Part", store: Store, columns: int
+    ) -> Iterator[tuple[int, int, float]]:
+        """What each choice of a part gains by its tokens after the first, as (row, choice, natural log).
+
+        The questions' prompts are in their rows of the store and end before column `columns`; the updates in
+        force are those of the part's rows.
+        """
+        rows = range(*part.rows.indices(len(questions)))
+        trees = [_Tree.of(questions[row], part.choices) for row in rows]
+        if not any(tree.tokens for tree in trees):
+            return
+        lengths = torch.tensor([len(questions[row].ids) for row in rows], device=self._forward.device)
+        found = self._read(trees, lengths, StoreView(store, part.rows, 0, columns), columns).tolist()
+        for place, (row, tree) in enumerate(zip(rows, trees, strict=True)):
+            for owner, gain in zip(tree.owners, found[place], strict=False):
+                yield row, owner, gain
 
     def _read(self, trees: Sequence["_Tree"], lengths: Tensor, view: StoreView, columns: int) -> Tensor:
         """Log-likelihoods `[rows, tokens]` of what follows each token of the trees."""
@@ -163,6 +138,14 @@ def _log_likelihoods(logits: Tensor, targets: Tensor) -> Tensor:
 def _logsumexp(logits: Tensor) -> Tensor:
     top = logits.amax(-1)
     return top + logits.sub_(top.unsqueeze(-1)).exp_().sum(-1).log()
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a group, and some of their choices."""
+
+    rows: slice
+    choices: slice
 
 
 @dataclass(frozen=True)

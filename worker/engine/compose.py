@@ -1,9 +1,9 @@
 """From the recipes of a batch to the updates of its rows."""
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -18,6 +18,7 @@ from loradex.worker.engine.pairs import PairTable, mixture_norm, sign_conflict, 
 from loradex.worker.engine.recipe import Recipe
 from loradex.worker.engine.rows import MergeReport
 from loradex.worker.engine.shared import SharedFactors
+from loradex.worker.engine.spaces import Spaces, shaped
 from loradex.worker.engine.threads import one_thread
 from loradex.worker.engine.updates import RowFactors, Updates, UpdateSum
 
@@ -31,16 +32,37 @@ def check(bank: AdapterBank, recipe: Recipe) -> None:
     """Refuses a mixture PEFT refuses too.
 
     Raises:
-        InvalidArgumentError: Adapters of unequal rank in a merge that adds factors entry by entry.
+        InvalidArgumentError: Adapters of unequal rank in a merge that adds factors entry by entry, or of a kind that
+            the merge is not defined for.
         AdapterChangedError, AdapterRefusedError, UnknownNameError: An adapter cannot be read.
     """
     ranks: dict[str, int] = {}
     for part in recipe.components:
+        merges = bank.merges(part.sha256)
+        if merges is not None and len(recipe.components) > 1 and recipe.merge not in merges:
+            raise InvalidArgumentError(
+                f"{recipe.merge} is not defined for the kind of adapter {part.sha256[:12]}; use {' or '.join(merges)}"
+            )
         for module, rank in bank.ranks(part.sha256).items():
             if ranks.setdefault(module, rank) != rank and recipe.effective_merge != "cat":
                 raise InvalidArgumentError(
                     f"{recipe.merge} needs one rank, and {module} has {ranks[module]} and {rank}; use cat"
                 )
+
+
+@dataclass
+class Composition:
+    """The updates of a batch's rows, and what each mixture turned out to be.
+
+    Attributes:
+        updates: None if all rows are the bare model.
+        reports: One for each row.
+        spaces: The memory the factors lie in, by width; see `Composer.give_back`.
+    """
+
+    updates: Updates | None
+    reports: Sequence[MergeReport]
+    spaces: list[tuple[int, Tensor]] = field(default_factory=list)
 
 
 class Composer:
@@ -55,16 +77,30 @@ class Composer:
         self._bank = bank
         self._pairs = PairTable(bank)
         self._chunk_bytes = chunk_bytes
-        self._spaces: dict[tuple[str, int], Tensor] = {}
+        self._spaces = Spaces(bank.device, bank.dtype)
+        self._taken: list[tuple[int, Tensor]] = []
 
-    def compose(self, recipes: Sequence[Recipe]) -> tuple[Updates | None, list[MergeReport]]:
-        """The updates of these rows (None if all are the bare model), and what each mixture turned out to be.
-
-        The factors lie in memory that the next call writes over.
+    def compose(self, recipes: Sequence[Recipe]) -> Composition:
+        """The updates of these rows. Their memory is the caller's until it is given back.
 
         Raises:
             InvalidArgumentError: The bank cannot hold the batch's adapters at once.
         """
+        self._taken = []
+        try:
+            updates, reports = self._composed(recipes)
+        except BaseException:
+            self.give_back(Composition(None, (), self._taken))
+            raise
+        return Composition(updates, reports, self._taken)
+
+    def give_back(self, composition: Composition) -> None:
+        """Nobody uses these updates any more: a later composition writes over them."""
+        for width, space in composition.spaces:
+            self._spaces.give_back(width, space)
+        composition.spaces = []
+
+    def _composed(self, recipes: Sequence[Recipe]) -> tuple[Updates | None, list[MergeReport]]:
         start = time.perf_counter()
         keys = [keys_of(recipe) for recipe in recipes]
         entries = self._bank.acquire(key for row in keys for key in row)
@@ -92,7 +128,7 @@ class Composer:
             merging.calibration(norm, own, mixture.weights) if recipe.calibrated else 1.0
             for recipe, mixture, norm, own in zip(recipes, mixtures, norms, component_norms, strict=True)
         ]
-        updates = self._updates(mixtures, held, factors)
+        updates = self._updates(mixtures, held, factors, {slot: key for key, slot in entries.items()})
         milliseconds = 1000 * (time.perf_counter() - start) / len(recipes)
         return updates, [
             MergeReport(
@@ -105,27 +141,32 @@ class Composer:
         ]
 
     def _updates(
-        self, mixtures: Sequence[Mixture], held: dict[int, Tensor], factors: Sequence[float]
+        self,
+        mixtures: Sequence[Mixture],
+        held: dict[int, Tensor],
+        factors: Sequence[float],
+        keys: Mapping[int, Key],
     ) -> Updates:
         parts: list[Updates] = []
         if held:
             self._calibrate(held, factors)
             parts.append(RowFactors(self._bank.layout, held))
         if any(mixture.uses_shared_factors for mixture in mixtures):
-            parts.append(self._share(mixtures, factors))
+            parts.append(self._share(mixtures, factors, keys))
         return parts[0] if len(parts) == 1 else UpdateSum(parts)
 
-    def _share(self, mixtures: Sequence[Mixture], factors: Sequence[float]) -> SharedFactors:
+    def _share(
+        self, mixtures: Sequence[Mixture], factors: Sequence[float], keys: Mapping[int, Key]
+    ) -> SharedFactors:
         """The adapters of the rows that share them, once each; any other row names the empty slot alone."""
         bank = self._bank
         rows = {row: one if one.uses_shared_factors else BARE for row, one in enumerate(mixtures)}
         group = Group.of(SHARED, rows, bank.device)
-        named = torch.tensor(
-            sorted({slot for one in rows.values() for slot in one.slots}), device=bank.device
-        )
+        slots = sorted({slot for one in rows.values() for slot in one.slots})
+        named = torch.tensor(slots, device=bank.device)
         planes = {
             width: torch.index_select(
-                stack, 1, named, out=self._space("shared", width, (len(stack), len(named), *stack.shape[2:]))
+                stack, 1, named, out=self._space(width, (len(stack), len(named), *stack.shape[2:]))
             )
             for width, stack in bank.stacks.items()
         }
@@ -133,14 +174,14 @@ class Composer:
         coefficients = scaled * bank.scaling[:, group.slots]
         # The empty slot is below all named ones, so it comes out as the first of them, with coefficient 0.
         places = torch.searchsorted(named, group.slots)
-        return SharedFactors(bank.layout, planes, places, coefficients)
+        return SharedFactors(bank.layout, planes, [keys[slot] for slot in slots], places, coefficients)
 
     def _merge(self, mixtures: Sequence[Mixture]) -> dict[int, Tensor]:
         """The merged factors by width, `[planes, rows, rank, width]`, zero for other rows; {} if none is."""
         bank = self._bank
         groups = merging_groups(mixtures, bank.device)
         held = {
-            width: self._space("merged", width, (len(planes), len(mixtures), bank.layout.rank, width))
+            width: self._space(width, (len(planes), len(mixtures), bank.layout.rank, width))
             for width, planes in bank.layout.planes.items()
             if groups
         }
@@ -149,15 +190,10 @@ class Composer:
                 self._fill(group, width, out)
         return held
 
-    def _space(self, purpose: str, width: int, shape: tuple[int, ...]) -> Tensor:
-        """Uncleared memory, the same for every batch: fresh pages would cost more than the merge."""
-        space = self._spaces.get((purpose, width))
-        if space is None or space.numel() < math.prod(shape):
-            self._spaces.pop((purpose, width), None)
-            space = self._spaces[purpose, width] = torch.empty(
-                math.prod(shape), dtype=self._bank.dtype, device=self._bank.device
-            )
-        return space[: math.prod(shape)].view(shape)
+    def _space(self, width: int, shape: tuple[int, ...]) -> Tensor:
+        space = self._spaces.take(width, shape)
+        self._taken.append((width, space))
+        return shaped(space, shape)
 
     def _fill(self, group: Group, width: int, out: Tensor) -> None:
         """Writes a group's factors into `out` `[planes, all rows, rank, width]`, a few planes at a time."""

@@ -1,8 +1,6 @@
-"""Answers a batch whose rows may all have different mixtures, in one forward pass."""
+"""Our own engine: rows of different mixtures in one forward pass, which come and go while others write."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -12,27 +10,33 @@ import torch
 from loradex.errors import InvalidArgumentError, LoradexError, PromptTooLongError
 from loradex.library.model_files import ModelFiles, read_whole
 from loradex.worker.engine.architecture import Architecture
-from loradex.worker.engine.bank import AdapterBank, Key
-from loradex.worker.engine.choose import Chooser, Scored, normalised
+from loradex.worker.engine.bank import AdapterBank
+from loradex.worker.engine.choose import MOST_CHOICE_TOKENS
 from loradex.worker.engine.compose import Composer, check, keys_of
 from loradex.worker.engine.forward import Forward
-from loradex.worker.engine.generate import Generator, Writing
 from loradex.worker.engine.head import logits_in_float32
 from loradex.worker.engine.load import load_model
+from loradex.worker.engine.memory import room_of
 from loradex.worker.engine.modules import shapes_of
+from loradex.worker.engine.protocol import Event, Failed, Finished, Ticket, Usage
 from loradex.worker.engine.questions import UNWANTED, Question
+from loradex.worker.engine.ranking import Ranking
 from loradex.worker.engine.recipe import Recipe
 from loradex.worker.engine.reference import Reference
+from loradex.worker.engine.room import Sizes
 from loradex.worker.engine.rows import MergeReport, Row, RowResult
 from loradex.worker.engine.sampling import require_tokens
+from loradex.worker.engine.stream import Pace, Stream
 from loradex.worker.engine.text import Text
 from loradex.worker.engine.updates import Updates, UpdateSwitch, wrap
-from loradex.worker.isolation import Failure, run_isolated
+from loradex.worker.isolation import Failure
 
 CHUNK_BYTES: Final = {"cpu": 1 << 20, "cuda": 1 << 28}
 HOST_BYTES: Final = {"cpu": 0, "cuda": 4 << 30}
-FACTOR_BYTES: Final = {"cpu": 1 << 30, "cuda": 8 << 30}
-PREFILL_TOKENS: Final = 8192
+PACES: Final = {"cpu": Pace(beside=256, alone=1024), "cuda": Pace(beside=2048, alone=8192)}
+"""How much is read between two looks around."""
+PICKING_BYTES: Final = 24
+"""Bytes for each word of the vocabulary and row while a token is picked: logits, and probabilities in float64."""
 DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 Answer = RowResult | Failure
@@ -48,8 +52,8 @@ class Engine:
         bank_bytes: Bytes of the device that hold stacked adapters.
         host_bytes: Bytes of the host that hold parsed adapters; None takes what suits the device.
         ends: Tokens that end a text; None takes the model's and its tokenizer's.
-        factor_bytes: Bytes of one batch's merged factors at most; None takes what suits the device.
-        prefill_tokens: Tokens of one prefill at most, padding included.
+        room_bytes: Bytes for all rows in hand: keys, values, factors and logits; None takes what suits the device.
+        pace: Tokens that are read at a time; None takes what suits the device.
 
     Raises:
         ModelRefusedError: A first question was not answered as transformers answers it.
@@ -68,8 +72,8 @@ class Engine:
         bank_bytes: int,
         host_bytes: int | None = None,
         ends: frozenset[int] | None = None,
-        factor_bytes: int | None = None,
-        prefill_tokens: int = PREFILL_TOKENS,
+        room_bytes: int | None = None,
+        pace: Pace | None = None,
     ) -> None:
         parameter = next(model.parameters())
         self.device: torch.device = parameter.device
@@ -86,13 +90,20 @@ class Engine:
         wrap(model, tuple(shapes), self._switch)
         host = HOST_BYTES[kind] if host_bytes is None else host_bytes
         self.bank = AdapterBank(shapes, self.device, parameter.dtype, bank_bytes, host)
-        self._factor_bytes = FACTOR_BYTES[kind] if factor_bytes is None else factor_bytes
         self._composer = Composer(self.bank, CHUNK_BYTES[kind])
         self._forward = Forward(model, architecture, self.device)
-        stops = _ends(model, tokenizer) if ends is None else ends
-        self._generator = Generator(self._forward, self._switch, stops, prefill_tokens, self.text.raw)
-        self._chooser = Chooser(self._forward, self._switch, prefill_tokens)
-        reference.require(shapes, self._forward, self._chooser, self._switch)
+        reference.require(shapes, self._forward, self._switch)
+        self._stream = Stream(
+            self._forward,
+            self._switch,
+            self._composer,
+            self.bank,
+            self.text,
+            ends=_ends(model, tokenizer) if ends is None else ends,
+            sizes=Sizes(token=reference.token_bytes, slot=0, row=PICKING_BYTES * self._vocabulary),
+            room=room_of(self.device) if room_bytes is None else room_bytes,
+            pace=PACES[kind] if pace is None else pace,
+        )
 
     @classmethod
     def load(
@@ -103,6 +114,7 @@ class Engine:
         bank_bytes: int,
         threads: int = 0,
         *,
+        room_bytes: int | None = None,
         known: ModelFiles | None = None,
     ) -> "Engine":
         """An engine for the model at a path; `device` may be auto, `threads` 0 leaves them to torch.
@@ -115,7 +127,7 @@ class Engine:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         load = partial(load_model, device=torch.device(device), dtype=DTYPES[dtype])
         (model, tokenizer), files = read_whole(Path(model_path), load, known)
-        engine = cls(model, tokenizer, bank_bytes=bank_bytes)
+        engine = cls(model, tokenizer, bank_bytes=bank_bytes, room_bytes=room_bytes)
         engine.files = files
         return engine
 
@@ -128,53 +140,90 @@ class Engine:
         """Tokens of the row's prompt."""
         return len(self.text.prompt(row.prompt_text))
 
-    def answer(self, rows: Sequence[Row], unwanted: Callable[[int], bool] | None = None) -> list[Answer]:
-        """Answers every row, in order; a row that cannot be answered fails alone.
+    def fetch(self, adapters: Mapping[str, Path]) -> None:
+        """Reads adapters that a row is about to name, so that no step waits for their files. For any thread."""
+        self.bank.fetch(adapters)
 
-        `unwanted` is asked before each token whether nobody wants the row at that place any more; such a row
-        leaves the batch, and its answer is `UNWANTED`.
+    def add(self, ticket: Ticket, row: Row, adapters: Mapping[str, Path] | None = None) -> None:
+        """Takes a row in hand; `adapters` has the directories of those that were not made known before.
+
+        Raises:
+            InvalidArgumentError: It is not a question that can be answered.
+            PromptTooLongError: The model does not read as many tokens.
+            AdapterChangedError, AdapterRefusedError, UnknownNameError: An adapter cannot be read.
+        """
+        if adapters:
+            self.bank.ensure(adapters)
+        self._stream.add(self._question(ticket, row))
+
+    def step(self) -> Sequence[Event]:
+        """A short stretch of work for the rows in hand, and what came of it.
 
         What a row is told does not depend on the rows beside it: the mathematics is per row, and sums of
         unequal order differ by rounding only.
         """
-        answers: list[Answer | None] = [None] * len(rows)
-        questions: list[Question] = []
+        return self._stream.step()
+
+    def abort(self, ticket: Ticket) -> None:
+        """Lets a row go."""
+        self._stream.abort(ticket)
+
+    def usage(self) -> Usage:
+        """What is in hand now."""
+        return self._stream.usage()
+
+    def answer(self, rows: Sequence[Row], unwanted: Callable[[int], bool] | None = None) -> list[Answer]:
+        """Answers every row, in order; a row that cannot be answered fails alone.
+
+        `unwanted` is asked before each step whether nobody wants the row at that place any more; such a row is
+        let go, and its answer is `UNWANTED`. No other rows may be in hand.
+        """
+        answers: dict[int, Answer] = {}
+        left: set[int] = set()
         for place, row in enumerate(rows):
             try:
-                question = self._question(place, row)
-                questions.append(
-                    question if unwanted is None else replace(question, unwanted=partial(unwanted, place))
-                )
+                self.add(place, row)
+                left.add(place)
             except LoradexError as error:
                 answers[place] = Failure.of(error)
-        for batch in self._batches(questions):
-            asked = [question for question in batch if not question.unwanted()]
-            for question in batch:
-                answers[question.place] = UNWANTED
-            for question, answer in zip(asked, self._isolated(asked), strict=True):
-                answers[question.place] = answer
-        return [answer for answer in answers if answer is not None]
+        try:
+            while left:
+                for place in [place for place in left if unwanted is not None and unwanted(place)]:
+                    self.abort(place)
+                    left.remove(place)
+                    answers[place] = UNWANTED
+                for event in self.step():
+                    if isinstance(event, Finished | Failed):
+                        place = int(str(event.ticket))
+                        left.remove(place)
+                        answers[place] = event.result if isinstance(event, Finished) else event.failure
+        finally:
+            for place in left:
+                self.abort(place)
+        return [answers[place] for place in range(len(rows))]
 
     @torch.inference_mode()
-    def compose(self, recipes: Sequence[Recipe]) -> tuple[Updates | None, list[MergeReport]]:
-        """The updates of some recipes, without answering anything."""
-        return self._composer.compose(recipes)
+    def compose(self, recipes: Sequence[Recipe]) -> tuple[Updates | None, Sequence[MergeReport]]:
+        """The updates of some recipes, without answering anything; the next composition may write over them."""
+        composition = self._composer.compose(recipes)
+        self._composer.give_back(composition)
+        return composition.updates, composition.reports
 
     @torch.inference_mode()
     def margin(self, row: Row, written: Sequence[int], one: int, other: int) -> float:
         """How much likelier token `one` is than `other` after the prompt and `written`; natural log."""
         ids = (*self.text.prompt(row.prompt_text), *written)
-        updates, _ = self._composer.compose([row.recipe])
+        updates, _ = self.compose([row.recipe])
+        ranking = Ranking(self._forward, self._switch, [Question(0, row, ids, ((one,), (other,)))], updates)
         try:
-            scored = self._chooser.score([Question(0, row, ids, ((one,), (other,)))], updates)
+            while not ranking.done:
+                ranking.advance(len(ids))
         finally:
             self._switch.current = None
-        if scored[0] is None:
-            raise RuntimeError("a margin is always wanted")
-        first, second = scored[0].likelihoods
+        first, second = ranking.scored()[0].likelihoods
         return first - second
 
-    def _question(self, place: int, row: Row) -> Question:
+    def _question(self, ticket: Ticket, row: Row) -> Question:
         ids = tuple(self.text.prompt(row.prompt_text))
         if not ids:
             raise InvalidArgumentError("the prompt is empty; write one")
@@ -183,10 +232,15 @@ class Engine:
             if not row.choices or not all(choice.strip() for choice in row.choices):
                 raise InvalidArgumentError("choose needs at least one choice, none of them blank")
             choices = tuple(self.text.answer(choice) for choice in row.choices)
+            if max(map(len, choices)) > MOST_CHOICE_TOKENS:
+                raise PromptTooLongError(
+                    f"a choice has {max(map(len, choices))} tokens; give choices of {MOST_CHOICE_TOKENS} at most"
+                )
         elif row.max_new_tokens < 1:
             raise InvalidArgumentError(f"max_new_tokens is {row.max_new_tokens}; give 1 or more")
         require_tokens(row, self._vocabulary)
-        needed = len(ids) + (max(map(len, choices)) if choices else row.max_new_tokens)
+        question = Question(ticket, row, ids, choices)
+        needed = question.most_tokens
         if needed > self.context_length:
             raise PromptTooLongError(
                 f"prompt and answer need {needed} tokens, the model reads {self.context_length}; shorten them"
@@ -207,148 +261,7 @@ class Engine:
                 f"the mixture is of {len(row.recipe.components)}, the bank holds {self.bank.capacity}; "
                 "raise its byte budget"
             )
-        return Question(place, row, ids, choices)
-
-    def _batches(self, questions: Sequence[Question]) -> Iterator[list[Question]]:
-        """Batches whose adapters fit into the bank, and their factors into memory; sorted for the model.
-
-        A row that merges has factors of its own, and rows that share have those of the adapters they name;
-        all rows are counted as both. Rows that the model reads in different ways are never in one batch.
-        """
-        for is_long in (False, True):
-            yield from self._packed(
-                [one for one in questions if self._forward.architecture.is_long(len(one.ids)) is is_long]
-            )
-
-    def _packed(self, questions: Sequence[Question]) -> Iterator[list[Question]]:
-        batch: list[Question] = []
-        named: set[Key] = set()
-        for question in questions:
-            keys = keys_of(question.row.recipe)
-            more = named.union(keys)
-            needed = (len(batch) + 1 + len(more)) * self.bank.slot_bytes
-            if batch and (len(more) > self.bank.capacity or needed > self._factor_bytes):
-                yield sorted(batch, key=_order)
-                batch, more = [], set(keys)
-            batch.append(question)
-            named = more
-        if batch:
-            yield sorted(batch, key=_order)
-
-    def _isolated(self, batch: list[Question]) -> list[Answer]:
-        """The batch's answers; if it breaks, each row's alone, so that only the one at fault fails.
-
-        A row whose logits are not finite is asked alone too: a number that overflowed may be a batch mate's.
-        """
-        answers = run_isolated(self._answer, batch)
-        if len(batch) == 1:
-            return answers
-        return [
-            run_isolated(self._answer, [question])[0] if answer is _NOT_FINITE else answer
-            for question, answer in zip(batch, answers, strict=True)
-        ]
-
-    @torch.inference_mode()
-    def _answer(self, batch: Sequence[Question]) -> list[Answer]:
-        start = time.perf_counter()
-        updates, reports = self._composer.compose([question.row.recipe for question in batch])
-        merged = 1000 * (time.perf_counter() - start)
-        try:
-            answers: list[Answer] = []
-            split = sum(question.row.kind == "choose" for question in batch)
-            for part, work in ((slice(0, split), self._choose), (slice(split, len(batch)), self._generate)):
-                if batch[part]:
-                    answers += work(
-                        batch[part], updates.rows(part) if updates else None, reports[part], merged
-                    )
-            return answers
-        finally:
-            self._switch.current = None
-
-    def _choose(
-        self,
-        questions: Sequence[Question],
-        updates: Updates | None,
-        reports: Sequence[MergeReport],
-        merged: float,
-    ) -> list[Answer]:
-        scored = self._chooser.score(questions, updates)
-        return [_chosen(*one, merged) for one in zip(questions, scored, reports, strict=True)]
-
-    def _generate(
-        self,
-        questions: Sequence[Question],
-        updates: Updates | None,
-        reports: Sequence[MergeReport],
-        merged: float,
-    ) -> list[Answer]:
-        written = self._generator.generate(questions, updates)
-        return [_written(*one, merged, self.text) for one in zip(questions, written, reports, strict=True)]
-
-
-_NOT_FINITE: Final = Failure(
-    "not_finite",
-    "the mixture made the model's logits NaN or infinite; lower its weights or retire the adapter at fault",
-)
-
-
-def _chosen(question: Question, scored: Scored | None, report: MergeReport, merged: float) -> Answer:
-    if scored is None or question.unwanted():
-        return UNWANTED
-    row = question.row
-    if not all(torch.isfinite(torch.tensor(scored.likelihoods))):
-        return _NOT_FINITE
-    scores = tuple(
-        normalised(likelihood, choice, len(tokens), row.normalization)
-        for likelihood, choice, tokens in zip(scored.likelihoods, row.choices, question.choices, strict=True)
-    )
-    best = max(range(len(scores)), key=scores.__getitem__)
-    tokens = question.choices[best]
-    return RowResult(
-        text=row.choices[best],
-        token_ids=tokens,
-        choice=row.choices[best],
-        scores=scores,
-        prompt_tokens=len(question.ids),
-        output_tokens=len(tokens),
-        finish_reason="choice",
-        merge=report,
-        timings={"merge": merged, **scored.timings},
-    )
-
-
-def _written(
-    question: Question,
-    writing: Writing,
-    report: MergeReport,
-    merged: float,
-    text: Text,
-) -> Answer:
-    if writing.stopped:
-        return UNWANTED
-    if not writing.finite:
-        return _NOT_FINITE
-    if writing.text is not None:
-        writing.text.rest()
-    told = tuple(writing.logprobs) if question.row.logprobs is not None else None
-    named = {token for one in told or () for token in (one.token, *dict(one.likeliest))}
-    return RowResult(
-        text=text.decode(writing.tokens) if writing.text is None else writing.text.text,
-        token_ids=tuple(writing.tokens),
-        choice=None,
-        scores=None,
-        prompt_tokens=len(question.ids),
-        output_tokens=len(writing.tokens),
-        finish_reason="stop" if writing.ended else "length",
-        merge=report,
-        timings={"merge": merged, **writing.timings},
-        logprobs=told,
-        token_texts={token: text.token(token) for token in named},
-    )
-
-
-def _order(question: Question) -> tuple[str, int]:
-    return question.row.kind, len(question.ids)
+        return question
 
 
 def _ends(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -10,7 +10,7 @@ from safetensors.torch import load as parse_safetensors
 
 from loradex.errors import AdapterRefusedError
 from loradex.library.adapter_config import LoraSettings, parse_config
-from loradex.library.adapter_factors import FACTOR
+from loradex.library.adapter_factors import place_of
 from loradex.library.adapter_files import read_files
 
 
@@ -37,6 +37,8 @@ class Adapter:
 
     sha256: str
     factors: Mapping[str, Factor]
+    merges: tuple[str, ...] | None = None
+    """What it can be mixed by; None is every merge."""
 
     @property
     def rank(self) -> int:
@@ -64,32 +66,31 @@ def read_adapter(directory: Path, sha256: str) -> Adapter:
         tensors = parse_safetensors(files.weights)
     except Exception as error:
         raise AdapterRefusedError(f"{directory} cannot be read: {error}") from error
-    return Adapter(sha256, _factors(directory, settings, tensors))
+    return Adapter(sha256, _factors(directory, settings, tensors), settings.form.merges)
 
 
 def _factors(
     directory: Path, settings: LoraSettings, tensors: Mapping[str, torch.Tensor]
 ) -> dict[str, Factor]:
-    sides: dict[str, dict[str, torch.Tensor]] = {}
+    form, found = settings.form, dict[str, dict[str, torch.Tensor]]()
     for key, tensor in tensors.items():
-        name, side = _module_of(directory, key)
+        place = place_of(key, form)
+        if place is None:
+            raise AdapterRefusedError(f"{directory}: {key} is not a factor of a linear module")
         if not torch.isfinite(tensor).all():
             raise AdapterRefusedError(f"{directory}: {key} holds NaN or infinity")
-        sides.setdefault(name, {})[side] = tensor.to(torch.float32).contiguous()
+        name, part = place
+        found.setdefault(name, {})[part] = tensor.to(torch.float32).contiguous()
     factors: dict[str, Factor] = {}
-    for name, pair in sorted(sides.items()):
-        if set(pair) != {"A", "B"} or pair["A"].shape[0] != pair["B"].shape[1]:
-            raise AdapterRefusedError(f"{directory}: {name} lacks a factor, or its factors' ranks differ")
-        if pair["A"].shape[0] != settings.rank_of(name):
-            raise AdapterRefusedError(f"{directory}: {name} has another rank than its config says")
-        factors[name] = Factor(pair["A"], pair["B"], settings.scaling_of(name))
+    for name, parts in sorted(found.items()):
+        ordered = [parts[part] for part in form.parts if part in parts]
+        rank = settings.rank_of(name)
+        if len(ordered) < len(form.parts) or form.sizes([tuple(one.shape) for one in ordered], rank) is None:
+            raise AdapterRefusedError(
+                f"{directory}: {name} lacks a factor, or has another rank than its config says"
+            )
+        a, b = form.factors(ordered)
+        factors[name] = Factor(a, b, settings.scaling_of(name))
     if not factors:
         raise AdapterRefusedError(f"{directory} holds no LoRA factors")
     return factors
-
-
-def _module_of(directory: Path, key: str) -> tuple[str, str]:
-    match = FACTOR.fullmatch(key)
-    if match is None:
-        raise AdapterRefusedError(f"{directory}: {key} is not a factor of a linear module")
-    return match["module"], match["side"]

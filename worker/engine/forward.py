@@ -37,6 +37,13 @@ class Forward:
         """Logits `[rows, vocabulary]` after one more token each; `mask` `[rows, columns]` has it too."""
         return self._run(tokens.unsqueeze(1), mask, positions.unsqueeze(1), view, 1)[:, -1]
 
+    def piece(self, tokens: Sequence[int], before: int, view: StoreView) -> Tensor:
+        """Logits `[1, vocabulary]` after more tokens of one row's prompt, of which `before` are read."""
+        given = torch.tensor([list(tokens)], device=self.device)
+        mask = torch.ones(1, before + len(tokens), dtype=torch.bool, device=self.device)
+        positions = torch.arange(before, before + len(tokens), device=self.device).unsqueeze(0)
+        return self._run(given, mask, positions, view, 1)[:, -1]
+
     def branches(
         self, tokens: Tensor, sees: Tensor, positions: Tensor, before: Tensor, view: StoreView
     ) -> Tensor:

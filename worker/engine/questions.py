@@ -1,9 +1,10 @@
 """A row made ready for the model, and its groups."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from loradex.worker.engine.protocol import Ticket
 from loradex.worker.engine.rows import Row
 from loradex.worker.isolation import Failure
 from loradex.worker.packing import pack_by_length
@@ -11,28 +12,32 @@ from loradex.worker.packing import pack_by_length
 UNWANTED: Final = Failure("unwanted", "nobody wants this answer any more")
 
 
-def never() -> bool:
-    """What nobody speaks against is wanted."""
-    return False
-
-
 @dataclass(frozen=True)
 class Question:
     """A row with its tokens.
 
     Attributes:
-        place: Where its result goes.
+        ticket: What it is called by.
         row: What was asked.
         ids: Tokens of the prompt.
         choices: Tokens of each choice.
-        unwanted: Whether nobody wants its answer any more; asked again and again while it is computed.
+        alone: Whether no other row may be computed beside it: something broke in company.
+        said: Characters of its text that were given out before it began again.
     """
 
-    place: int
+    ticket: Ticket
     row: Row
     ids: tuple[int, ...]
     choices: tuple[tuple[int, ...], ...] = ()
-    unwanted: Callable[[], bool] = never
+    alone: bool = False
+    said: int = 0
+
+    @property
+    def most_tokens(self) -> int:
+        """Tokens of prompt and answer at most."""
+        if self.choices:
+            return len(self.ids) + max(map(len, self.choices))
+        return len(self.ids) + self.row.max_new_tokens
 
 
 def slices_by_length(questions: Sequence[Question], tokens: int) -> Iterator[slice]:

@@ -37,6 +37,9 @@ class Reference:
     Args:
         model: A causal language model whose modules are its own still.
         architecture: How it reads.
+
+    Attributes:
+        token_bytes: Bytes of keys and values that one token of a row takes.
     """
 
     def __init__(self, model: Any, architecture: Architecture) -> None:
@@ -49,6 +52,7 @@ class Reference:
         self._ids: list[tuple[int, ...]] = [tuple(row) for row in ids.tolist()]
         self._factors: dict[str, tuple[Tensor, Tensor]] = {}
         self._logits = torch.empty(0)
+        self.token_bytes = 0
 
     @torch.inference_mode()
     def ask(self) -> None:
@@ -86,17 +90,15 @@ class Reference:
         return out + torch.bmm(torch.bmm(x, a.transpose(1, 2)), b).to(out.dtype)
 
     @torch.inference_mode()
-    def require(
-        self, shapes: Mapping[str, Shape], forward: Forward, chooser: Chooser, switch: UpdateSwitch
-    ) -> None:
-        """Asks the engine's parts the same.
+    def require(self, shapes: Mapping[str, Shape], forward: Forward, switch: UpdateSwitch) -> None:
+        """Asks the engine's parts the same; from then on `token_bytes` is known.
 
         Raises:
             ModelRefusedError: They break, or say something else.
         """
         family = self._architecture.family
         try:
-            difference = self._difference(shapes, forward, chooser, switch)
+            difference = self._difference(shapes, forward, switch)
         except Exception as error:
             raise ModelRefusedError(
                 f"{family} cannot be answered with: a first question ended in {type(error).__name__}: {error}"
@@ -109,9 +111,7 @@ class Reference:
                 f"{difference:.1%} from what transformers says; use a base model of another family"
             )
 
-    def _difference(
-        self, shapes: Mapping[str, Shape], forward: Forward, chooser: Chooser, switch: UpdateSwitch
-    ) -> float:
+    def _difference(self, shapes: Mapping[str, Shape], forward: Forward, switch: UpdateSwitch) -> float:
         """How much logits and likelihoods differ at most, as a share.
 
         Those after the prompts and after one token more, with merged factors, and those of the rows' own tokens
@@ -137,9 +137,13 @@ class Reference:
         second = forward.step(following, mask, lengths, StoreView(store, rows, 0, columns))
         places = torch.arange(len(PROMPTS), device=device).unsqueeze(1)
         ones = torch.ones(len(layout.modules), len(PROMPTS), 1, device=device)
-        switch.current = SharedFactors(layout, planes, places, ones)
+        switch.current = SharedFactors(layout, planes, range(len(PROMPTS)), places, ones)
         rest = [[0.0, 0.0] for _ in questions]
-        chooser.add_rest(questions, store, rows, columns, rest)
+        chooser = Chooser(forward)
+        for part in chooser.parts(questions):
+            for row, choice, gain in chooser.gains(questions, part, store, columns):
+                rest[row][choice] += gain
+        self.token_bytes = store.token_bytes
 
         likely = self._logits.log_softmax(-1)
         differences = []

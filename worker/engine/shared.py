@@ -45,17 +45,24 @@ class SharedFactors:
     Args:
         layout: Where each module's factors lie.
         planes: For each width, `[planes, adapters, rank, width]`.
+        names: What each of the adapters is called.
         places: Which adapters each row names, `[rows, k]`; any with coefficient 0 pads.
         coefficients: c, `[modules, rows, k]`, float32.
     """
 
     def __init__(
-        self, layout: Layout, planes: Mapping[int, Tensor], places: Tensor, coefficients: Tensor
+        self,
+        layout: Layout,
+        planes: Mapping[int, Tensor],
+        names: Sequence[object],
+        places: Tensor,
+        coefficients: Tensor,
     ) -> None:
-        self._layout = layout
-        self._planes = planes
-        self._places = places
-        self._coefficients = coefficients
+        self.layout = layout
+        self.planes = planes
+        self.names = names
+        self.places = places
+        self.coefficients = coefficients
         dtype, adapters = next((stack.dtype, stack.shape[1]) for stack in planes.values())
         modules, self._rows, k = coefficients.shape
         self._own = coefficients.to(dtype).view(modules, self._rows, k, 1, 1)
@@ -86,15 +93,17 @@ class SharedFactors:
         out.flatten(0, 1).addmm_(readers.narrow[place].to(out.dtype), b.to(out.dtype))
 
     def _apart(self, module: str, x: Tensor, out: Tensor) -> None:
-        index = self._layout.modules.index(module)
-        rows, k = self._places.shape
+        index = self.layout.modules.index(module)
+        rows, k = self.places.shape
         of_a, of_b = (
-            self._planes[width][plane].index_select(0, self._places.flatten()).view(rows, -1, width)
-            for width, plane in (self._layout.places[index, side] for side in ("A", "B"))
+            self.planes[width][plane].index_select(0, self.places.flatten()).view(rows, -1, width)
+            for width, plane in (self.layout.places[index, side] for side in ("A", "B"))
         )
         narrow = torch.bmm(of_a, x.transpose(1, 2))
-        narrow.view(rows, k, self._layout.rank, -1).mul_(self._own[index])
+        narrow.view(rows, k, self.layout.rank, -1).mul_(self._own[index])
         out.baddbmm_(narrow.transpose(1, 2).to(out.dtype), of_b.to(out.dtype))
 
     def rows(self, index: slice | Tensor) -> "SharedFactors":
-        return SharedFactors(self._layout, self._planes, self._places[index], self._coefficients[:, index])
+        return SharedFactors(
+            self.layout, self.planes, self.names, self.places[index], self.coefficients[:, index]
+        )

@@ -54,14 +54,14 @@ class UpdateSum:
     """Several updates of the same rows, one added after the other."""
 
     def __init__(self, parts: Sequence[Updates]) -> None:
-        self._parts = parts
+        self.parts = parts
 
     def add(self, module: str, x: Tensor, out: Tensor) -> None:
-        for part in self._parts:
+        for part in self.parts:
             part.add(module, x, out)
 
     def rows(self, index: slice | Tensor) -> "UpdateSum":
-        return UpdateSum([part.rows(index) for part in self._parts])
+        return UpdateSum([part.rows(index) for part in self.parts])
 
 
 def check_rows(module: str, x: Tensor, rows: int) -> None:

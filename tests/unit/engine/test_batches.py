@@ -159,20 +159,20 @@ def test_an_adapter_that_overflows_fails_only_the_rows_that_name_it(zoo: Zoo, tm
     assert [told(answer) for answer in others] == [told(answer) for answer in engine.answer(sane)]
 
 
-def test_a_breaking_pass_is_repeated_row_by_row(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mixture_that_breaks_fails_alone(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = zoo.engine()
     rows = mixed_rows(zoo, 5, seed=4)
     expected = [told(answer) for answer in engine.answer(rows)]
-    answer = engine._answer
+    compose = engine._composer.compose
 
-    def breaks(batch: list) -> list:
-        if any(question.row is rows[2] for question in batch):
-            raise RuntimeError("out of memory")
-        return answer(batch)
+    def breaks(recipes: list[Recipe]) -> object:
+        if rows[2].recipe in recipes:
+            raise RuntimeError("out of order")
+        return compose(recipes)
 
-    monkeypatch.setattr(engine, "_answer", breaks)
+    monkeypatch.setattr(engine._composer, "compose", breaks)
     answers = engine.answer(rows)
-    assert answers[2] == Failure("internal", "RuntimeError: out of memory")
+    assert answers[2] == Failure("internal", "RuntimeError: out of order")
     assert [told(one) for place, one in enumerate(answers) if place != 2] == expected[:2] + expected[3:]
 
 
@@ -197,21 +197,3 @@ def test_a_recipe_for_another_dtype_is_refused(zoo: Zoo, engine: Engine) -> None
     [answer] = engine.answer([Row("fox", recipe(zoo, random.Random(0), dtype="bfloat16"))])
     assert isinstance(answer, Failure)
     assert answer.code == "invalid_argument"
-
-
-def test_batches_are_split_where_their_factors_would_not_fit(zoo: Zoo, engine: Engine) -> None:
-    rows = mixed_rows(zoo, 20, seed=12)
-    tight = zoo.engine(factor_bytes=6 * engine.bank.slot_bytes)
-    sizes: list[int] = []
-    compose = tight._composer.compose
-
-    def watched(recipes: list[Recipe]) -> object:
-        named = {part.sha256 for recipe in recipes for part in recipe.components}
-        sizes.append(len(recipes) + len(named))
-        return compose(recipes)
-
-    tight._composer.compose = watched  # type: ignore[method-assign,assignment]
-    answers = tight.answer(rows)
-    assert max(sizes) <= 6
-    assert len(sizes) > 3
-    assert [told(answer) for answer in answers] == [told(answer) for answer in engine.answer(rows)]

@@ -44,7 +44,7 @@ def test_every_row_has_the_sum_of_its_own_adapters(rows: int, k: int, tokens: in
     planes = stacks(numbers)
     places = torch.randint(0, ADAPTERS, (rows, k), generator=numbers)
     coefficients = torch.randn(len(LAYOUT.modules), rows, k, generator=numbers)
-    updates = SharedFactors(LAYOUT, planes, places, coefficients)
+    updates = SharedFactors(LAYOUT, planes, range(ADAPTERS), places, coefficients)
     some = torch.tensor(sorted({0, rows - 1}))
     given: dict[int | None, torch.Tensor] = {}
     for name, shape in LAYOUT.shapes.items():
@@ -60,7 +60,11 @@ def test_every_row_has_the_sum_of_its_own_adapters(rows: int, k: int, tokens: in
 
 def test_a_module_no_adapter_changes_is_left_alone() -> None:
     updates = SharedFactors(
-        LAYOUT, stacks(torch.Generator().manual_seed(0)), torch.tensor([[1]]), torch.ones(3, 1, 1)
+        LAYOUT,
+        stacks(torch.Generator().manual_seed(0)),
+        range(ADAPTERS),
+        torch.tensor([[1]]),
+        torch.ones(3, 1, 1),
     )
     out = torch.ones(1, 1, 5)
     updates.add("lm_head", torch.ones(1, 1, 12), out)

@@ -4,12 +4,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from peft import LoraConfig
+from peft import LoHaConfig, LoraConfig
 from tests.fix_adapters import CONFIG
 from tests.repository import ROOT
 
 from loradex.errors import AdapterRefusedError
-from loradex.library.adapter_config import EXACT, MAX_RANK, READ, SILENT, parse_config
+from loradex.library.adapter_config import MAX_RANK, parse_config
+from loradex.library.adapter_forms import FORMS, Form
+from loradex.library.adapter_keys import EXACT, KEYS, READ, SILENT
 
 
 def config(**changes: Any) -> bytes:
@@ -18,6 +20,20 @@ def config(**changes: Any) -> bytes:
 
 def test_every_key_that_peft_writes_is_known() -> None:
     assert LoraConfig().to_dict().keys() <= SILENT | READ | EXACT.keys()
+    known = KEYS["LOHA"]
+    assert LoHaConfig().to_dict().keys() == known.silent | known.read | known.exact.keys()
+
+
+def test_the_square_of_a_loha_s_rank_is_bounded() -> None:
+    fields = LoHaConfig(r=16, alpha=4, target_modules=["q_proj"], base_model_name_or_path="tiny").to_dict()
+    settings = parse_config(json.dumps(fields, default=list).encode())
+    assert (settings.rank, settings.scaling_of("q_proj"), settings.form.product_rank(16)) == (
+        16,
+        0.25,
+        MAX_RANK,
+    )
+    with pytest.raises(AdapterRefusedError, match="not a rank from 1 to 16"):
+        parse_config(json.dumps(fields | {"r": 17}, default=list).encode())
 
 
 def test_what_peft_writes_by_default_is_accepted() -> None:
@@ -61,6 +77,7 @@ def test_each_module_has_its_own_rank_and_scale() -> None:
         {"use_rslora": True},
         {"fan_in_fan_out": True},
         {"base_model_name_or_path": None},
+        {"task_type": "SEQ_2_SEQ_LM"},
         {"target_modules": "all-linear"},
         {"target_modules": r".*\.(q_proj|v_proj)"},
         {"target_modules": [f"layers.{number}.q_proj" for number in range(500)]},
@@ -73,7 +90,8 @@ def test_what_changes_only_names_ranks_and_scales_is_accepted(changes: dict[str,
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"peft_type": "LOHA"}, "peft_type is 'LOHA'"),
+        ({"peft_type": "IA3"}, "peft_type is 'IA3', not LORA or LOHA"),
+        ({"peft_type": "LOHA"}, "LOHA has no key 'bias'"),
         ({"use_dora": True}, "DoRA"),
         ({"lora_bias": True}, "lora_bias"),
         ({"bias": "all"}, "bias"),
@@ -123,6 +141,13 @@ def test_what_cannot_be_composed_exactly_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(AdapterRefusedError, match=reason):
         parse_config(config(**changes))
+
+
+@pytest.mark.parametrize("form", FORMS.values())
+def test_the_page_says_what_each_kind_is_mixed_by(form: Form) -> None:
+    page = (ROOT / "docs" / "adapters.md").read_text(encoding="utf-8")
+    merges = "every merge" if form.merges is None else ", ".join(f"`{merge}`" for merge in form.merges)
+    assert f"| `{form.kind}` | {merges} | {form.about} |\n" in page
 
 
 @pytest.mark.parametrize("key", sorted(EXACT))

@@ -1,0 +1,99 @@
+"""Resident memory of a worker with the real model over thousands of questions of mixed length."""
+
+import argparse
+import random
+import statistics
+import time
+
+import psutil
+import torch
+from tests.worker_process import WorkerProcess
+
+from loradex.benchmarks.frame import Measure, Options, finish
+from loradex.benchmarks.stack import serving
+from loradex.service.client import Client, Job
+
+QUESTIONS = 5000
+AT_ONCE = 24
+FLAT = 1.05
+SAMPLE_EVERY = 20
+WAIT_SECONDS = 600.0
+QUARTERS = 4
+WORDS = ("river", "lamp", "under", "seven", "gates", "trade", "old", "maps", "bell", "snow", "glass", "tide")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
+    parser.add_argument("--questions", type=int, default=QUESTIONS)
+    asked = parser.parse_args()
+    chosen = Options(json=asked.json, rounds=1, threads=asked.threads, device="cpu", dtype="float32")
+    with serving(chosen) as (client, worker):
+        before = _resident(worker)
+        samples = _ask(client, worker, asked.questions)
+    second, last = (_mean(samples, asked.questions, quarter) for quarter in (1, QUARTERS - 1))
+    finish(
+        "memory",
+        chosen,
+        [
+            Measure(
+                ratio=round(FLAT * second / last, 3),
+                bar=1.0,
+                what=f"resident memory of the worker, {FLAT:g} times that of the second quarter over that of the last",
+                sides={
+                    "second_mib": round(second / 2**20, 1),
+                    "last_mib": round(last / 2**20, 1),
+                    "peak_mib": round(max(used for _, used in samples) / 2**20, 1),
+                    "ready_mib": round(before / 2**20, 1),
+                },
+            )
+        ],
+        None,
+        [
+            f"{asked.questions} questions of 2 to 1,200 words, {AT_ONCE} at once",
+            "a third ranks choices, the others write",
+        ],
+    )
+
+
+def _ask(client: Client, worker: WorkerProcess, questions: int) -> list[tuple[int, int]]:
+    """Questions done, and bytes resident then."""
+    numbers = random.Random(0)  # noqa: S311 - the same questions every time
+    samples, waiting = [], list[Job]()
+    for number in range(questions):
+        words = min(1200, int(2 + numbers.expovariate(1 / 60)))
+        prompt = f"{number}: " + " ".join(numbers.choice(WORDS) for _ in range(words))
+        told = (
+            {
+                "choices": [
+                    numbers.choice(WORDS) * numbers.randint(1, 12) + str(one)
+                    for one in range(numbers.randint(2, 12))
+                ]
+            }
+            if number % 3 == 0
+            else {"max_new_tokens": numbers.randint(1, 24)}
+        )
+        waiting.append(client.enqueue(prompt, **told))
+        if len(waiting) == AT_ONCE:
+            waiting.pop(0).wait(WAIT_SECONDS)
+        if number % SAMPLE_EVERY == 0:
+            samples.append((number, _resident(worker)))
+    for job in waiting:
+        job.wait(WAIT_SECONDS)
+    time.sleep(1)
+    return [*samples, (questions - 1, _resident(worker))]
+
+
+def _resident(worker: WorkerProcess) -> int:
+    if worker.process is None or worker.process.pid is None:
+        raise RuntimeError("the worker runs")
+    return int(psutil.Process(worker.process.pid).memory_info().rss)
+
+
+def _mean(samples: list[tuple[int, int]], questions: int, quarter: int) -> float:
+    return statistics.fmean(used for done, used in samples if QUARTERS * done // questions == quarter)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""Rows that come and go: each is answered as if it were alone, whatever happens beside it."""
+
+import dataclasses
+import random
+from collections.abc import Callable, Mapping, Sequence
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.fix_models import Zoo
+from tests.unit.engine.rows import BARE, mixed_rows, recipe, sentence
+
+from loradex.worker.engine.cache import StoreView
+from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.protocol import Event, Finished, Wrote
+from loradex.worker.engine.rows import Row, RowResult
+from loradex.worker.engine.stream import Pace
+from loradex.worker.isolation import Failure
+
+Step = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, StoreView], torch.Tensor]
+
+
+def told(answer: RowResult | Failure) -> tuple[object, ...]:
+    assert isinstance(answer, RowResult), answer
+    scores = None if answer.scores is None else [round(score, 3) for score in answer.scores]
+    return answer.text, answer.token_ids, answer.choice, scores, answer.finish_reason
+
+
+def alone(engine: Engine, rows: Sequence[Row]) -> list[tuple[object, ...]]:
+    return [told(engine.answer([row])[0]) for row in rows]
+
+
+def finished(events: Sequence[Event]) -> dict[object, RowResult | Failure]:
+    return {
+        event.ticket: event.result if isinstance(event, Finished) else event.failure
+        for event in events
+        if not isinstance(event, Wrote)
+    }
+
+
+def to_the_end(engine: Engine) -> list[Event]:
+    events: list[Event] = []
+    while engine.usage().running or engine.usage().waiting:
+        events += engine.step()
+    return events
+
+
+def texts(events: Sequence[Event]) -> Mapping[object, str]:
+    """The pieces of each row, joined."""
+    joined: dict[object, str] = {}
+    for event in events:
+        if isinstance(event, Wrote):
+            joined[event.ticket] = joined.get(event.ticket, "") + event.text
+    return joined
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    seed=st.integers(0, 2**20),
+    arrivals=st.lists(st.integers(0, 4), min_size=2, max_size=14),
+    pace=st.sampled_from([(4, 8), (16, 64), (256, 1024)]),
+)
+def test_rows_that_join_at_any_time_say_what_they_say_alone(
+    zoo: Zoo, seed: int, arrivals: list[int], pace: tuple[int, int]
+) -> None:
+    engine = zoo.engine(pace=Pace(*pace), bank_bytes=200_000)
+    rows = mixed_rows(zoo, len(arrivals), seed=seed)
+    events: list[Event] = []
+    for place, (row, steps) in enumerate(zip(rows, arrivals, strict=True)):
+        engine.add(place, row)
+        for _ in range(steps):
+            events += engine.step()
+    events += to_the_end(engine)
+    answers = finished(events)
+    assert [told(answers[place]) for place in range(len(rows))] == alone(zoo.engine(), rows)
+    pieces = texts(events)
+    for place in range(len(rows)):
+        answer = answers[place]
+        assert isinstance(answer, RowResult)
+        assert pieces.get(place, "") == answer.text
+
+
+def test_a_row_that_is_let_go_changes_nothing_for_the_others(zoo: Zoo) -> None:
+    engine = zoo.engine(ends=frozenset(), pace=Pace(8, 8))
+    rows = mixed_rows(zoo, 12, seed=21)
+    expected = alone(zoo.engine(ends=frozenset()), rows)
+    numbers = random.Random(3)
+    for place, row in enumerate(rows):
+        engine.add(place, row)
+    gone: set[int] = set()
+    events: list[Event] = []
+    while engine.usage().running or engine.usage().waiting:
+        events += engine.step()
+        left = sorted(set(range(len(rows))) - gone - {event.ticket for event in events})  # type: ignore[operator]
+        if left and len(gone) < 5:
+            gone.add(numbers.choice(left))
+            for place in gone:
+                engine.abort(place)
+    answers = finished(events)
+    assert len(gone) == 5
+    assert not gone & answers.keys()
+    assert {place: told(answer) for place, answer in answers.items()} == {
+        place: one for place, one in enumerate(expected) if place not in gone
+    }
+
+
+def test_choices_do_not_wait_for_texts(zoo: Zoo) -> None:
+    engine = zoo.engine(ends=frozenset())
+    numbers = random.Random(4)
+    for place in range(4):
+        engine.add(place, Row(sentence(numbers, 6), recipe(zoo, numbers), max_new_tokens=60))
+    engine.step()
+    engine.add("choice", Row("old maps", BARE, "choose", ("tin", "drum")))
+    events = [*engine.step(), *engine.step()]
+    assert "choice" in finished(events)
+    assert engine.usage().running == 4
+
+
+def test_texts_go_on_while_a_long_prompt_is_read(zoo: Zoo) -> None:
+    engine = zoo.engine(ends=frozenset(), pace=Pace(beside=10, alone=10))
+    short = Row("bell", BARE, max_new_tokens=40)
+    long = Row("under seven pale gates " * 8, recipe(zoo, random.Random(5), "ties"), max_new_tokens=4)
+    engine.add("short", short)
+    engine.step()
+    engine.add("long", long)
+    pieces = [event.ticket for _ in range(12) for event in engine.step() if isinstance(event, Wrote)]
+    assert pieces.count("short") >= 6
+    assert "long" not in pieces
+    answers = finished(to_the_end(engine))
+    assert [told(answers[one]) for one in ("short", "long")] == alone(
+        zoo.engine(ends=frozenset()), [short, long]
+    )
+
+
+def test_a_pass_that_breaks_is_computed_again_row_by_row(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = zoo.engine(ends=frozenset())
+    rows = [
+        dataclasses.replace(row, max_new_tokens=8)
+        for row in mixed_rows(zoo, 9, seed=6)
+        if row.kind == "generate"
+    ]
+    expected = alone(engine, rows)
+    step: Step = engine._forward.step
+    broke = []
+
+    def breaks(
+        tokens: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, view: StoreView
+    ) -> torch.Tensor:
+        # In the middle of the texts: what was said of them is not said again.
+        if len(tokens) > 1 and int(positions.max()) > 40:
+            broke.append(len(tokens))
+            raise RuntimeError("no such kernel")
+        return step(tokens, mask, positions, view)
+
+    monkeypatch.setattr(engine._forward, "step", breaks)
+    for place, row in enumerate(rows):
+        engine.add(place, row)
+    events = to_the_end(engine)
+    answers = finished(events)
+    assert broke
+    assert [told(answers[place]) for place in range(len(rows))] == expected
+    assert [texts(events).get(place, "") for place in range(len(rows))] == [one[0] for one in expected]
+
+
+def test_where_memory_runs_out_fewer_rows_are_computed_at_once(
+    zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = zoo.engine(ends=frozenset())
+    rows = [row for row in mixed_rows(zoo, 24, seed=7) if row.kind == "generate"]
+    expected = alone(engine, rows)
+    step: Step = engine._forward.step
+    sizes = []
+
+    def tight(
+        tokens: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, view: StoreView
+    ) -> torch.Tensor:
+        sizes.append(len(tokens))
+        if len(tokens) > 3:
+            raise torch.OutOfMemoryError("1 GiB was asked for and 0.5 are free")
+        return step(tokens, mask, positions, view)
+
+    monkeypatch.setattr(engine._forward, "step", tight)
+    assert [told(answer) for answer in engine.answer(rows)] == expected
+    assert sum(size > 3 for size in sizes) <= 4
+
+
+def test_a_row_for_which_there_is_no_memory_fails_with_the_numbers(
+    zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = zoo.engine(ends=frozenset())
+
+    def full(*_: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("1 GiB was asked for and 0.5 are free")
+
+    monkeypatch.setattr(engine._forward, "step", full)
+    [answer, choice] = engine.answer([Row("fox", BARE), Row("fox", BARE, "choose", ("a", "b"))])
+    assert isinstance(answer, Failure)
+    assert "1 GiB was asked for" in answer.message
+    assert isinstance(choice, RowResult)
+
+
+def test_only_as_many_rows_are_in_hand_as_there_is_room_for(zoo: Zoo) -> None:
+    roomy = zoo.engine(ends=frozenset())
+    rows = [
+        dataclasses.replace(row, max_new_tokens=20) if row.kind == "generate" else row
+        for row in mixed_rows(zoo, 20, seed=12)
+    ]
+    tight = zoo.engine(ends=frozenset(), room_bytes=1 << 20)
+    for place, row in enumerate(rows):
+        tight.add(place, row)
+    events: list[Event] = []
+    most = 0
+    while tight.usage().running or tight.usage().waiting:
+        events += tight.step()
+        usage = tight.usage()
+        most = max(most, usage.running)
+        assert usage.used_bytes <= usage.room_bytes or usage.running <= 2
+    answers = finished(events)
+    assert 1 < most < len(rows)
+    assert [told(answers[place]) for place in range(len(rows))] == alone(roomy, rows)

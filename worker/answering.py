@@ -1,0 +1,215 @@
+"""The one way of a job through the worker: claim, embed, route, prepare; compose and write; record."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+import structlog
+
+from loradex.errors import LoradexError
+from loradex.worker.ending import Ending
+from loradex.worker.engine.protocol import AnswerEngine, Event, Failed, Finished, Wrote
+from loradex.worker.engine.rows import RowResult
+from loradex.worker.intake import Intake
+from loradex.worker.isolation import Failure
+from loradex.worker.jobs import Job
+from loradex.worker.leases import Leases
+from loradex.worker.observer import Observer
+from loradex.worker.pieces import Pieces
+from loradex.worker.repeating import Repeating
+from loradex.worker.stages import Answered, Prepared
+
+FINISH_SECONDS = 10.0
+"""How long a worker that is told to stop goes on with what it has in hand; then that waits again."""
+
+PAUSE_SECONDS = 0.25
+"""How long a thread without work waits at most before it looks whether it is to end."""
+
+CLAIM_AGAIN_SHARE = 8
+"""While jobs are known to wait, they are claimed once one part in so many of the places is free, or after a pause: one
+at a time, each would be embedded and routed for itself."""
+
+
+class Answering:
+    """Answers what waits in Postgres; holds nothing that cannot be lost.
+
+    Three threads, so that none waits for another's work: one takes jobs in, one computes, one records. A job goes on
+    as soon as it can: it joins the rows that are computed when there is room, and is recorded when it is done.
+
+    Args:
+        intake: The stages before the engine.
+        engine: Composes and writes; only one thread here uses it.
+        ending: The stages after it.
+        leases: Of the jobs in hand.
+        pieces: Tells whoever listens what is written.
+        rows: Jobs in hand at most.
+        linger: Seconds between the bell and the claim, in which more may come.
+        stop: Set when the worker is to end.
+        observer: Counts rows.
+    """
+
+    def __init__(
+        self,
+        *,
+        intake: Intake,
+        engine: AnswerEngine,
+        ending: Ending,
+        leases: Leases,
+        pieces: Pieces,
+        rows: int,
+        linger: float,
+        stop: threading.Event,
+        observer: Observer,
+    ) -> None:
+        self._intake = intake
+        self._engine = engine
+        self._ending = ending
+        self._leases = leases
+        self._pieces = pieces
+        self._rows = rows
+        self._linger = linger
+        self._stop = stop
+        self._observer = observer
+        self._rung = threading.Event()
+        self._more_wait = False
+        self._ready: SimpleQueue[Prepared] = SimpleQueue()
+        self._done: SimpleQueue[tuple[Prepared, RowResult | Failure]] = SimpleQueue()
+        self._computed: dict[UUID, Prepared] = {}
+        self._log = structlog.get_logger("answering")
+        self._taking_in = Repeating("intake", self._carrying_on(self._take_in), 0, stop)
+        self._computing = Repeating("engine", self._carrying_on(self._compute), 0)
+        self._recording = Repeating("recording", self._carrying_on(self._record), 0)
+
+    def ring(self) -> None:
+        """Something may wait: it is looked for at once. For any thread; returns immediately."""
+        self._rung.set()
+
+    def __enter__(self) -> Self:
+        for thread in (self._recording, self._computing, self._taking_in):
+            thread.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Finishes what is in hand, or gives it back."""
+        self._stop.set()
+        self._leases.wait_for(0, FINISH_SECONDS)
+        self._taking_in.__exit__(kind, error, trace)
+        self._computing.__exit__(kind, error, trace)
+        self._recording.__exit__(kind, error, trace)
+        try:
+            self._record_all()
+            self._ending.give_back(self._leases.held())
+        except LoradexError as lost:
+            self._log.warning("answering.broken_off", reason=str(lost))
+
+    def _carrying_on(self, step: Callable[[], None]) -> Callable[[], None]:
+        """The step, after whose errors its thread goes on: the jobs are in Postgres, and the next look finds them."""
+
+        def run() -> None:
+            try:
+                step()
+            except LoradexError as error:
+                self._log.warning("answering.broken_off", reason=str(error))
+
+        return run
+
+    def _take_in(self) -> None:
+        """Claims what there is room for, and makes it ready."""
+        if not self._rung.wait(PAUSE_SECONDS) and not self._more_wait:
+            return
+        self._rung.clear()
+        self._stop.wait(self._linger)
+        while not self._stop.is_set():
+            room = self._rows - len(self._leases)
+            # Whoever rings while there is no room is heard when there is.
+            self._more_wait = room <= 0
+            if self._more_wait or not (jobs := self._intake.claim(room)):
+                return
+            self._more_wait = len(jobs) == room
+            suspect = next((job for job in jobs if job.lost_attempts > 0), None)
+            if suspect is not None:
+                self._answer_alone(suspect, jobs)
+                continue
+            self._hand_over(jobs)
+
+    def _hand_over(self, jobs: Sequence[Job]) -> None:
+        for one in self._intake.prepare(jobs):
+            self._engine.fetch(one.adapters)
+            self._ready.put(one)
+
+    def _answer_alone(self, suspect: Job, claimed: list[Job]) -> None:
+        """A job that was lost before has no company: if it is the job that kills its worker, it takes nobody along."""
+        self._ending.give_back(job for job in claimed if job is not suspect)
+        while not self._leases.wait_for(1, PAUSE_SECONDS):
+            if self._stop.is_set():
+                return
+        self._hand_over([suspect])
+        while not self._stop.is_set() and not self._leases.wait_for(0, PAUSE_SECONDS):
+            pass
+        self._rung.set()
+
+    def _compute(self) -> None:
+        """Gives the engine what is ready, lets it work for a moment, and hands on what came of it."""
+        for one in self._arrived():
+            self._computed[one.job.id] = one
+            self._observer.batch(len(self._computed))
+            try:
+                self._engine.add(one.job.id, one.row, one.adapters)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must end as one recorded failure
+                self._hand_on(one.job.id, Failure.of(error))
+        for job in self._leases.over():
+            if self._computed.pop(job.id, None) is not None:
+                self._engine.abort(job.id)
+                self._ending.fenced_off(job)
+        for event in self._engine.step():
+            self._heard(event)
+
+    def _arrived(self) -> Iterator[Prepared]:
+        """What is ready; waits a moment for it if nothing is computed."""
+        try:
+            yield self._ready.get(timeout=0 if self._computed else PAUSE_SECONDS)
+            while True:
+                yield self._ready.get_nowait()
+        except Empty:
+            return
+
+    def _heard(self, event: Event) -> None:
+        if isinstance(event, Wrote):
+            self._pieces.put(self._computed[UUID(str(event.ticket))].job, event.text)
+        elif isinstance(event, Finished):
+            self._hand_on(event.ticket, event.result)
+        elif isinstance(event, Failed):
+            self._hand_on(event.ticket, event.failure)
+
+    def _hand_on(self, ticket: object, result: RowResult | Failure) -> None:
+        one = self._computed.pop(UUID(str(ticket)))
+        one.clock.lap("compose")
+        self._done.put((one, result))
+
+    def _record(self) -> None:
+        """Writes one answer down, and looks for more work if there is some."""
+        try:
+            one, result = self._done.get(timeout=PAUSE_SECONDS)
+        except Empty:
+            return
+        try:
+            self._end(one, result)
+        finally:
+            free = self._rows - len(self._leases)
+            if self._more_wait and free * CLAIM_AGAIN_SHARE >= self._rows:
+                self._rung.set()
+
+    def _record_all(self) -> None:
+        while not self._done.empty():
+            self._end(*self._done.get())
+
+    def _end(self, one: Prepared, result: RowResult | Failure) -> None:
+        if isinstance(result, Failure):
+            self._ending.fail(one.job, result)
+        else:
+            self._ending.record(Answered(**vars(one), result=result))

@@ -1,0 +1,110 @@
+"""How jobs end: answered, failed, given back to the queue, or left to whoever has them now."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+import structlog
+
+from loradex.errors import LeaseLostError, LoradexError, RoutingLostError
+from loradex.worker.answers import answer_document
+from loradex.worker.identity import WorkerIdentity
+from loradex.worker.isolation import OUTAGES, REFUSED, Failure
+from loradex.worker.jobs import Job, Jobs
+from loradex.worker.leases import Leases
+from loradex.worker.observer import Observer
+from loradex.worker.pieces import Pieces
+from loradex.worker.stages import Answered
+
+
+class Ending:
+    """Writes down what became of jobs, and lets their leases go. Threads may share it.
+
+    Args:
+        jobs: The connection that it writes over.
+        leases: Of the jobs in hand.
+        pieces: Tells whoever listens that an answer is at its end.
+        observer: Counts them.
+        identity: What stands in every answer.
+    """
+
+    def __init__(
+        self, jobs: Jobs, *, leases: Leases, pieces: Pieces, observer: Observer, identity: WorkerIdentity
+    ) -> None:
+        self._jobs = jobs
+        self._leases = leases
+        self._pieces = pieces
+        self._observer = observer
+        self._identity = identity
+        self._log = structlog.get_logger("answering")
+
+    def record(self, one: Answered) -> None:
+        """Writes an answer. A job whose answer is refused fails; one whose routing is lost waits again."""
+        timings = {"wait": one.job.waited_ms, **one.clock.laps, "total": one.clock.total()}
+        answer = answer_document(
+            identity=self._identity,
+            question=one.question,
+            recipe=one.recipe,
+            row=one.row,
+            result=one.result,
+            timings=timings,
+        )
+        with self._given_back_if_refused([one.job]):
+            try:
+                answer_id = self._jobs.record(one.job, answer)
+            except LeaseLostError:
+                self.fenced_off(one.job)
+            except RoutingLostError:
+                self.give_back([one.job])
+            except OUTAGES:
+                raise
+            except LoradexError as error:
+                self.fail(one.job, Failure.of(error))
+            else:
+                self._observer.answered(one.routing, answer)
+                self._pieces.end(one.job, answer_id)
+                self._log.info("job.answered", job=str(one.job.id), answer=str(answer_id), **timings)
+
+    def fail(self, job: Job, failure: Failure) -> None:
+        """Ends a job as failed."""
+        self._pieces.end(job)
+        self._log.warning("job.failed", job=str(job.id), code=failure.code, reason=failure.message)
+        with self._given_back_if_refused([job]):
+            try:
+                self._jobs.fail(job, failure.code, failure.message)
+            except LeaseLostError:
+                self.fenced_off(job)
+            else:
+                self._observer.failed(failure.code)
+
+    def fenced_off(self, job: Job) -> None:
+        """The attempt is over: the job was cancelled, has expired, or is another worker's."""
+        self._observer.lost()
+        self._pieces.end(job)
+        self._log.warning("job.fenced_off", job=str(job.id), attempt=job.attempt)
+        self._leases.let_go([job])
+
+    def give_back(self, jobs: Iterable[Job]) -> None:
+        """They wait again, for any worker."""
+        left = list(jobs)
+        if not left:
+            return
+        try:
+            self._jobs.release(left)
+        finally:
+            self._leases.let_go(left)
+        self._log.info("jobs.given_back", jobs=len(left))
+
+    @contextmanager
+    def _given_back_if_refused(self, batch: Sequence[Job]) -> Iterator[None]:
+        """In the end their leases are let go, however it went.
+
+        What Postgres refuses waits again, and costs no attempt however long that lasts.
+        """
+        try:
+            yield
+        except REFUSED:
+            with suppress(LoradexError):
+                self.give_back(batch)
+            raise
+        finally:
+            self._leases.let_go(batch)

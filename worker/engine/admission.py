@@ -1,0 +1,88 @@
+"""Which of the waiting rows begin now."""
+
+from collections import deque
+from collections.abc import Sequence
+
+from loradex.worker.engine.bank import Key
+from loradex.worker.engine.compose import keys_of
+from loradex.worker.engine.protocol import Ticket
+from loradex.worker.engine.questions import Question
+from loradex.worker.engine.room import Sizes, Tally
+
+CHOICES_SHARE = 4
+"""One part in so many of the room is kept for rows with choices."""
+
+
+class Admission:
+    """Rows in the order they came, and the room for them.
+
+    A text that does not fit yet keeps later texts back, so that a long one is not overtaken for ever. Choices have
+    a part of the room to themselves: they never wait for texts to end. A row that needs more than there is begins
+    when nothing else of its kind is in hand.
+
+    Args:
+        room: Bytes for all rows in hand.
+    """
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self._waiting: deque[Question] = deque()
+        self._most_rows: int | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, question: Question) -> None:
+        self._waiting.append(question)
+
+    def put_back(self, questions: Sequence[Question]) -> None:
+        """They go on before all others."""
+        self._waiting.extendleft(reversed(questions))
+
+    def abort(self, ticket: Ticket) -> None:
+        self._waiting = deque(one for one in self._waiting if one.ticket != ticket)
+
+    def out_of_memory(self, rows: int) -> None:
+        """So many rows of a kind were too many: half of them is the most from now on."""
+        self._most_rows = max(1, rows // 2)
+
+    def take(self, in_hand: Sequence[Question], sizes: Sizes, capacity: int) -> list[Question]:
+        """The rows that begin now.
+
+        Args:
+            in_hand: Rows that are computed.
+            sizes: What one of each takes.
+            capacity: Adapters that the bank holds at once.
+        """
+        if not self._waiting or any(one.alone for one in in_hand):
+            return []
+        if self._waiting[0].alone:
+            return [] if in_hand else [self._waiting.popleft()]
+        tallies = {
+            kind: Tally.of(sizes, (one for one in in_hand if bool(one.choices) is kind))
+            for kind in (False, True)
+        }
+        room = {True: self.room // CHOICES_SHARE, False: self.room - self.room // CHOICES_SHARE}
+        taken: list[Question] = []
+        left: deque[Question] = deque()
+        named: set[Key] = set()
+        full = {True: False, False: False}
+        while self._waiting:
+            question = self._waiting.popleft()
+            kind = bool(question.choices)
+            tally, keys = tallies[kind], keys_of(question.row.recipe)
+            if full[kind] or question.alone:
+                left.append(question)
+            elif tally.rows and (
+                tally.rows == self._most_rows
+                or tally.bytes_with(question) > room[kind]
+                or len(named.union(keys)) > capacity
+            ):
+                full[kind] = True
+                left.append(question)
+            else:
+                tally.add(question)
+                named.update(keys)
+                taken.append(question)
+        self._waiting = left
+        return taken

@@ -1,0 +1,335 @@
+"""Rows that come and go: each step begins what there is room for, reads on, and gives every text a token."""
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, groupby
+
+import torch
+
+from loradex.worker.engine.admission import Admission
+from loradex.worker.engine.bank import AdapterBank
+from loradex.worker.engine.compose import Composer, Composition
+from loradex.worker.engine.forward import Forward
+from loradex.worker.engine.memory import is_out_of_memory, release_cached_memory
+from loradex.worker.engine.opening import Opening
+from loradex.worker.engine.protocol import Event, Failed, Finished, Ticket, Usage, Wrote
+from loradex.worker.engine.questions import Question, slices_by_length
+from loradex.worker.engine.ranking import Ranking
+from loradex.worker.engine.results import NOT_FINITE, chosen, written
+from loradex.worker.engine.room import Sizes, Tally
+from loradex.worker.engine.rows import MergeReport, RowResult
+from loradex.worker.engine.running import Running
+from loradex.worker.engine.text import Text
+from loradex.worker.engine.updates import UpdateSwitch
+from loradex.worker.engine.writing import Writing
+from loradex.worker.isolation import Failure
+
+OPENING_EVERY = 4
+"""However many choices there are, one pass in so many reads prompts of texts."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How many tokens are read between two looks around.
+
+    Attributes:
+        beside: While texts are written: each of them waits for as long.
+        alone: While none is.
+    """
+
+    beside: int
+    alone: int
+
+
+@dataclass
+class _Cohort:
+    """Rows that were composed together; their factors are given back when all of them have gone on."""
+
+    composition: Composition
+    merged: float
+    parts: int = 0
+
+
+@dataclass
+class _Part:
+    """Some rows of a cohort that are computed in one pass."""
+
+    work: Ranking | Opening
+    cohort: _Cohort
+    reports: Sequence[MergeReport]
+    unwanted: set[Ticket] = field(default_factory=set)
+
+    @property
+    def questions(self) -> Sequence[Question]:
+        return self.work.questions
+
+    def wanted(self) -> list[Question]:
+        return [question for question in self.questions if question.ticket not in self.unwanted]
+
+
+class Stream:
+    """All rows in hand: those that wait, those whose prompts or choices are read, and those that write.
+
+    What breaks is computed again row by row, so that only the row at fault fails.
+
+    Args:
+        forward: The model.
+        switch: Where the wrapped modules find the updates of the rows in hand.
+        composer: Mixes adapters.
+        bank: Where they are.
+        text: The tokenizer.
+        ends: Tokens that end a text.
+        sizes: What rows take, but for adapters.
+        room: Bytes for all rows in hand.
+        pace: How much is read at a time.
+    """
+
+    def __init__(
+        self,
+        forward: Forward,
+        switch: UpdateSwitch,
+        composer: Composer,
+        bank: AdapterBank,
+        text: Text,
+        *,
+        ends: frozenset[int],
+        sizes: Sizes,
+        room: int,
+        pace: Pace,
+    ) -> None:
+        self._forward = forward
+        self._switch = switch
+        self._composer = composer
+        self._bank = bank
+        self._text = text
+        self._ends = ends
+        self._sizes = sizes
+        self._pace = pace
+        self._admission = Admission(room)
+        self._rankings: deque[_Part] = deque()
+        self._openings: deque[_Part] = deque()
+        # Rows that the model reads with other frequencies are never beside others.
+        self._running = {is_long: Running(forward, switch) for is_long in (False, True)}
+        self._turn = 0
+
+    def add(self, question: Question) -> None:
+        """Takes a row in hand."""
+        self._admission.add(question)
+
+    @torch.inference_mode()
+    def abort(self, ticket: Ticket) -> None:
+        """Lets a row go; nothing is heard of it any more."""
+        self._admission.abort(ticket)
+        for part in self._parts():
+            if any(question.ticket == ticket for question in part.questions):
+                part.unwanted.add(ticket)
+        for running in self._running.values():
+            running.abort(ticket)
+
+    def usage(self) -> Usage:
+        """What is in hand now."""
+        in_hand = list(self._in_hand())
+        return Usage(
+            running=len(in_hand),
+            waiting=len(self._admission),
+            used_bytes=Tally.of(self._sizes_now(), in_hand).bytes,
+            room_bytes=self._admission.room,
+        )
+
+    @torch.inference_mode()
+    def step(self) -> list[Event]:
+        """A short stretch of work, and what came of it."""
+        events: list[Event] = []
+        try:
+            events += self._begin()
+            events += self._read_on()
+            for is_long in self._running:
+                events += self._write(is_long)
+        finally:
+            self._switch.current = None
+        return events
+
+    def _begin(self) -> list[Event]:
+        """Composes the mixtures of the rows that there is room for, and groups them by length."""
+        if not len(self._admission):
+            return []
+        taken = self._admission.take(list(self._in_hand()), self._sizes_now(), self._bank.capacity)
+        if not taken:
+            return []
+        taken.sort(key=self._group)
+        start = time.perf_counter()
+        broken = None
+        try:
+            composition = self._composer.compose([question.row.recipe for question in taken])
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must end as one recorded failure
+            broken = _Broken.of(error)
+        if broken is not None:
+            return self._again(taken, broken)
+        cohort = _Cohort(composition, 1000 * (time.perf_counter() - start))
+        first = 0
+        for _, group in groupby(taken, key=lambda question: self._group(question)[:2]):
+            questions = list(group)
+            for some in slices_by_length(questions, self._tokens()):
+                self._take_up(cohort, questions[some], slice(first + some.start, first + some.stop))
+            first += len(questions)
+        return []
+
+    def _take_up(self, cohort: _Cohort, questions: Sequence[Question], rows: slice) -> None:
+        updates = cohort.composition.updates
+        work, parts = (Ranking, self._rankings) if questions[0].choices else (Opening, self._openings)
+        doing = work(
+            self._forward, self._switch, questions, updates.rows(rows) if updates is not None else None
+        )
+        parts.append(_Part(doing, cohort, cohort.composition.reports[rows]))
+        cohort.parts += 1
+
+    def _read_on(self) -> list[Event]:
+        """Reads prompts and choices, for as many tokens as the texts that are written may wait for."""
+        events: list[Event] = []
+        tokens, read, nothing_written = self._tokens(), 0, not self._writes()
+        while read < tokens and (part := self._next_part()) is not None:
+            broken = None
+            try:
+                read += part.work.advance(tokens)
+                done = self._answered(part) if part.work.done else None
+            except Exception as error:  # noqa: BLE001 - as above
+                broken = _Broken.of(error)
+            if broken is not None:
+                done = self._again(part.wanted(), broken)
+            if done is not None:
+                events += done
+                self._put_away(part)
+            # Texts begin together, so that each step is for many; answers with choices are given out at once.
+            if nothing_written and isinstance(part.work, Ranking):
+                break
+        return events
+
+    def _next_part(self) -> _Part | None:
+        """What is read next: choices before texts, and a text from time to time in any case."""
+        for part in [part for part in self._parts() if not part.wanted()]:
+            self._put_away(part)
+        self._turn = (self._turn + 1) % OPENING_EVERY
+        first, second = (self._rankings, self._openings)
+        if self._turn == 0:
+            first, second = second, first
+        return next(chain(first, second), None)
+
+    def _put_away(self, part: _Part) -> None:
+        for parts in (self._rankings, self._openings):
+            if part in parts:
+                parts.remove(part)
+        part.cohort.parts -= 1
+        if not part.cohort.parts:
+            self._composer.give_back(part.cohort.composition)
+
+    def _answered(self, part: _Part) -> list[Event]:
+        """What comes of a part that is read: answers with choices, or rows that write from now on."""
+        timings = {"merge": part.cohort.merged}
+        if isinstance(part.work, Ranking):
+            return [
+                event
+                for question, scored, report in zip(
+                    part.questions, part.work.scored(), part.reports, strict=True
+                )
+                if question.ticket not in part.unwanted
+                for event in self._ended(question, chosen(question, scored, report, timings))
+            ]
+        timings |= part.work.timings()
+        writings = [
+            None
+            if question.ticket in part.unwanted
+            else Writing(question, report, timings, self._ends, self._text.raw)
+            for question, report in zip(part.questions, part.reports, strict=True)
+        ]
+        running = self._running[self._is_long(part.questions[0])]
+        ended = part.work.join(running, writings)
+        return self._told([writing for writing in writings if writing is not None], ended)
+
+    def _write(self, is_long: bool) -> list[Event]:
+        """One token more for each text."""
+        running = self._running[is_long]
+        writings = list(running.writings)
+        if not writings:
+            return []
+        broken = None
+        try:
+            ended = running.step()
+        except Exception as error:  # noqa: BLE001 - as above
+            broken = _Broken.of(error)
+        if broken is not None:
+            self._running[is_long] = Running(self._forward, self._switch)
+            return self._again([writing.begun_again() for writing in writings], broken)
+        return self._told(writings, ended)
+
+    def _told(self, writings: Sequence[Writing], ended: Sequence[Writing]) -> list[Event]:
+        """The pieces of text that are certain now, and the answers of the rows that ended."""
+        events: list[Event] = [
+            Wrote(writing.question.ticket, piece)
+            for writing in writings
+            if writing.finite and (piece := writing.piece())
+        ]
+        for writing in ended:
+            events += self._ended(writing.begun_again(), written(writing, self._text.token))
+        return events
+
+    def _ended(self, question: Question, result: RowResult | Failure) -> list[Event]:
+        """An answer. One that is not finite is computed again alone: what overflowed may be another row's."""
+        if result is NOT_FINITE and not question.alone:
+            self._admission.put_back([replace(question, alone=True)])
+            return []
+        if isinstance(result, Failure):
+            return [Failed(question.ticket, result)]
+        said = [Wrote(question.ticket, result.text)] if result.choice is not None else []
+        return [*said, Finished(question.ticket, result)]
+
+    def _again(self, questions: Sequence[Question], broken: "_Broken") -> list[Event]:
+        """Computes rows again after something broke: in smaller company where memory ran out, else alone."""
+        if broken.out_of_memory:
+            release_cached_memory()
+        if len(questions) == 1 and (questions[0].alone or not broken.out_of_memory):
+            return [Failed(questions[0].ticket, broken.failure)]
+        if broken.out_of_memory and len(questions) > 1:
+            self._admission.out_of_memory(len(questions))
+            self._admission.put_back(questions)
+        else:
+            self._admission.put_back([replace(question, alone=True) for question in questions])
+        return []
+
+    def _parts(self) -> Iterator[_Part]:
+        return chain(self._rankings, self._openings)
+
+    def _in_hand(self) -> Iterator[Question]:
+        """The rows that are computed."""
+        for part in self._parts():
+            yield from part.wanted()
+        for running in self._running.values():
+            yield from (writing.question for writing in running.writings)
+
+    def _writes(self) -> bool:
+        return any(running.writings for running in self._running.values())
+
+    def _tokens(self) -> int:
+        return self._pace.beside if self._writes() else self._pace.alone
+
+    def _sizes_now(self) -> Sizes:
+        return replace(self._sizes, slot=self._bank.slot_bytes)
+
+    def _is_long(self, question: Question) -> bool:
+        return self._forward.architecture.is_long(len(question.ids))
+
+    def _group(self, question: Question) -> tuple[bool, bool, int]:
+        return not question.choices, self._is_long(question), len(question.ids)
+
+
+@dataclass(frozen=True)
+class _Broken:
+    """Why a pass broke. The error itself is let go: its traceback holds the tensors of the pass."""
+
+    failure: Failure
+    out_of_memory: bool
+
+    @classmethod
+    def of(cls, error: Exception) -> "_Broken":
+        return cls(Failure.of(error), is_out_of_memory(error))

@@ -1,0 +1,126 @@
+"""The first stages of a job's way: claim, embed, route, prepare."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TypeVar
+
+from loradex.errors import LoradexError
+from loradex.library.adapter_roots import AdapterRoots
+from loradex.worker.clock import Clock
+from loradex.worker.ending import Ending
+from loradex.worker.engine.embed import Encoder
+from loradex.worker.engine.recipe import Recipe
+from loradex.worker.engine.rows import Row
+from loradex.worker.identity import WorkerIdentity
+from loradex.worker.isolation import REFUSED, Failure, run_isolated
+from loradex.worker.jobs import Job, Jobs
+from loradex.worker.leases import Leases
+from loradex.worker.stages import Claimed, Embedded, Prepared, Routed
+
+Before = TypeVar("Before", bound=Claimed)
+After = TypeVar("After", bound=Claimed)
+
+
+class Intake:
+    """Takes jobs from the queue and makes them ready for the engine, several at a time.
+
+    Args:
+        jobs: The connection it claims over.
+        leases: Of the jobs in hand.
+        ending: What becomes of jobs that fail on the way.
+        encoder: Embeds prompts.
+        adapters: Where adapters' files are.
+        identity: What is the same for every answer.
+    """
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        *,
+        leases: Leases,
+        ending: Ending,
+        encoder: Encoder,
+        adapters: AdapterRoots,
+        identity: WorkerIdentity,
+    ) -> None:
+        self._jobs = jobs
+        self._leases = leases
+        self._ending = ending
+        self._encoder = encoder
+        self._adapters = adapters
+        self._identity = identity
+
+    def claim(self, most: int) -> list[Job]:
+        """Up to `most` waiting jobs, under a lease that is kept from now on."""
+        jobs = self._jobs.claim(most)
+        self._leases.hold(jobs)
+        return jobs
+
+    def prepare(self, jobs: Sequence[Job]) -> list[Prepared]:
+        """Claimed jobs, ready for the engine. One that fails on the way is recorded as failed."""
+        with self._given_back_if_refused(jobs):
+            embedded = self._through("embed", self._embed, [Claimed(job, Clock()) for job in jobs])
+            routed = self._through("route", self._route, embedded)
+            return self._through("prepare", self._prepare, routed)
+
+    def _embed(self, batch: Sequence[Claimed]) -> list[Embedded | Failure]:
+        questions = self._encoder.embed_questions([one.job.prompt for one in batch])
+        return [
+            Embedded(one.job, one.clock, question) for one, question in zip(batch, questions, strict=True)
+        ]
+
+    def _route(self, batch: Sequence[Embedded]) -> list[Routed | Failure]:
+        routings = self._jobs.route([one.job for one in batch], [one.question.vector for one in batch])
+        return [
+            Routed(one.job, one.clock, one.question, routing)
+            for one, routing in zip(batch, routings, strict=True)
+        ]
+
+    def _prepare(self, batch: Sequence[Routed]) -> list[Prepared | Failure]:
+        return [self._prepared(one) for one in batch]
+
+    def _prepared(self, one: Routed) -> Prepared:
+        job, routing = one.job, one.routing
+        recipe = Recipe.decided(vars(routing), job.settings["density"], self._identity.dtype)
+        row = Row.of(
+            self._identity.framed(job.prompt),
+            recipe,
+            kind=job.kind,
+            choices=job.choices,
+            settings=job.settings,
+            seed=job.seed,
+        )
+        adapters = {part["sha256"]: self._adapters.locate(part["uri"]) for part in routing.mixture}
+        return Prepared(job, one.clock, one.question, routing, recipe, row, adapters)
+
+    def _through(
+        self,
+        stage: str,
+        step: Callable[[Sequence[Before]], Sequence[After | Failure]],
+        batch: Sequence[Before],
+    ) -> list[After]:
+        """What comes out of a stage; a job that fails in it is recorded as failed."""
+        done: list[After] = []
+        for one, result in zip(batch, run_isolated(step, batch), strict=True):
+            one.clock.lap(stage)
+            if isinstance(result, Failure):
+                self._ending.fail(one.job, result)
+            else:
+                done.append(result)
+        return done
+
+    @contextmanager
+    def _given_back_if_refused(self, batch: Sequence[Job]) -> Iterator[None]:
+        """What Postgres refuses waits again, and costs no attempt however long that lasts.
+
+        What it does not answer waits until its lease is over.
+        """
+        try:
+            yield
+        except REFUSED:
+            with suppress(LoradexError):
+                self._ending.give_back(batch)
+            raise
+        except BaseException:
+            self._leases.let_go(batch)
+            raise
