@@ -188,6 +188,8 @@ create table loradex.base_models (
     created_at timestamptz not null default now(),
     retired_at timestamptz,
     modules jsonb,
+    chat_template text,
+    system_role boolean not null default false,
     constraint base_models_pkey primary key (name),
     constraint base_models_context_length_check check (context_length > 0),
     constraint base_models_frame_check check (position('{prompt}' in frame) > 0)
@@ -202,6 +204,9 @@ comment on column loradex.base_models.created_at is 'when the row was written';
 comment on column loradex.base_models.retired_at is 'since when no job may name it; null: jobs may';
 comment on column loradex.base_models.modules is
     'modules an adapter may change, with the sizes [d_out, d_in] of their weights; null: nobody told yet';
+comment on column loradex.base_models.chat_template is
+    'Jinja template that conversations are read by; null: they are refused, but for a single message';
+comment on column loradex.base_models.system_role is 'whether it takes a system message';
 
 -- file: tables/base_model_aliases.sql
 -- Other names of base models, as adapters' configurations write them.
@@ -295,7 +300,7 @@ create table loradex.settings (
     changed_by text,
     constraint settings_pkey primary key (name),
     constraint settings_kind_check check (kind in ('job', 'limit', 'routing')),
-    constraint settings_type_check check (type in ('text', 'texts', 'strings', 'pairs', 'numbers', 'number', 'integer', 'boolean')),
+    constraint settings_type_check check (type in ('text', 'texts', 'strings', 'pairs', 'numbers', 'number', 'integer', 'boolean', 'messages')),
     constraint settings_limit_check check (kind = 'job' or (type = 'integer' and value is not null)),
     constraint settings_names_check check (names in ('methods', 'base_models', 'encoders', 'tasks', 'adapters'))
 );
@@ -304,12 +309,12 @@ comment on table loradex.settings is
 comment on column loradex.settings.name is 'such as k; for a job it is the field of the JSON document';
 comment on column loradex.settings.kind is 'job: what a job may say, value is its default; limit: value is the limit; routing: of all jobs alike';
 comment on column loradex.settings.type is
-    'text, texts (a list), strings (texts of which white space is part), pairs (an object of texts), numbers (an object, whole number to number), number, integer or boolean';
+    'text, texts (a list), strings (texts of which white space is part), pairs (an object of texts), numbers (an object, whole number to number), messages, number, integer or boolean';
 comment on column loradex.settings.value is 'the default, or the value; null: no default';
-comment on column loradex.settings.minimum is 'least number, characters of a text, texts of a list, or pairs';
+comment on column loradex.settings.minimum is 'least number, characters of a text, texts of a list, messages, or pairs';
 comment on column loradex.settings.above is 'the number must be greater than this';
-comment on column loradex.settings.maximum is 'greatest number, characters of a text, texts of a list, or pairs';
-comment on column loradex.settings.longest is 'characters of all texts of a list together, or of the text of a pair; of numbers how far from 0 each may be';
+comment on column loradex.settings.maximum is 'greatest number, characters of a text, texts of a list, messages, or pairs';
+comment on column loradex.settings.longest is 'characters of all texts of a list or all messages together, or of the text of a pair; of numbers how far from 0 each may be';
 comment on column loradex.settings.options is 'the only texts it may have; null: any';
 comment on column loradex.settings.names is 'table whose names it must be one of; null: any text';
 comment on column loradex.settings.description is 'what it means';
@@ -458,6 +463,7 @@ create table loradex.jobs (
     api_key_id bigint,
     kind text not null,
     prompt text not null,
+    messages jsonb,
     choices text[],
     base_model text not null,
     encoder text not null,
@@ -514,7 +520,9 @@ comment on column loradex.jobs.owner_id is 'who asked';
 comment on column loradex.jobs.owner is 'name of the login, or of the owner of the API key, that asked';
 comment on column loradex.jobs.api_key_id is 'the API key it was handed in with; null: a login asked by itself';
 comment on column loradex.jobs.kind is 'generate (text) or choose (rank the choices)';
-comment on column loradex.jobs.prompt is 'the question, without the base model''s frame';
+comment on column loradex.jobs.prompt is
+    'the question, without the base model''s frame; of a conversation the text that neighbours are searched for';
+comment on column loradex.jobs.messages is 'the conversation: an array of role and content; null: there is a prompt alone';
 comment on column loradex.jobs.choices is 'answers to rank, for choose';
 comment on column loradex.jobs.base_model is 'model that answers';
 comment on column loradex.jobs.encoder is 'encoder for retrieval';
@@ -573,6 +581,7 @@ create table loradex.answers (
     attempt int not null,
     position bigint not null,
     prompt text,
+    messages jsonb,
     text text,
     choice text,
     choices text[],
@@ -634,7 +643,7 @@ create table loradex.answers (
     constraint answers_erased_check check (
         case when commitments is null
             then num_nulls(prompt, text, token_ids, query, salt) = 0
-            else num_nonnulls(prompt, choices, stop, text, choice, token_ids, logprobs, query, salt) = 0 end)
+            else num_nonnulls(prompt, messages, choices, stop, text, choice, token_ids, logprobs, query, salt) = 0 end)
 ) partition by range (id);
 comment on table loradex.answers is
     'Answers and all that led to them, one row each, append-only and hash-chained; partitioned by month.';
@@ -644,7 +653,9 @@ comment on column loradex.answers.owner_id is 'who asked';
 comment on column loradex.answers.owner is 'name of the login that asked';
 comment on column loradex.answers.attempt is 'which attempt at the job succeeded';
 comment on column loradex.answers.position is 'place in the chain, 1, 2, ... no gaps';
-comment on column loradex.answers.prompt is 'the question as it was asked; null once it was erased';
+comment on column loradex.answers.prompt is
+    'the question as it was asked, of a conversation the text that was embedded; null once it was erased';
+comment on column loradex.answers.messages is 'the conversation as it was asked; null: there was a prompt alone';
 comment on column loradex.answers.text is 'the answer''s text';
 comment on column loradex.answers.choice is 'the choice that won, for choose';
 comment on column loradex.answers.choices is 'the choices there were, for choose';
@@ -1300,7 +1311,7 @@ language sql immutable parallel safe
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
     select jsonb_build_object(
-        'prompt', answer.prompt, 'choices', answer.choices, 'stop', answer.stop, 'text', answer.text,
+        'prompt', answer.prompt, 'messages', answer.messages, 'choices', answer.choices, 'stop', answer.stop, 'text', answer.text,
         'choice', answer.choice, 'token_ids', answer.token_ids, 'logprobs', answer.logprobs, 'query', answer.query)
 $$;
 comment on function loradex.answer_erasable(loradex.answers) is
@@ -1958,10 +1969,21 @@ begin
     into wrong
     from json_array_elements(document) with ordinality e(job, ordinal)
     cross join lateral (select e.job ->> 'choices' is not null, coalesce(e.job ->> 'method', defaults ->> 'method'),
-        e.job ->> 'adapter', coalesce(e.job ->> 'base_model', defaults ->> 'base_model')
-        ) j(choose, method, adapter, base_model)
+        e.job ->> 'adapter', coalesce(e.job ->> 'base_model', defaults ->> 'base_model'),
+        -- What is null was left out.
+        case when json_typeof(e.job -> 'messages') = 'array' then e.job -> 'messages' end
+        ) j(choose, method, adapter, base_model, messages)
+    left join base_models b on b.name = j.base_model
     cross join lateral (select case
-        when coalesce(e.job ->> 'prompt', '') !~ '\S' then 'the prompt is empty; give a question'
+        when j.messages is not null and e.job ->> 'prompt' is not null then 'give a prompt or messages, not both'
+        when j.messages is null and coalesce(e.job ->> 'prompt', '') !~ '\S' then 'the prompt is empty; give a question'
+        when b.chat_template is null and (json_array_length(j.messages) > 1) then format(
+            '%s has no chat template, so that it reads one message of the user and no more; give it one: '
+            'loradex model register PATH --name %s --messages own', j.base_model, j.base_model)
+        when not b.system_role and exists (
+            select from json_array_elements(j.messages) one where one ->> 'role' = 'system')
+            then format('the chat template of %s has no system message; say it in the first message of the user',
+                j.base_model)
         when e.job ->> 'kind' = 'choose' and not j.choose then 'kind choose needs choices; give at least two'
         when e.job ->> 'kind' = 'generate' and j.choose then 'kind generate takes no choices; use kind choose'
         when j.choose and e.job ->> 'logprobs' is not null
@@ -2178,6 +2200,7 @@ as $$
 #variable_conflict use_column
 declare
     longest_key constant int := 64;
+    roles constant text[] := '{system,user,assistant}';
     found_wrong record;
 begin
     select g.ordinal, f.field, wrong.complaint, unknown.complaint as stranger into found_wrong
@@ -2213,11 +2236,33 @@ begin
             when (select sum(length(one)) from json_array_elements_text(f.value) one) > s.longest then format(
                 '%s have more than %s characters together; shorten them', s.name, s.longest)
             when exists (select from json_array_elements_text(f.value) one
-                         where case s.type when 'strings' then one = '' else one !~ '\S' end)
+                         where case s.type when 'strings' then one = '' else choice_form(one) = '' end)
                 then format('a text of %s is empty; give each a text', s.name)
-            when (select count(distinct case s.type when 'strings' then one else btrim(one) end)
+            when (select count(distinct case s.type when 'strings' then one else choice_form(one) end)
                   from json_array_elements_text(f.value) one)
                  < json_array_length(f.value) then format('two texts of %s are the same; give each once', s.name)
+            end
+        when s.type = 'messages' then case
+            when json_typeof(f.value) <> 'array' then format('%s must be an array of objects with role and content', s.name)
+            when json_array_length(f.value) not between s.minimum and s.maximum then format(
+                '%s are %s; give %s to %s', s.name, json_array_length(f.value), s.minimum, s.maximum)
+            -- A character is written in 12 bytes at most. What is longer is not taken apart.
+            when pg_column_size(f.value) > 12 * s.longest + 1000 * s.maximum then format(
+                '%s have more than %s characters together; shorten them', s.name, s.longest)
+            when exists (select from json_array_elements(f.value) one where json_typeof(one) <> 'object')
+                then format('%s must be an array of objects with role and content', s.name)
+            when exists (
+                select from json_array_elements(f.value) one
+                where (select array_agg(key order by key) from json_object_keys(one) key) is distinct from '{content,role}'
+                   or json_typeof(one -> 'role') <> 'string' or json_typeof(one -> 'content') <> 'string')
+                then format('each of %s has role and content, both texts, and nothing else', s.name)
+            when exists (select from json_array_elements(f.value) one where one ->> 'role' <> all (roles))
+                then format('a role of %s is none of %s', s.name, array_to_string(roles, ', '))
+            when (select sum(length(one ->> 'content')) from json_array_elements(f.value) one) > s.longest then format(
+                '%s have more than %s characters together; shorten them', s.name, s.longest)
+            when exists (select from json_array_elements(f.value) one where choice_form(one ->> 'content') = '')
+                then format('one of %s is empty; leave it out', s.name)
+            when f.value -> -1 ->> 'role' <> 'user' then format('the last of %s must be the user''s', s.name)
             end
         when s.type = 'pairs' then case
             when json_typeof(f.value) <> 'object' then format('%s must be an object of texts', s.name)
@@ -2344,6 +2389,23 @@ comment on function loradex.check_vector(public.vector, text) is
 revoke execute on function loradex.check_vector(public.vector, text) from public;
 grant execute on function loradex.check_vector(public.vector, text)
     to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/choice_form.sql
+-- A choice as a person reads it, which is also how it is scored: without white space around it, with line feeds for all
+-- ends of lines, and in Unicode's composed form. Two choices that look the same have the same form.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.choice_form(choice text) returns text
+language sql immutable parallel safe
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select normalize(btrim(regexp_replace(choice, E'\r\n?', E'\n', 'g'),
+        E' \t\n\x0b\f\r\x1c\x1d\x1e\x1f\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a'
+        '\u2028\u2029\u202f\u205f\u3000'), nfc)
+$$;
+comment on function loradex.choice_form(text) is
+    'A choice as it is read and scored: no white space around it, line feeds, composed characters.';
+revoke execute on function loradex.choice_form(text) from public;
+grant execute on function loradex.choice_form(text) to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 
 -- file: functions/claim_hash.sql
 -- The hash that binds a claim, or an announcement, to whoever made it: the login of this session, and the worker's secret
@@ -2483,6 +2545,7 @@ grant execute on function loradex.claim_jobs(text, int, interval, int, timestamp
 -- file: functions/complete_job.sql
 -- The row of loradex.jobs that a JSON object asks for: defaults filled in, whole numbers without a fraction, and what has
 -- no column of its own gathered in `settings`. `columns` are those of loradex.jobs, `integers` the whole-number settings.
+-- Choices are kept as they are read (choice_form); the prompt of a conversation is the text that is embedded.
 -- A job whose text is told while it is written gets a key that nobody can guess.
 -- Locks: none. Raises: nothing; check_jobs has read the object before.
 create or replace function loradex.complete_job(
@@ -2507,6 +2570,18 @@ begin
     made.owner := (select o.name from owners o where o.id = complete_job.owner);
     made.api_key_id := current_key();
     made.kind := case when made.choices is null then 'generate' else 'choose' end;
+    if made.choices is not null then
+        made.choices := array(
+            select choice_form(c.choice) from unnest(made.choices) with ordinality c(choice, place) order by c.place);
+    end if;
+    if made.messages is not null then
+        made.prompt := case complete ->> 'embedded_messages'
+            when 'last' then made.messages -> -1 ->> 'content'
+            else (select string_agg(m.message ->> 'content', E'\n\n' order by m.place)
+                  from jsonb_array_elements(made.messages) with ordinality m(message, place)) end;
+    else
+        complete := complete - 'embedded_messages';
+    end if;
     made.settings := complete - columns;
     made.pieces_key := case when (complete ->> 'stream')::boolean then gen_random_uuid() end;
     made.state := 'queued';
@@ -3210,7 +3285,7 @@ begin
     -- Vectors of questions, should a route_jobs have kept one just after its job ended.
     delete from routings r where r.job_id = any (erased_jobs);
     update jobs j
-    set prompt = '', choices = case when j.choices is not null then '{}'::text[] end, idempotency_key = null,
+    set prompt = '', messages = null, choices = case when j.choices is not null then '{}'::text[] end, idempotency_key = null,
         metadata = null, settings = j.settings - 'stop', pieces_key = null, cancelled_by = case when j.cancelled_by is not null then 'erased' end,
         error_message = case when j.error_code = 'erased' then j.error_message
                              when j.error_code is not null then 'erased' end,
@@ -3219,7 +3294,7 @@ begin
 
     with emptied as (
         update answers a
-        set prompt = null, choices = null, stop = null, text = null, choice = null, token_ids = null, logprobs = null,
+        set prompt = null, messages = null, choices = null, stop = null, text = null, choice = null, token_ids = null, logprobs = null,
             query = null, salt = null, commitments = answer_commitments(a)
         where a.id in (select j.answer_id from jobs j where j.id = any (erased_jobs)) and a.commitments is null
         returning a.id
@@ -3463,6 +3538,8 @@ begin
         'created_at', answer.created_at,
         'kind', answer.generation -> 'kind',
         'prompt', answer.prompt,
+        'messages', answer.messages,
+        'framed', framed_text(answer),
         'choices', to_jsonb(answer.choices),
         'token_ids', to_jsonb(answer.token_ids),
         'base_model', answer.base_model,
@@ -3628,6 +3705,35 @@ comment on function loradex.first_id(timestamptz) is
     'The least id that an answer of a moment can have, to find answers of a time without looking at other months.';
 revoke execute on function loradex.first_id(timestamptz) from public;
 grant execute on function loradex.first_id(timestamptz) to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
+-- file: functions/framed_text.sql
+-- What the base model read for an answer, as one text: the prompt in the model's frame, or the conversation as its chat
+-- template laid it out. Null once it was erased.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.framed_text(answer loradex.answers) returns text
+language sql immutable parallel safe
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select case
+        when answer.prompt is null then null
+        when answer.generation ? 'framed' then (
+            select string_agg(case
+                when jsonb_typeof(p.part) = 'string' then p.part #>> '{}'
+                else left(substr(m.content, 1 + coalesce((p.part ->> 'left')::int, 0)),
+                          length(m.content) - coalesce((p.part ->> 'left')::int, 0)
+                              - coalesce((p.part ->> 'right')::int, 0))
+                end, '' order by p.place)
+            from jsonb_array_elements(answer.generation #> '{framed,parts}') with ordinality p(part, place)
+            left join lateral (
+                select answer.messages #>> array[p.part ->> 'message', 'content']
+            ) m(content) on true)
+        else replace(answer.generation ->> 'frame', '{prompt}', answer.prompt) end
+$$;
+comment on function loradex.framed_text(loradex.answers) is
+    'What the base model read for an answer: the prompt in its frame, or the conversation in its chat template.';
+revoke execute on function loradex.framed_text(loradex.answers) from public;
+grant execute on function loradex.framed_text(loradex.answers)
+    to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 
 -- file: functions/give_up_job.sql
 -- Ends a job as failed because workers lost it too often (code too_many_attempts) or held it for too long (held_too_long).
@@ -4484,6 +4590,7 @@ begin
     fresh.attempt := job.attempt;
     fresh.worker := job.worker;
     fresh.prompt := job.prompt;
+    fresh.messages := job.messages;
     fresh.choices := job.choices;
     fresh.stop := (select array_agg(s.one order by s.place)
                    from jsonb_array_elements_text(job.settings -> 'stop') with ordinality s(one, place));
@@ -5539,6 +5646,35 @@ comment on function loradex.set_adapter_state(text, int, text, float8) is
 revoke execute on function loradex.set_adapter_state(text, int, text, float8) from public;
 grant execute on function loradex.set_adapter_state(text, int, text, float8) to loradex_admin;
 
+-- file: functions/set_chat_template.sql
+-- Gives a base model the chat template that its conversations are read by, another one, or none. `system_role` says
+-- whether it takes a system message. Nothing is rendered here: `loradex model register` tries it first. Answers keep how
+-- their conversation was laid out, so that another template changes none of them.
+-- Locks: its row. Raises: LX001 bad value; LX002 unknown base model.
+create or replace function loradex.set_chat_template(name text, template text, system_role boolean default false)
+returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+begin
+    if octet_length(template) > 200000 or template !~ '\S' or system_role is null then
+        raise exception using errcode = 'LX001', message =
+            'a chat template is a text of at most 200,000 bytes, and system_role is true or false';
+    end if;
+    update base_models m set chat_template = template, system_role = set_chat_template.system_role and template is not null
+    where m.name = set_chat_template.name;
+    if not found then
+        raise exception using errcode = 'LX002', message = format(
+            'no base model %s; known are: %s', shown(name),
+            coalesce((select string_agg(m.name, ', ' order by m.name) from base_models m), 'none yet'));
+    end if;
+end
+$$;
+comment on function loradex.set_chat_template(text, text, boolean) is
+    'Gives a base model the chat template that conversations are read by; null: none.';
+revoke execute on function loradex.set_chat_template(text, text, boolean) from public;
+grant execute on function loradex.set_chat_template(text, text, boolean) to loradex_admin;
+
 -- file: functions/shown.sql
 -- A text as a message may show it: quoted, and cut where it is long.
 -- Locks: none. Raises: nothing.
@@ -6537,6 +6673,10 @@ insert into loradex.methods (name, selection, merge, calibrated, description) va
 insert into loradex.settings (name, kind, type, value, minimum, above, maximum, longest, options, names, description)
 values
     ('prompt', 'job', 'text', null, 1, null, 100000, null, null, null, 'the question'),
+    ('messages', 'job', 'messages', null, 1, null, 1000, 100000, null, null,
+        'a conversation instead of a prompt; its last message is the user''s'),
+    ('embedded_messages', 'job', 'text', '"last"', null, null, null, null, '{last,all}', null,
+        'which messages neighbours are searched for: the last one, or all'),
     ('kind', 'job', 'text', null, null, null, null, null, '{generate,choose}', null,
         'generate writes text, choose ranks the choices; follows from choices'),
     ('choices', 'job', 'texts', null, 2, null, 256, 100000, null, null, 'answers to rank by log-likelihood'),

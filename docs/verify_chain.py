@@ -15,7 +15,7 @@ from pathlib import Path
 
 Row = dict[str, str | None]
 
-ERASABLE = ["prompt", "choices", "stop", "text", "choice", "token_ids", "logprobs", "query"]
+ERASABLE = ["prompt", "messages", "choices", "stop", "text", "choice", "token_ids", "logprobs", "query"]
 """Columns that stand in the canonical text by a commitment."""
 
 ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -59,7 +59,8 @@ TEXT_LISTS = (
 BOOLEAN = {"t": "true", "f": "false"}.__getitem__
 KINDS: dict[str, Callable[[str], str]] = {
     **dict.fromkeys(
-        [*WHOLE.split(), "generation", "timings", "versions", "commitments", "files", "logprobs"], str
+        [*WHOLE.split(), "generation", "timings", "versions", "messages", "commitments", "files", "logprobs"],
+        str,
     ),
     **dict.fromkeys(NUMBERS.split(), number),
     **dict.fromkeys(WHOLE_LISTS.split(), lambda text: array(str, text)),

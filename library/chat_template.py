@@ -1,16 +1,48 @@
-"""A model's own chat template as a frame: what a single turn of a user looks like to it."""
+"""A model's own chat template: read from its files, tried, and as a frame for a single turn of a user."""
 
-import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from loradex.errors import ModelRefusedError
+from loradex.errors import ConversationRefusedError, ModelRefusedError
+from loradex.library.conversation import Confined, Slot, layout
 from loradex.library.model_json import read_object
 
 PROMPT = "{prompt}"
+MOST_BYTES = 100_000
+TURNS = ("user", "assistant", "user")
 
 
-def chat_frame(directory: Path) -> str:
+def own_template(directory: Path, given: Path | None = None) -> str:
+    """The chat template in the model's files, or the one `given`; the names of the model's tokens stand at its head.
+
+    Raises:
+        ModelRefusedError: There is none, or it is too long.
+    """
+    template, tokens = _template(directory, given)
+    return _headed(template, tokens)
+
+
+def takes_system(confined: Confined, template: str) -> bool:
+    """Whether a conversation may have a system message; one of user and assistant it must take.
+
+    Raises:
+        ModelRefusedError: It does not.
+    """
+    today = datetime.now(UTC).date()
+    try:
+        layout(confined, template, TURNS, today)
+    except ConversationRefusedError as error:
+        raise ModelRefusedError(f"{error}; give another with --messages FILE") from None
+    try:
+        layout(confined, template, ("system", *TURNS), today)
+    except ConversationRefusedError:
+        return False
+    return True
+
+
+def chat_frame(confined: Confined, directory: Path) -> str:
     """The template around `{prompt}`, up to where the model's turn begins.
 
     The token that begins every text is left out: the tokenizer puts it there.
@@ -18,45 +50,46 @@ def chat_frame(directory: Path) -> str:
     Raises:
         ModelRefusedError: The model has no chat template, or one that does not keep a prompt as it is.
     """
-    from jinja2 import TemplateError  # noqa: PLC0415 - of the extra `library`
-    from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
-
-    template, tokens = _template(directory)
-    world = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    world.filters["tojson"] = json.dumps
-    world.globals["raise_exception"] = _refuse
+    template, tokens = _template(directory, None)
     try:
-        frame = world.from_string(template).render(
-            messages=[{"role": "user", "content": PROMPT}], add_generation_prompt=True, **tokens
+        found = layout(
+            confined, _headed(template, {**tokens, "bos_token": ""}), ("user",), datetime.now(UTC).date()
         )
-    except (TemplateError, TypeError, ValueError) as error:
-        raise ModelRefusedError(
-            f"{directory}: its chat template cannot be used: {error}; give --template"
-        ) from None
-    if frame.count(PROMPT) != 1:
+    except ConversationRefusedError as error:
+        raise ModelRefusedError(f"{directory}: {error}; give --template") from None
+    if sum(isinstance(one, Slot) for one in found.parts) != 1:
         raise ModelRefusedError(f"{directory}: its chat template changes the prompt; give --template")
-    return frame
+    return "".join(PROMPT if isinstance(one, Slot) else one for one in found.parts)
 
 
-def _template(directory: Path) -> tuple[str, dict[str, str]]:
+def _headed(template: str, tokens: Mapping[str, str]) -> str:
+    return "".join(f"{{% set {name} = {token!a} %}}" for name, token in tokens.items()) + template
+
+
+def _template(directory: Path, given: Path | None) -> tuple[str, dict[str, str]]:
     path = directory / "tokenizer_config.json"
     config = read_object(path) if path.is_file() else {}
     tokens = {
         name: value["content"] if isinstance(value, dict) else str(value)
         for name, value in config.items()
-        if name.endswith("_token") and value is not None and not isinstance(value, bool)
+        if name.isidentifier()
+        and name.endswith("_token")
+        and value is not None
+        and not isinstance(value, bool)
     }
-    beside = directory / "chat_template.jinja"
-    found: Any = beside.read_text(encoding="utf-8") if beside.is_file() else config.get("chat_template")
+    beside = given or directory / "chat_template.jinja"
+    found: Any = _text(beside) if beside.is_file() else config.get("chat_template")
     if isinstance(found, list):
         named = {one.get("name"): one.get("template") for one in found if isinstance(one, dict)}
         found = named.get("default")
-    if not isinstance(found, str):
-        raise ModelRefusedError(f"{directory}: it has no chat template; give --template")
-    return found, tokens | {"bos_token": ""}
+    if not isinstance(found, str) or (given is not None and not given.is_file()):
+        raise ModelRefusedError(
+            f"{directory if given is None else given}: there is no chat template; give --template"
+        )
+    return found, tokens
 
 
-def _refuse(message: str) -> None:
-    raise ValueError(message)
+def _text(path: Path) -> str:
+    if path.stat().st_size > MOST_BYTES:
+        raise ModelRefusedError(f"{path}: a chat template has at most {MOST_BYTES:,} bytes")
+    return path.read_text(encoding="utf-8")

@@ -16,7 +16,10 @@ from loradex.library.module_sizes import Size
 Stored = TypeVar("Stored")
 
 BASE_MODELS: LiteralString = """
-    select m.name, m.revision, m.context_length, m.frame, m.created_at, m.retired_at,
+    select m.name, m.revision, m.context_length, m.frame,
+           case when m.chat_template is null then 'one of the user'
+                when m.system_role then 'system, user, assistant' else 'user, assistant' end as messages,
+           m.created_at, m.retired_at,
            to_jsonb(m.name) = (select value from loradex.settings where name = 'base_model') as is_default,
            (select count(*) from loradex.adapters a where a.base_model = m.name and a.state = 'active') as adapters,
            (select count(*) from loradex.worker_health w where w.base_model = m.name and w.living) as workers
@@ -33,12 +36,16 @@ ENCODERS: LiteralString = """
 
 @dataclass(frozen=True)
 class StoredBaseModel:
-    """One base model; `adapters` are its active ones, `workers` the living ones that answer with it."""
+    """One base model; `adapters` are its active ones, `workers` the living ones that answer with it.
+
+    `messages` are the ones of a conversation that it takes.
+    """
 
     name: str
     revision: str
     context_length: int
     frame: str
+    messages: str
     created_at: datetime
     retired_at: datetime | None
     is_default: bool
@@ -118,6 +125,12 @@ class ModelStore:
     def alias_base_model(self, alias: str, base_model: str) -> None:
         """Let an adapter's config call it so; `UnknownNameError` if there is no such base model."""
         self._connection.execute("select loradex.alias_base_model(%s, %s)", (alias, base_model))
+
+    def set_chat_template(self, name: str, template: str, *, system_role: bool) -> None:
+        """Let its conversations be read by this template, in place of the one before."""
+        self._connection.execute(
+            "select loradex.set_chat_template(%s, %s, %s)", (name, template, system_role)
+        )
 
     def retire_base_model(self, name: str) -> None:
         self._connection.execute("select loradex.retire_base_model(%s)", (name,))

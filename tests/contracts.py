@@ -91,6 +91,8 @@ CONTRACTS = {
     ),
     "answer_commitments": Contract(EVERYBODY, ROW, "it reads no table"),
     "answer_erasable": Contract(EVERYBODY, ROW, "it reads no table"),
+    "choice_form": Contract(EVERYBODY, "any text has a form", "it reads no table"),
+    "framed_text": Contract(EVERYBODY, ROW, "it reads no table"),
     "announce_worker": Contract(
         WORKER,
         Refusal("select loradex.announce_worker('w', 'b', 'e', 'cpu', '', '{{}}', 1, '{{}}')", "LX001"),
@@ -405,6 +407,9 @@ CONTRACTS = {
     ),
     "set_adapter_state": Contract(
         ADMIN, Refusal("select loradex.set_adapter_state('nobody', null, 'active')", "LX002"), CATALOGUE
+    ),
+    "set_chat_template": Contract(
+        ADMIN, Refusal("select loradex.set_chat_template('nobody', 'x')", "LX002"), CATALOGUE
     ),
     "shown": Contract(EVERYBODY, "any text can be shown", "it reads no table"),
     "similar_answers": Contract(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loradex.worker.engine.embed import EmbeddedQuestion
+from loradex.worker.engine.framed import Framed
 from loradex.worker.engine.recipe import Recipe
 from loradex.worker.engine.rows import Row, RowResult
 from loradex.worker.identity import WorkerIdentity
@@ -36,6 +37,7 @@ def answer_document(
         "generation": {
             "seed": row.seed,
             "frame": identity.frame,
+            **(row.prompt_text.evidence if isinstance(row.prompt_text, Framed) else {}),
             "device": identity.device,
             "dtype": identity.dtype,
             "finish_reason": result.finish_reason,

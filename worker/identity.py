@@ -12,6 +12,8 @@ from loradex.library.model_files import ModelFiles
 from loradex.library.model_store import ModelStore
 from loradex.library.module_sizes import Size
 from loradex.worker.engine.framed import Framed
+from loradex.worker.framing import framed
+from loradex.worker.jobs import Job
 
 RECORDED_VERSIONS = ("loradex", "torch", "transformers", "numpy", "celery")
 
@@ -33,9 +35,9 @@ class WorkerIdentity:
     versions: Mapping[str, str]
     modules: Mapping[str, Size] = field(default_factory=dict, repr=False)
 
-    def framed(self, prompt: str) -> Framed:
-        """What the base model reads."""
-        return Framed.of(self.frame, prompt)
+    def framed(self, job: Job) -> Framed:
+        """What the base model reads. Raises as `framing.framed` does."""
+        return framed(self.frame, job)
 
 
 def register_models(url: str, identity: WorkerIdentity) -> WorkerIdentity:

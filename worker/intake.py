@@ -83,7 +83,7 @@ class Intake:
         job, routing = one.job, one.routing
         recipe = Recipe.decided(vars(routing), job.settings["density"], self._identity.dtype)
         row = Row.of(
-            self._identity.framed(job.prompt),
+            self._identity.framed(job),
             recipe,
             kind=job.kind,
             choices=job.choices,

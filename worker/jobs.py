@@ -19,7 +19,9 @@ Vector = npt.NDArray[np.float32]
 Document = Mapping[str, Any]
 
 CLAIM: LiteralString = """
-    select id, kind, prompt, choices, settings, attempt, pieces_key,
+    select id, kind, prompt, messages, choices, settings, attempt, pieces_key,
+           case when messages is not null then (
+               select b.chat_template from loradex.base_models b where b.name = base_model) end as chat_template,
            attempt - releases - 1 as lost_attempts,
            -- A clock may be set back, and a claim begins before the commit of what it finds.
            greatest(extract(epoch from started_at - created_at)::float8 * 1000, 0) as waited_ms
@@ -50,6 +52,9 @@ class Job:
     """A claimed job: the columns of `loradex.jobs` that a worker needs.
 
     Attributes:
+        prompt: The question, or of a conversation the text that neighbours are searched for.
+        messages: The conversation: `role` and `content` of each message; None: there is the prompt alone.
+        chat_template: What its base model reads conversations by; None: there is none, or no conversation.
         settings: What else it says, complete with defaults: those of loradex.settings without a column of
             their own.
         pieces_key: Where Redis has its text while it is written; None: nobody listens.
@@ -60,6 +65,8 @@ class Job:
     id: UUID
     kind: Literal["generate", "choose"]
     prompt: str
+    messages: list[dict[str, str]] | None
+    chat_template: str | None
     choices: list[str] | None
     settings: Document
     attempt: int

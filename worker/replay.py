@@ -150,13 +150,22 @@ def _compared(engine: Engine, roots: AdapterRoots, document: Mapping[str, Any]) 
 def _row(document: Mapping[str, Any], recipe: Recipe) -> Row:
     told = document["generation"]
     return Row.of(
-        Framed.of(told["frame"], document["prompt"]),
+        _framed(document),
         recipe,
         kind=told["kind"],
         choices=told["choices"],
         settings={name: value for name, value in told.items() if name not in {"kind", "choices"}},
         seed=told["seed"],
     )
+
+
+def _framed(document: Mapping[str, Any]) -> Framed:
+    """As it was read then: neither today's frame nor today's chat template is asked."""
+    told = document["generation"]
+    if "framed" not in told:
+        return Framed.of(told["frame"], document["prompt"])
+    contents = [one["content"] for one in document["messages"]]
+    return Framed.conversation(told["framed"]["parts"], contents, spaced=told["framed"]["spaced"])
 
 
 def _difference(engine: Engine, row: Row, stored: Sequence[int], result: RowResult) -> Difference | None:

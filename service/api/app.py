@@ -17,7 +17,7 @@ from starlette.routing import Route
 from loradex.service.api import bodies, incoming, jobs, models, replies
 from loradex.service.api.allowance import Allowances
 from loradex.service.api.asking import Asked, Asking, heard, keyed
-from loradex.service.api.chat import prompt_of
+from loradex.service.api.chat import messages_of
 from loradex.service.api.chunks import CHAT, COMPLETION, SILENCE, Chunks, Form
 from loradex.service.api.decisions import rankings_of
 from loradex.service.api.door import Door, answered, refusal, unless_gone
@@ -156,15 +156,21 @@ class Api:
     async def _chat(self, call: Call) -> Any:
         body = bodies.shaped(bodies.ChatBody, call.document)
         most = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
-        return await self._written(call, body, CHAT, [prompt_of(body.messages)], most)
+        return await self._written(call, body, CHAT, [{"messages": messages_of(body.messages)}], most)
 
     async def _completions(self, call: Call) -> Any:
         body = bodies.shaped(bodies.CompletionBody, call.document)
         prompts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
-        return await self._written(call, body, COMPLETION, prompts, body.max_tokens)
+        asked = [{"prompt": prompt} for prompt in prompts]
+        return await self._written(call, body, COMPLETION, asked, body.max_tokens)
 
     async def _written(
-        self, call: Call, body: bodies.Writing, form: Form, prompts: Sequence[str], most: int | None
+        self,
+        call: Call,
+        body: bodies.Writing,
+        form: Form,
+        prompts: Sequence[Mapping[str, Any]],
+        most: int | None,
     ) -> Any:
         samples = body.n or 1
         if samples * len(prompts) > bodies.MOST_PROMPTS:
@@ -181,7 +187,7 @@ class Api:
             "metadata": body.metadata,
         }
         fields = [
-            {**wanted, "prompt": prompt, "seed": None if body.seed is None else body.seed + sample}
+            {**wanted, **prompt, "seed": None if body.seed is None else body.seed + sample}
             for prompt in prompts
             for sample in range(samples)
         ]

@@ -19,7 +19,16 @@ LONGEST_WAIT = 600.0
 
 OPTIONS = (
     *("base_model", "choices", "deadline", "density", "encoder", "exclude_adapters", "exclude_tasks"),
-    *("expected_task", "k", "method", "normalization", "priority", "temperature", "top_p"),
+    *(
+        "embedded_messages",
+        "expected_task",
+        "k",
+        "method",
+        "normalization",
+        "priority",
+        "temperature",
+        "top_p",
+    ),
 )
 """Fields of a job that the object `loradex` may hold; `timeout` is the other one."""
 

@@ -1,25 +1,22 @@
-"""Which prompt a conversation is."""
+"""Which messages a conversation is, and which prompt, where a question is asked about it."""
 
 from collections.abc import Sequence
 
 from loradex.service.api.bodies import Message, text_of
 from loradex.service.api.problem import refused
 
-PLAIN = ("system", "developer")
+ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 NAMED = {"user": "User", "assistant": "Assistant"}
 CALLS = ("tool_calls", "function_call")
 
 
-def prompt_of(messages: Sequence[Message], place: str = "messages") -> str:
-    """One text, which is both what neighbours are searched for and what the model reads.
-
-    Paragraphs with a blank line between: texts of the system and of the developer as they are, earlier turns with
-    `User: ` or `Assistant: ` in front, and at the end the last turn, which is the user's, as it is.
+def messages_of(messages: Sequence[Message], place: str = "messages") -> list[dict[str, str]]:
+    """The messages of a job: a developer's are the system's, and empty ones are left out.
 
     Raises:
         Problem: A turn is a tool's, or calls one; the last one is not the user's; a part is no text.
     """
-    paragraphs = []
+    told = []
     for number, message in enumerate(messages):
         here = f"{place}.{number}"
         for name in CALLS:
@@ -29,7 +26,7 @@ def prompt_of(messages: Sequence[Message], place: str = "messages") -> str:
                     f"{here}.{name}",
                     "unsupported_content",
                 )
-        if message.role not in {*PLAIN, *NAMED}:
+        if message.role not in ROLES:
             raise refused(
                 f"a turn is of system, developer, user or assistant, not {ascii(message.role)[:50]}",
                 f"{here}.role",
@@ -39,5 +36,20 @@ def prompt_of(messages: Sequence[Message], place: str = "messages") -> str:
         last = number == len(messages) - 1
         if last and message.role != "user":
             raise refused("the last turn must be the user's", f"{here}.role")
-        paragraphs.append(text if last or message.role in PLAIN else f"{NAMED[message.role]}: {text}")
-    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph.strip())
+        if last or text.strip():
+            told.append({"role": ROLES[message.role], "content": text})
+    return told
+
+
+def prompt_of(messages: Sequence[Message], place: str = "messages") -> str:
+    """One text: what a decision is about.
+
+    Paragraphs with a blank line between: texts of the system as they are, earlier turns with `User: ` or
+    `Assistant: ` in front, and at the end the last turn, which is the user's, as it is. Raises as `messages_of` does.
+    """
+    told = messages_of(messages, place)
+    paragraphs = [
+        f"{NAMED[one['role']]}: {one['content']}" if one["role"] in NAMED else one["content"]
+        for one in told[:-1]
+    ]
+    return "\n\n".join(text for text in [*paragraphs, told[-1]["content"]] if text.strip())

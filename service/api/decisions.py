@@ -34,7 +34,8 @@ class Ranking:
         """In the words of OpenAI's decisions; the scores lie in `loradex`."""
         found = provenance(asked, model, edge)
         shares = [one["probability"] for one in found["scores"]]
-        best = self.texts.index(asked.answer["choice"])
+        scores = asked.answer["scores"]
+        best = max(range(len(scores)), key=scores.__getitem__)
         told = {"type": self.question.type, "name": self.question.name, "loradex": found}
         match self.question.type:
             case "predicate":

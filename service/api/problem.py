@@ -16,6 +16,7 @@ FIELD = re.compile(r"^(?:job \d+: )?(?P<name>\w+)[ :.]")
 PARAMS = {
     **OPENAI_NAMES,
     "prompt": None,
+    "messages": "messages",
     "max_new_tokens": "max_completion_tokens",
     "seed": "seed",
     "logprobs": "logprobs",
@@ -118,6 +119,8 @@ def problem_of(error: LoradexError) -> Problem:
         return NO_KEY
     if error.code == errors.PromptTooLongError.code:
         return Problem(400, "context_length_exceeded", text)
+    if error.code == errors.ConversationRefusedError.code:
+        return Problem(REFUSED, error.code, text, "messages")
     if error.code == ERASED:
         return Problem(410, ERASED, text)
     for kind, status, code, headers in BY_ERROR:

@@ -12,7 +12,7 @@ from loradex.service.audit.snapshot import Connection
 ANSWERS = "answers"
 ERASURES = "erasures"
 ARCHIVES = "archives"
-ERASABLE = ("prompt", "choices", "stop", "text", "choice", "token_ids", "logprobs", "query")
+ERASABLE = ("prompt", "messages", "choices", "stop", "text", "choice", "token_ids", "logprobs", "query")
 """Columns of an answer that stand in its canonical text by a commitment."""
 
 LINK = {"id": "uuid", "position": "bigint", "previous_hash": "bytea", "chain_hash": "bytea"}
@@ -20,7 +20,7 @@ LINKS: Mapping[str, Mapping[str, str]] = {
     ANSWERS: LINK
     | {"salt": "bytea", "commitments": "jsonb", "prompt": "text", "choices": "text[]", "text": "text"}
     | {"stop": "text[]", "choice": "text", "token_ids": "integer[]", "logprobs": "jsonb"}
-    | {"query": "public.vector"},
+    | {"query": "public.vector", "messages": "jsonb"},
     ERASURES: LINK | {"answers": "uuid[]"},
     ARCHIVES: LINK | {"first_position": "bigint", "last_position": "bigint", "last_hash": "bytea"},
 }

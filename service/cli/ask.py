@@ -39,6 +39,8 @@ def options_of_request(command: Callable[..., None]) -> Callable[..., None]:
     hints, words = get_type_hints(Request, include_extras=True), _descriptions()
     added = []
     for name in FIELDS[1:]:
+        if name == "messages":
+            continue  # --system and the prompt are messages
         option = ONE_BY_ONE.get(name, name)
         flags = [f"--{option.replace('_', '-')}"]
         kind: Any = list[str] if name in REPEATED else str if name in TEXTS else _plain(hints[name])
@@ -73,6 +75,9 @@ def options_of_request(command: Callable[..., None]) -> Callable[..., None]:
 @options_of_request
 def ask(
     prompt: Annotated[str, typer.Argument(help="The question.")],
+    system: Annotated[
+        str | None, typer.Option(help="A system message before it, for models with a chat template.")
+    ] = None,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for the answer.")] = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     **settings: Any,
@@ -98,11 +103,18 @@ def ask(
             print_provenance(stream.answer)
         return
     with Client() as client:
-        answer = client.enqueue(prompt, **wanted).wait(timeout=timeout)
+        answer = client.enqueue(**asked(prompt, system), **wanted).wait(timeout=timeout)
     if as_json:
         terminal.as_json(answer.as_dict())
     else:
         print_answer(answer)
+
+
+def asked(prompt: str, system: str | None) -> dict[str, Any]:
+    """The prompt, or the messages that it and the system's are."""
+    if system is None:
+        return {"prompt": prompt}
+    return {"messages": [{"role": "system", "content": system}, {"role": "user", "content": prompt}]}
 
 
 def split_choices(text: str | None) -> list[str] | None:

@@ -15,6 +15,7 @@ ELSEWHERE = {
     "kind",
     "choices",
     "frame",
+    "framed",
     "device",
     "dtype",
     "finish_reason",
@@ -51,6 +52,7 @@ def print_account(document: dict[str, Any]) -> None:
     _facts(
         {
             "prompt": ERASED if document["erased"] else document["prompt"],
+            "read as": None if document["messages"] is None else document["framed"],
             "asked by": document["owner"],
             "kind": document["generation"]["kind"],
             "expected task": document["expected_task"],

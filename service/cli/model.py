@@ -29,8 +29,15 @@ def register(
         str | None, typer.Option(help=r"Text the model reads, with {prompt} in it; \n is a line break.")
     ] = None,
     chat_template: Annotated[
-        bool, typer.Option("--chat-template", help="Take the model's own chat template.")
+        bool,
+        typer.Option(
+            "--chat-template", help="Take the model's own chat template, for prompts and for messages."
+        ),
     ] = False,
+    messages: Annotated[
+        str | None,
+        typer.Option(help="Chat template that messages are read by: `own`, or a file with Jinja."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a base model known from its files; no worker is needed, and nothing is loaded.
@@ -39,16 +46,22 @@ def register(
 
     Example: loradex model register /srv/models/my-llama --name my-llama
     """
+    from pathlib import Path
+
+    from loradex.confined import confined
     from loradex.errors import InvalidArgumentError
     from loradex.library.base_model_files import read_base_model
-    from loradex.library.chat_template import chat_frame
+    from loradex.library.chat_template import chat_frame, own_template, takes_system
     from loradex.library.model_place import model_directory, usual_name
     from loradex.library.module_sizes import module_sizes
 
     if template is not None and chat_template:
         raise InvalidArgumentError("give --template or --chat-template, not both")
     directory = model_directory(place)
-    own = chat_frame(directory) if chat_template else None
+    own = chat_frame(confined, directory) if chat_template else None
+    given = "own" if chat_template and messages is None else messages
+    turns = None if given is None else own_template(directory, None if given == "own" else Path(given))
+    system = turns is not None and takes_system(confined, turns)
     frame = own or (FRAME if template is None else template.replace("\\n", "\n"))
     entry = read_base_model(directory, name or usual_name(place), frame)
     sizes = module_sizes(directory)
@@ -57,10 +70,18 @@ def register(
         # A worker that loaded the model knows better than the names in its files.
         if sizes and models.modules(entry.name) is None:
             models.describe_base_model(entry.name, entry.revision, sizes)
+        if turns is not None:
+            models.set_chat_template(entry.name, turns, system_role=system)
     if as_json:
         terminal.as_json(entry.model_dump() | {"directory": str(directory)})
         return
     terminal.say(f"{entry.name} is registered: {entry.context_length} tokens, revision {entry.revision[:12]}")
+    if turns is not None:
+        terminal.say(
+            "its chat template reads messages of system, user and assistant"
+            if system
+            else "its chat template reads messages of user and assistant; it has no system message"
+        )
     terminal.say(
         f"a worker answers with it when told LORADEX_BASE_MODEL={entry.name} LORADEX_BASE_MODEL_PATH={directory}"
     )

@@ -18,6 +18,7 @@ OF = {
     "texts": " texts",
     "strings": " texts",
     "pairs": " pairs",
+    "messages": " messages",
     "numbers": " numbers",
 }
 """What the range of a setting counts, by its type."""

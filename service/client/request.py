@@ -78,6 +78,8 @@ Integer = Annotated[int, BeforeValidator(_whole), Field(ge=-BIGGEST_INT, le=BIGG
 Seed = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=BIGGEST_BIGINT)]
 Priority = Annotated[int, BeforeValidator(_whole), Field(ge=-32768, le=32767)]
 Normalization = Literal["none", "tokens", "bytes"]
+Messages = Annotated[Sequence[Mapping[str, str]], BeforeValidator(_in_order)]
+Embedded = Literal["last", "all"]
 
 
 @dataclass(frozen=True, config=ConfigDict(strict=True, hide_input_in_errors=True))
@@ -86,6 +88,9 @@ class Request:
 
     Attributes:
         prompt: The question.
+        messages: A conversation instead of a prompt: `role` (system, user or assistant) and `content` of each message,
+            the last of which is the user's.
+        embedded_messages: Which of them neighbours are searched for: the last, or all.
         choices: Answers to rank by log-likelihood; without them the model writes text.
         method: How adapters are chosen and mixed; they are listed in `loradex.methods`.
         adapter: The adapter of method `own`.
@@ -119,8 +124,10 @@ class Request:
         deadline: Seconds after which it ends as expired instead of being answered, above 0.
     """
 
-    prompt: Text
+    prompt: Text | None = None
     _: KW_ONLY
+    messages: Messages | None = None
+    embedded_messages: Embedded | None = None
     choices: Texts | None = None
     method: Text | None = None
     adapter: Text | None = None
@@ -157,7 +164,10 @@ class Request:
         for name in TEXTS:
             for text in getattr(self, name) or ():
                 _storable(text)
-        for pair in (self.metadata or {}).items():
+        for pair in (
+            *(self.metadata or {}).items(),
+            *(pair for one in self.messages or () for pair in one.items()),
+        ):
             for text in pair:
                 _storable(text)
 
@@ -178,8 +188,8 @@ class Request:
         unknown = [name for name in values if name not in FIELDS]
         if unknown:
             raise InvalidArgumentError("; ".join(_unknown(name, (*FIELDS, *also)) for name in unknown))
-        if "prompt" not in values:
-            raise InvalidArgumentError("prompt: a job needs one")
+        if values.get("prompt") is None and values.get("messages") is None:
+            raise InvalidArgumentError("prompt: a job needs one, or messages")
         try:
             return cls(**values)
         except ValidationError as error:
@@ -189,7 +199,9 @@ class Request:
         """What `loradex.enqueue_jobs` takes: the fields that were set."""
         told = {name: getattr(self, name) for name in FIELDS}
         return {
-            name: list(value) if name in TEXTS else value for name, value in told.items() if value is not None
+            name: list(value) if name in (*TEXTS, "messages") else value
+            for name, value in told.items()
+            if value is not None
         }
 
 

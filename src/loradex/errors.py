@@ -164,6 +164,18 @@ class ModelRefusedError(LoradexError):
     code = "model_refused"
 
 
+class ConversationRefusedError(LoradexError):
+    """A model's chat template cannot lay out these messages; the text says why."""
+
+    code = "conversation_refused"
+
+
+class ConfinedError(LoradexError):
+    """Work in a process of its own took more time or memory than it may, or broke."""
+
+    code = "confined"
+
+
 class ExampleFileError(LoradexError):
     """A line of an examples file was refused; nothing of that file was kept."""
 

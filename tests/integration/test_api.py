@@ -106,24 +106,6 @@ def test_loradex_settings_reach_the_job(served: Served) -> None:
     assert document["owner"] == "alice"
 
 
-def test_a_conversation_is_one_prompt(served: Served) -> None:
-    answer = ask(
-        served,
-        messages=[
-            {"role": "system", "content": "Be short."},
-            {
-                "role": "user",
-                "content": [{"type": "text", "text": "Will it"}, {"type": "text", "text": "rain?"}],
-            },
-            {"role": "assistant", "content": "yes"},
-            {"role": "user", "content": "And snow?"},
-        ],
-    )
-    client = served.client()
-    document: Any = client.get(f"/answers/{answer.loradex['answer_id']}/explain", cast_to=object)
-    assert document["prompt"] == "Be short.\n\nUser: Will it\nrain?\n\nAssistant: yes\n\nAnd snow?"
-
-
 def test_several_answers_and_several_prompts(served: Served) -> None:
     answer = ask(served, n=3, temperature=1.5, seed=1)
     assert [choice.index for choice in answer.choices] == [0, 1, 2]

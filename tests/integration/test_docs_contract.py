@@ -28,6 +28,7 @@ TYPES = {
     "integer": "whole number",
     "number": "number",
     "boolean": "true or false",
+    "messages": "list of messages",
 }
 SETTINGS = "select * from loradex.settings where kind = %s order by name"
 
@@ -80,7 +81,7 @@ def span(setting: dict[str, Any]) -> str:
     names = f"of `loradex.{setting['names']}`" if setting["names"] else ""
     if setting["type"] == "text":
         return names or f"{low or 0} to {high or LONGEST_NAME:,} characters"
-    if setting["type"] in {"texts", "strings"}:
+    if setting["type"] in {"texts", "strings", "messages"}:
         together = f"{low} to {high:,}, together at most {setting['longest']:,} characters"
         return f"{together}; {names}" if names else together
     if setting["type"] in {"pairs", "numbers"}:

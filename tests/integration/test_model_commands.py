@@ -10,6 +10,7 @@ import pytest
 from tests.fix_answering import Stack
 from tests.tiny_library import DIMENSIONS, TinyLibrary
 
+from loradex.confined import confined
 from loradex.errors import ModelRefusedError
 from loradex.library.base_model_files import read_base_model
 from loradex.library.chat_template import chat_frame
@@ -135,17 +136,64 @@ def test_what_is_not_a_model_is_one_line(
     assert listed(administrator, "model") == listed(administrator, "encoder") == {}
 
 
+def test_messages_are_read_by_the_models_template_or_a_given_one(
+    administrator: Loradex, tiny_library: TinyLibrary, tmp_path: Path
+) -> None:
+    base = tmp_path / "chatty"
+    shutil.copytree(tiny_library.base, base)
+    assert listed(administrator, "model") == {}
+    code, _, err = administrator("model", "register", base, "--messages", "own")
+    assert code != 0
+    assert "there is no chat template" in err
+
+    (base / "chat_template.jinja").write_text(CHAT)
+    code, out, _ = administrator("model", "register", base, "--messages", "own")
+    assert code == 0
+    assert "its chat template reads messages of system, user and assistant" in " ".join(out.split())
+    assert listed(administrator, "model")["chatty"]["messages"] == "system, user, assistant"
+    assert listed(administrator, "model")["chatty"]["frame"] == "{prompt}\nAnswer:"
+
+    given = tmp_path / "turns.jinja"
+    given.write_text(
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHAT
+    )
+    code, out, _ = administrator("model", "register", base, "--messages", given)
+    assert code == 0
+    assert "it has no system message" in " ".join(out.split())
+    assert listed(administrator, "model")["chatty"]["messages"] == "user, assistant"
+
+    given.write_text("{{ messages[0].content }}")
+    code, out, err = administrator("model", "register", base, "--messages", given)
+    assert (code != 0, out) == (True, "")
+    assert "leaves out message 2, of assistant" in " ".join(err.split())
+    assert listed(administrator, "model")["chatty"]["messages"] == "user, assistant"
+
+
+def test_one_option_takes_the_template_for_prompts_and_messages(
+    administrator: Loradex, tiny_library: TinyLibrary, tmp_path: Path
+) -> None:
+    base = tmp_path / "chatty"
+    shutil.copytree(tiny_library.base, base)
+    (base / "chat_template.jinja").write_text(CHAT)
+    assert administrator("model", "register", base, "--chat-template")[0] == 0
+    told = listed(administrator, "model")["chatty"]
+    assert (told["frame"], told["messages"]) == (
+        "<|user|>\n{prompt}<|end|>\n<|assistant|>\n",
+        "system, user, assistant",
+    )
+
+
 def test_a_chat_template_becomes_a_frame(tmp_path: Path) -> None:
     config = {"bos_token": {"content": "<s>"}, "chat_template": [{"name": "default", "template": CHAT}]}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
-    frame = chat_frame(tmp_path)
+    frame = chat_frame(confined, tmp_path)
     assert frame == "<|user|>\n{prompt}<|end|>\n<|assistant|>\n"
     (tmp_path / "chat_template.jinja").write_text("{{ raise_exception('only tools') }}")
     with pytest.raises(ModelRefusedError, match="only tools"):
-        chat_frame(tmp_path)
+        chat_frame(confined, tmp_path)
     (tmp_path / "chat_template.jinja").write_text("{{ messages[0].content | upper }}")
-    with pytest.raises(ModelRefusedError, match="changes the prompt"):
-        chat_frame(tmp_path)
+    with pytest.raises(ModelRefusedError, match="leaves out message 1"):
+        chat_frame(confined, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from tests.fix_models import byte_tokenizer, save_adapter, tiny_model
 from tests.fix_training import write_data
 from tests.repository import ROOT
 from tests.tiny_encoders import PLACES, save_encoder
+from tests.tokenizers_at_hand import TEMPLATE
 from tests.worker_process import WorkerProcess
 
 from loradex.service import cli
@@ -110,7 +111,9 @@ def srv(tmp_path: Path) -> Path:
     root = tmp_path / "srv"
     model = tiny_model("llama")
     model.save_pretrained(root / "models" / "my-llama")
-    byte_tokenizer().save_pretrained(root / "models" / "my-llama")
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.save_pretrained(root / "models" / "my-llama")
     save_encoder(root / "models", "my-encoder", pooling="cls", width=DIMENSIONS, prompts={"query": "Ask: "})
     for folder in ("cards", "data", "adapters"):
         (root / folder).mkdir(exist_ok=True)
@@ -155,13 +158,17 @@ def test_own_models_answer_by_the_commands_of_the_page(
     home.mkdir()
     printed = {}
     try:
-        for line in block("docs/models.md", "From files to an answer"):
+        for line in (
+            *block("docs/models.md", "From files to an answer"),
+            *block("docs/models.md", "Messages"),
+        ):
             if line.startswith("# A worker"):
                 worker.start()
             elif not line.startswith("#"):
                 printed[line] = type_in(line.replace("/srv", str(srv)))
         asked = next(out for line, out in printed.items() if line.startswith("loradex ask"))
         assert "mixture (" in asked
+        assert all("mixture (" in out for line, out in printed.items() if "--system" in line)
         with Client(database_url, redis_url) as client:
             long = client.enqueue("Is colour 3 warm? " * 9, choices=["yes", "no"]).wait(timeout=60)
             account = client.explain(long.answer_id)

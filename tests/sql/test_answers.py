@@ -385,8 +385,10 @@ def test_the_hash_does_not_depend_on_the_readers_settings(scratch: World) -> Non
 
 @pytest.fixture
 def forger(world: World) -> World:
-    """Three answers, and a superuser whose triggers and foreign keys are off."""
-    world.answered(*[{"top_p": 1.0, "choices": ["yes", "no"]}] * 3)
+    """Three answers, the second to a conversation, and a superuser whose triggers and foreign keys are off."""
+    plain = {"top_p": 1.0, "choices": ["yes", "no"]}
+    asked = {"prompt": None, "messages": [{"role": "user", "content": "Is it warm?"}]}
+    world.answered(plain, plain | asked, plain)
     assert broken(world) == []
     world.connection.execute("set session_replication_role = replica")
     return world

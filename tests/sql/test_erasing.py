@@ -11,7 +11,7 @@ from loradex.service.audit.snapshot import PINNED
 
 ERASE = "select jobs, answers from loradex.erase_jobs('asked to be forgotten', 'privacy', %s)"
 SECRET = "The secret is 4711"
-GONE = ("prompt", "choices", "stop", "text", "choice", "token_ids", "logprobs", "query", "salt")
+GONE = ("prompt", "messages", "choices", "stop", "text", "choice", "token_ids", "logprobs", "query", "salt")
 
 
 def verified(world: World) -> list[str]:
@@ -218,10 +218,17 @@ def test_what_an_erasure_leaves_was_decided_on(scratch: World) -> None:
         scratch.value("select array(select jsonb_object_keys(to_jsonb(a))) from loradex.answers a")
     ) == (LEFT | set(GONE))
     free = scratch.rows(
-        "select name from loradex.settings where kind = 'job' and type in ('text', 'texts', 'strings', 'pairs') "
-        "and options is null and names is null"
+        "select name from loradex.settings where kind = 'job' "
+        "and type in ('text', 'texts', 'strings', 'pairs', 'messages') and options is null and names is null"
     )
-    assert {name for (name,) in free} == {"prompt", "choices", "idempotency_key", "metadata", "stop"}
+    assert {name for (name,) in free} == {
+        "prompt",
+        "messages",
+        "choices",
+        "idempotency_key",
+        "metadata",
+        "stop",
+    }
 
 
 def test_who_and_when_are_chosen(scratch: World) -> None:

@@ -80,6 +80,7 @@ REGISTRY = {
         "register_adapter",
     ),
     *("register_base_model", "register_affinity", "register_encoder", "register_task", "set_adapter_state"),
+    "set_chat_template",
     *("alias_base_model", "describe_base_model", "retire_base_model", "retire_encoder"),
 }
 OWN = {
@@ -90,6 +91,8 @@ OWN = {
     "answer_canonical",
     "answer_commitments",
     "answer_erasable",
+    "choice_form",
+    "framed_text",
     "first_id",
     "answer_document",
     "answer_hash",

@@ -103,7 +103,8 @@ def test_a_refused_call_costs_little(backend: Backend, document: str, reason: st
         backend.rows("select * from loradex.enqueue_jobs(%s)", document)
     assert error.value.sqlstate in {"LX001", "54001"}, error.value
     assert len(error.value.diag.message_primary or "") < 5000
-    assert backend.peak - before <= BYTES_PER_BYTE * len(document) + 8 * MIB
+    # The rest are the plans of what the settings declare.
+    assert backend.peak - before <= BYTES_PER_BYTE * len(document) + 10 * MIB
     assert time.monotonic() - started < 60
 
 

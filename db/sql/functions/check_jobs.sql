@@ -39,10 +39,21 @@ begin
     into wrong
     from json_array_elements(document) with ordinality e(job, ordinal)
     cross join lateral (select e.job ->> 'choices' is not null, coalesce(e.job ->> 'method', defaults ->> 'method'),
-        e.job ->> 'adapter', coalesce(e.job ->> 'base_model', defaults ->> 'base_model')
-        ) j(choose, method, adapter, base_model)
+        e.job ->> 'adapter', coalesce(e.job ->> 'base_model', defaults ->> 'base_model'),
+        -- What is null was left out.
+        case when json_typeof(e.job -> 'messages') = 'array' then e.job -> 'messages' end
+        ) j(choose, method, adapter, base_model, messages)
+    left join base_models b on b.name = j.base_model
     cross join lateral (select case
-        when coalesce(e.job ->> 'prompt', '') !~ '\S' then 'the prompt is empty; give a question'
+        when j.messages is not null and e.job ->> 'prompt' is not null then 'give a prompt or messages, not both'
+        when j.messages is null and coalesce(e.job ->> 'prompt', '') !~ '\S' then 'the prompt is empty; give a question'
+        when b.chat_template is null and (json_array_length(j.messages) > 1) then format(
+            '%s has no chat template, so that it reads one message of the user and no more; give it one: '
+            'loradex model register PATH --name %s --messages own', j.base_model, j.base_model)
+        when not b.system_role and exists (
+            select from json_array_elements(j.messages) one where one ->> 'role' = 'system')
+            then format('the chat template of %s has no system message; say it in the first message of the user',
+                j.base_model)
         when e.job ->> 'kind' = 'choose' and not j.choose then 'kind choose needs choices; give at least two'
         when e.job ->> 'kind' = 'generate' and j.choose then 'kind generate takes no choices; use kind choose'
         when j.choose and e.job ->> 'logprobs' is not null

@@ -11,6 +11,7 @@ as $$
 #variable_conflict use_column
 declare
     longest_key constant int := 64;
+    roles constant text[] := '{system,user,assistant}';
     found_wrong record;
 begin
     select g.ordinal, f.field, wrong.complaint, unknown.complaint as stranger into found_wrong
@@ -46,11 +47,33 @@ begin
             when (select sum(length(one)) from json_array_elements_text(f.value) one) > s.longest then format(
                 '%s have more than %s characters together; shorten them', s.name, s.longest)
             when exists (select from json_array_elements_text(f.value) one
-                         where case s.type when 'strings' then one = '' else one !~ '\S' end)
+                         where case s.type when 'strings' then one = '' else choice_form(one) = '' end)
                 then format('a text of %s is empty; give each a text', s.name)
-            when (select count(distinct case s.type when 'strings' then one else btrim(one) end)
+            when (select count(distinct case s.type when 'strings' then one else choice_form(one) end)
                   from json_array_elements_text(f.value) one)
                  < json_array_length(f.value) then format('two texts of %s are the same; give each once', s.name)
+            end
+        when s.type = 'messages' then case
+            when json_typeof(f.value) <> 'array' then format('%s must be an array of objects with role and content', s.name)
+            when json_array_length(f.value) not between s.minimum and s.maximum then format(
+                '%s are %s; give %s to %s', s.name, json_array_length(f.value), s.minimum, s.maximum)
+            -- A character is written in 12 bytes at most. What is longer is not taken apart.
+            when pg_column_size(f.value) > 12 * s.longest + 1000 * s.maximum then format(
+                '%s have more than %s characters together; shorten them', s.name, s.longest)
+            when exists (select from json_array_elements(f.value) one where json_typeof(one) <> 'object')
+                then format('%s must be an array of objects with role and content', s.name)
+            when exists (
+                select from json_array_elements(f.value) one
+                where (select array_agg(key order by key) from json_object_keys(one) key) is distinct from '{content,role}'
+                   or json_typeof(one -> 'role') <> 'string' or json_typeof(one -> 'content') <> 'string')
+                then format('each of %s has role and content, both texts, and nothing else', s.name)
+            when exists (select from json_array_elements(f.value) one where one ->> 'role' <> all (roles))
+                then format('a role of %s is none of %s', s.name, array_to_string(roles, ', '))
+            when (select sum(length(one ->> 'content')) from json_array_elements(f.value) one) > s.longest then format(
+                '%s have more than %s characters together; shorten them', s.name, s.longest)
+            when exists (select from json_array_elements(f.value) one where choice_form(one ->> 'content') = '')
+                then format('one of %s is empty; leave it out', s.name)
+            when f.value -> -1 ->> 'role' <> 'user' then format('the last of %s must be the user''s', s.name)
             end
         when s.type = 'pairs' then case
             when json_typeof(f.value) <> 'object' then format('%s must be an object of texts', s.name)

@@ -1,5 +1,6 @@
 -- The row of loradex.jobs that a JSON object asks for: defaults filled in, whole numbers without a fraction, and what has
 -- no column of its own gathered in `settings`. `columns` are those of loradex.jobs, `integers` the whole-number settings.
+-- Choices are kept as they are read (choice_form); the prompt of a conversation is the text that is embedded.
 -- A job whose text is told while it is written gets a key that nobody can guess.
 -- Locks: none. Raises: nothing; check_jobs has read the object before.
 create or replace function loradex.complete_job(
@@ -24,6 +25,18 @@ begin
     made.owner := (select o.name from owners o where o.id = complete_job.owner);
     made.api_key_id := current_key();
     made.kind := case when made.choices is null then 'generate' else 'choose' end;
+    if made.choices is not null then
+        made.choices := array(
+            select choice_form(c.choice) from unnest(made.choices) with ordinality c(choice, place) order by c.place);
+    end if;
+    if made.messages is not null then
+        made.prompt := case complete ->> 'embedded_messages'
+            when 'last' then made.messages -> -1 ->> 'content'
+            else (select string_agg(m.message ->> 'content', E'\n\n' order by m.place)
+                  from jsonb_array_elements(made.messages) with ordinality m(message, place)) end;
+    else
+        complete := complete - 'embedded_messages';
+    end if;
     made.settings := complete - columns;
     made.pieces_key := case when (complete ->> 'stream')::boolean then gen_random_uuid() end;
     made.state := 'queued';

@@ -30,6 +30,8 @@ begin
         'created_at', answer.created_at,
         'kind', answer.generation -> 'kind',
         'prompt', answer.prompt,
+        'messages', answer.messages,
+        'framed', framed_text(answer),
         'choices', to_jsonb(answer.choices),
         'token_ids', to_jsonb(answer.token_ids),
         'base_model', answer.base_model,

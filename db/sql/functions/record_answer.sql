@@ -41,6 +41,7 @@ begin
     fresh.attempt := job.attempt;
     fresh.worker := job.worker;
     fresh.prompt := job.prompt;
+    fresh.messages := job.messages;
     fresh.choices := job.choices;
     fresh.stop := (select array_agg(s.one order by s.place)
                    from jsonb_array_elements_text(job.settings -> 'stop') with ordinality s(one, place));

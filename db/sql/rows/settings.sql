@@ -4,6 +4,10 @@
 insert into loradex.settings (name, kind, type, value, minimum, above, maximum, longest, options, names, description)
 values
     ('prompt', 'job', 'text', null, 1, null, 100000, null, null, null, 'the question'),
+    ('messages', 'job', 'messages', null, 1, null, 1000, 100000, null, null,
+        'a conversation instead of a prompt; its last message is the user''s'),
+    ('embedded_messages', 'job', 'text', '"last"', null, null, null, null, '{last,all}', null,
+        'which messages neighbours are searched for: the last one, or all'),
     ('kind', 'job', 'text', null, null, null, null, null, '{generate,choose}', null,
         'generate writes text, choose ranks the choices; follows from choices'),
     ('choices', 'job', 'texts', null, 2, null, 256, 100000, null, null, 'answers to rank by log-likelihood'),

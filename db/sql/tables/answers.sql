@@ -11,6 +11,7 @@ create table loradex.answers (
     attempt int not null,
     position bigint not null,
     prompt text,
+    messages jsonb,
     text text,
     choice text,
     choices text[],
@@ -72,7 +73,7 @@ create table loradex.answers (
     constraint answers_erased_check check (
         case when commitments is null
             then num_nulls(prompt, text, token_ids, query, salt) = 0
-            else num_nonnulls(prompt, choices, stop, text, choice, token_ids, logprobs, query, salt) = 0 end)
+            else num_nonnulls(prompt, messages, choices, stop, text, choice, token_ids, logprobs, query, salt) = 0 end)
 ) partition by range (id);
 comment on table loradex.answers is
     'Answers and all that led to them, one row each, append-only and hash-chained; partitioned by month.';
@@ -82,7 +83,9 @@ comment on column loradex.answers.owner_id is 'who asked';
 comment on column loradex.answers.owner is 'name of the login that asked';
 comment on column loradex.answers.attempt is 'which attempt at the job succeeded';
 comment on column loradex.answers.position is 'place in the chain, 1, 2, ... no gaps';
-comment on column loradex.answers.prompt is 'the question as it was asked; null once it was erased';
+comment on column loradex.answers.prompt is
+    'the question as it was asked, of a conversation the text that was embedded; null once it was erased';
+comment on column loradex.answers.messages is 'the conversation as it was asked; null: there was a prompt alone';
 comment on column loradex.answers.text is 'the answer''s text';
 comment on column loradex.answers.choice is 'the choice that won, for choose';
 comment on column loradex.answers.choices is 'the choices there were, for choose';

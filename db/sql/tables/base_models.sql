@@ -7,6 +7,8 @@ create table loradex.base_models (
     created_at timestamptz not null default now(),
     retired_at timestamptz,
     modules jsonb,
+    chat_template text,
+    system_role boolean not null default false,
     constraint base_models_pkey primary key (name),
     constraint base_models_context_length_check check (context_length > 0),
     constraint base_models_frame_check check (position('{prompt}' in frame) > 0)
@@ -21,3 +23,6 @@ comment on column loradex.base_models.created_at is 'when the row was written';
 comment on column loradex.base_models.retired_at is 'since when no job may name it; null: jobs may';
 comment on column loradex.base_models.modules is
     'modules an adapter may change, with the sizes [d_out, d_in] of their weights; null: nobody told yet';
+comment on column loradex.base_models.chat_template is
+    'Jinja template that conversations are read by; null: they are refused, but for a single message';
+comment on column loradex.base_models.system_role is 'whether it takes a system message';

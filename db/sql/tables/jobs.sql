@@ -7,6 +7,7 @@ create table loradex.jobs (
     api_key_id bigint,
     kind text not null,
     prompt text not null,
+    messages jsonb,
     choices text[],
     base_model text not null,
     encoder text not null,
@@ -63,7 +64,9 @@ comment on column loradex.jobs.owner_id is 'who asked';
 comment on column loradex.jobs.owner is 'name of the login, or of the owner of the API key, that asked';
 comment on column loradex.jobs.api_key_id is 'the API key it was handed in with; null: a login asked by itself';
 comment on column loradex.jobs.kind is 'generate (text) or choose (rank the choices)';
-comment on column loradex.jobs.prompt is 'the question, without the base model''s frame';
+comment on column loradex.jobs.prompt is
+    'the question, without the base model''s frame; of a conversation the text that neighbours are searched for';
+comment on column loradex.jobs.messages is 'the conversation: an array of role and content; null: there is a prompt alone';
 comment on column loradex.jobs.choices is 'answers to rank, for choose';
 comment on column loradex.jobs.base_model is 'model that answers';
 comment on column loradex.jobs.encoder is 'encoder for retrieval';

@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from loradex.confined import confined
 from loradex.errors import ModelRefusedError
 from loradex.library import model_json
 from loradex.library.base_model_files import read_base_model
@@ -24,7 +26,7 @@ MALFORMED = [
 ]
 READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "base model": ("config.json", lambda place: read_base_model(place, "m", "{prompt}")),
-    "chat template": ("tokenizer_config.json", chat_frame),
+    "chat template": ("tokenizer_config.json", partial(chat_frame, confined)),
     "encoder": ("modules.json", read_encoder),
     "transformer": ("config.json", hidden_size),
 }
