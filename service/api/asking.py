@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from loradex.errors import JobFailedError, LoradexError, WaitTimeoutError
+from loradex.service.api.logs import FIELDS
 from loradex.service.api.problem import Problem, problem_of
 from loradex.service.client import AsyncClient, AsyncJob, Request
 
@@ -161,4 +162,4 @@ async def _abandon(client: AsyncClient, handing_in: "asyncio.Future[list[AsyncJo
         jobs = await handing_in
         await client.cancel([job.id for job in jobs])
     except LoradexError as error:
-        LOG.warning("the jobs of a client that left go on: %s", error.code)
+        LOG.warning("jobs.not_cancelled", extra={FIELDS: {"code": error.code}})

@@ -12,7 +12,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from loradex.errors import LoradexError
-from loradex.service.api.measures import LEFT, Measures
+from loradex.service.api.logs import FIELDS
+from loradex.service.api.measures import LEFT, Measured, Measures
 from loradex.service.api.problem import INTERNAL, Problem, problem_of
 
 MOST_UNDER_WAY = 1_000
@@ -64,14 +65,19 @@ class Door:
                     await self._application(scope, receive, answer)
             finally:
                 self._under_way -= 1
-                LOG.info(
-                    "%s %s %s %.0f ms %s",
-                    scope["method"],
-                    ascii(scope["path"])[1:200].rstrip("'"),
-                    measured.status or LEFT,
-                    1000 * measured.seconds,
-                    number,
-                )
+                LOG.info("request.answered", extra={FIELDS: _told(scope, measured)})
+
+
+def _told(scope: MutableMapping[str, Any], measured: Measured) -> dict[str, Any]:
+    """What the log says of a request: nothing of who asked, and nothing that was asked."""
+    return {
+        "request": scope["state"]["request_id"],
+        "method": scope["method"],
+        "path": ascii(scope["path"])[1:200].rstrip("'"),
+        "status": measured.status or LEFT,
+        "code": scope["state"].get("code"),
+        "milliseconds": round(1000 * measured.seconds),
+    }
 
 
 def response_of(problem: Problem) -> Any:
@@ -105,10 +111,14 @@ async def answered(request: Request, work: Awaitable[Any]) -> Any:
 def log_fault(request: Request, error: Exception) -> None:
     """One entry about what went wrong here by mistake: its type and place."""
     LOG.error(
-        "%s in request %s\n%s",
-        type(error).__name__,
-        request.state.request_id,
-        "".join(traceback.format_tb(error.__traceback__)),
+        "request.failed",
+        extra={
+            FIELDS: {
+                "request": request.state.request_id,
+                "exception": type(error).__name__,
+                "place": "".join(traceback.format_tb(error.__traceback__)),
+            }
+        },
     )
 
 

@@ -1,7 +1,5 @@
 """A response of server-sent events, whose first one is known before anything is sent."""
 
-import logging
-import traceback
 from collections.abc import AsyncGenerator, Mapping, MutableMapping
 from contextlib import aclosing
 from typing import Any
@@ -10,7 +8,7 @@ from starlette.requests import Request
 
 from loradex.errors import LoradexError
 from loradex.service.api.chunks import broken_off
-from loradex.service.api.door import Receive, Send, unless_gone
+from loradex.service.api.door import Receive, Send, log_fault, unless_gone
 from loradex.service.api.problem import INTERNAL, Problem, problem_of
 
 HEADERS = {
@@ -18,7 +16,6 @@ HEADERS = {
     "cache-control": "no-cache",
     "x-accel-buffering": "no",
 }
-LOG = logging.getLogger("loradex.api")
 
 
 class EventStream:
@@ -53,9 +50,7 @@ class EventStream:
             problem = error if isinstance(error, Problem) else problem_of(error)
             last = self._last(request, problem)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
-            # Without the text of the exception, which may hold a prompt.
-            place = "".join(traceback.format_tb(error.__traceback__))
-            LOG.error("%s in request %s\n%s", type(error).__name__, request.state.request_id, place)  # noqa: TRY400
+            log_fault(request, error)
             last = self._last(request, INTERNAL)
         else:
             last = b""

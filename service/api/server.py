@@ -1,7 +1,6 @@
 """uvicorn around the API: it says where it listens, and ends when it is told to."""
 
 import asyncio
-import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from loradex.metrics_port import MetricsPort
 from loradex.service.api.app import Api
 from loradex.service.api.door import Door
 from loradex.service.api.login import serving_address
+from loradex.service.api.logs import log_as_json
 from loradex.service.api.readiness import STATE, wrong_login
 from loradex.service.client import AsyncClient
 from loradex.service.explorer.entrance import with_keys
@@ -87,12 +87,12 @@ async def _serve(
 
 async def run(application: Door, door: socket.socket, said: Callable[[str], None]) -> None:
     """Serve it at an open door until a signal ends it; `said` is told the address."""
-    _log()
+    log_as_json()
     server = uvicorn.Server(
         uvicorn.Config(
             application,
             access_log=False,
-            log_level=logging.WARNING,
+            log_config=None,
             server_header=False,
             proxy_headers=False,
             ws="none",
@@ -132,12 +132,3 @@ def listening(host: str, port: int) -> socket.socket:
         raise InvalidArgumentError(
             f"nobody can listen at {host} port {port} ({error}); give another --host or --port"
         ) from None
-
-
-def _log() -> None:
-    """A line for each request on standard error; no line has a prompt or a key."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log = logging.getLogger("loradex")
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)

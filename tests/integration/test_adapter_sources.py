@@ -264,9 +264,9 @@ def test_two_workers_that_share_no_disk_answer_from_the_bucket(
         worker.wait_ready()
     questions = [text for texts in EXAMPLES.values() for text in texts]
     with stack.client() as client:
-        jobs = client.enqueue_many({"prompt": text, "k": 3, "max_new_tokens": 2} for text in questions * 4)
+        jobs = client.enqueue_many({"prompt": text, "k": 3, "max_new_tokens": 2} for text in questions)
         answers = [job.wait() for job in jobs]
-        assert len(answers) == 4 * len(questions)
+        assert len(answers) == len(questions)
         used = {part["sha256"] for answer in answers for part in answer.mixture}
     assert used == {place.sha256 for place in places}
     kept = [home / "cache" / "adapters" for home in homes]
