@@ -69,7 +69,7 @@ class WorkerMetrics:
         )
         self.stages = Histogram(
             "loradex_worker_stage_duration_seconds",
-            "Seconds of an answer's stages, which its timings name; stages of a batch are shared by its jobs",
+            "Seconds of an answer's stages, which its timings name; jobs beside each other count the same time",
             ("stage",),
             buckets=STAGE_SECONDS,
             registry=registry,

@@ -66,7 +66,9 @@ def asked(stack: Stack, run: str, number: int = 1) -> list[Claimed]:
             rows = connection.execute(
                 "select id, pieces_key from loradex.jobs where metadata ->> 'run' = %s order by id", (run,)
             ).fetchall()
-        found[:] = [Claimed(job, "generate", PROMPT, None, {}, 1, key, 0, 0.0) for job, key in rows]
+        found[:] = [
+            Claimed(job, "generate", PROMPT, None, None, None, {}, 1, key, 0, 0.0) for job, key in rows
+        ]
         return len(found) == number
 
     until(there)

@@ -29,7 +29,7 @@ AT_ONCE_SECONDS = 0.5
 
 
 def listened(attempt: int = 1, *, key: bool = True) -> Job:
-    return Job(uuid4(), "generate", "?", None, {}, attempt, uuid4() if key else None, 0, 0.0)
+    return Job(uuid4(), "generate", "?", None, None, None, {}, attempt, uuid4() if key else None, 0, 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_a_long_text_is_told_in_parts_and_a_later_attempt_begins_anew(server: Re
     with Pieces(server.url) as told_by:
         told_by.put(job, long)
         until(lambda: text_of(server, job) == long)
-        again = Job(job.id, "generate", "?", None, {}, 2, job.pieces_key, 0, 0.0)
+        again = Job(job.id, "generate", "?", None, None, None, {}, 2, job.pieces_key, 0, 0.0)
         told_by.put(again, "Anew")
         told_by.end(again)
     assert told(server, job)[-2:] == [Piece(2, 0, "Anew"), End(2, None)]

@@ -131,7 +131,9 @@ def test_the_client_of_the_deployment_rings_and_hears(answering: Stack, deployed
                 ((key,),) = owner.execute(
                     "select pieces_key from loradex.jobs where id = %s", (stream.job.id,)
                 ).fetchall()
-            writer.put(Claimed(stream.job.id, "generate", "?", None, {}, 0, key, 0, 0.0), "Nobody")
+            writer.put(
+                Claimed(stream.job.id, "generate", "?", None, None, None, {}, 0, key, 0, 0.0), "Nobody"
+            )
             until(lambda: deployed.admin.exists(place_of(key)))
             assert next(stream) == "Nobody"
         stream.close()

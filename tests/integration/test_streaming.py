@@ -69,7 +69,7 @@ def key_of(stack: Stack, job: UUID) -> UUID:
 
 
 def claimed(stack: Stack, job: UUID) -> Claimed:
-    return Claimed(job, "generate", PROMPT, None, {}, 1, key_of(stack, job), 0, 0.0)
+    return Claimed(job, "generate", PROMPT, None, None, None, {}, 1, key_of(stack, job), 0, 0.0)
 
 
 def streamed(client: Client, **more: object) -> Stream:
