@@ -57,8 +57,8 @@ def test_the_wheel_holds_what_is_not_python(wheels: Wheels) -> None:
     package = ROOT / "src" / "loradex"
     wanted = {
         f"loradex/{file.relative_to(package).as_posix()}"
-        for room in ("db", "migrations", "library", "evaluation")
-        for pattern in ("*.sql", "*.toml", "*.ini", "*.sha256")
+        for room in ("db", "migrations", "library", "evaluation", "service")
+        for pattern in ("*.sql", "*.toml", "*.ini", "*.sha256", "*.html", "*.css", "*.js", "*.svg")
         for file in (package / room).rglob(pattern)
     }
 

@@ -42,7 +42,8 @@ class Edits:
         """Remembers a token that was written."""
         self._too_early -= 1
         if self._penalised:
-            self._counts[self._place(token)] += 1
+            place = self._place(token)
+            self._counts[place] += 1
 
     @property
     def forbidden(self) -> tuple[int, ...]:

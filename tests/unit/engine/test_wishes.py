@@ -10,8 +10,9 @@ import torch
 from tests.fix_models import Zoo
 from tests.unit.engine.rows import BARE, mixed_rows, sentence
 from torch import Tensor
-from transformers import LogitsProcessor, LogitsProcessorList
+from transformers import LogitsProcessor, LogitsProcessorList, RepetitionPenaltyLogitsProcessor
 
+from loradex.worker.engine.edits import Edits, edited
 from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.rows import Row, RowResult
 from loradex.worker.engine.sampling import Sampler, pick
@@ -162,6 +163,23 @@ def test_a_token_that_the_model_does_not_have_is_refused_alone(zoo: Zoo, engine:
     assert isinstance(good, RowResult)
     assert isinstance(bad, Failure)
     assert f"has tokens 0 to {vocabulary - 1}" in bad.message
+
+
+@pytest.mark.parametrize("repetition", [1.0, 1.7])
+def test_any_number_of_tokens_is_remembered(repetition: float) -> None:
+    numbers = random.Random(3)
+    prompt = [numbers.randrange(2000) for _ in range(300)]
+    row = Row("a", BARE, repetition_penalty=repetition, presence_penalty=0.25, frequency_penalty=0.5)
+    edits = Edits(row, prompt, frozenset())
+    written = [int(numbers.triangular(0, 1999, 0)) for _ in range(700)]
+    for token in written:
+        edits.take(token)
+    logits = torch.randn((1, 2000), generator=torch.Generator().manual_seed(1))
+    expected = OpenAiPenalties(len(prompt), 0.25, 0.5)(
+        torch.tensor([prompt + written]),
+        RepetitionPenaltyLogitsProcessor(repetition)(torch.tensor([prompt + written]), logits.clone()),
+    )
+    assert torch.equal(edited(logits, [edits]), expected)
 
 
 def test_rows_whose_logits_are_not_finite_are_told_and_the_others_picked() -> None:

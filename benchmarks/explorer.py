@@ -1,0 +1,121 @@
+"""The explorer in a real Chromium: first paint, a slider of what-if, bytes of a page, a table of many answers."""
+
+import argparse
+import shutil
+import statistics
+from typing import TYPE_CHECKING
+
+from tests.serving import serving
+
+from loradex.benchmarks.answers import database, fill
+from loradex.benchmarks.frame import Measure, Options, finish
+from loradex.db.session import connect
+from loradex.service.explorer.rows import Reader
+from loradex.service.explorer.server import application
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+PAINT_MS, SLIDER_MS, TABLE_MS, PAGE_BYTES = 300, 100, 300, 700_000
+SETTINGS = Options(json=True, rounds=1, threads=1, device="cpu", dtype="float32")
+TOKEN = "for-benchmarks-only"  # noqa: S105 - of a server that ends with this program
+PAINT = """new Promise(done => new PerformanceObserver(list => {
+    const found = list.getEntriesByName('first-contentful-paint');
+    if (found.length) done(found[0].startTime);
+}).observe({ type: 'paint', buffered: true }))"""
+SERVED = "performance.getEntriesByType('navigation')[0].responseEnd"
+BYTES = """[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+    .reduce((sum, one) => sum + one.encodedBodySize, 0)"""
+SLIDE = """value => new Promise(done => {
+    const slider = document.querySelector('input[type=range][aria-label^="k,"]');
+    const began = performance.now();
+    new MutationObserver((_, watch) => { watch.disconnect(); done(performance.now() - began); })
+        .observe(document.querySelector('main'), { childList: true });
+    slider.value = value;
+    slider.dispatchEvent(new Event('input', { bubbles: true }));
+})"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument("--answers", type=int, default=50_000, help="(default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=15, help="loads of each page (default %(default)s)")
+    asked = parser.parse_args()
+    with database() as url:
+        with connect(url) as connection:
+            fill(connection, asked.answers)
+        # The owner's login: what it may do makes no difference to what reading costs.
+        with serving(lambda: application(Reader(url), TOKEN)) as address:
+            measures = _measured(address, asked.rounds, asked.answers)
+    notes = [
+        f"{asked.answers} answers with 32 neighbours before the starter library, in one Postgres, nothing else asked",
+        "medians; pages are loaded with a warm server and a warm cache of static files, as the second click is",
+        "the edge of the domain was found before: the first table of a server waits for it once in ten minutes",
+    ]
+    finish("explorer", Options(**{**SETTINGS.__dict__, "json": asked.json}), measures, None, notes)
+
+
+def _measured(address: str, rounds: int, answers: int) -> list[Measure]:
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - what follows needs it, and `--help` does not
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(f"{address}/sign-in?token={TOKEN}")
+        weight = _bytes(page, f"{address}/answers")
+        table, table_served = _loads(page, f"{address}/answers", rounds)
+        filtered, filtered_served = _loads(page, f"{address}/answers?domain=in&since=24h", rounds)
+        answer = page.get_attribute("table.listed tbody a >> nth=0", "href")
+        weight = max(weight, _bytes(page, f"{address}{answer}"))
+        painted, answer_served = _loads(page, f"{address}{answer}", rounds)
+        page.goto(f"{address}{answer}".replace("/answers/", "/what-if/"))
+        slides = [page.evaluate(SLIDE, 4 + number % 60) for number in range(1, 3 * rounds)]
+        browser.close()
+    return [
+        _measure(PAINT_MS, painted, "first paint of an answer", served_ms=answer_served),
+        _measure(PAINT_MS, table, f"first paint of the table over {answers} answers", served_ms=table_served),
+        _measure(
+            TABLE_MS, filtered_served, f"the same with a filter over {answers}, served", painted_ms=filtered
+        ),
+        _measure(
+            SLIDER_MS,
+            statistics.median(slides),
+            "from a slider of what-if to the new page",
+            most_ms=max(slides),
+        ),
+        Measure(
+            ratio=round(PAGE_BYTES / weight, 2),
+            bar=1.0,
+            what=f"bytes of the heaviest page with all its files against {PAGE_BYTES}",
+            sides={"bytes": weight},
+        ),
+    ]
+
+
+def _measure(bar: float, milliseconds: float, what: str, **more: float) -> Measure:
+    return Measure(
+        ratio=round(bar / milliseconds, 2),
+        bar=1.0,
+        what=f"{what}, against {bar:g} ms",
+        sides={"ours_ms": round(milliseconds, 1), **{name: round(one, 1) for name, one in more.items()}},
+    )
+
+
+def _loads(page: "Page", address: str, rounds: int) -> tuple[float, float]:
+    """Milliseconds to the first paint and to the last byte, medians."""
+    paints, served = [], []
+    for _ in range(rounds):
+        page.goto(address)
+        paints.append(float(page.evaluate(PAINT)))
+        served.append(float(page.evaluate(SERVED)))
+    return statistics.median(paints), statistics.median(served)
+
+
+def _bytes(page: "Page", address: str) -> int:
+    page.goto(address)
+    return int(page.evaluate(BYTES))
+
+
+if __name__ == "__main__":
+    main()
