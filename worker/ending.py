@@ -88,6 +88,8 @@ class Ending:
         left = list(jobs)
         if not left:
             return
+        for job in left:
+            self._pieces.leave(job)
         try:
             self._jobs.release(left)
         finally:

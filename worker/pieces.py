@@ -126,6 +126,11 @@ class Pieces:
             one.end = End(job.attempt, answer_id)
             self._tell(job.id)
 
+    def leave(self, job: Job) -> None:
+        """The job waits again: whoever takes it begins its text anew, and nothing is told of this one any more."""
+        with self._changed:
+            self._forget(job.id)
+
     def _tell(self, job: UUID) -> None:
         self._news.add(job)
         self._changed.notify()

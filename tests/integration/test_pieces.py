@@ -144,6 +144,19 @@ def test_memory_is_bounded(server: RedisServer, monkeypatch: pytest.MonkeyPatch)
     assert all(("0123456789" * 100).startswith(text_of(server, job)) for job in jobs)
 
 
+def test_the_text_of_a_job_that_waits_again_is_held_no_longer(server: RedisServer) -> None:
+    job, other = listened(), listened()
+    with Pieces(server.url) as pieces:
+        pieces.put(job, "began here")
+        until(lambda: text_of(server, job) == "began here")
+        pieces.leave(job)
+        pieces.put(other, "later")
+        until(lambda: text_of(server, other) == "later")
+        assert not ended(server, job)
+        assert set(pieces._texts) == {other.id}
+        assert pieces._characters == len("later")
+
+
 def test_many_threads_may_tell(server: RedisServer) -> None:
     jobs = [listened() for _ in range(8)]
     with Pieces(server.url) as told_by:
