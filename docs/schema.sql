@@ -482,6 +482,7 @@ create table loradex.jobs (
     priority smallint not null default 0,
     deadline float8,
     queue_position bigint generated always as identity,
+    turn bigint not null default 1,
     state text not null default 'queued',
     attempt int not null default 0,
     releases int not null default 0,
@@ -542,6 +543,8 @@ comment on column loradex.jobs.pieces_key is
 comment on column loradex.jobs.priority is 'higher goes first';
 comment on column loradex.jobs.deadline is 'seconds after which it ends as expired instead of being answered; null: never';
 comment on column loradex.jobs.queue_position is 'order of arrival';
+comment on column loradex.jobs.turn is
+    'its place among those of its priority: owners who wait take turns, and each owner''s jobs go in their order';
 comment on column loradex.jobs.state is 'queued, running, done, failed, cancelled or expired';
 comment on column loradex.jobs.attempt is 'times claimed; fences off late writes';
 comment on column loradex.jobs.releases is 'times given back unharmed; these attempts do not count';
@@ -561,7 +564,8 @@ comment on column loradex.jobs.answer_id is 'its answer, once it is done';
 comment on column loradex.jobs.erased_at is 'when its texts and its answer''s were erased';
 create index jobs_owner_index on loradex.jobs (owner_id, created_at, id);
 create index jobs_finished_at_index on loradex.jobs (finished_at) where (finished_at is not null);
-create index jobs_queued_index on loradex.jobs (priority desc, queue_position) where (state = 'queued');
+create index jobs_queued_index on loradex.jobs (priority desc, turn, queue_position) where (state = 'queued');
+create index jobs_turn_index on loradex.jobs (owner_id, turn) where (state = 'queued');
 create index jobs_api_key_index on loradex.jobs (api_key_id) where (state = 'queued' and api_key_id is not null);
 create index jobs_running_index on loradex.jobs (lease_until) where (state = 'running');
 create index jobs_expires_index on loradex.jobs (expires_at) where (expires_at is not null and state in ('queued', 'running'));
@@ -2428,7 +2432,8 @@ comment on function loradex.claim_hash(text) is
 revoke execute on function loradex.claim_hash(text) from public;
 
 -- file: functions/claim_jobs.sql
--- Hands up to max_jobs waiting jobs to a worker: running, under a lease, with the next attempt number. A running job
+-- Hands up to max_jobs waiting jobs to a worker: running, under a lease, with the next attempt number. Higher priorities
+-- go first; within one the owners who wait take turns (jobs.turn), and each owner's jobs go in their order. A running job
 -- whose lease is over is waiting too. On the way jobs end that are past their deadline (expired), that were lost
 -- max_attempts times, or that workers have held for max_held_seconds altogether (failed). No job is handed out past its
 -- deadline, not even one that expire_jobs did not come to: it ends so many at a time. The claim is this login's and, where
@@ -2481,7 +2486,7 @@ begin
             where q.state = 'queued' and (q.expires_at is null or q.expires_at > claim_jobs.now)
               and (only_base_model is null or q.base_model = only_base_model)
               and (only_encoder is null or q.encoder = only_encoder)
-            order by q.priority desc, q.queue_position
+            order by q.priority desc, q.turn, q.queue_position
             limit claim_jobs.max_jobs
             for update skip locked))
         returning j.*;
@@ -2504,28 +2509,28 @@ begin
 
     return query
     with queued as (
-        select q.id, q.priority, q.queue_position from jobs q
+        select q.id, q.priority, q.turn, q.queue_position from jobs q
         where q.state = 'queued' and (q.expires_at is null or q.expires_at > claim_jobs.now)
           and (only_base_model is null or q.base_model = only_base_model)
           and (only_encoder is null or q.encoder = only_encoder)
-        order by q.priority desc, q.queue_position
+        order by q.priority desc, q.turn, q.queue_position
         limit claim_jobs.max_jobs
         for update skip locked
     ), expired as (
-        select x.id, x.priority, x.queue_position from jobs x
+        select x.id, x.priority, x.turn, x.queue_position from jobs x
         where x.state = 'running' and x.lease_until <= claim_jobs.now
           and (x.expires_at is null or x.expires_at > claim_jobs.now)
           and x.attempt - x.releases < claim_jobs.max_attempts
           and held_seconds(x, x.lease_until) < max_held
           and (only_base_model is null or x.base_model = only_base_model)
           and (only_encoder is null or x.encoder = only_encoder)
-        order by x.priority desc, x.queue_position
+        order by x.priority desc, x.turn, x.queue_position
         limit claim_jobs.max_jobs
         for update skip locked
     ), waiting as (
         select * from queued union all select * from expired
     ), chosen as materialized (
-        select w.id from waiting w order by w.priority desc, w.queue_position limit claim_jobs.max_jobs
+        select w.id from waiting w order by w.priority desc, w.turn, w.queue_position limit claim_jobs.max_jobs
     )
     update jobs j
     set state = 'running', attempt = j.attempt + 1, worker = claim_jobs.worker, claim_hash = mine,
@@ -2549,7 +2554,7 @@ grant execute on function loradex.claim_jobs(text, int, interval, int, timestamp
 -- A job whose text is told while it is written gets a key that nobody can guess.
 -- Locks: none. Raises: nothing; check_jobs has read the object before.
 create or replace function loradex.complete_job(
-    job_id uuid, owner bigint, job jsonb, defaults jsonb, columns text[], integers text[]
+    job_id uuid, owner bigint, turn bigint, job jsonb, defaults jsonb, columns text[], integers text[]
 ) returns loradex.jobs
 language plpgsql volatile
 set search_path = pg_catalog, loradex, public, pg_temp
@@ -2567,6 +2572,7 @@ begin
     made := jsonb_populate_record(made, complete);
     made.id := job_id;
     made.owner_id := complete_job.owner;
+    made.turn := complete_job.turn;
     made.owner := (select o.name from owners o where o.id = complete_job.owner);
     made.api_key_id := current_key();
     made.kind := case when made.choices is null then 'generate' else 'choose' end;
@@ -2593,9 +2599,9 @@ begin
     return made;
 end
 $$;
-comment on function loradex.complete_job(uuid, bigint, jsonb, jsonb, text[], text[]) is
+comment on function loradex.complete_job(uuid, bigint, bigint, jsonb, jsonb, text[], text[]) is
     'The row of loradex.jobs a JSON object asks for, defaults filled in; internal.';
-revoke execute on function loradex.complete_job(uuid, bigint, jsonb, jsonb, text[], text[]) from public;
+revoke execute on function loradex.complete_job(uuid, bigint, bigint, jsonb, jsonb, text[], text[]) from public;
 
 -- file: functions/create_api_key.sql
 -- Makes an API key for an owner, who is made too if there is none of that name yet. Owners of keys are no logins, whatever
@@ -3110,6 +3116,7 @@ declare
     with_key constant bigint := current_key();
     key_takes int;
     wanted int;
+    before bigint;
     ids uuid[];
     waiting int;
     inserted int;
@@ -3181,11 +3188,16 @@ begin
             'max_waiting_jobs', waiting, max_waiting);
     end if;
 
+    -- Behind what this owner has in the queue, and no further behind than those who wait now: see jobs.turn.
+    before := greatest(
+        coalesce((select max(j.turn) from loradex.jobs j where j.owner_id = asking and j.state = 'queued'), 0),
+        coalesce((select j.turn - 1 from loradex.jobs j where j.state = 'queued'
+                  order by j.priority desc, j.turn, j.queue_position limit 1), 0));
     ids := array(select uuidv7() from generate_series(1, wanted));
     insert into loradex.jobs overriding user value
     select r.*
     from json_array_elements(enqueue_jobs.jobs::json) with ordinality e(job, ordinal)
-    cross join lateral complete_job(ids[e.ordinal], asking, e.job::jsonb, defaults, columns, integers) r
+    cross join lateral complete_job(ids[e.ordinal], asking, before + e.ordinal, e.job::jsonb, defaults, columns, integers) r
     on conflict (owner_id, idempotency_key) where idempotency_key is not null do nothing;
     get diagnostics inserted = row_count;
     if inserted > 0 then
@@ -3200,7 +3212,7 @@ begin
     select e.job ->> 'idempotency_key' into clash
     from json_array_elements(enqueue_jobs.jobs::json) with ordinality e(job, ordinal)
     join loradex.jobs old on old.owner_id = asking and old.idempotency_key = e.job ->> 'idempotency_key'
-    cross join lateral complete_job(ids[e.ordinal], asking, e.job::jsonb, defaults, columns, integers) r
+    cross join lateral complete_job(ids[e.ordinal], asking, before + e.ordinal, e.job::jsonb, defaults, columns, integers) r
     where old.id <> ids[e.ordinal] and job_request(old) <> job_request(r)
     limit 1;
     if found then
@@ -4006,7 +4018,7 @@ language sql immutable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
     select (to_jsonb(job) #- '{settings,stream}') - array[
-        'id', 'api_key_id', 'pieces_key', 'queue_position', 'state', 'attempt', 'releases', 'lease_until', 'worker',
+        'id', 'api_key_id', 'pieces_key', 'queue_position', 'turn', 'state', 'attempt', 'releases', 'lease_until', 'worker',
         'claim_hash', 'held_seconds',
         'error_code', 'error_message', 'cancelled_by', 'created_at', 'started_at', 'finished_at', 'expires_at',
         'answer_id', 'erased_at']
@@ -6045,7 +6057,7 @@ set search_path = pg_catalog, loradex, public, pg_temp
 as $$
     (select j.id from jobs j
      where j.state = 'queued' and j.created_at <= waiting_jobs.now - older_than
-     order by j.priority desc, j.queue_position
+     order by j.priority desc, j.turn, j.queue_position
      limit max_jobs)
     union all
     (select j.id from jobs j

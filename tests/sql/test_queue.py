@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
+from tests.fix_db import with_user
 from tests.world import World
 
 from loradex.db.session import connect
@@ -292,6 +293,23 @@ def test_priority_then_arrival(scratch: World) -> None:
     assert order == [high, late, also_late, low]
 
 
+def test_owners_who_wait_take_turns(world: World, database_url: str) -> None:
+    """Who handed in many jobs first does not keep later ones waiting for all of them."""
+    mine = world.enqueue(*[{}] * 6)
+    with connect(with_user(database_url, "loradex_client")) as other:
+        enqueue = "select job_id from loradex.enqueue_jobs(%s)"
+        theirs = [row[0] for row in other.execute(enqueue, (Jsonb([{"prompt": "q"}] * 2),)).fetchall()]
+        assert [next(iter(world.claim(rows=1))) for _ in range(3)] == [mine[0], theirs[0], mine[1]]
+        # Whoever has been served begins again where the others are, and owes nothing.
+        more = [row[0] for row in other.execute(enqueue, (Jsonb([{"prompt": "q"}] * 2),)).fetchall()]
+    (urgent,) = world.enqueue({"priority": 1})
+    order = [next(iter(world.claim(rows=1))) for _ in range(8)]
+    assert order[0] == urgent
+    assert [job for job in order if job in mine] == mine[2:]
+    assert [job for job in order if job in (*theirs, *more)] == [theirs[1], *more]
+    assert {order.index(theirs[1]), order.index(more[0])} <= {1, 2, 3, 4}
+
+
 def test_two_workers_never_get_the_same_job(world: World, database_url: str) -> None:
     ids = set(world.enqueue(*[{}] * 10))
     with connect(database_url) as other, world.connection.transaction():
@@ -410,7 +428,7 @@ def test_claiming_uses_the_queue_index(scratch: World) -> None:
         row[0]
         for row in scratch.rows(
             "explain select id from loradex.jobs where state = 'queued' "
-            "order by priority desc, queue_position limit 64 for update skip locked"
+            "order by priority desc, turn, queue_position limit 64 for update skip locked"
         )
     )
     assert "jobs_queued_index" in plan

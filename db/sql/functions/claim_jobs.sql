@@ -1,4 +1,5 @@
--- Hands up to max_jobs waiting jobs to a worker: running, under a lease, with the next attempt number. A running job
+-- Hands up to max_jobs waiting jobs to a worker: running, under a lease, with the next attempt number. Higher priorities
+-- go first; within one the owners who wait take turns (jobs.turn), and each owner's jobs go in their order. A running job
 -- whose lease is over is waiting too. On the way jobs end that are past their deadline (expired), that were lost
 -- max_attempts times, or that workers have held for max_held_seconds altogether (failed). No job is handed out past its
 -- deadline, not even one that expire_jobs did not come to: it ends so many at a time. The claim is this login's and, where
@@ -51,7 +52,7 @@ begin
             where q.state = 'queued' and (q.expires_at is null or q.expires_at > claim_jobs.now)
               and (only_base_model is null or q.base_model = only_base_model)
               and (only_encoder is null or q.encoder = only_encoder)
-            order by q.priority desc, q.queue_position
+            order by q.priority desc, q.turn, q.queue_position
             limit claim_jobs.max_jobs
             for update skip locked))
         returning j.*;
@@ -74,28 +75,28 @@ begin
 
     return query
     with queued as (
-        select q.id, q.priority, q.queue_position from jobs q
+        select q.id, q.priority, q.turn, q.queue_position from jobs q
         where q.state = 'queued' and (q.expires_at is null or q.expires_at > claim_jobs.now)
           and (only_base_model is null or q.base_model = only_base_model)
           and (only_encoder is null or q.encoder = only_encoder)
-        order by q.priority desc, q.queue_position
+        order by q.priority desc, q.turn, q.queue_position
         limit claim_jobs.max_jobs
         for update skip locked
     ), expired as (
-        select x.id, x.priority, x.queue_position from jobs x
+        select x.id, x.priority, x.turn, x.queue_position from jobs x
         where x.state = 'running' and x.lease_until <= claim_jobs.now
           and (x.expires_at is null or x.expires_at > claim_jobs.now)
           and x.attempt - x.releases < claim_jobs.max_attempts
           and held_seconds(x, x.lease_until) < max_held
           and (only_base_model is null or x.base_model = only_base_model)
           and (only_encoder is null or x.encoder = only_encoder)
-        order by x.priority desc, x.queue_position
+        order by x.priority desc, x.turn, x.queue_position
         limit claim_jobs.max_jobs
         for update skip locked
     ), waiting as (
         select * from queued union all select * from expired
     ), chosen as materialized (
-        select w.id from waiting w order by w.priority desc, w.queue_position limit claim_jobs.max_jobs
+        select w.id from waiting w order by w.priority desc, w.turn, w.queue_position limit claim_jobs.max_jobs
     )
     update jobs j
     set state = 'running', attempt = j.attempt + 1, worker = claim_jobs.worker, claim_hash = mine,

@@ -4,7 +4,7 @@
 -- A job whose text is told while it is written gets a key that nobody can guess.
 -- Locks: none. Raises: nothing; check_jobs has read the object before.
 create or replace function loradex.complete_job(
-    job_id uuid, owner bigint, job jsonb, defaults jsonb, columns text[], integers text[]
+    job_id uuid, owner bigint, turn bigint, job jsonb, defaults jsonb, columns text[], integers text[]
 ) returns loradex.jobs
 language plpgsql volatile
 set search_path = pg_catalog, loradex, public, pg_temp
@@ -22,6 +22,7 @@ begin
     made := jsonb_populate_record(made, complete);
     made.id := job_id;
     made.owner_id := complete_job.owner;
+    made.turn := complete_job.turn;
     made.owner := (select o.name from owners o where o.id = complete_job.owner);
     made.api_key_id := current_key();
     made.kind := case when made.choices is null then 'generate' else 'choose' end;
@@ -48,6 +49,6 @@ begin
     return made;
 end
 $$;
-comment on function loradex.complete_job(uuid, bigint, jsonb, jsonb, text[], text[]) is
+comment on function loradex.complete_job(uuid, bigint, bigint, jsonb, jsonb, text[], text[]) is
     'The row of loradex.jobs a JSON object asks for, defaults filled in; internal.';
-revoke execute on function loradex.complete_job(uuid, bigint, jsonb, jsonb, text[], text[]) from public;
+revoke execute on function loradex.complete_job(uuid, bigint, bigint, jsonb, jsonb, text[], text[]) from public;

@@ -8,7 +8,7 @@ set search_path = pg_catalog, loradex, public, pg_temp
 as $$
     (select j.id from jobs j
      where j.state = 'queued' and j.created_at <= waiting_jobs.now - older_than
-     order by j.priority desc, j.queue_position
+     order by j.priority desc, j.turn, j.queue_position
      limit max_jobs)
     union all
     (select j.id from jobs j
