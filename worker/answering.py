@@ -156,6 +156,9 @@ class Answering:
     def _compute(self) -> None:
         """Gives the engine what is ready, lets it work for a moment, and hands on what came of it."""
         for one in self._arrived():
+            if one.job.id in self._computed:
+                # Its lease was over while this worker slept, and it was claimed anew.
+                self._engine.abort(one.job.id)
             self._computed[one.job.id] = one
             self._observer.batch(len(self._computed))
             try:
@@ -163,10 +166,19 @@ class Answering:
             except Exception as error:  # noqa: BLE001 - whatever it is, it must end as one recorded failure
                 self._hand_on(one.job.id, Failure.of(error))
         for job in self._leases.over():
-            if self._computed.pop(job.id, None) is not None:
+            if job.id in self._computed and self._computed[job.id].job.attempt == job.attempt:
+                del self._computed[job.id]
                 self._engine.abort(job.id)
                 self._ending.fenced_off(job)
-        for event in self._engine.step():
+        try:
+            events = self._engine.step()
+        except Exception as error:
+            # Rows that an engine forgot would be held for ever.
+            for job_id in list(self._computed):
+                self._engine.abort(job_id)
+                self._hand_on(job_id, Failure.of(error))
+            raise
+        for event in events:
             self._heard(event)
 
     def _arrived(self) -> Iterator[Prepared]:

@@ -58,14 +58,18 @@ class Leases:
                 self._extend_at = now + self._extend_every
             # What was cancelled since the claim was told to nobody who held it yet.
             self._look_at = min(self._look_at, now + self._pause) if self._held else now + self._pause
-            self._held.update((job.id, job) for job in jobs)
+            for job in jobs:
+                self._held[job.id] = job
+                self._over.discard(job.id)
 
     def let_go(self, jobs: Iterable[Job]) -> None:
-        """They are in hand no more."""
+        """They are in hand no more. An attempt that is over does not let a later one of the same job go."""
         with self._changed:
             for job in jobs:
-                self._held.pop(job.id, None)
-                self._over.discard(job.id)
+                held = self._held.get(job.id)
+                if held is not None and held.attempt == job.attempt:
+                    del self._held[job.id]
+                    self._over.discard(job.id)
             self._changed.notify_all()
 
     def wait_for(self, most: int, seconds: float) -> bool:

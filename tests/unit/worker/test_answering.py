@@ -1,0 +1,240 @@
+"""The three threads of a worker around an engine of which only the protocol is known."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+import pytest
+from tests.until import until
+
+from loradex.errors import AdapterChangedError
+from loradex.worker.answering import Answering
+from loradex.worker.clock import Clock
+from loradex.worker.engine.protocol import Event, Failed, Finished, Ticket, Usage, Wrote
+from loradex.worker.engine.recipe import Recipe
+from loradex.worker.engine.rows import MergeReport, Row, RowResult
+from loradex.worker.isolation import Failure
+from loradex.worker.jobs import Job, Routing
+from loradex.worker.leases import Leases
+from loradex.worker.stages import Answered, Prepared
+
+PLACES = 2
+RESULT = RowResult("text", (1,), None, None, 1, 1, "length", MergeReport(0, 0, 0, ()))
+
+
+class OneStepEngine:
+    """Each row waits until it is told to end; what it is to do with a prompt is said beforehand."""
+
+    def __init__(self) -> None:
+        self.rows: dict[Ticket, Row] = {}
+        self.aborted: list[Ticket] = []
+        self.ready: set[str] = set()
+        self.breaks = False
+
+    def fetch(self, adapters: Mapping[str, Path]) -> None:
+        assert not adapters
+
+    def add(self, ticket: Ticket, row: Row, adapters: Mapping[str, Path]) -> None:
+        assert not adapters
+        if row.prompt_text == "refused":
+            raise AdapterChangedError("its files are gone")
+        assert ticket not in self.rows
+        self.rows[ticket] = row
+
+    def step(self) -> Sequence[Event]:
+        if self.breaks and self.rows:
+            self.breaks = False
+            raise RuntimeError("a fault of ours")
+        events: list[Event] = []
+        for ticket, row in list(self.rows.items()):
+            if row.prompt_text in self.ready:
+                del self.rows[ticket]
+                events += [Wrote(ticket, "text"), Finished(ticket, RESULT)]
+            elif row.prompt_text == "fails":
+                del self.rows[ticket]
+                events.append(Failed(ticket, Failure("not_finite", "NaN")))
+        return events
+
+    def abort(self, ticket: Ticket) -> None:
+        self.aborted.append(ticket)
+        self.rows.pop(ticket, None)
+
+    def usage(self) -> Usage:
+        return Usage(len(self.rows), 0, 0, 1)
+
+
+class Queue:
+    """What an intake and an ending do, without a database."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Job] = []
+        self.claims: list[int] = []
+        self.answered: list[str] = []
+        self.failed: dict[str, str] = {}
+        self.given_back: list[str] = []
+        self.fenced: list[str] = []
+        # What the thread of leases asks.
+        self.lease = timedelta(seconds=60)
+        self.ended: set[UUID] = set()
+        self.leases: Leases = Leases(cast(Any, self))
+
+    def claim(self, most: int) -> list[Job]:
+        self.claims.append(most)
+        taken, self.waiting = self.waiting[:most], self.waiting[most:]
+        self.leases.hold(taken)
+        return taken
+
+    def prepare(self, jobs: Sequence[Job]) -> list[Prepared]:
+        routing = Routing(merge="cat", calibrated=False, mixture=())
+        recipe = Recipe("cat", 1.0, "float32", ())
+        return [
+            Prepared(job, Clock(), cast(Any, None), routing, recipe, Row(cast(Any, job.prompt), recipe), {})
+            for job in jobs
+        ]
+
+    def record(self, one: Answered) -> None:
+        self.answered.append(one.job.prompt)
+        self.leases.let_go([one.job])
+
+    def fail(self, job: Job, failure: Failure) -> None:
+        self.failed[job.prompt] = failure.code
+        self.leases.let_go([job])
+
+    def give_back(self, jobs: Iterator[Job]) -> None:
+        left = list(jobs)
+        self.given_back += [job.prompt for job in left]
+        self.leases.let_go(left)
+
+    def fenced_off(self, job: Job) -> None:
+        self.fenced.append(job.prompt)
+        self.leases.let_go([job])
+
+    def over(self, ids: Sequence[UUID]) -> set[UUID]:
+        return self.ended & set(ids)
+
+    def expire(self) -> None:
+        """Nothing has a deadline."""
+
+    def extend(self, ids: Sequence[UUID]) -> None:
+        """Leases last for longer than a test."""
+
+
+class Worker:
+    def __init__(self) -> None:
+        self.queue, self.engine = Queue(), OneStepEngine()
+        self.said: list[str] = []
+        pieces = SimpleNamespace(put=lambda _job, text: self.said.append(text))
+        self.answering = Answering(
+            intake=cast(Any, self.queue),
+            engine=self.engine,
+            ending=cast(Any, self.queue),
+            leases=self.queue.leases,
+            pieces=cast(Any, pieces),
+            rows=PLACES,
+            linger=0,
+            stop=threading.Event(),
+            observer=cast(Any, SimpleNamespace(batch=lambda _rows: None)),
+        )
+
+    def asked(self, prompt: str, *, attempt: int = 1, lost: int = 0, job_id: UUID | None = None) -> Job:
+        job = Job(job_id or uuid4(), "generate", prompt, None, None, None, {}, attempt, None, lost, 0.0)
+        self.queue.waiting.append(job)
+        self.answering.ring()
+        return job
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    made = Worker()
+    with ExitStack() as running:
+        running.enter_context(made.queue.leases)
+        running.enter_context(made.answering)
+        yield made
+        made.engine.ready |= {row.prompt_text for row in made.engine.rows.values()}
+
+
+def test_a_job_is_recorded_while_an_earlier_one_is_computed(worker: Worker) -> None:
+    worker.asked("long")
+    until(lambda: worker.engine.rows)
+    worker.asked("short")
+    worker.engine.ready.add("short")
+    until(lambda: worker.queue.answered == ["short"])
+    assert worker.said == ["text"]
+    assert [row.prompt_text for row in worker.engine.rows.values()] == ["long"]
+
+
+def test_no_more_jobs_are_in_hand_than_there_are_places(worker: Worker) -> None:
+    for number in range(5):
+        worker.asked(f"job {number}")
+    until(lambda: len(worker.engine.rows) == PLACES)
+    assert len(worker.queue.leases) == PLACES
+    worker.engine.ready |= {f"job {number}" for number in range(5)}
+    until(lambda: len(worker.queue.answered) == 5)
+    assert max(worker.queue.claims) <= PLACES
+
+
+def test_rows_that_cannot_be_answered_fail_alone(worker: Worker) -> None:
+    for prompt in ("refused", "fails", "fine"):
+        worker.asked(prompt)
+    worker.engine.ready.add("fine")
+    until(lambda: worker.queue.answered == ["fine"])
+    until(lambda: worker.queue.failed == {"refused": "adapter_changed", "fails": "not_finite"})
+
+
+def test_an_engine_that_breaks_fails_what_it_has_and_goes_on(worker: Worker) -> None:
+    worker.asked("one")
+    until(lambda: worker.engine.rows)
+    worker.engine.breaks = True
+    until(lambda: worker.queue.failed == {"one": "internal"})
+    worker.asked("two")
+    worker.engine.ready.add("two")
+    until(lambda: worker.queue.answered == ["two"])
+
+
+def test_a_job_that_is_over_is_let_go(worker: Worker) -> None:
+    job = worker.asked("unwanted")
+    until(lambda: worker.engine.rows)
+    worker.queue.ended.add(job.id)
+    worker.queue.leases.told(str(job.id))
+    until(lambda: worker.queue.fenced == ["unwanted"])
+    assert worker.engine.aborted == [job.id]
+    assert not len(worker.queue.leases)
+
+
+def test_a_job_claimed_anew_takes_the_place_of_its_earlier_attempt(worker: Worker) -> None:
+    first = worker.asked("again")
+    until(lambda: worker.engine.rows)
+    worker.asked("again", attempt=2, job_id=first.id)
+    until(lambda: worker.engine.aborted == [first.id])
+    worker.queue.leases.let_go([first])
+    assert [job.attempt for job in worker.queue.leases.held()] == [2]
+    worker.engine.ready.add("again")
+    until(lambda: worker.queue.answered == ["again"])
+
+
+def test_a_job_that_was_lost_before_is_answered_alone(worker: Worker) -> None:
+    worker.asked("long")
+    until(lambda: worker.engine.rows)
+    worker.asked("suspect", lost=1)
+    until(lambda: len(worker.queue.leases) == PLACES)
+    assert [row.prompt_text for row in worker.engine.rows.values()] == ["long"]
+    worker.engine.ready.add("long")
+    until(lambda: [row.prompt_text for row in worker.engine.rows.values()] == ["suspect"])
+    worker.asked("later")
+    worker.engine.ready |= {"suspect", "later"}
+    until(lambda: worker.queue.answered == ["long", "suspect", "later"])
+
+
+def test_what_is_not_done_in_time_is_given_back_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loradex.worker.answering.FINISH_SECONDS", 0.1)
+    worker = Worker()
+    with worker.queue.leases, worker.answering:
+        worker.asked("endless")
+        until(lambda: worker.engine.rows)
+    assert worker.queue.given_back == ["endless"]
+    assert worker.queue.answered == []
