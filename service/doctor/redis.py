@@ -19,8 +19,13 @@ def symptoms(settings: ServiceSettings) -> Iterator[Symptom]:
         yield Symptom("memory of Redis", "unknown", f"could not be looked at: {error}")
         return
     policy = str(told.get("maxmemory_policy", "noeviction"))
-    if told.get("maxmemory") and policy != "noeviction":
+    if told.get("maxmemory") and policy.startswith("volatile"):
+        # Only texts that are being told have an end; bells have none.
+        yield Symptom(
+            "memory of Redis", "well", "drops texts that are being told when it is full, and no bell"
+        )
+    elif told.get("maxmemory") and policy != "noeviction":
         note = f"drops keys when it is full ({policy}): bells get lost, and answers come by sweeps"
-        yield Symptom("memory of Redis", "look", note, "set maxmemory-policy noeviction in redis.conf")
+        yield Symptom("memory of Redis", "look", note, "set maxmemory-policy volatile-ttl in redis.conf")
     else:
         yield Symptom("memory of Redis", "well", "refuses when it is full, and drops nothing")

@@ -79,7 +79,7 @@ def test_help(terminal: Terminal, name: str) -> None:
 
 def test_the_stack(terminal: Terminal) -> None:
     terminal.loradex("up")
-    assert terminal.loradex("status").count("healthy") == 5
+    assert terminal.loradex("status").count("healthy") == 6
     assert "postgresql://" in terminal.loradex("db", "url")
 
 

@@ -8,6 +8,8 @@ import pytest
 from tests.fix_explorer import HOSTILE, Explored, Hostile, watched
 from tests.repository import ROOT
 
+from loradex.db.session import connect
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
@@ -150,7 +152,10 @@ def test_a_person_sees_what_is_shared_and_how_it_is(
         accessible(tab)
         assert "48" in tab.inner_text("li:has-text('answered in the last hour')")
         assert "No worker has announced itself" in tab.inner_text("main")
-        assert "Nobody has verified it yet" in tab.inner_text("main")
+        with connect(explored.database_url) as reader:
+            reader.execute("select loradex.note_verification(position) from loradex.chain_head()")
+        tab.reload()
+        assert "up to link 48" in tab.inner_text("main")
 
 
 def test_without_scripts_it_reads_the_same(explored: Explored, browser: "Browser") -> None:
