@@ -39,15 +39,16 @@ class RunningStore:
         self.lengths = [length + 1 for length in self.lengths]
 
     def take(self, source: Store, columns: int, rows: Sequence[int], lengths: Sequence[int]) -> None:
-        """Adds some rows of another store, whose prompts end before its column `columns`."""
+        """Adds some rows of another store, whose prompts end before its column `columns`, with what pads them."""
         first, needed = len(self.lengths), len(self.lengths) + len(rows)
-        if needed > self._store.rows or max(lengths) > self._end or self._end + 1 > self._store.columns:
-            self._make_room(needed, max(lengths))
+        if needed > self._store.rows or columns > self._end or self._end + 1 > self._store.columns:
+            self._make_room(needed, columns)
+        start = self._end - columns
+        picked = slice(0, len(rows)) if list(rows) == list(range(len(rows))) else list(rows)
         for mine, theirs in self._store.beside(source):
-            for place, row, length in zip(range(first, needed), rows, lengths, strict=True):
-                # Who was here before may have left what is not a number.
-                mine[place, :, : self._end - length].zero_()
-                mine[place, :, self._end - length : self._end] = theirs[row, :, columns - length : columns]
+            # Who was here before may have left what is not a number.
+            mine[first:needed, :, :start].zero_()
+            mine[first:needed, :, start : self._end] = theirs[picked, :, :columns]
         self.lengths += lengths
 
     def drop(self, place: int) -> None:
