@@ -39,7 +39,7 @@ def main() -> None:
         None,
         [
             f"{ARRIVALS} choices of {len(CHOICES)}, one every {PAUSE_SECONDS:g} s (Poisson), alone and beside texts",
-            f"{TEXTS} texts of up to {TEXT_TOKENS} tokens at any time",
+            f"{TEXTS} texts of {TEXT_TOKENS} tokens at any time",
             f"{len(written)} texts were written to the end meanwhile",
             "from `ask` to the answer in the client's hand; the whole path, one worker",
         ],
@@ -96,6 +96,7 @@ def _writing(client: Client) -> Iterator[list[str]]:
             answer = client.ask(
                 f"Tell a long story, number {number}, part {turn}.",
                 max_new_tokens=TEXT_TOKENS,
+                min_tokens=TEXT_TOKENS,
                 timeout=WAIT_SECONDS,
             )
             ended.append(answer.text or "")
