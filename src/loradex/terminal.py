@@ -116,15 +116,25 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str |
     from rich.cells import cell_len
 
     told = [["" if value is None else safe(str(value)) for value in row] for row in rows]
-    widths = [
-        max((cell_len(word) for text in (name, *texts) for word in text.split()), default=0)
-        for name, *texts in zip(columns, *told, strict=True)
-    ]
+    texts = list(zip(columns, *told, strict=True))
+    least = [max((cell_len(word) for text in one for word in text.split()), default=0) for one in texts]
+    wished = [max((cell_len(line) for text in one for line in text.split("\n")), default=0) for one in texts]
     page = console()
-    if sum(widths) + GAP * (len(widths) - 1) <= page.width:
-        _columns(page, columns, told, widths, title)
+    # rich counts a gap behind the last column too.
+    room = page.width - GAP * len(columns)
+    if sum(least) <= room:
+        _columns(page, columns, told, _fitted(least, wished, room), title)
     else:
         _blocks(page, columns, told, title)
+
+
+def _fitted(least: Sequence[int], wished: Sequence[int], room: int) -> list[int]:
+    """How wide columns are that have this room together: as they wish, but for those with most words to break."""
+    widths = [min(one, room) for one in wished]
+    for _ in range(sum(widths) - room):
+        place = max(range(len(widths)), key=lambda one: widths[one] - least[one])
+        widths[place] -= 1
+    return widths
 
 
 def _columns(
@@ -146,7 +156,7 @@ def _columns(
         header_style="bold",
     )
     for column, width in zip(columns, widths, strict=True):
-        shown.add_column(column, overflow="fold", min_width=width)
+        shown.add_column(column, overflow="fold", width=width)
     for row in rows:
         shown.add_row(*map(Text, row))
     page.print(shown)

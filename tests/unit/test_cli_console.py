@@ -1,6 +1,7 @@
 """What commands print."""
 
 import json
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -8,6 +9,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.text import Text
 
 from loradex import terminal
 
@@ -60,6 +62,26 @@ def test_a_table_shows_values_as_they_are(capsys: pytest.CaptureFixture[str]) ->
     assert "[bold]x[/bold]" in out
     assert long.strip() in out
     assert "Things" in out
+
+
+def test_no_word_of_a_table_is_lost_however_narrow_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    # Not a dumb one: of that rich believes it has 80 columns.
+    monkeypatch.setenv("TERM", "xterm")
+    rows = [
+        ("postgres", "postgresql://loradex@127.0.0.1:21861/loradex", "Postgres 18.4, pgvector 0.8.5", None),
+        ("worker", "process 10608", "died", "start it again with `loradex up`, and read its log"),
+    ]
+    words = " ".join(str(one) for row in rows for one in row if one is not None).split()
+    for width in range(50, 160):
+        monkeypatch.setenv("COLUMNS", str(width))
+        terminal.table(("part", "address", "what is known", "cure"), rows)
+        lines = Text.from_ansi(capsys.readouterr().out).plain.splitlines()
+        assert max(map(len, lines)) <= width
+        shown = " ".join(lines).split()
+        assert [one for one in words if one not in shown] == [], width
 
 
 def test_bars_name_and_number_every_share(capsys: pytest.CaptureFixture[str]) -> None:
