@@ -4429,12 +4429,18 @@ as $$
                coalesce(e.job ->> 'base_model', defaults ->> 'base_model') as base_model,
                coalesce(e.job ->> 'encoder', defaults ->> 'encoder') as encoder
         from json_array_elements(next_turns.jobs) with ordinality e(job, ordinal)
-    ), begun as (
+    ), begun as materialized (
         select c.priority, c.base_model, c.encoder, greatest(
-            coalesce((select j.turn from loradex.jobs j
-                      where j.state = 'queued' and j.owner_id = next_turns.owner and j.base_model = c.base_model
-                        and j.encoder = c.encoder and j.priority = c.priority
-                      order by j.turn desc limit 1), 0),
+            -- In the order of jobs_turn_index, or where one owner has most of the queue another index would be taken, in
+            -- which the next owner's jobs are looked for in vain.
+            coalesce((select l.turn
+                      from (select j.* from loradex.jobs j
+                            where j.state = 'queued' and (j.owner_id, j.base_model, j.encoder, j.priority)
+                                  <= (next_turns.owner, c.base_model, c.encoder, c.priority)
+                            order by j.owner_id desc, j.base_model desc, j.encoder desc, j.priority desc, j.turn desc
+                            limit 1) l
+                      where (l.owner_id, l.base_model, l.encoder, l.priority)
+                            = (next_turns.owner, c.base_model, c.encoder, c.priority)), 0),
             coalesce((select j.turn - 1 from loradex.jobs j
                       where j.state = 'queued' and j.priority = c.priority and j.base_model = c.base_model
                         and j.encoder = c.encoder
