@@ -21,7 +21,8 @@ from tests.until import until
 
 from loradex.db import migrate
 from loradex.db.session import connect
-from loradex.embedded import EmbeddedPostgres, EmbeddedValkey
+from loradex.embedded import Addresses, EmbeddedPostgres, EmbeddedValkey
+from loradex.embedded.api import EmbeddedApi
 from loradex.embedded.processes import Identity
 from loradex.embedded.stack import Stack
 from loradex.errors import LibraryMissingError
@@ -230,6 +231,14 @@ def test_the_api_answers_with_the_key_that_is_shown_once(
         found = look()[1]["api"]
         assert found["healthy"]
         assert ":8322/" not in found["address"]
+
+    # It reads addresses when it starts, so one that has moved is a reason to start it again.
+    api, postgres = EmbeddedApi(home), EmbeddedPostgres(home).url
+    before = api.pid
+    api.start(Addresses(postgres, EmbeddedValkey(home).url))
+    assert api.pid == before
+    api.start(Addresses(postgres, "redis://127.0.0.1:1/0"))
+    assert api.pid != before
 
 
 @bare
