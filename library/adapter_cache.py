@@ -38,7 +38,8 @@ FREE_BYTES: Final = 256 << 20
 LEFT_ALONE_SECONDS: Final = 30.0
 """A place that did not answer is not asked again: other jobs wait for the one that asks."""
 PART: Final = ".part-"
-PART_SECONDS: Final = 3600.0
+PART_SECONDS: Final = 2 * (START_SECONDS + MAX_WEIGHTS_BYTES / SLOWEST)
+"""Longer than anybody fetches: a part as old was left by a process that was killed."""
 
 Fetched = TypeVar("Fetched")
 
@@ -179,6 +180,9 @@ class AdapterCache:
                 if left or (too_much and now - used > IN_USE_SECONDS and not path.name.startswith(PART)):
                     self._throw_out(path)
                     total -= size
+        self._require_room(wanted)
+
+    def _require_room(self, wanted: int) -> None:
         if self._free() < wanted + self.free_bytes:
             raise AdapterUnavailableError(
                 f"{self.directory}: {self._free()} bytes are free, {wanted} are wanted and {self.free_bytes} must "
@@ -201,7 +205,8 @@ class AdapterCache:
         It stops at `limit`; where that is what was registered (`exact`), one with more or fewer bytes is another file.
         """
         sha256, size = hashlib.sha256(), 0
-        give_up_at = time.monotonic() + START_SECONDS + limit / SLOWEST
+        whole_seconds = START_SECONDS + limit / SLOWEST
+        give_up_at = time.monotonic() + whole_seconds
         with path.open("wb") as file:
             if exact:
                 try:
@@ -210,10 +215,12 @@ class AdapterCache:
                     raise AdapterUnavailableError(
                         f"{path.parent}: no room for {limit} bytes: {error.strerror}"
                     ) from error
-            for piece in pieces(url, path.name, self.stalled_seconds):
+            for piece in pieces(url, path.name, whole_seconds, self.stalled_seconds):
                 size += len(piece)
                 if size > limit:
                     break
+                if not exact:
+                    self._require_room(len(piece))
                 if time.monotonic() > give_up_at:
                     raise BrokenOffError(f"less than {SLOWEST} bytes came a second")
                 sha256.update(piece)

@@ -4,7 +4,9 @@
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from datetime import timedelta
 from typing import Any, Final
 
@@ -13,8 +15,11 @@ from loradex.library.adapter_sources import HUB
 
 CONNECT: Final = timedelta(seconds=5)
 STALLED_SECONDS: Final = 20.0
-LONGEST: Final = timedelta(hours=2)
 PIECE_BYTES: Final = 1 << 20
+MOST_REDIRECTS: Final = 5
+MOST_TOLD: Final = 300
+# What follows it is the body of the reply: nobody's business, and of any length.
+STATUS: Final = re.compile(r"(status code: \d+[A-Za-z ]*).*")
 
 # Where an environment names credentials of a kind; without one no others are looked for on the machine's network.
 LOGINS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -31,19 +36,25 @@ class BrokenOffError(Exception):
     """The place answers badly or not at all now; it may give the file when it is asked again."""
 
 
-def pieces(url: str, name: str, stalled_seconds: float = STALLED_SECONDS) -> Iterator[bytes]:
-    """The file `name` of the directory `url`; given up when no byte comes for so long.
+def pieces(
+    url: str, name: str, whole_seconds: float, stalled_seconds: float = STALLED_SECONDS
+) -> Iterator[bytes]:
+    """The file `name` of the directory `url`, as it comes; given up when no byte comes for so long.
+
+    The time for all of it is bounded as well: where pieces are gathered first, whoever reads them cannot count.
 
     Raises:
-        BrokenOffError: The connection ended, or nothing came for some seconds.
+        BrokenOffError: The connection ended, nothing came for some seconds, or it came too slowly.
         AdapterUnavailableError: There is no such file, or it may not be read.
         AdapterRefusedError: The package that reads such places is not installed.
     """
-    read = _from_hub if url.startswith("hf://") else _from_store
-    yield from read(url, name, stalled_seconds)
+    if url.startswith("hf://"):
+        yield from _from_hub(url, name, stalled_seconds)
+    else:
+        yield from _from_store(url, name, whole_seconds, stalled_seconds)
 
 
-def _from_store(url: str, name: str, stalled_seconds: float) -> Iterator[bytes]:
+def _from_store(url: str, name: str, whole_seconds: float, stalled_seconds: float) -> Iterator[bytes]:
     try:
         import obstore  # noqa: PLC0415 - of the extra `sources`
         from obstore.exceptions import (  # noqa: PLC0415
@@ -55,9 +66,8 @@ def _from_store(url: str, name: str, stalled_seconds: float) -> Iterator[bytes]:
     except ImportError:
         raise AdapterRefusedError(f"{url}: reading it needs pip install 'loradex[sources]'") from None
     try:
-        for piece in obstore.get(_store(url, timedelta(seconds=stalled_seconds)), name).stream(
-            min_chunk_size=PIECE_BYTES
-        ):
+        store = _store(url, timedelta(seconds=whole_seconds), timedelta(seconds=stalled_seconds))
+        for piece in obstore.get(store, name).stream(min_chunk_size=PIECE_BYTES):
             yield bytes(piece)
     except (NotFoundError, FileNotFoundError):
         raise AdapterUnavailableError(f"{url}/{name}: there is no such file, or it may not be seen") from None
@@ -66,15 +76,16 @@ def _from_store(url: str, name: str, stalled_seconds: float) -> Iterator[bytes]:
             f"{url}/{name}: it may not be read; credentials come from the environment"
         ) from None
     except (BaseError, OSError) as error:
-        raise BrokenOffError(str(error).split("\n", maxsplit=1)[0]) from error
+        reason = STATUS.sub(r"\1", str(error).split("\n", maxsplit=1)[0])
+        raise BrokenOffError(reason[:MOST_TOLD]) from error
 
 
-def _store(url: str, stalled: timedelta) -> Any:
+def _store(url: str, whole: timedelta, stalled: timedelta) -> Any:
     from obstore.store import AzureStore, GCSStore, HTTPStore, S3Store  # noqa: PLC0415
 
     scheme, _, place = url.partition("://")
     bucket, _, prefix = place.partition("/")
-    client: Any = {"connect_timeout": CONNECT, "read_timeout": stalled, "timeout": LONGEST}
+    client: Any = {"connect_timeout": CONNECT, "read_timeout": stalled, "timeout": whole}
     # Whoever asks tries again: here it would take minutes.
     patience: Any = {"max_retries": 0}
     if scheme == "https":
@@ -96,35 +107,63 @@ def _store(url: str, stalled: timedelta) -> Any:
 
 
 def _from_hub(url: str, name: str, stalled_seconds: float) -> Iterator[bytes]:
+    """Its pieces are not gathered, so that whoever reads them can count the seconds."""
     try:
         import httpx2  # noqa: PLC0415
         from huggingface_hub import get_session, hf_hub_url  # noqa: PLC0415 - of the extra `sources`
-        from huggingface_hub.errors import OfflineModeIsEnabled  # noqa: PLC0415
+        from huggingface_hub.errors import HFValidationError, OfflineModeIsEnabled  # noqa: PLC0415
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # noqa: PLC0415
     except ImportError:
         raise AdapterRefusedError(f"{url}: reading it needs pip install 'loradex[sources]'") from None
     match = HUB.fullmatch(url)
     if match is None:
         raise AdapterRefusedError(f"{url}: not a place of the hub")
-    address = hf_hub_url(
-        match["repository"],
-        name,
-        subfolder=match["folder"],
-        revision=match["commit"],
-        endpoint=os.environ.get("HF_ENDPOINT"),
-    )
     patience = httpx2.Timeout(stalled_seconds, connect=CONNECT.total_seconds())
+    # Bytes are hashed as they come, and packed ones could be a thousand times as many.
+    headers = build_hf_headers() | {"accept-encoding": "identity"}
     try:
-        with get_session().stream(
-            "GET", address, headers=build_hf_headers(), timeout=patience, follow_redirects=True
-        ) as reply:
-            if reply.status_code in {401, 403, 404}:
-                raise AdapterUnavailableError(
-                    f"{url}/{name}: the hub does not give it ({reply.status_code}); for a private one set HF_TOKEN"
-                )
-            reply.raise_for_status()
-            yield from reply.iter_bytes(PIECE_BYTES)
+        address = hf_hub_url(
+            match["repository"],
+            name,
+            subfolder=match["folder"],
+            revision=match["commit"],
+            endpoint=os.environ.get("HF_ENDPOINT"),
+        )
+        client = get_session()
+        request = client.build_request("GET", address, headers=headers, timeout=patience)
+        with closing(_reply(client, request, f"{url}/{name}")) as reply:
+            yield from reply.iter_raw()
+    except HFValidationError as error:
+        raise AdapterRefusedError(f"{url}: {error}") from None
     except OfflineModeIsEnabled:
         raise AdapterUnavailableError(f"{url}: HF_HUB_OFFLINE is set, so the hub is not asked") from None
     except httpx2.HTTPError as error:
-        raise BrokenOffError(str(error).split("\n", maxsplit=1)[0] or type(error).__name__) from error
+        reason = str(error).split("\n", maxsplit=1)[0] or type(error).__name__
+        raise BrokenOffError(reason[:MOST_TOLD]) from error
+
+
+def _reply(client: Any, request: Any, shown: str) -> Any:
+    """The reply that has the file, wherever the hub leads for it: from an encrypted place to no other.
+
+    Where it leads is told to nobody: such addresses are signed.
+    """
+    for _ in range(MOST_REDIRECTS):
+        reply = client.send(request, stream=True, follow_redirects=False)
+        if reply.is_success:
+            return reply
+        reply.close()
+        following = reply.next_request
+        if following is None:
+            break
+        if request.url.scheme == "https" and following.url.scheme != "https":
+            raise AdapterRefusedError(
+                f"{shown}: the hub leads to {following.url.scheme}://, which is not encrypted"
+            )
+        request = following
+    else:
+        raise BrokenOffError(f"the hub leads on more than {MOST_REDIRECTS} times")
+    if reply.status_code in {401, 403, 404}:
+        raise AdapterUnavailableError(
+            f"{shown}: the hub does not give it ({reply.status_code}); for a private one set HF_TOKEN"
+        )
+    raise BrokenOffError(f"the hub answers with {reply.status_code}")

@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Self
-from uuid import UUID
 
 import structlog
 
 from loradex.errors import LoradexError
 from loradex.worker.ending import Ending
-from loradex.worker.engine.protocol import AnswerEngine, Event, Failed, Finished, Wrote
+from loradex.worker.engine.protocol import AnswerEngine, Event, Failed, Finished, Ticket, Wrote
 from loradex.worker.engine.rows import RowResult
 from loradex.worker.intake import Intake
 from loradex.worker.isolation import Failure
@@ -77,7 +76,7 @@ class Answering:
         self._more_wait = False
         self._ready: SimpleQueue[Prepared] = SimpleQueue()
         self._done: SimpleQueue[tuple[Prepared, RowResult | Failure]] = SimpleQueue()
-        self._computed: dict[UUID, Prepared] = {}
+        self._computed: dict[Ticket, Prepared] = {}
         self._log = structlog.get_logger("answering")
         self._taking_in = Repeating("intake", self._carrying_on(self._take_in), 0, stop)
         self._computing = Repeating("engine", self._carrying_on(self._compute), 0)
@@ -174,9 +173,9 @@ class Answering:
             events = self._engine.step()
         except Exception as error:
             # Rows that an engine forgot would be held for ever.
-            for job_id in list(self._computed):
-                self._engine.abort(job_id)
-                self._hand_on(job_id, Failure.of(error))
+            for ticket in list(self._computed):
+                self._engine.abort(ticket)
+                self._hand_on(ticket, Failure.of(error))
             raise
         for event in events:
             self._heard(event)
@@ -192,14 +191,14 @@ class Answering:
 
     def _heard(self, event: Event) -> None:
         if isinstance(event, Wrote):
-            self._pieces.put(self._computed[UUID(str(event.ticket))].job, event.text)
+            self._pieces.put(self._computed[event.ticket].job, event.text)
         elif isinstance(event, Finished):
             self._hand_on(event.ticket, event.result)
         elif isinstance(event, Failed):
             self._hand_on(event.ticket, event.failure)
 
-    def _hand_on(self, ticket: object, result: RowResult | Failure) -> None:
-        one = self._computed.pop(UUID(str(ticket)))
+    def _hand_on(self, ticket: Ticket, result: RowResult | Failure) -> None:
+        one = self._computed.pop(ticket)
         one.clock.lap("compose")
         self._done.put((one, result))
 

@@ -48,7 +48,7 @@ class Ending:
             result=one.result,
             timings=timings,
         )
-        with self._given_back_if_refused([one.job]):
+        with self.let_go_if_broken([one.job]):
             try:
                 answer_id = self._jobs.record(one.job, answer)
             except LeaseLostError:
@@ -60,6 +60,7 @@ class Ending:
             except LoradexError as error:
                 self.fail(one.job, Failure.of(error))
             else:
+                self._leases.let_go([one.job])
                 self._observer.answered(one.routing, answer)
                 self._pieces.end(one.job, answer_id)
                 self._log.info("job.answered", job=str(one.job.id), answer=str(answer_id), **timings)
@@ -68,12 +69,13 @@ class Ending:
         """Ends a job as failed."""
         self._pieces.end(job)
         self._log.warning("job.failed", job=str(job.id), code=failure.code, reason=failure.message)
-        with self._given_back_if_refused([job]):
+        with self.let_go_if_broken([job]):
             try:
                 self._jobs.fail(job, failure.code, failure.message)
             except LeaseLostError:
                 self.fenced_off(job)
             else:
+                self._leases.let_go([job])
                 self._observer.failed(failure.code)
 
     def fenced_off(self, job: Job) -> None:
@@ -97,16 +99,17 @@ class Ending:
         self._log.info("jobs.given_back", jobs=len(left))
 
     @contextmanager
-    def _given_back_if_refused(self, batch: Sequence[Job]) -> Iterator[None]:
-        """In the end their leases are let go, however it went.
+    def let_go_if_broken(self, jobs: Sequence[Job]) -> Iterator[None]:
+        """What Postgres refuses waits again, and costs no attempt however long that lasts.
 
-        What Postgres refuses waits again, and costs no attempt however long that lasts.
+        What it does not answer waits until its lease is over.
         """
         try:
             yield
         except REFUSED:
             with suppress(LoradexError):
-                self.give_back(batch)
+                self.give_back(jobs)
             raise
-        finally:
-            self._leases.let_go(batch)
+        except BaseException:
+            self._leases.let_go(jobs)
+            raise

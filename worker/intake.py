@@ -1,10 +1,8 @@
 """The first stages of a job's way: claim, embed, route, prepare."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from loradex.errors import LoradexError
 from loradex.library.adapter_roots import AdapterRoots
 from loradex.worker.clock import Clock
 from loradex.worker.ending import Ending
@@ -12,7 +10,7 @@ from loradex.worker.engine.embed import Encoder
 from loradex.worker.engine.recipe import Recipe
 from loradex.worker.engine.rows import Row
 from loradex.worker.identity import WorkerIdentity
-from loradex.worker.isolation import REFUSED, Failure, run_isolated
+from loradex.worker.isolation import Failure, run_isolated
 from loradex.worker.jobs import Job, Jobs
 from loradex.worker.leases import Leases
 from loradex.worker.stages import Claimed, Embedded, Prepared, Routed
@@ -58,7 +56,7 @@ class Intake:
 
     def prepare(self, jobs: Sequence[Job]) -> list[Prepared]:
         """Claimed jobs, ready for the engine. One that fails on the way is recorded as failed."""
-        with self._given_back_if_refused(jobs):
+        with self._ending.let_go_if_broken(jobs):
             embedded = self._through("embed", self._embed, [Claimed(job, Clock()) for job in jobs])
             routed = self._through("route", self._route, embedded)
             return self._through("prepare", self._prepare, routed)
@@ -108,19 +106,3 @@ class Intake:
             else:
                 done.append(result)
         return done
-
-    @contextmanager
-    def _given_back_if_refused(self, batch: Sequence[Job]) -> Iterator[None]:
-        """What Postgres refuses waits again, and costs no attempt however long that lasts.
-
-        What it does not answer waits until its lease is over.
-        """
-        try:
-            yield
-        except REFUSED:
-            with suppress(LoradexError):
-                self._ending.give_back(batch)
-            raise
-        except BaseException:
-            self._leases.let_go(batch)
-            raise

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from tests.toxic_proxy import Toxic
 
 from loradex.db.session import connect
 from loradex.errors import AdapterChangedError, AdapterRefusedError, AdapterUnavailableError
-from loradex.library.adapter_cache import IN_USE_SECONDS, PART_SECONDS
+from loradex.library.adapter_cache import IN_USE_SECONDS, PART_SECONDS, TRIES, AdapterCache
 from loradex.library.adapter_files import CONFIG, WEIGHTS, content_hash
 from loradex.library.adapter_sources import RemotePlace
 
@@ -165,6 +166,19 @@ def test_a_place_that_is_away_is_said_and_left_alone_for_a_while(
         make_cache("admin").adopt(f"s3://{BUCKET}/nothing")
 
 
+def test_a_file_that_comes_too_slowly_is_given_up(
+    bucket: Bucket, make_adapter: MakeAdapter, make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, _ = make_cache("admin").adopt(bucket.put(make_adapter(), "rte"))
+    monkeypatch.setattr("loradex.library.adapter_cache.START_SECONDS", 0.05)
+    monkeypatch.setattr("loradex.library.adapter_cache.SLOWEST", 1 << 20)
+    bucket.proxy.poison([Toxic("stall", 700)] * TRIES)
+    started = time.monotonic()
+    with pytest.raises(AdapterUnavailableError, match="could not be fetched"):
+        make_cache(stalled_seconds=20).locate(str(place))
+    assert time.monotonic() - started < 60, "it did not wait until nothing came for a while"
+
+
 def test_processes_that_race_for_one_adapter_do_not_harm_each_other(
     bucket: Bucket, make_adapter: MakeAdapter, make_cache: MakeCache
 ) -> None:
@@ -215,7 +229,9 @@ def test_what_was_not_asked_for_longest_goes_first_and_what_is_in_use_stays(
     assert not left.exists(), "what a killed process left is swept"
 
 
-def test_a_disk_is_never_filled(bucket: Bucket, make_adapter: MakeAdapter, make_cache: MakeCache) -> None:
+def test_a_disk_is_never_filled(
+    bucket: Bucket, make_adapter: MakeAdapter, make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place, _ = make_cache("admin").adopt(bucket.put(make_adapter(), "rte"))
     asked = bucket.proxy.connections
     with pytest.raises(AdapterUnavailableError, match="must stay free"):
@@ -224,6 +240,12 @@ def test_a_disk_is_never_filled(bucket: Bucket, make_adapter: MakeAdapter, make_
     with pytest.raises(AdapterUnavailableError, match="are wanted"):
         make_cache().locate(str(huge))
     assert bucket.proxy.connections == asked
+    # Of what is not registered yet no size is known.
+    free = iter([1 << 40, 0, 0])
+    monkeypatch.setattr(AdapterCache, "_free", lambda _: next(free))
+    with pytest.raises(AdapterUnavailableError, match="must stay free"):
+        make_cache("admin", free_bytes=1).adopt(place.url)
+    assert entries(make_cache("admin").directory) == [place.sha256]
 
 
 def test_what_is_not_allowed_is_not_fetched_whatever_is_stored(

@@ -43,7 +43,7 @@ class Admission:
         self._waiting = deque(one for one in self._waiting if one.ticket != ticket)
 
     def out_of_memory(self, rows: int) -> None:
-        """So many rows of a kind were too many: half of them is the most from now on."""
+        """So many rows in hand were too many: half of them is the most of a kind from now on."""
         self._most_rows = max(1, rows // 2)
 
     def take(self, in_hand: Sequence[Question], sizes: Sizes, capacity: int) -> list[Question]:
@@ -70,11 +70,12 @@ class Admission:
         while self._waiting:
             question = self._waiting.popleft()
             kind = bool(question.choices)
-            tally, keys = tallies[kind], keys_of(question.row.recipe)
             if full[kind] or question.alone:
                 left.append(question)
-            elif tally.rows and (
-                tally.rows == self._most_rows
+                continue
+            tally, keys = tallies[kind], keys_of(question.row.recipe)
+            if tally.rows and (
+                (self._most_rows is not None and tally.rows >= self._most_rows)
                 or tally.bytes_with(question) > room[kind]
                 or len(named.union(keys)) > capacity
             ):

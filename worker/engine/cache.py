@@ -50,10 +50,6 @@ class Store:
         return [buffer for buffer in (*self.keys, *self.values) if buffer is not None]
 
     @property
-    def nbytes(self) -> int:
-        return sum(buffer.nbytes for buffer in self.buffers())
-
-    @property
     def token_bytes(self) -> int:
         """Bytes that one token of one row takes."""
         return sum(buffer[0, :, 0].nbytes for buffer in self.buffers())

@@ -100,7 +100,11 @@ class Engine:
             self.bank,
             self.text,
             ends=_ends(model, tokenizer) if ends is None else ends,
-            sizes=Sizes(token=reference.token_bytes, slot=0, row=PICKING_BYTES * self._vocabulary),
+            sizes=lambda: Sizes(
+                token=reference.token_bytes,
+                slot=self.bank.slot_bytes,
+                row=PICKING_BYTES * self._vocabulary,
+            ),
             room=room_of(self.device) if room_bytes is None else room_bytes,
             pace=PACES[kind] if pace is None else pace,
         )
@@ -178,7 +182,7 @@ class Engine:
         `unwanted` is asked before each step whether nobody wants the row at that place any more; such a row is
         let go, and its answer is `UNWANTED`. No other rows may be in hand.
         """
-        answers: dict[int, Answer] = {}
+        answers: dict[Ticket, Answer] = {}
         left: set[int] = set()
         for place, row in enumerate(rows):
             try:
@@ -190,13 +194,13 @@ class Engine:
             while left:
                 for place in [place for place in left if unwanted is not None and unwanted(place)]:
                     self.abort(place)
-                    left.remove(place)
                     answers[place] = UNWANTED
                 for event in self.step():
-                    if isinstance(event, Finished | Failed):
-                        place = int(str(event.ticket))
-                        left.remove(place)
-                        answers[place] = event.result if isinstance(event, Finished) else event.failure
+                    if isinstance(event, Finished):
+                        answers[event.ticket] = event.result
+                    elif isinstance(event, Failed):
+                        answers[event.ticket] = event.failure
+                left -= answers.keys()
         finally:
             for place in left:
                 self.abort(place)

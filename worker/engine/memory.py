@@ -1,15 +1,14 @@
 """Memory of the device: how much there is for rows, and what is done when it runs out."""
 
+import os
 from pathlib import Path
 from typing import Final
 
 import torch
 
-GIB: Final = 1 << 30
-CPU_ROOM: Final = 2 * GIB
+CPU_ROOM: Final = 2 << 30
 """Bytes for rows on a CPU at most, where other programs need memory too."""
 CGROUP: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-MEMINFO: Final = Path("/proc/meminfo")
 
 
 def room_of(device: torch.device) -> int:
@@ -35,13 +34,7 @@ def release_cached_memory() -> None:
 
 
 def _host_bytes() -> int:
-    found = [CPU_ROOM * 8]
-    if MEMINFO.is_file():
-        fields = dict(line.split(":", 1) for line in MEMINFO.read_text(encoding="ascii").splitlines())
-        found.append(int(fields["MemTotal"].split()[0]) << 10)
-    found += [
-        int(text)
-        for path in CGROUP
-        if path.is_file() and (text := path.read_text(encoding="ascii").strip()).isdigit()
-    ]
-    return min(found)
+    told = [path.read_text(encoding="ascii").strip() for path in CGROUP if path.is_file()]
+    # Where there is no limit, it says "max".
+    limits = [int(text) for text in told if text.isdigit()]
+    return min([os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *limits])

@@ -31,10 +31,6 @@ class Running:
         self._updates = RunningUpdates()
         self.writings: list[Writing] = []
 
-    @property
-    def nbytes(self) -> int:
-        return self._store.nbytes + self._updates.nbytes
-
     def join(
         self,
         writings: Sequence[Writing],
@@ -57,9 +53,7 @@ class Running:
         self.writings += writings
 
     def step(self) -> list[Writing]:
-        """One token more for each row; those that end with it leave."""
-        if not self.writings:
-            return []
+        """One token more for each row, of which there is one at least; those that end with it leave."""
         self._switch.current = self._updates.current
         picked = pick(self._logits(), [writing.sampler for writing in self.writings])
         self._store.grew()

@@ -22,10 +22,6 @@ class RunningStore:
         self._end = 0
         self.lengths: list[int] = []
 
-    @property
-    def nbytes(self) -> int:
-        return self._store.nbytes
-
     def view(self) -> StoreView:
         """The rows as a cache to which one token each is added; then `grew` is to be called."""
         if self._end + 1 > self._store.columns:

@@ -43,10 +43,6 @@ class RunningUpdates:
         self._sharing: list[_Sharing | None] = []
         self.current: Updates | None = None
 
-    @property
-    def nbytes(self) -> int:
-        return sum(stack.nbytes for stack in (*self._merged.values(), *self._planes.values()))
-
     def put(self, updates: Updates | None, rows: Sequence[int]) -> None:
         """Adds these rows of `updates` at the end; None are rows of the bare model."""
         own, shared = _parts(updates)

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, groupby
 
@@ -81,7 +81,7 @@ class Stream:
         bank: Where they are.
         text: The tokenizer.
         ends: Tokens that end a text.
-        sizes: What rows take, but for adapters.
+        sizes: What rows take now: an adapter takes more once the bank has met a larger one.
         room: Bytes for all rows in hand.
         pace: How much is read at a time.
     """
@@ -95,7 +95,7 @@ class Stream:
         text: Text,
         *,
         ends: frozenset[int],
-        sizes: Sizes,
+        sizes: Callable[[], Sizes],
         room: int,
         pace: Pace,
     ) -> None:
@@ -134,7 +134,7 @@ class Stream:
         return Usage(
             running=len(in_hand),
             waiting=len(self._admission),
-            used_bytes=Tally.of(self._sizes_now(), in_hand).bytes,
+            used_bytes=Tally.of(self._sizes(), in_hand).bytes,
             room_bytes=self._admission.room,
         )
 
@@ -155,7 +155,7 @@ class Stream:
         """Composes the mixtures of the rows that there is room for, and groups them by length."""
         if not len(self._admission):
             return []
-        taken = self._admission.take(list(self._in_hand()), self._sizes_now(), self._bank.capacity)
+        taken = self._admission.take(list(self._in_hand()), self._sizes(), self._bank.capacity)
         if not taken:
             return []
         taken.sort(key=self._group)
@@ -291,7 +291,8 @@ class Stream:
         if len(questions) == 1 and (questions[0].alone or not broken.out_of_memory):
             return [Failed(questions[0].ticket, broken.failure)]
         if broken.out_of_memory and len(questions) > 1:
-            self._admission.out_of_memory(len(questions))
+            held = {question.ticket for question in (*questions, *self._in_hand())}
+            self._admission.out_of_memory(len(held))
             self._admission.put_back(questions)
         else:
             self._admission.put_back([replace(question, alone=True) for question in questions])
@@ -312,9 +313,6 @@ class Stream:
 
     def _tokens(self) -> int:
         return self._pace.beside if self._writes() else self._pace.alone
-
-    def _sizes_now(self) -> Sizes:
-        return replace(self._sizes, slot=self._bank.slot_bytes)
 
     def _is_long(self, question: Question) -> bool:
         return self._forward.architecture.is_long(len(question.ids))

@@ -57,7 +57,7 @@ def texts(events: Sequence[Event]) -> Mapping[object, str]:
     return joined
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     seed=st.integers(0, 2**20),
     arrivals=st.lists(st.integers(0, 4), min_size=2, max_size=14),
@@ -185,6 +185,38 @@ def test_where_memory_runs_out_fewer_rows_are_computed_at_once(
     monkeypatch.setattr(engine._forward, "step", tight)
     assert [told(answer) for answer in engine.answer(rows)] == expected
     assert sum(size > 3 for size in sizes) <= 4
+
+
+def test_memory_that_runs_out_beside_others_keeps_those_in_hand(
+    zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = zoo.engine(ends=frozenset())
+    numbers = random.Random(11)
+    rows = [Row(sentence(numbers, 4), recipe(zoo, numbers), max_new_tokens=20) for _ in range(10)]
+    expected = alone(engine, rows)
+    for place in range(6):
+        engine.add(place, rows[place])
+    events = engine.step()
+    assert engine.usage().running == 6
+    prompts = engine._forward.prompts
+    fulls = [torch.OutOfMemoryError("1 GiB was asked for and 0.5 are free")]
+
+    def full(ids: Sequence[Sequence[int]], view: StoreView | None) -> torch.Tensor:
+        if fulls:
+            raise fulls.pop()
+        return prompts(ids, view)
+
+    monkeypatch.setattr(engine._forward, "prompts", full)
+    for place in range(6, len(rows)):
+        engine.add(place, rows[place])
+    events += engine.step()
+    # Ten were too many: five is the most, and the six go on.
+    assert (engine.usage().running, engine.usage().waiting) == (6, 4)
+    while engine.usage().waiting:
+        events += engine.step()
+        assert engine.usage().running <= 6
+    answers = finished([*events, *to_the_end(engine)])
+    assert [told(answers[place]) for place in range(len(rows))] == expected
 
 
 def test_a_row_for_which_there_is_no_memory_fails_with_the_numbers(
