@@ -1,5 +1,6 @@
 """The bodies of requests: shapes and sizes, which are checked before anything is done."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -115,13 +116,13 @@ class Writing(Asking):
     structured_outputs: StructuredOutputs | None = None
 
     @property
+    @abstractmethod
     def likeliest(self) -> int | None:
         """How many of the likeliest tokens are told at each place; None: not even the one written.
 
         Raises:
             Problem: `top_logprobs` without `logprobs`.
         """
-        raise NotImplementedError
 
 
 class ChatBody(Writing):
@@ -203,7 +204,7 @@ def shaped(kind: type[Body], document: object) -> Body:
         raise _first(error) from None
     for name, neutral in NEUTRAL.items():
         value = (body.model_extra or {}).get(name)
-        # To completions a logprobs of 0 is a wish, and equal to False.
+        # To Python 1 and True are equal, to JSON they are not.
         alike = [one for one in neutral if isinstance(one, bool) is isinstance(value, bool)]
         if value is not None and value not in alike:
             raise refused(f"{name} is not supported; leave it out", name, "unsupported_parameter")

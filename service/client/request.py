@@ -90,7 +90,7 @@ class Request:
         prompt: The question.
         messages: A conversation instead of a prompt: `role` (system, user or assistant) and `content` of each message,
             the last of which is the user's.
-        embedded_messages: Which of them neighbours are searched for: the last, or all.
+        embedded_messages: Which messages neighbours are searched for: the last, or all.
         choices: Answers to rank by log-likelihood; without them the model writes text.
         method: How adapters are chosen and mixed; they are listed in `loradex.methods`.
         adapter: The adapter of method `own`.

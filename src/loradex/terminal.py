@@ -67,12 +67,16 @@ def complain(text: str) -> None:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    """Lines that are too wide for a terminal are broken between words; words stay whole, to be copied."""
-    if not stream.isatty():
+    """Lines that are too wide for a terminal are broken between words; words stay whole, to be copied.
+
+    They are there at once, also in a pipe or a file: a server says where it listens and then goes on.
+    """
+    if stream.isatty():
+        width = shutil.get_terminal_size().columns
+        stream.writelines(wrapped(line, width) + "\n" for line in safe(text).split("\n"))
+    else:
         stream.write(safe(text) + "\n")
-        return
-    width = shutil.get_terminal_size().columns
-    stream.writelines(wrapped(line, width) + "\n" for line in safe(text).split("\n"))
+    stream.flush()
 
 
 def wrapped(line: str, width: int) -> str:

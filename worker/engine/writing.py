@@ -64,12 +64,12 @@ class Writing:
             self.logprobs.append(picked.logprobs)
         self.sampler.take(picked.token)
         self._left -= 1
+        last = picked.token in self._ends or not self._left
         self._unsaid.append(self.text.add(picked.token))
-        self.ended = picked.token in self._ends or self.text.stopped
-        goes_on = self._left > 0 and not self.ended
-        if not goes_on:
+        if last:
             self._unsaid.append(self.text.rest())
-        return goes_on
+        self.ended = picked.token in self._ends or self.text.stopped
+        return not last and not self.ended
 
     def piece(self) -> str:
         """What may be given out since the last call. A row that began again does not say twice what it said."""

@@ -6,12 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.fix_models import byte_tokenizer
+from tests.unit.engine.rows import BARE
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from loradex.worker.engine.margin import own_text
+from loradex.worker.engine.questions import Question
+from loradex.worker.engine.rows import MergeReport, Row
+from loradex.worker.engine.sampling import Picked
 from loradex.worker.engine.text import Text
 from loradex.worker.engine.token_decoder import LONG
+from loradex.worker.engine.writing import Writing
 from loradex.worker.engine.written_text import WrittenText
 
 WORDS = ("yes", "no.", "\n", "  ", "naïve", "中文", "👩‍👩‍👧", "don't", " , ", "\n\nUser:", "END", "ENDING")
@@ -123,3 +128,13 @@ def test_the_work_is_linear() -> None:
             written.add(token)
         assert max(sizes) <= LONG, name
         assert sum(sizes) < 2 * LONG * len(ids), name
+
+
+def test_a_stop_string_that_is_certain_only_at_the_end_ends_the_text() -> None:
+    """Half a character could have become one, and then would not have been the stop string."""
+    text, report = text_of("bytes"), MergeReport(0.0, 0.0, 0.0, ())
+    row = Row("?", BARE, max_new_tokens=2, stop=("\ufffd",))
+    writing = Writing(Question("row", row, (5,)), report, {}, frozenset(), text.raw)
+    assert writing.take(Picked(text._plain("a")[0], finite=True)) is True
+    assert writing.take(Picked(text._plain("é")[0], finite=True)) is False
+    assert (writing.text.text, writing.ended) == ("a", True)
