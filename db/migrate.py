@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.resources import files
 from time import sleep
 
@@ -9,9 +10,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from loradex.db.session import engine, translate_errors
+from loradex.db.sqlfiles import frozen_digest
 from loradex.errors import SchemaOutdatedError
 
 SCHEMA = "loradex"
@@ -24,6 +27,30 @@ ATTEMPTS, PAUSE_SECONDS = 20, 3.0
 """If every attempt waits for its lock, that is 157 s."""
 BEFORE_THE_BASELINE = re.compile(r"\d{4}")
 """Ids of revisions that were squashed into the baseline."""
+ANEW = (
+    "and its rows cannot be brought over: keep it with that version, and start this one with an empty database "
+    "(for the embedded one: `loradex down`, then set LORADEX_HOME to a new directory)"
+)
+DIGEST = text("select obj_description(to_regclass('loradex.alembic_version'), 'pg_class')")
+
+
+@dataclass(frozen=True)
+class SchemaState:
+    """How far a database was brought.
+
+    Attributes:
+        revision: Its newest; None if it was never migrated.
+        digest: SHA-256 in hex of the text that the revision ran, as it noted it; None if it noted none.
+    """
+
+    revision: str | None
+    digest: str | None
+
+    @property
+    def amended(self) -> bool:
+        """Whether its revision is another text by now: before a release the newest one may be written anew."""
+        frozen = None if self.revision is None else frozen_digest(self.revision)
+        return frozen is not None and self.digest != frozen
 
 
 def alembic_config() -> Config:
@@ -39,7 +66,7 @@ def upgrade(url: str, revision: str = HEAD) -> None:
     Raises:
         SchemaOutdatedError: The database was made by a version this one knows nothing of.
     """
-    require_known(current_revision(url))
+    require_known(schema_state(url))
     _run(url, lambda config: command.upgrade(config, revision))
 
 
@@ -50,35 +77,44 @@ def downgrade(url: str, revision: str) -> None:
 
 def current_revision(url: str) -> str | None:
     """The revision a database is at; None if it was never migrated."""
+    return schema_state(url).revision
+
+
+def schema_state(url: str) -> SchemaState:
+    """How far a database was brought."""
     with translate_errors(), engine(url).connect() as connection:
-        return MigrationContext.configure(
-            connection, opts={"version_table_schema": SCHEMA}
-        ).get_current_revision()
+        context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
+        return SchemaState(context.get_current_revision(), connection.execute(DIGEST).scalar())
 
 
 def is_current(url: str) -> bool:
     """Whether a database is at the newest revision of this checkout."""
-    return current_revision(url) == ScriptDirectory.from_config(alembic_config()).get_current_head()
+    state = schema_state(url)
+    newest = ScriptDirectory.from_config(alembic_config()).get_current_head()
+    return state.revision == newest and not state.amended
 
 
-def require_known(revision: str | None, holder: str = "this database") -> None:
-    """See that this version can bring a revision up to date; None is a database that was never migrated.
+def require_known(state: SchemaState, holder: str = "this database") -> None:
+    """See that this version can bring a schema up to date.
 
     Args:
-        revision: The id of one.
-        holder: What is at that revision, for the message.
+        state: How far it was brought.
+        holder: What has that schema, for the message.
 
     Raises:
         SchemaOutdatedError: It is of another version.
     """
     known = {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
+    revision = state.revision
+    if state.amended:
+        raise SchemaOutdatedError(
+            f"{holder} was made by an earlier commit of Loradex, whose revision {revision} was another, {ANEW}"
+        )
     if revision is None or revision in known:
         return
     if BEFORE_THE_BASELINE.fullmatch(revision):
         raise SchemaOutdatedError(
-            f"{holder} is at revision {revision} of a Loradex before the first release, and its rows "
-            "cannot be brought over: keep it with that version, and start this one with an empty database "
-            "(for the embedded one: `loradex down`, then set LORADEX_HOME to a new directory)"
+            f"{holder} is at revision {revision} of a Loradex before the first release, {ANEW}"
         )
     raise SchemaOutdatedError(
         f"{holder} is at revision {revision}, which this version of Loradex does not know: "

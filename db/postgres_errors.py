@@ -40,7 +40,9 @@ def _kind(error: psycopg.Error, state: str, text: str) -> tuple[type[LoradexErro
     if state == "42501":
         return PermissionRefusedError, f"; {outages.advice_on(state, text)}"
     if state in _MISSING:
-        return SchemaOutdatedError, ": run `loradex db upgrade`, or another version of this program"
+        return SchemaOutdatedError, (
+            ": run `loradex db upgrade`, which mends it or says what to do, or run another version of this program"
+        )
     too_much = state[:2] == _TOO_MUCH
     if too_much or state in _MALFORMED or (not state and isinstance(error, psycopg.DataError)):
         return InvalidArgumentError, "; give less" if too_much else ""

@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from loradex.db.sqlfiles import SqlFile, as_statement, frozen_sections, newest_frozen
+from loradex.db.sqlfiles import (
+    SqlFile,
+    as_statement,
+    frozen_digest,
+    frozen_revisions,
+    frozen_sections,
+    newest_frozen,
+)
 
 LOAD_PGVECTOR = "select '[1]'::public.vector"
 """Only then may a plain owner set its parameters on a function."""
@@ -18,6 +25,7 @@ def run_frozen(op: Any, revision: str) -> None:
     if not first:
         op.execute(LOAD_PGVECTOR)
     _run(op, [section for section in sections if first or section.replaceable])
+    _note(op, revision)
 
 
 def restore_frozen(op: Any, revision: str) -> None:
@@ -29,6 +37,12 @@ def restore_frozen(op: Any, revision: str) -> None:
         if section.path not in before:
             op.execute(f"drop {section.kind.removesuffix('s')} loradex.{section.name} cascade")
     _run(op, [before[section.path] for section in sections if section.path in before])
+    _note(op, max(earlier for earlier in frozen_revisions() if earlier < revision))
+
+
+def _note(op: Any, revision: str) -> None:
+    # For whoever comes with a text of that name that was amended since: see migrate.SchemaState.
+    op.execute(f"comment on table loradex.alembic_version is '{frozen_digest(revision)}'")
 
 
 def _run(op: Any, sections: list[SqlFile]) -> None:

@@ -4,6 +4,7 @@ A frozen text is one file per revision: copies of live files, each under a line 
 frozen copy of every live file is known, and a downgrade finds the one before.
 """
 
+import hashlib
 import re
 from dataclasses import dataclass
 from importlib.resources import files
@@ -111,6 +112,12 @@ def frozen_sections(revision: str, directory: Path = FROZEN) -> list[SqlFile]:
     return [
         SqlFile(name, body.rstrip("\n") + "\n") for name, body in zip(parts[1::2], parts[2::2], strict=True)
     ]
+
+
+def frozen_digest(revision: str, directory: Path = FROZEN) -> str | None:
+    """SHA-256 in hex of what a revision froze; None if it froze nothing."""
+    path = directory / f"{revision}.sql"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
 
 
 def frozen_revisions(directory: Path = FROZEN) -> list[str]:

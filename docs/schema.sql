@@ -544,7 +544,7 @@ comment on column loradex.jobs.priority is 'higher goes first';
 comment on column loradex.jobs.deadline is 'seconds after which it ends as expired instead of being answered; null: never';
 comment on column loradex.jobs.queue_position is 'order of arrival';
 comment on column loradex.jobs.turn is
-    'its place among those of its priority: owners who wait take turns, and each owner''s jobs go in their order';
+    'its place among those of its priority and models: owners who wait take turns, and each owner''s jobs go in their order';
 comment on column loradex.jobs.state is 'queued, running, done, failed, cancelled or expired';
 comment on column loradex.jobs.attempt is 'times claimed; fences off late writes';
 comment on column loradex.jobs.releases is 'times given back unharmed; these attempts do not count';
@@ -565,7 +565,7 @@ comment on column loradex.jobs.erased_at is 'when its texts and its answer''s we
 create index jobs_owner_index on loradex.jobs (owner_id, created_at, id);
 create index jobs_finished_at_index on loradex.jobs (finished_at) where (finished_at is not null);
 create index jobs_queued_index on loradex.jobs (priority desc, turn, queue_position) where (state = 'queued');
-create index jobs_turn_index on loradex.jobs (owner_id, turn) where (state = 'queued');
+create index jobs_turn_index on loradex.jobs (owner_id, base_model, encoder, priority, turn) where (state = 'queued');
 create index jobs_api_key_index on loradex.jobs (api_key_id) where (state = 'queued' and api_key_id is not null);
 create index jobs_running_index on loradex.jobs (lease_until) where (state = 'running');
 create index jobs_expires_index on loradex.jobs (expires_at) where (expires_at is not null and state in ('queued', 'running'));
@@ -3116,7 +3116,7 @@ declare
     with_key constant bigint := current_key();
     key_takes int;
     wanted int;
-    before bigint;
+    turns bigint[];
     ids uuid[];
     waiting int;
     inserted int;
@@ -3188,16 +3188,12 @@ begin
             'max_waiting_jobs', waiting, max_waiting);
     end if;
 
-    -- Behind what this owner has in the queue, and no further behind than those who wait now: see jobs.turn.
-    before := greatest(
-        coalesce((select max(j.turn) from loradex.jobs j where j.owner_id = asking and j.state = 'queued'), 0),
-        coalesce((select j.turn - 1 from loradex.jobs j where j.state = 'queued'
-                  order by j.priority desc, j.turn, j.queue_position limit 1), 0));
+    turns := next_turns(enqueue_jobs.jobs::json, asking, defaults);
     ids := array(select uuidv7() from generate_series(1, wanted));
     insert into loradex.jobs overriding user value
     select r.*
     from json_array_elements(enqueue_jobs.jobs::json) with ordinality e(job, ordinal)
-    cross join lateral complete_job(ids[e.ordinal], asking, before + e.ordinal, e.job::jsonb, defaults, columns, integers) r
+    cross join lateral complete_job(ids[e.ordinal], asking, turns[e.ordinal], e.job::jsonb, defaults, columns, integers) r
     on conflict (owner_id, idempotency_key) where idempotency_key is not null do nothing;
     get diagnostics inserted = row_count;
     if inserted > 0 then
@@ -3212,7 +3208,7 @@ begin
     select e.job ->> 'idempotency_key' into clash
     from json_array_elements(enqueue_jobs.jobs::json) with ordinality e(job, ordinal)
     join loradex.jobs old on old.owner_id = asking and old.idempotency_key = e.job ->> 'idempotency_key'
-    cross join lateral complete_job(ids[e.ordinal], asking, before + e.ordinal, e.job::jsonb, defaults, columns, integers) r
+    cross join lateral complete_job(ids[e.ordinal], asking, turns[e.ordinal], e.job::jsonb, defaults, columns, integers) r
     where old.id <> ids[e.ordinal] and job_request(old) <> job_request(r)
     limit 1;
     if found then
@@ -4417,6 +4413,47 @@ comment on function loradex.nearest_examples(public.vector, int, text, text[]) i
 revoke execute on function loradex.nearest_examples(public.vector, int, text, text[]) from public;
 grant execute on function loradex.nearest_examples(public.vector, int, text, text[])
     to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/next_turns.sql
+-- The turn of each job of a call, in order: see jobs.turn. Among the jobs of its priority, base model and encoder, which are
+-- served one after the other, a job stands behind what its owner has there, and no further ahead than those who wait there.
+-- Jobs that no worker takes, or that have another priority, are no measure of how far the others are.
+-- Locks: none. Raises: nothing; check_jobs has read the document before.
+create or replace function loradex.next_turns(jobs json, owner bigint, defaults jsonb) returns bigint[]
+language sql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    with asked as (
+        select e.ordinal,
+               coalesce(e.job ->> 'priority', defaults ->> 'priority')::numeric::smallint as priority,
+               coalesce(e.job ->> 'base_model', defaults ->> 'base_model') as base_model,
+               coalesce(e.job ->> 'encoder', defaults ->> 'encoder') as encoder
+        from json_array_elements(next_turns.jobs) with ordinality e(job, ordinal)
+    ), begun as materialized (
+        select c.priority, c.base_model, c.encoder, greatest(
+            -- In the order of jobs_turn_index, or where one owner has most of the queue another index would be taken, in
+            -- which the next owner's jobs are looked for in vain.
+            coalesce((select l.turn
+                      from (select j.* from loradex.jobs j
+                            where j.state = 'queued' and (j.owner_id, j.base_model, j.encoder, j.priority)
+                                  <= (next_turns.owner, c.base_model, c.encoder, c.priority)
+                            order by j.owner_id desc, j.base_model desc, j.encoder desc, j.priority desc, j.turn desc
+                            limit 1) l
+                      where (l.owner_id, l.base_model, l.encoder, l.priority)
+                            = (next_turns.owner, c.base_model, c.encoder, c.priority)), 0),
+            coalesce((select j.turn - 1 from loradex.jobs j
+                      where j.state = 'queued' and j.priority = c.priority and j.base_model = c.base_model
+                        and j.encoder = c.encoder
+                      order by j.turn, j.queue_position limit 1), 0)) as last
+        from (select distinct priority, base_model, encoder from asked) c
+    )
+    select array_agg(b.last + a.nth order by a.ordinal)
+    from (select *, row_number() over (partition by priority, base_model, encoder order by ordinal) as nth from asked) a
+    join begun b using (priority, base_model, encoder)
+$$;
+comment on function loradex.next_turns(json, bigint, jsonb) is
+    'The turn of each job of a call, behind what its owner has waiting; internal.';
+revoke execute on function loradex.next_turns(json, bigint, jsonb) from public;
 
 -- file: functions/note_verification.sql
 -- Notes that this login has just found the chain intact up to a position, so that a monitor can say how long ago that was.

@@ -61,7 +61,7 @@ class EmbeddedApi:
         """
         # The database is found by its record: then the server makes its own login, and is told no owner's address.
         environment = launch.environment() | {"LORADEX_HOME": str(self._directory)}
-        given = launch.fingerprints(environment | servers._asdict())
+        given = launch.fingerprints(environment | launch.named(servers))
         for attempt in range(1, ATTEMPTS + 1):
             part = self._record.part("api")
             identity = Identity.recorded(part)

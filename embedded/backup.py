@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from loradex.db.migrate import current_revision, require_known, upgrade
+from loradex.db.migrate import SchemaState, require_known, schema_state, upgrade
 from loradex.db.restored import Login, adopt, logins, owners, prepare, take_back
 from loradex.db.session import connect, translate_errors
 from loradex.embedded import programs
@@ -39,12 +39,14 @@ class Facts:
 
     Attributes:
         revision: That of the schema.
+        digest: Of what that revision ran, as it noted it.
         head: Newest link of the chain when the dump began; None without answers.
         logins: Members of Loradex' groups; they belong to the server, and a dump has no passwords.
         owners: Ids of the owners whose logins were there.
     """
 
     revision: str
+    digest: str | None
     head: str | None
     logins: list[Login]
     owners: list[int]
@@ -61,6 +63,7 @@ class Facts:
                 told = json.loads(file.read(MAX_FACTS_BYTES))
             facts = cls(
                 str(told["revision"]),
+                told.get("digest"),
                 told["head"],
                 [Login(**login) for login in told["logins"]],
                 [*map(int, told["owners"])],
@@ -82,8 +85,8 @@ def dump(url: str, directory: Path, head: Callable[[], str | None]) -> Facts:
     """
     if directory.exists() or directory.is_symlink():
         raise InvalidArgumentError(f"{directory} is there already: name a new directory")
-    revision = current_revision(url)
-    if revision is None:
+    state = schema_state(url)
+    if state.revision is None:
         raise SchemaOutdatedError("this database holds no Loradex: run `loradex db upgrade`")
     try:
         draft = Path(mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
@@ -92,7 +95,7 @@ def dump(url: str, directory: Path, head: Callable[[], str | None]) -> Facts:
     try:
         newest = head()  # before the dump, which then holds at least that
         with _one_moment(url) as (connection, moment):
-            facts = Facts(revision, newest, logins(connection), owners(connection))
+            facts = Facts(state.revision, state.digest, newest, logins(connection), owners(connection))
             programs.run(
                 "pg_dump", url, ["--format=custom", f"--snapshot={moment}", f"--file={draft / DATABASE}"]
             )
@@ -130,7 +133,7 @@ def restore(url: str, directory: Path) -> tuple[Facts, list[str]]:
     facts = Facts.read(directory / FACTS)
     if not (directory / DATABASE).is_file():
         raise InvalidArgumentError(f"{directory} is not a dump: {DATABASE} is missing")
-    require_known(facts.revision, f"the dump in {directory}")
+    require_known(SchemaState(facts.revision, facts.digest), f"the dump in {directory}")
     with connect(url) as connection:
         silent = prepare(connection, facts.logins)
     try:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 
+from loradex.addresses import Addresses
+
 PREFIX = "LORADEX_"
 # Of the command line: passwords it sets, how long it waits, where heads are kept.
 NOT_FOR_PROGRAMS = ("_PASSWORD", "_START_SECONDS", "_ANCHOR")
@@ -23,6 +25,11 @@ def environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if not (name.startswith(PREFIX) and name.endswith(NOT_FOR_PROGRAMS))
     }
+
+
+def named(servers: Addresses) -> dict[str, str]:
+    """The servers by the names that a program's environment has for them."""
+    return {"LORADEX_DATABASE_URL": servers.database_url, "LORADEX_REDIS_URL": servers.redis_url}
 
 
 def fingerprints(given: Mapping[str, str]) -> dict[str, str]:

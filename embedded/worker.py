@@ -92,12 +92,8 @@ class EmbeddedWorker:
         return said if isinstance(said, dict) else {}
 
     def _environment(self, servers: Addresses) -> dict[str, str]:
-        return launch.environment() | {
-            "LORADEX_HOME": str(self._directory),
-            "LORADEX_DATABASE_URL": servers.database_url,
-            "LORADEX_REDIS_URL": servers.redis_url,
-            "LORADEX_READY_FILE": str(self.ready_file),
-        }
+        own = {"LORADEX_HOME": str(self._directory), "LORADEX_READY_FILE": str(self.ready_file)}
+        return launch.environment() | launch.named(servers) | own
 
     def _spawn(self, environment: dict[str, str]) -> Identity:
         if importlib.util.find_spec("torch") is None:

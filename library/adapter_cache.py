@@ -23,7 +23,7 @@ from loradex.library.adapter_files import (
     WEIGHTS,
     hash_of_digests,
 )
-from loradex.library.adapter_sources import RemotePlace, allowed_by, checked
+from loradex.library.adapter_sources import PINNED, RemotePlace, allowed_by, checked
 from loradex.library.adapter_streams import STALLED_SECONDS, BrokenOffError, pieces
 
 TRIES: Final = 4
@@ -36,7 +36,7 @@ IN_USE_SECONDS: Final = 300.0
 FREE_BYTES: Final = 256 << 20
 """What is left free on the disk for everybody else."""
 LEFT_ALONE_SECONDS: Final = 30.0
-"""A place that did not answer is not asked again: other jobs wait for the one that asks."""
+"""A place that did not answer is not asked again: each time takes long to fail."""
 PART: Final = ".part-"
 PART_SECONDS: Final = 2 * (START_SECONDS + MAX_WEIGHTS_BYTES / SLOWEST)
 """Longer than anybody fetches: a part as old was left by a process that was killed."""
@@ -80,6 +80,11 @@ class AdapterCache:
         place = RemotePlace.parse(uri)
         allowed_by(place.url, self.allowed)
         return self._here(place) or self._tried(place.url, partial(self._fetched, place))
+
+    def holds(self, uri: str) -> bool:
+        """Whether an adapter is here, so that `locate` will hardly wait."""
+        match = PINNED.fullmatch(uri)
+        return match is not None and (self.directory / match["sha256"]).is_dir()
 
     def adopt(self, url: str) -> tuple[RemotePlace, Path]:
         """Fetch an adapter that is not registered yet, and say what it is; same errors as `locate`."""

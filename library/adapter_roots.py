@@ -118,6 +118,10 @@ class AdapterRoots:
             )
         return places[0]
 
+    def at_hand(self, uri: str) -> bool:
+        """Whether `locate` fetches nothing."""
+        return not is_remote(uri) or (self.cache is not None and self.cache.holds(uri))
+
     def renewed(self, uri: str) -> Path:
         """The directory of what lies elsewhere, fetched anew."""
         self._remote(uri).forget(uri)

@@ -309,6 +309,9 @@ CONTRACTS = {
     "monitor_figures": Contract(
         EVERYBODY, "it takes nothing", Reads("select loradex.monitor_figures()", 3 * WAITING + 2 * JOB)
     ),
+    "next_turns": Contract(
+        OWNER, GIVEN, "it reads the first and the last of each kind of job, see test_queue.py"
+    ),
     "note_verification": Contract(
         READERS,
         Refusal("select loradex.note_verification(100000)", "LX001"),

@@ -74,16 +74,13 @@ def served(answering: Stack) -> Iterator[Served]:
     """The API on a port of its own; its login is one of the role client."""
     from prometheus_client import CollectorRegistry  # noqa: PLC0415
 
-    from loradex.service.api.app import Api  # noqa: PLC0415
-    from loradex.service.explorer.entrance import with_keys  # noqa: PLC0415
-    from loradex.service.explorer.site import Explorer  # noqa: PLC0415
+    from loradex.service.api.server import application  # noqa: PLC0415
 
     login = with_user(answering.database_url, "loradex_client")
     registry = CollectorRegistry()
 
     def make() -> "Door":
-        client = AsyncClient(login, answering.redis_url)
-        return Api(client, registry, Explorer(with_keys(client), "an API key").routes()).application()
+        return application(AsyncClient(login, answering.redis_url), registry)
 
     alice, bob = (made_key(answering.database_url, owner)[1] for owner in ("alice", "bob"))
     with (

@@ -87,9 +87,7 @@ def explored(starter: str) -> Iterator[Explored]:
 @pytest.fixture(scope="session")
 def hostile(postgres: EmbeddedPostgres, stocked: str) -> Iterator[Hostile]:
     """Both ways to look, before a small library in which every text is hostile."""
-    from loradex.service.api.app import Api  # noqa: PLC0415
-    from loradex.service.explorer.entrance import with_keys  # noqa: PLC0415
-    from loradex.service.explorer.site import Explorer  # noqa: PLC0415
+    from loradex.service.api.server import application  # noqa: PLC0415
 
     with new_database(postgres, stocked) as database, connect(database) as connection:
         world = World.found(connection)
@@ -117,8 +115,7 @@ def hostile(postgres: EmbeddedPostgres, stocked: str) -> Iterator[Hostile]:
         of_alice = _claimed_and_answered(world)
 
         def keyed() -> "Door":
-            client = AsyncClient(client_url, "redis://127.0.0.1:1/0")
-            return Api(client, beside=Explorer(with_keys(client), "an API key").routes()).application()
+            return application(AsyncClient(client_url, "redis://127.0.0.1:1/0"))
 
         with serving(lambda: _reading(database)) as url, serving(keyed) as tenants:
             yield Hostile(url, database, tenants, answers, failed, alice, bob, of_alice)

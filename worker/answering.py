@@ -137,9 +137,11 @@ class Answering:
             self._hand_over(jobs)
 
     def _hand_over(self, jobs: Sequence[Job]) -> None:
-        for one in self._intake.prepare(jobs):
-            self._engine.fetch(one.adapters)
-            self._ready.put(one)
+        self._intake.prepare(jobs, self._arrive)
+
+    def _arrive(self, one: Prepared) -> None:
+        self._engine.fetch(one.adapters)
+        self._ready.put(one)
 
     def _answer_alone(self, suspect: Job, claimed: list[Job]) -> None:
         """A job that was lost before has no company: if it is the job that kills its worker, it takes nobody along."""

@@ -1,6 +1,7 @@
 """The first stages of a job's way: claim, embed, route, prepare."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from loradex.library.adapter_roots import AdapterRoots
@@ -9,6 +10,7 @@ from loradex.worker.ending import Ending
 from loradex.worker.engine.embed import Encoder
 from loradex.worker.engine.recipe import Recipe
 from loradex.worker.engine.rows import Row
+from loradex.worker.fetching import Fetching
 from loradex.worker.identity import WorkerIdentity
 from loradex.worker.isolation import Failure, run_isolated
 from loradex.worker.jobs import Job, Jobs
@@ -46,6 +48,7 @@ class Intake:
         self._ending = ending
         self._encoder = encoder
         self._adapters = adapters
+        self._fetching = Fetching(adapters)
         self._identity = identity
 
     def claim(self, most: int) -> list[Job]:
@@ -54,12 +57,17 @@ class Intake:
         self._leases.hold(jobs)
         return jobs
 
-    def prepare(self, jobs: Sequence[Job]) -> list[Prepared]:
-        """Claimed jobs, ready for the engine. One that fails on the way is recorded as failed."""
+    def prepare(self, jobs: Sequence[Job], ready: Callable[[Prepared], None]) -> None:
+        """Calls `ready` with each job that the engine can take; one that fails on the way is recorded as failed.
+
+        A job whose adapters have to be fetched comes later, from another thread.
+        """
         with self._ending.let_go_if_broken(jobs):
             embedded = self._through("embed", self._embed, [Claimed(job, Clock()) for job in jobs])
             routed = self._through("route", self._route, embedded)
-            return self._through("prepare", self._prepare, routed)
+            for one in routed:
+                uris = [part["uri"] for part in one.routing.mixture]
+                self._fetching.when_here(uris, partial(self._go_on, one, ready))
 
     def _embed(self, batch: Sequence[Claimed]) -> list[Embedded | Failure]:
         questions = self._encoder.embed_questions([one.job.prompt for one in batch])
@@ -74,8 +82,15 @@ class Intake:
             for one, routing in zip(batch, routings, strict=True)
         ]
 
-    def _prepare(self, batch: Sequence[Routed]) -> list[Prepared | Failure]:
-        return [self._prepared(one) for one in batch]
+    def _go_on(self, one: Routed, ready: Callable[[Prepared], None], failure: Failure | None) -> None:
+        """Makes a routed job ready, whose adapters are here or cannot be had."""
+
+        def prepare(_: Sequence[Routed]) -> list[Prepared | Failure]:
+            return [failure or self._prepared(one)]
+
+        with self._ending.let_go_if_broken([one.job]):
+            for prepared in self._through("prepare", prepare, [one]):
+                ready(prepared)
 
     def _prepared(self, one: Routed) -> Prepared:
         job, routing = one.job, one.routing

@@ -35,8 +35,6 @@ BREATH_SECONDS = 0.01
 MOST_CHARACTERS = 4 << 20
 """Of all texts that are being written; what is beyond is not told."""
 
-MOST_TEXTS = 10_000
-
 
 @dataclass
 class _Text:
@@ -94,18 +92,15 @@ class Pieces:
         """Tell the listeners of a job what was written after the pieces before; nothing is done where none listen.
 
         Args:
-            job: The attempt that writes; another one than before begins anew.
+            job: The attempt that writes; a later one than before begins anew.
             text: The piece, of any length.
         """
         if job.pieces_key is None or not text:
             return
         with self._changed:
-            one = self._texts.get(job.id)
-            if one is None or one.attempt != job.attempt:
-                if one is None and len(self._texts) >= MOST_TEXTS:
-                    return
-                self._forget(job.id)
-                one = self._texts[job.id] = _Text(place_of(job.pieces_key), job.attempt)
+            one = self._text_of(job, job.pieces_key)
+            if one is None:
+                return
             if one.lost or self._characters + len(text) > MOST_CHARACTERS:
                 self._lose(one)
                 return
@@ -119,17 +114,27 @@ class Pieces:
         if job.pieces_key is None:
             return
         with self._changed:
-            one = self._texts.get(job.id)
-            if one is None or one.attempt != job.attempt:
-                self._forget(job.id)
-                one = self._texts[job.id] = _Text(place_of(job.pieces_key), job.attempt)
-            one.end = End(job.attempt, answer_id)
-            self._tell(job.id)
+            one = self._text_of(job, job.pieces_key)
+            if one is not None:
+                one.end = End(job.attempt, answer_id)
+                self._tell(job.id)
 
     def leave(self, job: Job) -> None:
         """The job waits again: whoever takes it begins its text anew, and nothing is told of this one any more."""
         with self._changed:
+            one = self._texts.get(job.id)
+            if one is not None and one.attempt <= job.attempt:
+                self._forget(job.id)
+
+    def _text_of(self, job: Job, pieces_key: UUID) -> _Text | None:
+        """The text of this attempt, begun if it was not; None where a later one writes already."""
+        one = self._texts.get(job.id)
+        if one is not None and one.attempt > job.attempt:
+            return None
+        if one is None or one.attempt < job.attempt:
             self._forget(job.id)
+            one = self._texts[job.id] = _Text(place_of(pieces_key), job.attempt)
+        return one
 
     def _tell(self, job: UUID) -> None:
         self._news.add(job)
@@ -187,7 +192,7 @@ class Pieces:
             answers = iter(several.execute(raise_on_error=False))
         refused = []
         for one, messages in due:
-            said = [next(answers) for _ in (*messages, "expire", "publish")][: len(messages)]
+            said = [next(answers) for _ in (*messages, "expire", "publish")]
             errors = [answer for answer in said if isinstance(answer, Exception)]
             refused += [(one, error) for error in errors[:1]]
         if refused and len(refused) == len(due):

@@ -62,16 +62,20 @@ class Api:
     """The endpoints, on one client, whose login is of the role client alone. Closing the API closes the client.
 
     Its metrics are made on `registry`, and served by whoever made that. `beside` are paths of others that the same
-    server has.
+    server has; they count the requests of a key on `allowances` too.
     """
 
     def __init__(
-        self, client: AsyncClient, registry: CollectorRegistry | None = None, beside: Sequence[Route] = ()
+        self,
+        client: AsyncClient,
+        registry: CollectorRegistry | None = None,
+        beside: Sequence[Route] = (),
+        allowances: Allowances | None = None,
     ) -> None:
         self._client = client
         self._beside = beside
         self._registry = CollectorRegistry() if registry is None else registry
-        self._allowances = Allowances(client)
+        self._allowances = allowances or Allowances(client)
         self._asking = Asking()
         self._edges: dict[str, tuple[float, float | None]] = {}
         self._finding = asyncio.Lock()

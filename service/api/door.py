@@ -90,22 +90,26 @@ def refusal(scope: MutableMapping[str, Any], problem: Problem) -> Any:
     return response_of(problem)
 
 
-async def answered(request: Request, work: Awaitable[Any]) -> Any:
-    """The response that `work` makes, or the envelope of its error.
+async def answered(
+    request: Request,
+    work: Awaitable[Any],
+    told: Callable[[MutableMapping[str, Any], Problem], Any] = refusal,
+) -> Any:
+    """The response that `work` makes, or what `told` makes of its error: by itself the envelope.
 
     What was raised here by mistake is logged by its type and place alone, since its text may hold a prompt.
     """
     try:
         return await work
     except Problem as problem:
-        return refusal(request.scope, problem)
+        return told(request.scope, problem)
     except LoradexError as error:
-        return refusal(request.scope, problem_of(error))
+        return told(request.scope, problem_of(error))
     except ClientDisconnect:  # while its body was read
         return Response(status_code=LEFT)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the client is told in the one envelope
+    except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
         log_fault(request, error)
-        return refusal(request.scope, INTERNAL)
+        return told(request.scope, INTERNAL)
 
 
 def log_fault(request: Request, error: Exception) -> None:

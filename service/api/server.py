@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from loradex.addresses import redis_address
 from loradex.errors import DatabaseUnavailableError, InvalidArgumentError
 from loradex.metrics_port import MetricsPort
+from loradex.service.api.allowance import Allowances
 from loradex.service.api.app import Api
 from loradex.service.api.door import Door
 from loradex.service.api.login import serving_address
@@ -24,7 +25,7 @@ from loradex.service.figures import Figures
 from loradex.service.settings import ServiceSettings
 
 CONNECTIONS = 8
-"""Of one server to Postgres; one of them listens. Each is lent for a few milliseconds at a time."""
+"""Of one server to Postgres; one of them listens. Each is lent for a few milliseconds, some for pages up to seconds."""
 
 DRAIN_SECONDS = 30
 """For requests that are under way when the server is told to end. Those that are left then are cut, and cancelled."""
@@ -81,8 +82,14 @@ async def _serve(
 ) -> None:
     client = AsyncClient(database, redis, settings=settings, connections=CONNECTIONS)
     await _require_login(client)
-    explorer = Explorer(with_keys(client), "an API key (`lx_...`)")
-    await run(Api(client, registry, explorer.routes()).application(), door, said)
+    await run(application(client, registry), door, said)
+
+
+def application(client: AsyncClient, registry: CollectorRegistry | None = None) -> Door:
+    """The API and the explorer beside it, which count the requests of a key together."""
+    allowances = Allowances(client)
+    explorer = Explorer(with_keys(client, allowances))
+    return Api(client, registry, explorer.routes(), allowances).application()
 
 
 async def run(application: Door, door: socket.socket, said: Callable[[str], None]) -> None:

@@ -10,11 +10,18 @@ import typer
 
 from loradex import terminal
 from loradex.errors import InvalidArgumentError
-from loradex.service.client.request import FIELDS, TEXTS, Request
+from loradex.service.client.request import FIELDS, Request
 
 ONE_BY_ONE = {"exclude_tasks": "exclude_task", "exclude_adapters": "exclude_adapter"}
-"""Lists whose texts are given by an option that is repeated; choices stand in one option, with commas."""
-REPEATED = (*ONE_BY_ONE, "metadata")
+"""Settings that hold several, and what the option is called that gives one of them."""
+
+FORMS = {
+    "choices": "separated by commas",
+    "metadata": "one is KEY=TEXT, and it may be given again",
+    "logit_bias": "one is TOKEN=NUMBER, and it may be given again",
+    **dict.fromkeys(("stop", *ONE_BY_ONE), "may be given again"),
+}
+"""How settings are written that are no single value; all but choices are given by an option that is repeated."""
 
 
 def _plain(hint: Any) -> type:
@@ -43,16 +50,8 @@ def options_of_request(command: Callable[..., None]) -> Callable[..., None]:
             continue  # --system and the prompt are messages
         option = ONE_BY_ONE.get(name, name)
         flags = [f"--{option.replace('_', '-')}"]
-        kind: Any = list[str] if name in REPEATED else str if name in TEXTS else _plain(hints[name])
-        more = (
-            "; separated by commas"
-            if name == "choices"
-            else "; one is KEY=TEXT, and it may be given again"
-            if name == "metadata"
-            else "; may be given again"
-            if name in REPEATED
-            else ""
-        )
+        kind: Any = str if name == "choices" else list[str] if name in FORMS else _plain(hints[name])
+        more = f"; {FORMS[name]}" if name in FORMS else ""
         annotation = Annotated[
             kind | None, typer.Option(*flags, help=f"{words[name].removesuffix('.')}{more}.")
         ]
@@ -94,16 +93,17 @@ def ask(
     from loradex.service.client import Client
 
     settings["choices"] = split_choices(settings["choices"])
-    settings["metadata"] = split_pairs(settings["metadata"])
-    wanted = {name: value for name, value in settings.items() if value is not None}
+    settings["metadata"] = split_pairs("--metadata", "KEY=TEXT", settings["metadata"])
+    settings["logit_bias"] = split_biases(settings["logit_bias"])
+    wanted = asked(prompt, system) | {name: value for name, value in settings.items() if value is not None}
     if settings["stream"] and not as_json:
-        with Client() as client, client.stream(prompt, timeout=timeout, cancel=True, **wanted) as stream:
+        with Client() as client, client.stream(timeout=timeout, cancel=True, **wanted) as stream:
             terminal.flow(stream)
         if stream.answer is not None:
             print_provenance(stream.answer)
         return
     with Client() as client:
-        answer = client.enqueue(**asked(prompt, system), **wanted).wait(timeout=timeout)
+        answer = client.enqueue(**wanted).wait(timeout=timeout)
     if as_json:
         terminal.as_json(answer.as_dict())
     else:
@@ -130,12 +130,22 @@ def split_choices(text: str | None) -> list[str] | None:
     return [part.strip() for part in parts]
 
 
-def split_pairs(texts: list[str] | None) -> dict[str, str] | None:
+def split_pairs(option: str, form: str, texts: list[str] | None) -> dict[str, str] | None:
     """The pairs in `["customer=7"]`; `InvalidArgumentError` for a text without a key, or a key given twice."""
     pairs: dict[str, str] = {}
     for text in texts or ():
         key, sign, value = text.partition("=")
         if not sign or not key or key in pairs:
-            raise InvalidArgumentError("--metadata takes KEY=TEXT, and each key once")
+            raise InvalidArgumentError(f"{option} takes {form}, and each {form.partition('=')[0]} once")
         pairs[key] = value
     return pairs or None
+
+
+def split_biases(texts: list[str] | None) -> dict[str, float] | None:
+    """The biases in `["17=-1.5"]`; `InvalidArgumentError` as `split_pairs`, or for what is no number."""
+    form = "TOKEN=NUMBER"
+    pairs = split_pairs("--logit-bias", form, texts)
+    try:
+        return None if pairs is None else {token: float(number) for token, number in pairs.items()}
+    except ValueError:
+        raise InvalidArgumentError(f"--logit-bias takes {form}, such as 17=-1.5") from None

@@ -23,6 +23,7 @@ def metrics(
     """
     import signal
     import threading
+    from contextlib import closing
 
     from prometheus_client import CollectorRegistry, generate_latest
 
@@ -32,15 +33,14 @@ def metrics(
     from loradex.service.settings import ServiceSettings
 
     registry = CollectorRegistry()
-    figures = Figures(database_address(ServiceSettings()))
-    registry.register(figures)
-    if once:
-        terminal.say(generate_latest(registry).decode().rstrip())
-        return
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    with MetricsPort(host, port, registry) as served:
-        terminal.say(f"listening at {served.address}")
-        ended.wait()
-    figures.close()
+    with closing(Figures(database_address(ServiceSettings()))) as figures:
+        registry.register(figures)
+        if once:
+            terminal.say(generate_latest(registry).decode().rstrip())
+            return
+        ended = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: ended.set())
+        with MetricsPort(host, port, registry) as served:
+            terminal.say(f"listening at {served.address}")
+            ended.wait()

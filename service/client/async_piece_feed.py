@@ -178,7 +178,8 @@ class AsyncPieceFeed:
         found: Any = await redis.xread(known, count=READ_AT_ONCE)
         for raw, entries in found:
             name = raw.decode()
-            if entries and name in places:
+            # Whoever came meanwhile hears from the beginning: that place is read anew.
+            if entries and name in places and places[name].last == known[name]:
                 places[name].take(entries)
                 more.update({name} if len(entries) == READ_AT_ONCE else ())
         return more

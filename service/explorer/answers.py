@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, LiteralString
 
 from psycopg.sql import SQL, Composed, Literal
@@ -64,8 +65,8 @@ TITLES = {
     "model": "Base model",
 }
 WORDS = {"in": "in the domain", "out": "out of the domain", "choice": "a choice", "length": "its length"}
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What makes a spreadsheet calculate a text."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What makes a spreadsheet calculate a text that begins so; the last four are as wide as a Chinese character."""
 
 
 async def page(look: Look) -> Response:
@@ -103,7 +104,7 @@ async def as_json(look: Look) -> Response:
 
 
 async def as_csv(look: Look) -> Response:
-    """Up to a thousand rows as CSV; lists as JSON, and no text that a spreadsheet would calculate."""
+    """Up to a thousand rows as CSV; lists with blanks between, and no text that a spreadsheet would calculate."""
     _, found, columns = await _rows(look, ROWS_OF_A_FILE)
     written = io.StringIO()
     table = csv.writer(written, lineterminator="\n")
@@ -159,8 +160,10 @@ def failures_of(chosen: Filter, limit: int) -> Composed:
 
 
 def _facets(chosen: Filter, edges: Edges) -> Composed:
+    """The statement for what the answers of a filter have in common, the same on each page of its table."""
+    everywhere = replace(chosen, after=None)
     return SQL(FACETS).format(
-        out=out_of_domain(edges), where=where(chosen.conditions(edges)), limit=Literal(COUNTED)
+        out=out_of_domain(edges), where=where(everywhere.conditions(edges)), limit=Literal(COUNTED)
     )
 
 
@@ -194,7 +197,7 @@ def _is_json(value: object) -> bool:
 
 def _cell(value: Any) -> Any:
     if isinstance(value, list):
-        return " ".join(map(str, value))
+        value = " ".join(map(str, value))
     if isinstance(value, str) and value.startswith(FORMULA):
         return f"'{value}"
     return value

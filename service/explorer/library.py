@@ -20,7 +20,7 @@ ADAPTERS: LiteralString = """
         cross join lateral unnest(a.adapters, a.adapter_versions, a.weights) c(adapter, version, weight)
         where a.id >= loradex.first_id(now() - interval '7 days')
         group by c.adapter, c.version, day
-    ), shared as (
+    ), shared as materialized (
         select u.adapter, u.version, u.day, u.answers, u.weight,
                u.weight / sum(u.weight) over (partition by u.day) as share
         from used u
@@ -46,16 +46,21 @@ TASKS: LiteralString = """
     order by t.name
     limit %s"""
 AFFINITIES: LiteralString = """
-    select f.task, a.name as adapter, f.score, f.n, a.task = f.task as own
-    from loradex.task_affinities f
-    join loradex.adapters a on a.id = f.adapter_id and a.state = 'active'
-    order by f.task, a.name"""
+    select *
+    from (
+        select f.task, a.name as adapter, f.score, a.task = f.task as own,
+               dense_rank() over (order by f.task) as row, dense_rank() over (order by a.name) as place
+        from loradex.task_affinities f
+        join loradex.adapters a on a.id = f.adapter_id and a.state = 'active'
+    ) measured
+    where row <= %(most)s and place <= %(most)s
+    order by task, adapter"""
 
 
 async def page(look: Look) -> Response:
     """The page."""
     look.require_everything()
-    affinities = await look.source.rows(AFFINITIES)
+    affinities = await look.source.rows(AFFINITIES, {"most": MOST_OF_A_MAP})
     return look.page(
         "adapters.html",
         {
@@ -69,13 +74,12 @@ async def page(look: Look) -> Response:
 
 def heat_map(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """The measured scores: names of the adapters, and for each task its cells with a shade from 0 to 9."""
-    adapters = sorted({row["adapter"] for row in rows})[:MOST_OF_A_MAP]
+    adapters = sorted({row["adapter"] for row in rows})
     tasks: dict[str, dict[str, Any]] = {}
     for row in rows:
         cell = {**row, "shade": min(int(row["score"] * SHADES), SHADES - 1)}
         tasks.setdefault(row["task"], {})[row["adapter"]] = cell
-    shown = list(tasks.items())[:MOST_OF_A_MAP]
     return {
         "adapters": adapters,
-        "rows": [(task, [cells.get(adapter) for adapter in adapters]) for task, cells in shown],
+        "rows": [(task, [cells.get(adapter) for adapter in adapters]) for task, cells in tasks.items()],
     }

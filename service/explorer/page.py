@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -58,17 +59,21 @@ class Pages:
             "number": number,
             "as_json": as_json,
         }
-        self._templates.globals["static"] = self.address
+        self._templates.globals["static"] = {
+            name: f"/static/{hashlib.sha256(content).hexdigest()[:DIGITS]}/{name}"
+            for name, content in self._files.items()
+        }
 
-    def shown(self, template: str, values: Mapping[str, Any], status: int = 200) -> Response:
+    def shown(
+        self,
+        template: str,
+        values: Mapping[str, Any],
+        status: int = 200,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> Response:
         """The page."""
-        return HTMLResponse(
-            self._templates.get_template(template).render(values), status, headers=dict(HEADERS)
-        )
-
-    def address(self, name: str) -> str:
-        """Where a file beside the templates is; what is in it is part of the address."""
-        return f"/static/{hashlib.sha256(self._files[name]).hexdigest()[:DIGITS]}/{name}"
+        page = self._templates.get_template(template).render(values)
+        return HTMLResponse(page, status, headers={**HEADERS, **headers})
 
     def file(self, name: str) -> Response | None:
         """The file of that name; None where there is none."""

@@ -27,7 +27,7 @@ READS_ONLY: LiteralString = """
            and not pg_has_role(
                session_user, (select n.nspowner from pg_namespace n where n.nspname = 'loradex'), 'member')
            and not exists (
-               select from unnest(array['loradex_worker', 'loradex_admin']) more(role)
+               select from unnest(array['loradex_client', 'loradex_worker', 'loradex_admin']) more(role)
                where pg_has_role(session_user, more.role, 'member')) as reads_only"""
 
 
@@ -71,7 +71,6 @@ def application(reader: Reader, token: str) -> Door:
         yield
         await reader.close()
 
-    explorer = Explorer(with_token(reader, token), "the token that `loradex explore` printed")
-    routes = explorer.routes()
+    routes = Explorer(with_token(reader, token)).routes()
     measures = Measures(CollectorRegistry(), {route.endpoint: route.path for route in routes})
     return Door(Starlette(routes=routes, lifespan=lifespan), measures)

@@ -1,21 +1,21 @@
 """The paths of the explorer, and what every request to it passes: who looks, and errors as pages."""
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from loradex.errors import KeyRefusedError, LoradexError
-from loradex.service.api.door import log_fault
+from loradex.service.api.door import answered, unless_gone
 from loradex.service.api.incoming import bytes_of, key_of
-from loradex.service.api.problem import INTERNAL, Problem, problem_of, refused
+from loradex.service.api.problem import Problem, problem_of, refused
 from loradex.service.explorer import answer, answers, health, library, sweep, what_if
 from loradex.service.explorer.edges import KnownEdges
-from loradex.service.explorer.entrance import COOKIE, LONGEST_SECRET, SECONDS, Enter, Sessions, Viewer
+from loradex.service.explorer.entrance import LONGEST_SECRET, SECONDS, Entrance, Sessions, Viewer
 from loradex.service.explorer.look import Look
 from loradex.service.explorer.page import HEADERS, Pages
 
@@ -45,11 +45,10 @@ PATHS: Sequence[tuple[str, Page]] = (
 
 
 class Explorer:
-    """The pages, for those whom `enter` lets in. `secret` is what they show, in words: an API key, or a token."""
+    """The pages, for those who come in by this entrance."""
 
-    def __init__(self, enter: Enter, secret: str) -> None:
-        self._enter = enter
-        self._secret = secret
+    def __init__(self, entrance: Entrance) -> None:
+        self._entrance = entrance
         self._sessions = Sessions()
         self._pages = Pages()
         self._edges = KnownEdges()
@@ -75,58 +74,59 @@ class Explorer:
         """The endpoint that shows a page to who may look."""
 
         async def endpoint(http: Request) -> Response:
-            try:
-                viewer = await self._viewer(http)
-                if viewer is None:
-                    onward = quote(f"{http.url.path}?{http.url.query}" if http.url.query else http.url.path)
-                    return RedirectResponse(f"{SIGN_IN}?next={onward}", 303, headers=HEADERS)
-                return await page(Look(http, viewer, self._pages, self._edges))
-            except Problem as problem:
-                return self._failed(http, problem)
-            except LoradexError as error:
-                return self._failed(http, problem_of(error))
-            except Exception as error:  # noqa: BLE001 - whatever it is, the reader is told on one page
-                log_fault(http, error)
-                return self._failed(http, INTERNAL)
+            return await answered(http, self._page(http, page), self._failed)
 
         return endpoint
 
+    async def _page(self, http: Request, page: Page) -> Response:
+        viewer = await self._viewer(http)
+        if viewer is None:
+            onward = quote(f"{http.url.path}?{http.url.query}" if http.url.query else http.url.path)
+            return RedirectResponse(f"{SIGN_IN}?next={onward}", 303, headers=HEADERS)
+        http.state.headers = viewer.headers
+        return await unless_gone(http, page(Look(http, viewer, self._pages, self._edges)))
+
     async def _viewer(self, http: Request) -> Viewer | None:
-        """Who shows this cookie, or this key in a header; None where a person should sign in."""
-        if "authorization" in http.headers or http.url.path.endswith(FOR_PROGRAMS):
-            shown = self._sessions.secret_of(http.cookies.get(COOKIE)) or key_of(http)
-            return await self._enter(shown)
-        secret = self._sessions.secret_of(http.cookies.get(COOKIE))
+        """Who shows this key in a header, otherwise this cookie; None where a person should sign in."""
+        if http.headers.get("authorization", "").lower().startswith("bearer "):
+            return await self._entrance.enter(key_of(http))
+        secret = self._sessions.secret_of(http.cookies.get(self._entrance.cookie))
+        if http.url.path.endswith(FOR_PROGRAMS):
+            return await self._entrance.enter(secret or key_of(http))
         if secret is None:
             return None
         try:
-            return await self._enter(secret)
+            return await self._entrance.enter(secret)
         except KeyRefusedError:  # it was revoked since, or is over
             return None
 
-    def _failed(self, http: Request, problem: Problem) -> Response:
-        http.scope["state"]["code"] = problem.code  # for the metrics
-        if http.url.path.endswith(FOR_PROGRAMS):
-            return JSONResponse(problem.document(), problem.status, headers=HEADERS)
-        shown = {"places": (), "here": http.url.path, "everything": False, "problem": problem}
-        return self._pages.shown("problem.html", shown, problem.status)
+    def _failed(self, scope: MutableMapping[str, Any], problem: Problem) -> Response:
+        scope["state"]["code"] = problem.code  # for the metrics
+        if scope["path"].endswith(FOR_PROGRAMS):
+            return JSONResponse(problem.document(), problem.status, headers={**HEADERS, **problem.headers})
+        shown = {"places": (), "here": scope["path"], "everything": False, "problem": problem}
+        return self._pages.shown("problem.html", shown, problem.status, problem.headers)
 
     async def _sign_in(self, http: Request) -> Response:
-        """Shows the form, and judges what comes from it. The link that `loradex explore` prints has the token in it."""
+        return await answered(http, self._judged(http), self._failed)
+
+    async def _judged(self, http: Request) -> Response:
+        """The form, or what comes of what it says. The link that `loradex explore` prints has the token in it."""
         try:
             secret = await self._shown_secret(http)
             if secret is None:
                 return self._form(http, None)
-            await self._enter(secret)
+            await self._entrance.enter(secret)
         except KeyRefusedError as error:
             return self._form(http, str(error), 401)
         except Problem as problem:
             return self._form(http, problem.message, problem.status)
         except LoradexError as error:
             return self._form(http, str(error), problem_of(error).status)
+        self._sessions.close(http.cookies.get(self._entrance.cookie))
         onward = RedirectResponse(_onward(http), 303, headers=HEADERS)
         onward.set_cookie(
-            COOKIE,
+            self._entrance.cookie,
             self._sessions.open(secret),
             max_age=int(SECONDS),
             httponly=True,
@@ -136,18 +136,19 @@ class Explorer:
         return onward
 
     async def _shown_secret(self, http: Request) -> str | None:
-        if http.method == "GET":
-            told: str | None = http.query_params.get("token")
-        else:
+        told: str | None = None
+        if http.method == "POST":
             _require_own_form(http)
             form = parse_qs((await bytes_of(http, MOST_BYTES)).decode("utf-8", "replace"))
             told = form.get("secret", [""])[0].strip()
+        elif self._entrance.by_link:
+            told = http.query_params.get("token")
         if told is not None and not re.fullmatch(rf"[\x21-\x7e]{{1,{LONGEST_SECRET}}}", told):
-            raise KeyRefusedError(f"this cannot be {self._secret}: paste it as it was printed")
+            raise KeyRefusedError(f"this cannot be {self._entrance.secret}: paste it as it was printed")
         return told
 
     def _form(self, http: Request, wrong: str | None, status: int = 200) -> Response:
-        values = {"secret": self._secret, "wrong": wrong, "onward": _onward(http)}
+        values = {"secret": self._entrance.secret, "wrong": wrong, "onward": _onward(http)}
         return self._pages.shown(
             "sign_in.html", {"places": (), "here": SIGN_IN, "everything": False, **values}, status
         )
@@ -156,10 +157,10 @@ class Explorer:
         try:
             _require_own_form(http)
         except Problem as problem:
-            return self._failed(http, problem)
-        self._sessions.close(http.cookies.get(COOKIE))
+            return self._failed(http.scope, problem)
+        self._sessions.close(http.cookies.get(self._entrance.cookie))
         gone = RedirectResponse(SIGN_IN, 303, headers=HEADERS)
-        gone.delete_cookie(COOKIE, httponly=True, samesite="lax", secure=_is_elsewhere(http))
+        gone.delete_cookie(self._entrance.cookie, httponly=True, samesite="lax", secure=_is_elsewhere(http))
         return gone
 
 
@@ -174,8 +175,8 @@ def _require_own_form(http: Request) -> None:
     Raises:
         Problem: It comes from elsewhere.
     """
-    origin: Any = http.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != http.headers.get("host"):
+    origin = http.headers.get("origin")
+    if origin is not None and origin.partition("://")[2] != http.headers.get("host"):
         raise refused("this form was sent by another site; open the page and send it from there")
 
 

@@ -22,7 +22,10 @@ _ADVICE = (
     ),
     ("READONLY MASTERDOWN", f"it is a replica: name the primary in {SETTING}"),
     ("NOREPLICAS", "it waits for replicas: start them, or lower its min-replicas-to-write"),
-    ("NOPERM NOPERMISSION", f"allow its user all commands on the keys `{QUEUE}*`, `_kombu*` and `unacked*`"),
+    (
+        "NOPERM NOPERMISSION",
+        f"allow its user all commands on the keys `{QUEUE}*`, `_kombu*` and `unacked*` and the channels `{QUEUE}*`",
+    ),
     ("NOAUTH WRONGPASS AUTHENTICATION", f"correct the user and the password in {SETTING}"),
     ("OOM OUTOFMEMORY", "it is full: raise its maxmemory, or delete what is not needed"),
     ("MISCONF", "it cannot write to its disk: its log says why"),

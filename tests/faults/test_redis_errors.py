@@ -131,18 +131,21 @@ def test_a_worker_starts_under_it_hears_afterwards_and_stops_under_it(
 
 def test_the_rights_that_are_advised_are_enough(site: Stack, server: RedisServer) -> None:
     server.admin.execute_command(
-        *("ACL", "SETUSER", "bell", "on", f">{PASSWORD}", "+@all", "-@dangerous", "-@pubsub"),
+        *("ACL", "SETUSER", "bell", "on", f">{PASSWORD}", "+@all", "-@dangerous"),
+        *("resetchannels", "&loradex*"),
         *(f"~{keys}" for keys in ("loradex*", "_kombu*", "unacked*")),
     )
     url = server.url.replace("redis://:", "redis://bell:")
     member = site.worker(REDIS_URL=url).start()
     with Stack(site.database_url, url, site.library, site.home).client() as client:
-        job = client.enqueue("May I?", **ASKED)
+        job = client.enqueue("May I?", **ASKED, stream=True)
         assert job.doorbell_error is None
         job.wait()
     until(lambda: hears(server), HEALED_SECONDS)
     assert member.stop() == 0
-    assert "wakeup.not_heard" not in member.tail(200_000)
+    said = member.tail(200_000)
+    assert "wakeup.not_heard" not in said
+    assert "pieces.not_told" not in said
 
 
 def test_a_worker_stops_under_it(site: Stack, server: RedisServer) -> None:

@@ -12,8 +12,9 @@ from tests.repository import ROOT
 from loradex import terminal
 from loradex.db.session import connect
 from loradex.errors import JobFailedError
-from loradex.service.cli import run
+from loradex.service.cli import ask, run
 from loradex.service.client import Client
+from loradex.service.client.request import FIELDS
 from loradex.worker.replay import _documents
 
 PROMPT = "The kettle whistles. Is the water hot?"
@@ -38,6 +39,58 @@ def test_ask_prints_one_json_object(command: Command, capsys: pytest.CaptureFixt
     assert wanted <= said.keys()
     assert said["choice"] in {"yes", "no", "maybe"}
     assert all({"task", "adapter", "sha256", "weight"} <= part.keys() for part in said["mixture"])
+
+
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "embedded_messages": ("last",),
+    "method": ("base",),
+    "base_model": ("smollm2-135m-instruct",),
+    "encoder": ("all-MiniLM-L6-v2",),
+    "k": ("8",),
+    "top_p": ("0.8",),
+    "temperature": ("0.2",),
+    "exclude_task": ("weather",),
+    "exclude_adapter": ("tiny-weather",),
+    "density": ("0.4",),
+    "normalization": ("bytes",),
+    "max_new_tokens": ("4",),
+    "min_tokens": ("1",),
+    "stop": ("zq", "a, b"),
+    "sampling_temperature": ("0.5",),
+    "sampling_top_k": ("9",),
+    "sampling_top_p": ("0.9",),
+    "sampling_min_p": ("0.01",),
+    "repetition_penalty": ("1.1",),
+    "presence_penalty": ("0.1",),
+    "frequency_penalty": ("0.2",),
+    "logit_bias": ("7=-1.5", "9=2"),
+    "logprobs": ("1",),
+    "seed": ("3",),
+    "expected_task": ("kitchen",),
+    "idempotency_key": ("of-all-settings",),
+    "metadata": ("run=all", "of=settings"),
+    "priority": ("1",),
+    "deadline": ("60",),
+}
+"""What is asked of a text, as the command's options have it; texts of a list are given one by one."""
+
+
+def test_every_setting_of_a_text_may_be_given(
+    command: Command, client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of_others = {"prompt", "messages", "choices", "adapter", "stream"}
+    given = {ask.ONE_BY_ONE.get(name, name) for name in FIELDS if name not in of_others}
+    assert given == SETTINGS.keys()
+    words = [
+        word
+        for name, texts in SETTINGS.items()
+        for text in texts
+        for word in (f"--{name.replace('_', '-')}", text)
+    ]
+    assert command("ask", PROMPT, *words, "--json") == 0
+    told = client.explain(json.loads(capsys.readouterr().out)["answer_id"])
+    assert told["generation"]["stop"] == ["zq", "a, b"]
+    assert told["generation"]["logit_bias"] == {"7": -1.5, "9": 2}
 
 
 def test_ask_and_explain_tell_people(

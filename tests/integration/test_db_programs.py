@@ -12,7 +12,7 @@ from tests.fix_api import made_key
 from tests.fix_db import Connection, RoleUrl
 from tests.world import World
 
-from loradex.db.migrate import current_revision
+from loradex.db.migrate import schema_state
 from loradex.db.restored import OWNERS
 from loradex.db.session import connect
 from loradex.embedded import EmbeddedPostgres, backup, programs
@@ -23,7 +23,7 @@ Said = pytest.CaptureFixture[str]
 Shell = pytest.MonkeyPatch
 
 
-FACTS = '{"revision": "%s", "head": null, "logins": [%s], "owners": [%s]}'
+FACTS = '{"revision": "%s", "digest": "%s", "head": null, "logins": [%s], "owners": [%s]}'
 
 
 def password_of(url: str) -> str:
@@ -155,7 +155,8 @@ def test_what_fails_leaves_nothing_behind(
     capsys: Said,
     tmp_path: Path,
 ) -> None:
-    revision = current_revision(database_url)
+    state = schema_state(database_url)
+    here = (state.revision, state.digest)
     monkeypatch.setenv("LORADEX_DATABASE_URL", role_url("loradex_reader"))
     assert run(["db", "dump", str(tmp_path / "partial")]) == 1
     assert list(tmp_path.iterdir()) == []
@@ -163,11 +164,12 @@ def test_what_fails_leaves_nothing_behind(
     for name, facts, told in (
         ("none", None, "not a dump"),
         ("shape", "[]", "not a dump"),
-        ("newer", FACTS % ("x", "", ""), "install a newer one"),
-        ("no group", FACTS % (revision, '{"name": "carol_elsewhere", "role": "kings"}', ""), "no role kings"),
+        ("newer", FACTS % ("x", "", "", ""), "install a newer one"),
+        ("amended", FACTS % (state.revision, "other", "", ""), "made by an earlier commit"),
+        ("no group", FACTS % (*here, '{"name": "carol_elsewhere", "role": "kings"}', ""), "no role kings"),
         (
             "torn",
-            FACTS % (revision, '{"name": "carol_elsewhere", "role": "loradex_reader"}', ""),
+            FACTS % (*here, '{"name": "carol_elsewhere", "role": "loradex_reader"}', ""),
             "begin again",
         ),
     ):

@@ -2,17 +2,25 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import httpx2
 import pytest
+from tests.fix_api import made_key
 from tests.fix_explorer import TOKEN, Explored, Hostile
+from tests.until import until
 
 from loradex.db.session import connect
+from loradex.service.explorer import answers
+from loradex.service.explorer.answers import FORMULA
+from loradex.service.explorer.entrance import MOST_OF_ONE, MOST_SESSIONS, SECONDS, Sessions
+from loradex.service.explorer.library import AFFINITIES
 from loradex.service.explorer.page import POLICY, ROOM
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def inside(explored: Explored) -> Iterator[httpx2.Client]:
     """Somebody who was let in before the starter library."""
     with httpx2.Client(base_url=explored.url, follow_redirects=True, timeout=60) as client:
@@ -54,7 +62,8 @@ def test_a_session_is_over_when_it_is_closed_or_its_key_is_revoked(hostile: Host
         assert hostile.alice not in let_in.headers["set-cookie"]
         assert client.get("/answers").status_code == 200
         elsewhere = {"origin": "https://evil.example"}
-        assert client.post("/sign-out", headers=elsewhere).status_code == 400
+        for other in (elsewhere, {"origin": "null"}, {"origin": "http://["}):
+            assert client.post("/sign-out", headers=other).status_code == 400
         assert client.post("/sign-in", data=good, headers=elsewhere).status_code == 400
         kept = client.cookies["loradex_session"]
         client.post("/sign-out")
@@ -76,6 +85,72 @@ def test_a_session_is_over_when_it_is_closed_or_its_key_is_revoked(hostile: Host
     document = f"{hostile.tenants}/answers/{hostile.of_alice}.json"
     assert httpx2.get(document, headers=as_alice).json()["prompt"] == "Alice asks."
     assert httpx2.get(document, headers=as_bob).status_code == 404
+
+
+def test_no_link_makes_somebody_the_owner_of_a_key(hostile: Hostile) -> None:
+    """Whoever sent it would choose whose answers are shown; and addresses with keys are kept by browsers."""
+    with httpx2.Client(base_url=hostile.tenants) as client:
+        told = client.get("/sign-in", params={"token": hostile.alice})
+        assert (told.status_code, "set-cookie" in told.headers) == (200, False)
+        assert client.get("/answers").status_code == 303
+
+
+def test_the_key_in_a_header_goes_before_a_cookie(hostile: Hostile) -> None:
+    document = f"/answers/{hostile.of_alice}.json"
+    with httpx2.Client(base_url=hostile.tenants) as client:
+        client.post("/sign-in", data={"secret": hostile.alice})
+        assert client.get(document).status_code == 200
+        for scheme in ("Bearer", "bearer"):
+            as_bob = {"authorization": f"{scheme} {hostile.bob}"}
+            assert client.get(document, headers=as_bob).status_code == 404
+        assert client.get(document, headers={"authorization": "Basic eDp5"}).status_code == 200
+
+
+def test_pages_count_as_requests_of_a_key(hostile: Hostile) -> None:
+    key = made_key(hostile.database_url, "carol", requests_a_minute=3)[1]
+    with httpx2.Client(base_url=hostile.tenants, headers={"authorization": f"Bearer {key}"}) as client:
+        assert client.get("/v1/jobs").status_code == 200
+        assert client.get("/answers").headers["x-ratelimit-limit-requests"] == "3"
+        assert client.get("/answers.json").headers["x-ratelimit-remaining-requests"] == "0"
+        for path in ("/answers", "/answers.json"):
+            told = client.get(path)
+            assert (told.status_code, int(told.headers["retry-after"]) > 0) == (429, True)
+
+
+def test_a_session_ends_by_the_clock_and_ends_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("loradex.service.explorer.entrance.time", SimpleNamespace(monotonic=lambda: now))
+    sessions = Sessions()
+    first = sessions.open("alice")
+    mine = [sessions.open("bob") for _ in range(MOST_SESSIONS)]
+    assert sessions.secret_of(first) == "alice"
+    assert [sessions.secret_of(one) for one in mine[-MOST_OF_ONE:]] == ["bob"] * MOST_OF_ONE
+    assert {sessions.secret_of(one) for one in mine[:-MOST_OF_ONE]} == {None}
+    now = SECONDS - 1
+    assert sessions.secret_of(first) == "alice"
+    now = SECONDS + 1
+    assert sessions.secret_of(first) is None
+
+
+def test_no_statement_goes_on_for_nobody(hostile: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Postgres stops what took too long, and what nobody waits for any more."""
+    waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    with (
+        httpx2.Client(base_url=hostile.url) as client,
+        connect(hostile.database_url) as locked,
+        connect(hostile.database_url) as watcher,
+        locked.transaction(),
+    ):
+        client.get(hostile.entrance)
+        client.get("/answers").raise_for_status()  # the edge of the domain is known now
+        locked.execute("lock loradex.answers")
+        with pytest.raises(httpx2.ReadTimeout):
+            client.get("/answers", timeout=0.3)
+        until(lambda: watcher.execute(waiting).fetchone() == (0,), 5)
+        monkeypatch.setattr("loradex.service.explorer.rows.SECONDS", 0.2)
+        told = client.get("/answers.json")
+        assert (told.status_code, told.json()["error"]["code"]) == (504, "too_slow")
+        until(lambda: watcher.execute(waiting).fetchone() == (0,), 5)
 
 
 def test_every_response_keeps_the_browser_strict(inside: httpx2.Client, hostile: Hostile) -> None:
@@ -131,6 +206,13 @@ def test_pages_follow_one_another_without_gaps(
         address = told["next"]
     assert len(whole) == len(set(whole)) == 48
     assert whole == sorted(whole, reverse=True)
+    first, second = (inside.get("/answers", params=one).text for one in ({}, {"after": whole[20]}))
+    assert _facets(first) == _facets(second)
+
+
+def _facets(page: str) -> list[str]:
+    """What stands beside the table, without the addresses."""
+    return re.findall('<span>([^<]*)</span> <span><data[^>]*value="(\\d+)"', page)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +234,17 @@ def test_a_filter_that_cannot_be_is_refused(inside: httpx2.Client, query: str, f
     told = inside.get(f"/answers.json?{query}")
     assert (told.status_code, told.json()["error"]["param"]) == (400, field)
     assert inside.get(f"/answers?{query}").status_code == 400
+
+
+def test_a_map_is_cut_before_it_is_read(explored: Explored) -> None:
+    with connect(explored.database_url) as connection:
+        rows = connection.execute(AFFINITIES, {"most": 5}).fetchall()
+        tasks, adapters = ({row[place] for row in rows} for place in (0, 1))
+        first = connection.execute(
+            "select array(select distinct task from loradex.task_affinities order by task limit 5)"
+        ).fetchone()
+    assert (len(rows), len(adapters)) == (25, 5)
+    assert first == (sorted(tasks),)
 
 
 def test_a_link_that_was_changed_is_seen(hostile: Hostile) -> None:
@@ -177,6 +270,8 @@ def test_a_spreadsheet_calculates_nothing(hostile: Hostile) -> None:
         client.get(hostile.entrance)
         (row,) = csv.DictReader(io.StringIO(client.get("/answers.csv?error=internal").text))
     assert row["error_message"] == "'=cmd|calc"
+    for first in FORMULA:
+        assert answers._cell(f"{first}cmd|calc") == answers._cell([f"{first}cmd|calc"]) == f"'{first}cmd|calc"
 
 
 def test_other_settings_route_as_the_worker_would(inside: httpx2.Client, explored: Explored) -> None:

@@ -106,9 +106,13 @@ def test_a_model_without_a_template_reads_one_message_as_a_prompt(client: Client
 
 
 @pytest.mark.usefixtures("templated", "at_hand")
-def test_a_system_message_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["ask", "Is it hot?", "--system", "Be brief.", "--max-new-tokens", "2", "--json"]) == 0
+def test_a_system_message_from_the_command_line(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["ask", "Is it hot?", "--system", "Be brief.", "--max-new-tokens", "2"]
+    assert run([*words, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)["answer_id"]
+    assert run([*words, "--stream"]) == 0
+    streamed = capsys.readouterr().out.split("loradex explain ")[1].split()[0]
+    assert client.explain(streamed)["framed"] == client.explain(answer)["framed"]
     assert run(["explain", answer]) == 0
     assert "[system]Be brief.<end>[user]Is it hot?<end>[assistant]" in capsys.readouterr().out
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import pytest
-from tests.redis_server import RedisServer
+from tests.redis_server import PASSWORD, RedisServer
 from tests.redis_states import STATES
 from tests.until import until
 
@@ -91,6 +91,42 @@ def test_a_long_text_is_told_in_parts_and_a_later_attempt_begins_anew(server: Re
         told_by.put(again, "Anew")
         told_by.end(again)
     assert told(server, job)[-2:] == [Piece(2, 0, "Anew"), End(2, None)]
+
+
+def test_an_attempt_that_is_over_takes_nothing_from_a_later_one(server: RedisServer) -> None:
+    job = listened()
+    again = Job(job.id, "generate", "?", None, None, None, {}, 2, job.pieces_key, 0, 0.0)
+    with Pieces(server.url) as told_by:
+        told_by.put(job, "Before")
+        told_by.put(again, "An")
+        # The worker lost its lease and claimed the job anew before it had recorded the first answer.
+        told_by.end(job)
+        told_by.put(again, "e")
+        told_by.leave(job)
+        told_by.put(again, "w")
+        until(lambda: text_of(server, job).endswith("Anew"))
+        told_by.end(again)
+    assert told(server, job)[-1] == End(2, None)
+    assert not told_by._texts
+
+
+def test_a_bell_that_may_not_ring_is_told_with_the_cure(
+    server: RedisServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.admin.execute_command(
+        *("ACL", "SETUSER", "mute", "on", f">{PASSWORD}", "+@all", "~loradex*", "resetchannels")
+    )
+    said = ""
+
+    def heard() -> bool:
+        nonlocal said
+        said += capsys.readouterr().out
+        return "pieces.not_told" in said
+
+    with Pieces(server.url.replace("redis://:", "redis://mute:")) as told_by:
+        told_by.put(listened(), "unheard")
+        until(heard)
+    assert "the channels `loradex*`" in said
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -23,6 +24,7 @@ from loradex.errors import (
 )
 from loradex.pieces import LONGEST_PIECE, Piece, fields_of, place_of
 from loradex.service.client import AsyncClient, Client, Job, Stream
+from loradex.service.client.async_piece_feed import AsyncPieceFeed
 from loradex.worker.jobs import Job as Claimed
 from loradex.worker.pieces import Pieces
 
@@ -301,6 +303,38 @@ def test_many_tasks_listen_over_two_connections(
             await asyncio.gather(*tasks)
             assert ["".join(pieces) for pieces in heard] == [text] * MANY
             await until_async(lambda: not client._feed._places)
+
+    asyncio.run(walk())
+
+
+def test_who_comes_while_redis_is_asked_hears_from_the_beginning(server: RedisServer) -> None:
+    key = uuid4()
+    first, second = list[Any](), list[Any]()
+
+    def tell(*piece: Any) -> None:
+        server.admin.xadd(place_of(key), dict(fields_of(Piece(1, *piece))))  # type: ignore[arg-type]
+
+    class Asked(AsyncPieceFeed):
+        more = False
+
+        async def _read(self, redis: Any, rung: Any) -> set[str]:
+            reading = asyncio.ensure_future(super()._read(redis, rung))
+            await asyncio.sleep(0)  # it has asked, and was told nothing yet
+            if self.more and not second:
+                self.more = False
+                self.listen(key, second.extend)
+            return await reading
+
+    async def walk() -> None:
+        feed = Asked(server.url)
+        tell(0, "To be, ")
+        feed.listen(key, first.extend)
+        await until_async(lambda: first)
+        tell(7, "or not to be")
+        feed.more = True
+        server.admin.publish(place_of(key), "")
+        await until_async(lambda: [one.text for one in second[-2:]] == ["To be, ", "or not to be"])
+        await feed.close()
 
     asyncio.run(walk())
 

@@ -158,6 +158,18 @@ def test_a_database_of_before_the_first_release_is_refused(empty_database_url: s
         migrate.upgrade(empty_database_url)
 
 
+@pytest.mark.parametrize("noted", ["null", "'of another text'"])
+def test_a_database_whose_revision_was_amended_since_is_refused(database_url: str, noted: str) -> None:
+    assert migrate.is_current(database_url)
+    with connect(database_url) as connection:
+        connection.execute(f"comment on table loradex.alembic_version is {noted}".encode())
+    assert not migrate.is_current(database_url)
+    with pytest.raises(
+        SchemaOutdatedError, match=r"an earlier commit.* cannot be brought over: .*LORADEX_HOME"
+    ):
+        migrate.upgrade(database_url)
+
+
 def test_sql_files_have_no_tabs_and_a_header() -> None:
     for file in live_files():
         assert "\t" not in file.text, file.name

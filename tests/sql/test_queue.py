@@ -11,9 +11,10 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json, Jsonb
 from tests.fix_db import with_user
-from tests.world import World
+from tests.fix_many import rows_read
+from tests.world import BASE_MODEL, World
 
 from loradex.db.session import connect
 from loradex.service.client.outcome import Status
@@ -310,6 +311,27 @@ def test_owners_who_wait_take_turns(world: World, database_url: str) -> None:
     assert {order.index(theirs[1]), order.index(more[0])} <= {1, 2, 3, 4}
 
 
+def test_turns_are_those_of_jobs_that_are_served_one_after_the_other(world: World, database_url: str) -> None:
+    """A job that nobody takes does not let later owners go first, nor do low priorities put off high ones."""
+    world.rows("select loradex.register_base_model('other', 'r1', 512)")
+    parked = world.enqueue({"base_model": "other", "priority": 9}, {"base_model": "other"})
+    mine = world.enqueue(*[{}] * 6)
+    served = f"select id from loradex.claim_jobs('w', %s, '10s', 3, only_base_model => '{BASE_MODEL}')"
+    assert [world.value(served, 1) for _ in range(3)] == mine[:3]
+    with connect(with_user(database_url, "loradex_client")) as other:
+        enqueue = "select job_id from loradex.enqueue_jobs(%s)"
+        theirs = [row[0] for row in other.execute(enqueue, (Jsonb([{"prompt": "q"}] * 4),)).fetchall()]
+        low = world.enqueue(*[{"priority": -1}] * 9)
+        asked = Jsonb([{"prompt": "q", "priority": -2}, *[{"prompt": "q", "priority": 1}] * 2])
+        lower, *urgent = [row[0] for row in other.execute(enqueue, (asked,)).fetchall()]
+    (mine_too,) = world.enqueue({"priority": 1})
+    order = [world.value(served, 1) for _ in range(20)]
+    assert order[:3] == [urgent[0], mine_too, urgent[1]]
+    assert order[3:10] == [mine[3], theirs[0], mine[4], theirs[1], mine[5], *theirs[2:]]
+    assert order[10:] == [*low, lower]
+    assert set(world.claim()) == set(parked)
+
+
 def test_two_workers_never_get_the_same_job(world: World, database_url: str) -> None:
     ids = set(world.enqueue(*[{}] * 10))
     with connect(database_url) as other, world.connection.transaction():
@@ -407,7 +429,7 @@ def test_the_states_of_a_job_are_the_same_wherever_they_are_named(scratch: World
         assert scratch.rows("select * from loradex.own_jobs(%s)", state) == []
 
 
-def test_claiming_uses_the_queue_index(scratch: World) -> None:
+def test_claiming_and_turns_use_the_indexes_of_the_queue(scratch: World) -> None:
     scratch.rows(
         "insert into loradex.owners (id, name, role) overriding system value values (1, 'x', 1) returning 1"
     )
@@ -415,9 +437,9 @@ def test_claiming_uses_the_queue_index(scratch: World) -> None:
         """
         with many as (
             insert into loradex.jobs (owner_id, owner, kind, prompt, base_model, encoder, method, k, top_p, temperature,
-                exclude_tasks, exclude_adapters, settings, state, finished_at)
+                exclude_tasks, exclude_adapters, settings, turn, state, finished_at)
             select 1, 'x', 'generate', 'p', 'smollm2-135m-instruct', 'all-MiniLM-L6-v2', 'cat', 1, 1, 1,
-                   '{}', '{}', '{}', case when n <= 20000 then 'done' else 'queued' end, now()
+                   '{}', '{}', '{}', n, case when n <= 10000 then 'done' else 'queued' end, now()
             from generate_series(1, 20100) n returning 1
         ) select count(*) from many
         """
@@ -433,6 +455,15 @@ def test_claiming_uses_the_queue_index(scratch: World) -> None:
     )
     assert "jobs_queued_index" in plan
     assert "Sort" not in plan
+    asked = [{}, {"priority": 1}, {}]
+    defaults = {"base_model": BASE_MODEL, "encoder": "all-MiniLM-L6-v2", "priority": 0}
+    for owner, turns in ((1, [20101, 1, 20102]), (2, [10001, 1, 10002])):
+        call = f"select unnest(loradex.next_turns(%s, {owner}, %s))"
+        with scratch.connection.transaction():
+            assert [row[0] for row in scratch.rows(call, Json(asked), Jsonb(defaults))] == turns
+            scanned, read = rows_read(scratch, call, Json(asked), Jsonb(defaults))
+        assert scanned["jobs"] == 0
+        assert read["jobs"] <= 10
 
 
 def test_unknown_jobs_are_unknown(scratch: World) -> None:

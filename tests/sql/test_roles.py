@@ -117,6 +117,7 @@ INTERNAL = {
         "check_key_limits",
         "current_key",
         "complete_job",
+        "next_turns",
         "end_job",
         "fence_job",
         "give_up_job",

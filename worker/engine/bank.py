@@ -89,7 +89,8 @@ class AdapterBank:
             for width, planes in layout.planes.items()
         }
         self.scaling = torch.zeros(len(layout.modules), self.slots, device=self.device)
-        self._entries: OrderedDict[Key, int] = OrderedDict()
+        # Not an OrderedDict, which cannot be copied while another thread uses entries: see `fetch`.
+        self._entries: dict[Key, int] = {}
         self._free = list(range(self.slots - 1, 0, -1))
 
     @property
@@ -188,7 +189,7 @@ class AdapterBank:
         start = time.perf_counter()
         for key in wanted:
             if key in self._entries:
-                self._entries.move_to_end(key)
+                self._entries[key] = self._entries.pop(key)
         for key in missing:
             self._place(key, self._adapter(key.sha256))
         if missing:
@@ -197,8 +198,8 @@ class AdapterBank:
 
     def _place(self, key: Key, adapter: Adapter) -> None:
         if not self._free:
-            _, slot = self._entries.popitem(last=False)
-            self._free.append(slot)
+            longest_unused = next(iter(self._entries))
+            self._free.append(self._entries.pop(longest_unused))
             self.counts.evictions += 1
         slot = self._free.pop()
         for stack in self.stacks.values():

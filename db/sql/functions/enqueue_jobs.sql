@@ -28,7 +28,7 @@ declare
     with_key constant bigint := current_key();
     key_takes int;
     wanted int;
-    before bigint;
+    turns bigint[];
     ids uuid[];
     waiting int;
     inserted int;
@@ -100,16 +100,12 @@ begin
             'max_waiting_jobs', waiting, max_waiting);
     end if;
 
-    -- Behind what this owner has in the queue, and no further behind than those who wait now: see jobs.turn.
-    before := greatest(
-        coalesce((select max(j.turn) from loradex.jobs j where j.owner_id = asking and j.state = 'queued'), 0),
-        coalesce((select j.turn - 1 from loradex.jobs j where j.state = 'queued'
-                  order by j.priority desc, j.turn, j.queue_position limit 1), 0));
+    turns := next_turns(enqueue_jobs.jobs::json, asking, defaults);
     ids := array(select uuidv7() from generate_series(1, wanted));
     insert into loradex.jobs overriding user value
     select r.*
     from json_array_elements(enqueue_jobs.jobs::json) with ordinality e(job, ordinal)
-    cross join lateral complete_job(ids[e.ordinal], asking, before + e.ordinal, e.job::jsonb, defaults, columns, integers) r
+    cross join lateral complete_job(ids[e.ordinal], asking, turns[e.ordinal], e.job::jsonb, defaults, columns, integers) r
     on conflict (owner_id, idempotency_key) where idempotency_key is not null do nothing;
     get diagnostics inserted = row_count;
     if inserted > 0 then
@@ -124,7 +120,7 @@ begin
     select e.job ->> 'idempotency_key' into clash
     from json_array_elements(enqueue_jobs.jobs::json) with ordinality e(job, ordinal)
     join loradex.jobs old on old.owner_id = asking and old.idempotency_key = e.job ->> 'idempotency_key'
-    cross join lateral complete_job(ids[e.ordinal], asking, before + e.ordinal, e.job::jsonb, defaults, columns, integers) r
+    cross join lateral complete_job(ids[e.ordinal], asking, turns[e.ordinal], e.job::jsonb, defaults, columns, integers) r
     where old.id <> ids[e.ordinal] and job_request(old) <> job_request(r)
     limit 1;
     if found then

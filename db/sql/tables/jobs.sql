@@ -88,7 +88,7 @@ comment on column loradex.jobs.priority is 'higher goes first';
 comment on column loradex.jobs.deadline is 'seconds after which it ends as expired instead of being answered; null: never';
 comment on column loradex.jobs.queue_position is 'order of arrival';
 comment on column loradex.jobs.turn is
-    'its place among those of its priority: owners who wait take turns, and each owner''s jobs go in their order';
+    'its place among those of its priority and models: owners who wait take turns, and each owner''s jobs go in their order';
 comment on column loradex.jobs.state is 'queued, running, done, failed, cancelled or expired';
 comment on column loradex.jobs.attempt is 'times claimed; fences off late writes';
 comment on column loradex.jobs.releases is 'times given back unharmed; these attempts do not count';
@@ -109,7 +109,7 @@ comment on column loradex.jobs.erased_at is 'when its texts and its answer''s we
 create index jobs_owner_index on loradex.jobs (owner_id, created_at, id);
 create index jobs_finished_at_index on loradex.jobs (finished_at) where (finished_at is not null);
 create index jobs_queued_index on loradex.jobs (priority desc, turn, queue_position) where (state = 'queued');
-create index jobs_turn_index on loradex.jobs (owner_id, turn) where (state = 'queued');
+create index jobs_turn_index on loradex.jobs (owner_id, base_model, encoder, priority, turn) where (state = 'queued');
 create index jobs_api_key_index on loradex.jobs (api_key_id) where (state = 'queued' and api_key_id is not null);
 create index jobs_running_index on loradex.jobs (lease_until) where (state = 'running');
 create index jobs_expires_index on loradex.jobs (expires_at) where (expires_at is not null and state in ('queued', 'running'));

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,29 @@ def test_trims_are_made_once_an_adapter_and_density(zoo: Zoo, monkeypatch: pytes
     for _ in range(3):
         bank.acquire([key])
     assert len(densities) == 2 * len(bank.ranks(key.sha256))
+
+
+def test_files_are_read_ahead_while_entries_come_and_go(zoo: Zoo, tmp_path: Path) -> None:
+    bank = bank_of(zoo, 100)
+    keys = [Key(zoo.even[0].sha256, density / 100) for density in range(100)]
+    bank.acquire(keys)
+    done = threading.Event()
+
+    def use() -> None:
+        while not done.is_set():
+            bank.acquire(keys)
+
+    using = threading.Thread(target=use)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        using.start()
+        for _ in range(300):
+            bank.fetch({"of another": tmp_path})
+    finally:
+        sys.setswitchinterval(before)
+        done.set()
+        using.join()
 
 
 def test_changed_files_are_never_served(zoo: Zoo, tmp_path: Path) -> None:

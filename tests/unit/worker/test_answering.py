@@ -1,7 +1,7 @@
 """The three threads of a worker around an engine of which only the protocol is known."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -89,13 +89,12 @@ class Queue:
         self.leases.hold(taken)
         return taken
 
-    def prepare(self, jobs: Sequence[Job]) -> list[Prepared]:
+    def prepare(self, jobs: Sequence[Job], ready: Callable[[Prepared], None]) -> None:
         routing = Routing(merge="cat", calibrated=False, mixture=())
         recipe = Recipe("cat", 1.0, "float32", ())
-        return [
-            Prepared(job, Clock(), cast(Any, None), routing, recipe, Row(cast(Any, job.prompt), recipe), {})
-            for job in jobs
-        ]
+        for job in jobs:
+            row = Row(cast(Any, job.prompt), recipe)
+            ready(Prepared(job, Clock(), cast(Any, None), routing, recipe, row, {}))
 
     def record(self, one: Answered) -> None:
         self.answered.append(one.job.prompt)
