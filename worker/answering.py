@@ -140,7 +140,11 @@ class Answering:
         self._intake.prepare(jobs, self._arrive)
 
     def _arrive(self, one: Prepared) -> None:
-        self._engine.fetch(one.adapters)
+        try:
+            self._engine.fetch(one.adapters)
+        except Exception:
+            # It spares the engine a wait, and is no reason to lose a job whose lease would be kept for ever.
+            self._log.exception("answering.not_read_ahead", job=str(one.job.id))
         self._ready.put(one)
 
     def _answer_alone(self, suspect: Job, claimed: list[Job]) -> None:

@@ -40,16 +40,16 @@ class Ending:
     def record(self, one: Answered) -> None:
         """Writes an answer. A job whose answer is refused fails; one whose routing is lost waits again."""
         timings = {"wait": one.job.waited_ms, **one.clock.laps, "total": one.clock.total()}
-        answer = answer_document(
-            identity=self._identity,
-            question=one.question,
-            recipe=one.recipe,
-            row=one.row,
-            result=one.result,
-            timings=timings,
-        )
         with self.let_go_if_broken([one.job]):
             try:
+                answer = answer_document(
+                    identity=self._identity,
+                    question=one.question,
+                    recipe=one.recipe,
+                    row=one.row,
+                    result=one.result,
+                    timings=timings,
+                )
                 answer_id = self._jobs.record(one.job, answer)
             except LeaseLostError:
                 self.fenced_off(one.job)
@@ -57,7 +57,7 @@ class Ending:
                 self.give_back([one.job])
             except OUTAGES:
                 raise
-            except LoradexError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must end as a recorded failure
                 self.fail(one.job, Failure.of(error))
             else:
                 self._leases.let_go([one.job])

@@ -35,9 +35,12 @@ class OneStepEngine:
         self.aborted: list[Ticket] = []
         self.ready: set[str] = set()
         self.breaks = False
+        self.reads_ahead = True
 
     def fetch(self, adapters: Mapping[str, Path]) -> None:
         assert not adapters
+        if not self.reads_ahead:
+            raise RuntimeError("a fault of an engine")
 
     def add(self, ticket: Ticket, row: Row, adapters: Mapping[str, Path]) -> None:
         assert not adapters
@@ -193,6 +196,15 @@ def test_an_engine_that_breaks_fails_what_it_has_and_goes_on(worker: Worker) -> 
     worker.asked("two")
     worker.engine.ready.add("two")
     until(lambda: worker.queue.answered == ["two"])
+
+
+def test_jobs_whose_files_cannot_be_read_ahead_are_answered(worker: Worker) -> None:
+    worker.engine.reads_ahead = False
+    for prompt in ("one", "two"):
+        worker.asked(prompt)
+        worker.engine.ready.add(prompt)
+    until(lambda: sorted(worker.queue.answered) == ["one", "two"])
+    assert not len(worker.queue.leases)
 
 
 def test_a_job_that_is_over_is_let_go(worker: Worker) -> None:
