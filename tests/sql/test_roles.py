@@ -84,6 +84,7 @@ REGISTRY = {
     *("alias_base_model", "describe_base_model", "retire_base_model", "retire_encoder"),
 }
 OWN = {
+    "check_call_size",
     "current_owner",
     "examples_hash",
     "recipe_hash",
@@ -109,7 +110,6 @@ INTERNAL = {
     *(
         "activate_adapter",
         "check_answer",
-        "check_call_size",
         "claim_hash",
         "check_jobs",
         "check_scope",
