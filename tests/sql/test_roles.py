@@ -84,7 +84,6 @@ REGISTRY = {
     *("alias_base_model", "describe_base_model", "retire_base_model", "retire_encoder"),
 }
 OWN = {
-    "check_call_size",
     "current_owner",
     "examples_hash",
     "recipe_hash",
@@ -105,7 +104,7 @@ OWN = {
     "monitor_figures",
 }
 KEYED = {"authenticate", "domain_edge", "take_requests"}
-ASKING = {"cancel_job", "cancel_jobs", "enqueue_jobs", "job_obstacle", "job_outcome", "own_jobs"}
+ASKING = {"cancel_job", "cancel_jobs", "check_call_size", "enqueue_jobs", "job_obstacle", "job_outcome", "own_jobs"}
 INTERNAL = {
     *(
         "activate_adapter",

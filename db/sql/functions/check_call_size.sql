@@ -19,8 +19,7 @@ comment on function loradex.check_call_size(bigint) is
     'Raises LX001 for a document larger than max_call_bytes; internal.';
 revoke execute on function loradex.check_call_size(bigint) from public;
 -- A domain asks with the rights of whoever calls.
-grant execute on function loradex.check_call_size(bigint)
-    to loradex_client, loradex_admin, loradex_worker, loradex_reader;
+grant execute on function loradex.check_call_size(bigint) to loradex_client, loradex_admin;
 alter domain loradex.call_document drop constraint if exists call_document_check;
 alter domain loradex.call_document add constraint call_document_check
     check (loradex.check_call_size(octet_length(value)));
