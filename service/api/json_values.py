@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""How many values a text of JSON holds, counted before any is made: an empty list is three bytes, and dozens in memory."""
-=======
 """How many values a text of JSON holds, counted before any is made: an empty list is 3 bytes, and 70 in memory."""
->>>>>>> 04cebf4 (The API counts the values of a body before it makes any, and holds no more bodies at once than fit into its memory)
 
 import re
 
