@@ -256,21 +256,12 @@ def test_unseen_tasks_are_asked_in_every_wording(
             stream.write(json.dumps(json.loads(line) | {"task": "fishing"}) + "\n")
     wording = '\n[wordings.{name}]\nprompt = "{prompt}"\n[wordings.{name}.choices]\nkind = "options"\n'
     (cards / "fishing.toml").write_text(
-        'name = "fishing"\nfamily = "outside"\nmetric = "accuracy"\n'
+        'name = "fishing"\nfamily = "home"\nmetric = "accuracy"\n'
         + wording.format(name="card", prompt="{text}")
         + wording.format(name="flan", prompt="{text}\\nOPTIONS:\\n{options}")
     )
-    arguments = [
-        "eval",
-        "--data",
-        str(data),
-        "--cards",
-        str(cards),
-        "--setting",
-        "unseen",
-        "--task",
-        "fishing",
-    ]
+    arguments = ["eval", "--data", str(data), "--cards", str(cards), "--setting", "unseen"]
+    arguments += ["--task", "fishing"]
     arguments += ["--method", "base,own,affinity_calibrated_cat", "--processes", "1", "--report", str(report)]
 
     assert run([*arguments, "--json"]) == 0
