@@ -11,6 +11,7 @@ import pytest
 from loradex.db.session import connect
 from loradex.errors import EvaluationFailedError, InvalidArgumentError, UnknownNameError
 from loradex.evaluation.cells import Cell
+from loradex.evaluation.commands.tune import tune
 from loradex.evaluation.defaults import change_default, read_defaults
 from loradex.evaluation.methods import ALL, JOB_METHODS, METHODS, chosen_methods
 from loradex.evaluation.plan import IN_DOMAIN, OOD, SEMI_OOD, TRAINED, Options, Plan
@@ -323,11 +324,10 @@ def test_tuning_changes_a_default_only_for_what_is_beyond_noise(
     exam: Path, exam_settings: WorkerSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A library of three tiny tasks says nothing beyond noise, so its defaults stay, and the rows are evidence."""
-    arguments = ["tune", "--data", str(exam / "data"), "--cards", str(exam / "cards"), "--rows", "2"]
     url = exam_settings.database_url.get_secret_value()  # type: ignore[union-attr]
     with connect(url) as connection:
         before = read_defaults(connection)
-        assert run([*arguments, "--setting", "in-domain", "--json"]) == 0
+        tune(data=exam / "data", rows=2, setting=IN_DOMAIN, cards=exam / "cards", as_json=True)
         told = capsys.readouterr()
         trials = [json.loads(line) for line in told.out.splitlines()]
         assert {trial["name"] for trial in trials} == {"k", "top_p", "temperature", "choice_prior"}
