@@ -50,7 +50,7 @@ def tune(measure: Measure, start: Options, prior: str) -> Iterator[list[Trial]]:
     stands = start
     for _ in range(ROUNDS):
         tried = {
-            (name, value): replace(stands, **{name: value})
+            (name, value): Options(**stands.given() | {name: value})  # type: ignore[arg-type]
             for name, values in VALUES.items()
             for value in (int(one) if name == "k" else one for one in values)
             if value != getattr(stands, name)
