@@ -9,7 +9,7 @@ HEAD_SECONDS: Final = 10.0
 """In which the head of a request must have come; one that is under way is bounded elsewhere."""
 
 
-class Patience(AutoHTTPProtocol):  # type: ignore[misc,valid-type]
+class Patience(AutoHTTPProtocol):  # type: ignore[misc]
     """uvicorn's protocol, which by itself waits for the head of a request for ever.
 
     So nobody without a key holds all the connections that the process may have.
