@@ -76,22 +76,50 @@ class AdapterBank:
         self._ranks: dict[str, Mapping[str, int]] = {}
         # Thousands of adapters have a few shapes: kept once each, they weigh nothing.
         self._alike: dict[tuple[tuple[str, int], ...], Mapping[str, int]] = {}
-        self._use(Layout(0, {}))
+        self._clear()
 
-    def _use(self, layout: Layout) -> None:
-        """Empties the bank and lays it out anew."""
-        self.layout = layout
-        self.slots = 1 + max(1, self._budget // self.slot_bytes) if layout.rank else 1
-        self.stacks: dict[int, Tensor] = {
-            width: torch.zeros(
-                len(planes), self.slots, layout.rank, width, dtype=self.dtype, device=self.device
-            )
-            for width, planes in layout.planes.items()
-        }
-        self.scaling = torch.zeros(len(layout.modules), self.slots, device=self.device)
+    def _clear(self) -> None:
+        self.layout = Layout(0, {})
+        self.slots = 1
+        self.stacks: dict[int, Tensor] = {}
+        self.scaling = torch.zeros(0, 1, device=self.device)
         # Not an OrderedDict, which cannot be copied while another thread uses entries: see `fetch`.
         self._entries: dict[Key, int] = {}
-        self._free = list(range(self.slots - 1, 0, -1))
+        self._free: list[int] = []
+
+    def _lay_out(self, layout: Layout) -> None:
+        """Lays the bank out anew, with all modules of the old layout. What was used last stays, as far as it fits."""
+        try:
+            self._move_to(layout)
+        except BaseException:
+            self._clear()  # Out of memory, half way: the next adapter begins anew.
+            self._ranks.clear()
+            raise
+
+    def _move_to(self, layout: Layout) -> None:
+        old, self.layout = self.layout, layout
+        self.slots = 1 + max(1, self._budget // self.slot_bytes)
+        kept = list(self._entries.items())[max(0, len(self._entries) - self.capacity) :]
+        self.counts.evictions += len(self._entries) - len(kept)
+        there = slice(1, 1 + len(kept))
+        held = torch.tensor([slot for _, slot in kept], dtype=torch.long, device=self.device)
+        moved = [layout.modules.index(name) for name in old.modules]
+        # One width after the other, so that old and new are never in memory at once but for one of them.
+        for width, planes in layout.planes.items():
+            stack = torch.zeros(
+                len(planes), self.slots, layout.rank, width, dtype=self.dtype, device=self.device
+            )
+            before = self.stacks.pop(width, stack)
+            for plane, (module, side) in enumerate(old.planes.get(width, ())):
+                _, new = layout.places[moved[module], side]
+                stack[new, there, : old.rank] = before[plane, held]
+            self.stacks[width] = stack
+            del before
+        scaling = torch.zeros(len(layout.modules), self.slots, device=self.device)
+        scaling[moved, there] = self.scaling[:, held]
+        self.scaling = scaling
+        self._entries = {key: slot for slot, (key, _) in enumerate(kept, 1)}
+        self._free = list(range(self.slots - 1, len(kept), -1))
 
     @property
     def sizes(self) -> Mapping[str, tuple[int, int]]:
@@ -148,7 +176,7 @@ class AdapterBank:
                         self._ahead.popitem(last=False)
 
     def ranks(self, sha256: str) -> Mapping[str, int]:
-        """Rank of each module the adapter changes; a new one may widen the layout and empty the bank."""
+        """Rank of each module the adapter changes; a new one may widen the layout, and then fewer entries fit."""
         if sha256 not in self._ranks:
             adapter = self._adapter(sha256)
             self._widen(adapter)
@@ -221,7 +249,7 @@ class AdapterBank:
         """Lays the bank out anew if an adapter needs a larger rank or more modules."""
         names, rank = set(self.layout.modules) | set(adapter.factors), max(self.layout.rank, adapter.rank)
         if rank > self.layout.rank or len(names) > len(self.layout.modules):
-            self._use(Layout(rank, {name: shape for name, shape in self._shapes.items() if name in names}))
+            self._lay_out(Layout(rank, {name: shape for name, shape in self._shapes.items() if name in names}))
 
     def _adapter(self, sha256: str) -> Adapter:
         """The adapter from the host tier, or from its files."""
