@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Final
 
-_CONVERT: Final = "a sum of such updates is not composed; PEFT's save_as_lora makes a LoRA of it, which is near it and not the same"
+_CONVERT: Final = (
+    "its updates are not composed; PEFT's save_as_lora makes a LoRA of it, which is near it and not the same"
+)
 _PROMPT: Final = "it adds to what the model reads and changes no weights; train a LoRA instead"
 _MULTIPLY: Final = "it multiplies what modules say, and products do not add up; train a LoRA instead"
 _OTHER: Final = "no exact sum of it is known here; train a LoRA instead"

@@ -22,13 +22,10 @@ def parts() -> Mapping[str, str]:
 def written(page: str) -> str:
     """The page with its generated parts as they are now."""
     for name, text in parts().items():
-        page, found = re.subn(
-            PART.format(name), lambda part, text=text: part[1] + text + part[2], page, flags=re.DOTALL
-        )
-        if found != 1:
-            raise ValueError(
-                f"the page has no single part between <!-- {name} --> and <!-- end of {name} -->"
-            )
+        found = re.search(PART.format(name), page, flags=re.DOTALL)
+        if found is None:
+            raise ValueError(f"the page has no part between <!-- {name} --> and <!-- end of {name} -->")
+        page = page[: found.start()] + found[1] + text + found[2] + page[found.end() :]
     return page
 
 
