@@ -12,6 +12,7 @@ from loradex.library.model_files import ModelFiles, read_whole
 from loradex.worker.engine.architecture import Architecture
 from loradex.worker.engine.asking import Asking
 from loradex.worker.engine.bank import AdapterBank
+from loradex.worker.engine.base_modules import BaseModules
 from loradex.worker.engine.compose import Composer
 from loradex.worker.engine.ends import ends_of
 from loradex.worker.engine.forward import Forward
@@ -89,7 +90,8 @@ class Engine:
         self._switch = UpdateSwitch()
         wrap(model, tuple(shapes), self._switch)
         host = HOST_BYTES[kind] if host_bytes is None else host_bytes
-        self.bank = AdapterBank(shapes, self.device, parameter.dtype, bank_bytes, host)
+        base = BaseModules(model)
+        self.bank = AdapterBank(shapes, self.device, parameter.dtype, bank_bytes, host, base=base)
         self._composer = Composer(self.bank, CHUNK_BYTES[kind])
         self._forward = Forward(model, architecture, self.device)
         self._asking = Asking(self.text, self.bank, architecture, vocabulary, self.dtype)
