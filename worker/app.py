@@ -19,7 +19,9 @@ from loradex.worker.answering import Answering
 from loradex.worker.ending import Ending
 from loradex.worker.engine.embed import Encoder
 from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.form import numbers
 from loradex.worker.engine.load import shipped_model
+from loradex.worker.engine.quantization import packages_of
 from loradex.worker.exposed import exposed
 from loradex.worker.identity import WorkerIdentity, register_models, versions
 from loradex.worker.intake import Intake
@@ -52,7 +54,7 @@ def serve(settings: WorkerSettings) -> None:
     engine = Engine.load(
         model,
         settings.device,
-        settings.dtype,
+        settings.form,
         settings.bank_bytes,
         settings.threads,
         room_bytes=settings.batch_bytes,
@@ -88,7 +90,9 @@ def serve(settings: WorkerSettings) -> None:
             frame=settings.frame,
             device=engine.device.type,
             dtype=engine.dtype,
-            versions=versions(engine.files),
+            attention=engine.attention,
+            quantization=engine.quantization,
+            versions=versions(engine.files, packages_of(engine.quantization)),
             modules=engine.bank.sizes,
         ),
     )
@@ -101,7 +105,7 @@ def serve(settings: WorkerSettings) -> None:
         keeping,
         Abilities(
             device=identity.device,
-            dtype=identity.dtype,
+            dtype=numbers(identity.dtype, identity.quantization),
             adapter_roots=roots.announced,
             batch_rows=settings.batch_rows,
             versions=identity.versions,

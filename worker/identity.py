@@ -1,6 +1,6 @@
 """What is the same for every answer of one worker: its model, its numbers, its programs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
@@ -20,7 +20,12 @@ RECORDED_VERSIONS = ("loradex", "torch", "transformers", "numpy", "celery")
 
 @dataclass(frozen=True)
 class WorkerIdentity:
-    """One worker's fixed facts, as they stand in its answers, and the modules of its base model with their sizes."""
+    """One worker's fixed facts, as they stand in its answers, and the modules of its base model with their sizes.
+
+    Attributes:
+        attention: Whose attention the model computes with.
+        quantization: How its weights are quantised; None: they are not.
+    """
 
     worker: str
     base_model: str
@@ -33,6 +38,8 @@ class WorkerIdentity:
     device: str
     dtype: str
     versions: Mapping[str, str]
+    attention: str | None = None
+    quantization: str | None = None
     modules: Mapping[str, Size] = field(default_factory=dict, repr=False)
 
     def framed(self, job: Job) -> Framed:
@@ -88,13 +95,13 @@ def require_same_revision(name: str, loaded: str, known: str) -> None:
         )
 
 
-def versions(base_model: ModelFiles) -> dict[str, str]:
-    """Versions of what takes part in an answer; a package that is not installed is left out.
+def versions(base_model: ModelFiles, packages: Sequence[str] = ()) -> dict[str, str]:
+    """Versions of what takes part in an answer, `packages` too; one that is not installed is left out.
 
     The model's is its digest: `base_model_revision` is what a converted one was made from.
     """
     found = {"base_model": base_model.digest, "python": python_version()}
-    for name in RECORDED_VERSIONS:
+    for name in (*RECORDED_VERSIONS, *packages):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -7,6 +7,8 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from loradex.library.settings import LibrarySettings
+from loradex.worker.engine.form import DeviceMap, Form, Quantization
+from loradex.worker.engine.recipe import Dtype
 
 MIB = 1 << 20
 
@@ -16,8 +18,12 @@ class WorkerSettings(LibrarySettings):
 
     Attributes:
         frame: Template around every prompt, used when the base model is not in the database yet.
-        device: Where the model lives.
+        device: Where the model lives: `cpu`, `cuda`, or one of several GPUs, such as `cuda:1`.
         dtype: Numbers the model computes in.
+        attn_implementation: Attention of transformers, such as `eager` or `sdpa`; None takes transformers' choice.
+        quantization: Weights in few bits; None leaves them as their files have them.
+        device_map: What transformers spreads layers by: `auto`, or an object of module and device; None: all of them
+            lie on one device.
         threads: Threads torch may use; 0 leaves it to torch.
         bank_bytes: Bytes of device memory for stacked adapters.
         batch_rows: Jobs in hand at most.
@@ -35,8 +41,11 @@ class WorkerSettings(LibrarySettings):
     model_config = SettingsConfigDict(env_prefix="LORADEX_", frozen=True, extra="ignore")
 
     frame: str = "{prompt}\nAnswer:"
-    device: Literal["cpu", "cuda", "auto"] = "auto"
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    dtype: Dtype = "float32"
+    attn_implementation: Annotated[str, Field(min_length=1)] | None = None
+    quantization: Quantization | None = None
+    device_map: DeviceMap | None = None
     threads: Annotated[int, Field(ge=0)] = 0
     bank_bytes: Annotated[int, Field(gt=0)] = 256 * MIB
     batch_rows: Annotated[int, Field(ge=1)] = 64
@@ -53,3 +62,8 @@ class WorkerSettings(LibrarySettings):
     @property
     def ready_path(self) -> Path:
         return self.ready_file or self.home / "worker.ready"
+
+    @property
+    def form(self) -> Form:
+        """How the base model is to lie in memory."""
+        return Form(self.dtype, self.attn_implementation, self.quantization, self.device_map)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-SCORES: Final = {("cpu", "float32"): 1e-3, ("cpu", "bfloat16"): 0.5}
+SCORES: Final = {("cpu", "float32"): 1e-3, ("cpu", "bfloat16"): 0.5, ("cpu", "float16"): 0.1}
 """(device, dtype) → nats a token. A batch of another size, other threads or another processor round otherwise."""
 
 

@@ -13,12 +13,14 @@ from loradex.worker.engine.architecture import Architecture
 from loradex.worker.engine.bank import AdapterBank
 from loradex.worker.engine.choose import MOST_CHOICE_TOKENS
 from loradex.worker.engine.compose import Composer, check, keys_of
+from loradex.worker.engine.form import Form
 from loradex.worker.engine.forward import Forward
 from loradex.worker.engine.head import logits_in_float32
 from loradex.worker.engine.load import load_model
 from loradex.worker.engine.memory import room_of
-from loradex.worker.engine.modules import shapes_of
+from loradex.worker.engine.modules import device_of, shapes_of
 from loradex.worker.engine.protocol import Event, Failed, Finished, Ticket, Usage
+from loradex.worker.engine.quantization import ROUNDS_WHAT_IT_READS, told_by
 from loradex.worker.engine.questions import UNWANTED, Question
 from loradex.worker.engine.ranking import Ranking
 from loradex.worker.engine.recipe import Recipe
@@ -37,8 +39,6 @@ PACES: Final = {"cpu": Pace(beside=256, alone=1024), "cuda": Pace(beside=2048, a
 """How much is read between two looks around."""
 PICKING_BYTES: Final = 24
 """Bytes for each word of the vocabulary and row while a token is picked: logits, and probabilities in float64."""
-DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
 Answer = RowResult | Failure
 
 
@@ -60,6 +60,8 @@ class Engine:
 
     Attributes:
         files: What the model's directory was when it was read.
+        attention: Whose attention it computes with, such as `sdpa`.
+        quantization: How its weights are quantised; None: they are not.
     """
 
     files = ModelFiles(revision="in memory", digest="in memory")
@@ -75,21 +77,22 @@ class Engine:
         room_bytes: int | None = None,
         pace: Pace | None = None,
     ) -> None:
-        parameter = next(model.parameters())
-        self.device: torch.device = parameter.device
-        self.dtype = str(parameter.dtype).removeprefix("torch.")
+        self.device = device_of(model)
+        self.dtype = str(model.dtype).removeprefix("torch.")
+        self.attention = str(model.config.get_text_config()._attn_implementation)  # noqa: SLF001 - it is told nowhere else
+        self.quantization = told_by(model.config)
         self.model = model
         self.text = Text(tokenizer)
         kind = "cpu" if self.device.type == "cpu" else "cuda"
         architecture = Architecture.of(model)
         self._vocabulary = model.config.get_text_config().vocab_size
         logits_in_float32(model)
-        reference = Reference(model, architecture)
+        reference = Reference(model, architecture, rough=self.quantization in ROUNDS_WHAT_IT_READS)
         shapes = shapes_of(model, reference.ask)
-        self._switch = UpdateSwitch()
+        self._switch = UpdateSwitch(self.device)
         wrap(model, tuple(shapes), self._switch)
         host = HOST_BYTES[kind] if host_bytes is None else host_bytes
-        self.bank = AdapterBank(shapes, self.device, parameter.dtype, bank_bytes, host)
+        self.bank = AdapterBank(shapes, self.device, model.dtype, bank_bytes, host)
         self._composer = Composer(self.bank, CHUNK_BYTES[kind])
         self._forward = Forward(model, architecture, self.device)
         reference.require(shapes, self._forward, self._switch)
@@ -114,7 +117,7 @@ class Engine:
         cls,
         model_path: Path | str,
         device: str,
-        dtype: str,
+        form: Form,
         bank_bytes: int,
         threads: int = 0,
         *,
@@ -124,12 +127,15 @@ class Engine:
         """An engine for the model at a path; `device` may be auto, `threads` 0 leaves them to torch.
 
         `known` is what its files were when this process hashed them before.
+
+        Raises:
+            ModelRefusedError: It cannot be loaded so here, or is not answered as transformers answers it.
         """
         if threads:
             torch.set_num_threads(threads)
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        load = partial(load_model, device=torch.device(device), dtype=DTYPES[dtype])
+        load = partial(load_model, device=torch.device(device), form=form)
         (model, tokenizer), files = read_whole(Path(model_path), load, known)
         engine = cls(model, tokenizer, bank_bytes=bank_bytes, room_bytes=room_bytes)
         engine.files = files
