@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from datetime import timedelta
 from types import FrameType
 
+import structlog
 from prometheus_client import CollectorRegistry
 
 from loradex.addresses import addresses
@@ -23,7 +24,7 @@ from loradex.worker.engine.form import numbers
 from loradex.worker.engine.load import shipped_model
 from loradex.worker.engine.quantization import packages_of
 from loradex.worker.exposed import exposed
-from loradex.worker.identity import WorkerIdentity, register_models, versions
+from loradex.worker.identity import WorkerIdentity, expected_adapters, register_models, versions
 from loradex.worker.intake import Intake
 from loradex.worker.jobs import Abilities, Jobs
 from loradex.worker.leases import Leases
@@ -58,6 +59,18 @@ def serve(settings: WorkerSettings) -> None:
         settings.bank_bytes,
         settings.threads,
         room_bytes=settings.batch_bytes,
+        expected=expected_adapters(database_url, settings.base_model),
+    )
+    structlog.get_logger("worker").info(
+        "worker.loaded",
+        base_model=settings.base_model,
+        device=str(engine.device),
+        numbers=numbers(engine.dtype, engine.quantization),
+        attention=engine.attention,
+        bank_bytes=engine.budgets.bank,
+        batch_bytes=engine.budgets.rows,
+        places=settings.batch_rows,
+        reserved=settings.reserved,
     )
     encoder = Encoder.load(settings.encoder_path, engine.device.type)
 
@@ -122,6 +135,7 @@ def serve(settings: WorkerSettings) -> None:
         leases=leases,
         pieces=pieces,
         rows=settings.batch_rows,
+        reserved=settings.reserved,
         linger=settings.linger_ms / 1000,
         stop=stop,
         observer=observer,

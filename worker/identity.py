@@ -12,6 +12,7 @@ from loradex.library.model_files import ModelFiles
 from loradex.library.model_store import ModelStore
 from loradex.library.module_sizes import Size
 from loradex.worker.engine.framed import Framed
+from loradex.worker.engine.memory import Expected
 from loradex.worker.framing import framed
 from loradex.worker.jobs import Job
 
@@ -83,6 +84,16 @@ def register_models(url: str, identity: WorkerIdentity) -> WorkerIdentity:
         else:
             require_same_revision(identity.encoder, identity.encoder_revision, str(encoder[0]))
     return identity
+
+
+def expected_adapters(url: str, base_model: str) -> Expected:
+    """The adapters of a base model that are registered."""
+    with translate_errors(), connect(url) as connection:
+        row = connection.execute(
+            "select count(*), coalesce(max(rank), 0) from loradex.adapters where base_model = %s and state = 'active'",
+            (base_model,),
+        ).fetchone()
+    return Expected(*row) if row is not None else Expected()
 
 
 def require_same_revision(name: str, loaded: str, known: str) -> None:

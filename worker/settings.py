@@ -1,16 +1,17 @@
 """What a worker process is told at its start; read once, by the program that starts it."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from loradex.library.settings import LibrarySettings
 from loradex.worker.engine.form import DeviceMap, Form, Quantization
 from loradex.worker.engine.recipe import Dtype
 
-MIB = 1 << 20
+RESERVED_SHARE: Final = 8
+"""One place in so many is for urgent jobs alone; with fewer places none is."""
 
 
 class WorkerSettings(LibrarySettings):
@@ -25,8 +26,9 @@ class WorkerSettings(LibrarySettings):
         device_map: What transformers spreads layers by: `auto`, or an object of module and device; None: all of them
             lie on one device.
         threads: Threads torch may use; 0 leaves it to torch.
-        bank_bytes: Bytes of device memory for stacked adapters.
+        bank_bytes: Bytes of device memory for stacked adapters; None takes what suits the device and the library.
         batch_rows: Jobs in hand at most.
+        reserved_rows: How many of these places are for jobs above the default priority alone; None is an eighth.
         batch_bytes: Bytes for keys, values, factors and logits of all jobs in hand; None takes what suits the device.
         linger_ms: How long jobs wait for company after the bell, in milliseconds.
         lease_seconds: How long a claimed job is this worker's without a sign of life.
@@ -47,8 +49,9 @@ class WorkerSettings(LibrarySettings):
     quantization: Quantization | None = None
     device_map: DeviceMap | None = None
     threads: Annotated[int, Field(ge=0)] = 0
-    bank_bytes: Annotated[int, Field(gt=0)] = 256 * MIB
+    bank_bytes: Annotated[int, Field(gt=0)] | None = None
     batch_rows: Annotated[int, Field(ge=1)] = 64
+    reserved_rows: Annotated[int, Field(ge=0)] | None = None
     batch_bytes: Annotated[int, Field(gt=0)] | None = None
     linger_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
     lease_seconds: Annotated[float, Field(ge=0.5)] = 60.0
@@ -62,6 +65,19 @@ class WorkerSettings(LibrarySettings):
     @property
     def ready_path(self) -> Path:
         return self.ready_file or self.home / "worker.ready"
+
+    @model_validator(mode="after")
+    def _some_place_is_for_all(self) -> Self:
+        if self.reserved >= self.batch_rows:
+            raise ValueError(
+                "LORADEX_RESERVED_ROWS is less than LORADEX_BATCH_ROWS, so that other jobs have a place"
+            )
+        return self
+
+    @property
+    def reserved(self) -> int:
+        """Places that only urgent jobs take."""
+        return self.batch_rows // RESERVED_SHARE if self.reserved_rows is None else self.reserved_rows
 
     @property
     def form(self) -> Form:
