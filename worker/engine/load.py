@@ -85,14 +85,14 @@ def load_model(path: Path | str, device: torch.device, form: Form) -> tuple[Any,
     }
     if form.attention is not None:
         told["attn_implementation"] = form.attention
-    own = told_by(AutoConfig.from_pretrained(path))
-    if form.quantization is not None and own != form.quantization:
-        if own is not None:
+    try:
+        own = told_by(AutoConfig.from_pretrained(path))
+        if form.quantization is not None and own is None:
+            told["quantization_config"] = config_of(form.quantization, form.dtype)
+        elif form.quantization != own and form.quantization is not None:
             raise ModelRefusedError(
                 f"{path} is quantised by {own}, and cannot be by {form.quantization} too; unset LORADEX_QUANTIZATION"
             )
-        told["quantization_config"] = config_of(form.quantization, form.dtype)
-    try:
         # An AssertionError is how torch says that it was built without CUDA.
         model = AutoModelForCausalLM.from_pretrained(path, **told)
     except (AssertionError, ImportError, NotImplementedError, RuntimeError, ValueError) as error:
