@@ -104,12 +104,19 @@ OWN = {
     "monitor_figures",
 }
 KEYED = {"authenticate", "domain_edge", "take_requests"}
-ASKING = {"cancel_job", "cancel_jobs", "enqueue_jobs", "job_obstacle", "job_outcome", "own_jobs"}
+ASKING = {
+    "cancel_job",
+    "cancel_jobs",
+    "check_call_size",
+    "enqueue_jobs",
+    "job_obstacle",
+    "job_outcome",
+    "own_jobs",
+}
 INTERNAL = {
     *(
         "activate_adapter",
         "check_answer",
-        "check_call_size",
         "claim_hash",
         "check_jobs",
         "check_scope",
