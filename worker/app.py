@@ -19,10 +19,10 @@ from loradex.program import PROGRAM
 from loradex.worker.answering import Answering
 from loradex.worker.ending import Ending
 from loradex.worker.engine.embed import Encoder
-from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.form import numbers
 from loradex.worker.engine.load import shipped_model
 from loradex.worker.engine.quantization import packages_of
+from loradex.worker.engines import load_engine
 from loradex.worker.exposed import exposed
 from loradex.worker.identity import WorkerIdentity, expected_adapters, register_models, versions
 from loradex.worker.intake import Intake
@@ -52,15 +52,7 @@ def serve(settings: WorkerSettings) -> None:
     worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     token = secrets.token_hex(32)
     model = settings.base_model_path or shipped_model(settings.home / "cache" / "models")
-    engine = Engine.load(
-        model,
-        settings.device,
-        settings.form,
-        settings.bank_bytes,
-        settings.threads,
-        room_bytes=settings.batch_bytes,
-        expected=expected_adapters(database_url, settings.base_model),
-    )
+    engine = load_engine(settings, model, expected_adapters(database_url, settings.base_model))
     structlog.get_logger("worker").info(
         "worker.loaded",
         base_model=settings.base_model,
@@ -105,7 +97,7 @@ def serve(settings: WorkerSettings) -> None:
             dtype=engine.dtype,
             attention=engine.attention,
             quantization=engine.quantization,
-            versions=versions(engine.files, packages_of(engine.quantization)),
+            versions=versions(engine.files, packages_of(engine.quantization), vllm=settings.engine == "vllm"),
             modules=engine.bank.sizes,
         ),
     )

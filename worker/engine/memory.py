@@ -30,6 +30,9 @@ class Expected:
     rank: int = 0
 
 
+NOTHING_EXPECTED: Final = Expected()
+
+
 @dataclass(frozen=True)
 class Budgets:
     """Bytes of the device for stacked adapters, and for what rows in hand need."""

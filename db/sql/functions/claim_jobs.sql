@@ -24,7 +24,7 @@ as $$
 declare
     mine bytea := claim_hash(token);
     -- A bound that is always there, so that the index begins behind it.
-    above int := case when only_urgent then (select s.value from settings s where s.name = 'priority') else -32769 end;
+    above int := case when only_urgent then (select s.value::int from settings s where s.name = 'priority') else -32769 end;
     max_held int := (select s.value from settings s where s.name = 'max_held_seconds');
     lost jobs;
     committing text;
