@@ -2508,21 +2508,22 @@ grant execute on function loradex.choice_form(text) to loradex_reader, loradex_c
 -- minutes loses them to another. No rows: none wait. What nobody took within ten minutes is deleted on the way.
 -- Locks: the rows. Raises: nothing.
 create or replace function loradex.claim_embeddings(encoder text) returns table (id uuid, texts text[])
-language sql volatile security definer
+language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
-    with gone as (
-        delete from embeddings e
-        where e.id in (
-            select o.id from embeddings o where o.created_at < now() - interval '10 minutes' for update skip locked)
-    )
+#variable_conflict use_column
+begin
+    delete from embeddings e where e.id in (
+        select o.id from embeddings o where o.created_at < now() - interval '10 minutes' for update skip locked);
+    return query
     update embeddings e set claimed_at = now()
     where e.id = (
         select w.id from embeddings w
-        where w.encoder = claim_embeddings.encoder and w.texts is not null and w.created_at >= now() - interval '10 minutes'
+        where w.encoder = claim_embeddings.encoder and w.texts is not null
           and coalesce(w.claimed_at < now() - interval '2 minutes', true)
         order by w.created_at limit 1 for update skip locked)
-    returning e.id, e.texts
+    returning e.id, e.texts;
+end
 $$;
 comment on function loradex.claim_embeddings(text) is 'The oldest texts that wait for their vectors, for a worker.';
 revoke execute on function loradex.claim_embeddings(text) from public;
@@ -6006,12 +6007,16 @@ grant execute on function loradex.simulate_retire(text) to loradex_reader, lorad
 -- Locks: the row. Raises: nothing.
 create or replace function loradex.take_embeddings(embeddings_id uuid)
 returns table (encoder text, vectors public.vector[], tokens int, refusal text)
-language sql volatile security definer
+language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
+#variable_conflict use_column
+begin
+    return query
     delete from embeddings e
     where e.id = embeddings_id and e.owner_id = current_owner() and e.texts is null
-    returning e.encoder, e.vectors, e.tokens, e.refusal
+    returning e.encoder, e.vectors, e.tokens, e.refusal;
+end
 $$;
 comment on function loradex.take_embeddings(uuid) is 'The vectors that ask_embeddings asked for; they can be taken once.';
 revoke execute on function loradex.take_embeddings(uuid) from public;

@@ -3,12 +3,16 @@
 -- Locks: the row. Raises: nothing.
 create or replace function loradex.take_embeddings(embeddings_id uuid)
 returns table (encoder text, vectors public.vector[], tokens int, refusal text)
-language sql volatile security definer
+language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
+#variable_conflict use_column
+begin
+    return query
     delete from embeddings e
     where e.id = embeddings_id and e.owner_id = current_owner() and e.texts is null
-    returning e.encoder, e.vectors, e.tokens, e.refusal
+    returning e.encoder, e.vectors, e.tokens, e.refusal;
+end
 $$;
 comment on function loradex.take_embeddings(uuid) is 'The vectors that ask_embeddings asked for; they can be taken once.';
 revoke execute on function loradex.take_embeddings(uuid) from public;
