@@ -106,22 +106,20 @@ OWN = {
 }
 KEYED = {"authenticate", "domain_edge", "take_requests", "what_if"}
 ASKING = {
-    *(
-        "ask_embeddings",
-        "cancel_job",
-        "cancel_jobs",
-        "enqueue_jobs",
-        "job_obstacle",
-        "job_outcome",
-        "own_jobs",
-    ),
+    "ask_embeddings",
+    "cancel_job",
+    "cancel_jobs",
+    "check_call_size",
+    "enqueue_jobs",
+    "job_obstacle",
+    "job_outcome",
+    "own_jobs",
     "take_embeddings",
 }
 INTERNAL = {
     *(
         "activate_adapter",
         "check_answer",
-        "check_call_size",
         "claim_hash",
         "check_jobs",
         "check_scope",
