@@ -373,7 +373,7 @@ comment on column loradex.adapters.alpha is 'LoRA alpha; scaling is alpha / r';
 comment on column loradex.adapters.target_modules is 'names of the layers it updates';
 comment on column loradex.adapters.dtype is 'dtype of its tensors on disk';
 comment on column loradex.adapters.parameters is 'numbers in its tensors';
-comment on column loradex.adapters.update_norm is 'Frobenius norm of its whole update';
+comment on column loradex.adapters.update_norm is 'Frobenius norm of what its factors add';
 comment on column loradex.adapters.trained_on is 'tasks it was trained on beside its own, as declared';
 comment on column loradex.adapters.state is 'active: it answers; staged: it waits to be activated; retired: it answers no more';
 comment on column loradex.adapters.share is
@@ -724,7 +724,7 @@ comment on column loradex.answers.commitments is 'of an erased answer: column to
 comment on column loradex.answers.previous_hash is 'chain_hash of the link before; zeros for the first';
 comment on column loradex.answers.chain_hash is 'SHA-256 of previous_hash and answer_canonical(answer)';
 create index answers_job_id_index on loradex.answers (job_id);
-create index answers_owner_index on loradex.answers (owner_id);
+create index answers_owner_index on loradex.answers (owner_id, id);
 create index answers_position_index on loradex.answers ("position");
 
 -- file: tables/erasures.sql
@@ -2828,8 +2828,8 @@ grant execute on function loradex.current_owner() to loradex_reader, loradex_cli
 
 -- file: functions/decide_routes.sql
 -- What routing decides for a batch of jobs: one document per job with its neighbours, task distribution, mixture, how the
--- mixture is merged, and what was drawn among adapters that share a task. Jobs may differ in every setting; each encoder
--- among them costs one search. Excluding a task excludes the adapters trained on it, but for the one that method own names.
+-- mixture is merged, what was drawn among adapters that share a task, and what earlier answers gave its choices where the
+-- job wants that. Jobs may differ in every setting; each encoder among them costs one search. Excluding a task excludes the adapters trained on it, but for the one that method own names.
 -- Its statements are planned once per session (force_generic_plan): custom plans look cheaper because the arrays' lengths
 -- are known, but planning them takes a third of the call.
 -- Locks: none. Raises: LX001 arrays of unlike length; LX002 the named adapter is not active; LX003 unknown job;
@@ -2966,6 +2966,7 @@ begin
             'mixture', coalesce(x.mixture, '[]'),
             'draws', coalesce(w.draws, '[]'),
             'milliseconds', share)
+            || case when h.prior is null then '{}' else jsonb_build_object('prior', h.prior) end
         from asked r
         join jobs j on j.id = job_ids[r.ordinal]
         join methods m on m.name = j.method
@@ -2973,6 +2974,7 @@ begin
         left join distributions d on d.ordinal = r.ordinal
         left join mixtures x on x.ordinal = r.ordinal
         left join draws w on w.ordinal = r.ordinal
+        left join history_of_choices(job_ids) h on h.job_id = j.id
         order by r.ordinal;
     end loop;
 end
@@ -4016,6 +4018,50 @@ comment on function loradex.held_seconds(loradex.jobs, timestamptz) is
     'For how long workers have held a job altogether; internal.';
 revoke execute on function loradex.held_seconds(loradex.jobs, timestamptz) from public;
 
+-- file: functions/history_of_choices.sql
+-- Of jobs that ask for it (choice_prior is history), the mean share that each of their choices had in the asker's latest
+-- answers: {"shares": [...], "answers": n}. A share is exp(score), normalised over the choices, and no smaller than e^-50
+-- of the largest. Of the asker's latest 256 answers those count that had the same choices in the same order, scored for
+-- the same base model, method and normalization; of a job with fewer than 16 such there is no row.
+-- It is Batch Calibration (arXiv 2309.17249) with what was asked before in place of the batch; no label is read.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.history_of_choices(job_ids uuid[]) returns table (job_id uuid, prior jsonb)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    return query
+    with asked as (
+        select j.owner_id, j.choices, j.base_model, j.method, j.settings -> 'normalization' as normalization,
+               array_agg(j.id) as jobs
+        from jobs j
+        where j.id = any (job_ids) and j.kind = 'choose' and j.settings ->> 'choice_prior' = 'history'
+        group by 1, 2, 3, 4, 5
+    )
+    select unnest(q.jobs), h.prior
+    from asked q
+    cross join lateral (
+        select jsonb_build_object('shares', jsonb_agg(m.share order by m.place), 'answers', min(m.answers)) as prior
+        from (
+            select s.place, avg(s.share) as share, count(*) as answers
+            from (select a.id, a.choices, a.scores, a.base_model, a.method, a.generation
+                  from answers a where a.owner_id = q.owner_id order by a.id desc limit 256) a
+            cross join lateral (
+                select t.place, t.mass / sum(t.mass) over () as share
+                from (select u.place, exp(greatest(u.score - max(u.score) over (), -50)) as mass
+                      from unnest(a.scores) with ordinality u(score, place)) t) s
+            where a.choices = q.choices and a.base_model = q.base_model and a.method = q.method
+              and a.generation -> 'normalization' = q.normalization
+            group by s.place) m
+        having min(m.answers) >= 16) h;
+end
+$$;
+comment on function loradex.history_of_choices(uuid[]) is
+    'Mean share of each choice in the asker''s latest answers, of jobs that ask for it; internal.';
+revoke execute on function loradex.history_of_choices(uuid[]) from public;
+grant execute on function loradex.history_of_choices(uuid[]) to loradex_reader, loradex_worker, loradex_admin;
+
 -- file: functions/in_domain_similarity.sql
 -- How near the nearest other example is for examples themselves: the given percentile over a sample spread over all of
 -- them. A question farther from everything than this is out of the library's domain.
@@ -4774,11 +4820,12 @@ begin
     fresh.stop := (select array_agg(s.one order by s.place)
                    from jsonb_array_elements_text(job.settings -> 'stop') with ordinality s(one, place));
     fresh.base_model := job.base_model;
-    fresh.generation := (record_answer.answer -> 'generation') - 'draws' || (job.settings - 'stop')
+    fresh.generation := (record_answer.answer -> 'generation') - array['draws', 'prior'] || (job.settings - 'stop')
         || jsonb_build_object('kind', job.kind,
                               'seed', coalesce(job.settings -> 'seed', record_answer.answer #> '{generation,seed}'))
         || case when decided.routing -> 'draws' <> '[]' then jsonb_build_object('draws', decided.routing -> 'draws')
-                else '{}' end;
+                else '{}' end
+        || case when decided.routing ? 'prior' then jsonb_build_object('prior', decided.routing -> 'prior') else '{}' end;
 
     fresh.query := decided.query;
     select r.encoder, r.encoder_revision, r.k, r.top_p, r.temperature, r.exclude_tasks, r.exclude_adapters,
@@ -7020,6 +7067,8 @@ values
     ('density', 'job', 'number', '0.5', null, 0, 1, null, null, null, 'share of entries a trimming merge keeps'),
     ('normalization', 'job', 'text', '"tokens"', null, null, null, null, '{none,tokens,bytes}', null,
         'what a choice''s log-likelihood is divided by'),
+    ('choice_prior', 'job', 'text', '"none"', null, null, null, null, '{none,history}', null,
+        'what is taken off choices for their words alone: none, or history, by how the asker''s latest answers scored them'),
     ('max_new_tokens', 'job', 'integer', '64', 1, null, 2048, null, null, null, 'tokens to write at most'),
     ('min_tokens', 'job', 'integer', null, 0, null, 2048, null, null, null,
         'tokens to write before one that ends the text; left out: 0'),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 Shape = tuple[int, ...]
@@ -18,6 +18,7 @@ class Form:
         squared: The update is an entrywise product of two products, whose factors have the square of its rank.
         merges: What it can be mixed by; `None` is every merge.
         about: A line for the page.
+        other_names: Parts by the names that PEFT gives them in modules of another sort.
     """
 
     kind: str
@@ -25,6 +26,7 @@ class Form:
     squared: bool
     merges: tuple[str, ...] | None
     about: str
+    other_names: Mapping[str, str] = field(default_factory=dict)
 
     def product_rank(self, stored: int) -> int:
         """The rank of the two factors, from that of the stored tensors."""
@@ -69,7 +71,8 @@ LORA: Final = Form(
     ("lora_A.weight", "lora_B.weight"),
     squared=False,
     merges=None,
-    about="the update is scaling · B A",
+    about="the update is scaling · B A: of linear modules, the head and the embedding",
+    other_names={"lora_embedding_A": "lora_A.weight", "lora_embedding_B": "lora_B.weight"},
 )
 LOHA: Final = Form(
     "LOHA",

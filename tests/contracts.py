@@ -299,6 +299,9 @@ CONTRACTS = {
             ANSWER + JOB,
         ),
     ),
+    "history_of_choices": Contract(
+        READERS, GIVEN, Reads("select loradex.history_of_choices(array[{job}])", ANSWER)
+    ),
     "job_request": Contract(EVERYBODY, ROW, "it reads no table"),
     "make_partition": Contract(OWNER, GIVEN, "it reads no table"),
     "list_api_keys": Contract(ADMIN, "it takes nothing", "it reads the keys"),

@@ -89,12 +89,14 @@ class Routing:
         calibrated: Whether the result is rescaled.
         mixture: The adapters with their weights, heaviest first: adapter, sha256, uri, weight and more.
         similarity: Cosine of the question and its nearest example; None without examples.
+        prior: `shares` of its choices in the asker's latest `answers`; None where that does not count.
     """
 
     merge: str
     calibrated: bool
     mixture: Sequence[Document]
     similarity: float | None = None
+    prior: Document | None = None
 
 
 class Jobs:
@@ -144,7 +146,7 @@ class Jobs:
         """
         rows = self._repeated(
             "select job_id, routing ->> 'merge', (routing -> 'calibrated')::boolean, routing -> 'mixture', "
-            "(routing #>> '{neighbours,0,similarity}')::float8 "
+            "(routing #>> '{neighbours,0,similarity}')::float8, routing -> 'prior' "
             "from loradex.route_jobs(%s, %b, %s)",
             ([job.id for job in jobs], list(queries), self._token),
         )
