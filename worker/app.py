@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from loradex.addresses import addresses
 from loradex.program import PROGRAM
 from loradex.worker.answering import Answering
+from loradex.worker.embedding import Embedding
 from loradex.worker.ending import Ending
 from loradex.worker.engine.embed import Encoder
 from loradex.worker.engine.load import shipped_model
@@ -67,7 +68,7 @@ def serve(settings: WorkerSettings) -> None:
         )
 
     # One connection for each thread that calls Postgres: none of them waits for another's call.
-    claiming, recording, keeping = jobs(), jobs(), jobs()
+    claiming, recording, keeping, reading = jobs(), jobs(), jobs(), jobs()
     identity = register_models(
         database_url,
         WorkerIdentity(
@@ -116,7 +117,13 @@ def serve(settings: WorkerSettings) -> None:
         observer=observer,
     )
     listen_url = database_url if settings.listen_url is None else settings.listen_url.get_secret_value()
-    app = celery_app(redis_url, answering.ring)
+    embedding = Embedding(reading, encoder, stop)
+
+    def ring() -> None:
+        answering.ring()
+        embedding.ring()
+
+    app = celery_app(redis_url, ring)
 
     gone = threading.Event()
 
@@ -124,27 +131,29 @@ def serve(settings: WorkerSettings) -> None:
         # One that does not answer one thread answers no other either.
         if not stop.is_set():
             return
-        for one in (claiming, recording, keeping):
+        for one in (claiming, recording, keeping, reading):
             if one.hang_up(0.0 if gone.is_set() else PATIENCE_SECONDS):
                 gone.set()
 
     # It needs no Redis: with the bell dead or lost, answers come later by at most these seconds, and come.
-    sweep = Repeating("sweep", answering.ring, settings.sweep_seconds, stop)
+    sweep = Repeating("sweep", ring, settings.sweep_seconds, stop)
     with (
         exposed(settings, database_url, registry, observer, stop),
         _stopped_by_signals(stop),
         closing(claiming),
         closing(recording),
         closing(keeping),
+        closing(reading),
         # Left after those below: each of them may wait for an answer.
         Repeating("hang up", hang_up, LOOK_EVERY_SECONDS),
         leases,
         pieces,
         presence,
         answering,
+        embedding,
         Ready(settings.ready_path, identity),
         sweep,
-        Notifications(listen_url, answering.ring, stop, leases.told),
+        Notifications(listen_url, ring, stop, leases.told),
     ):
         listen(app, stop)
 

@@ -100,7 +100,7 @@ class Intake:
             recipe,
             kind=job.kind,
             choices=job.choices,
-            settings=job.settings,
+            settings={**job.settings, "prior": routing.prior},
             seed=job.seed,
         )
         adapters = {part["sha256"]: self._adapters.locate(part["uri"]) for part in routing.mixture}

@@ -89,12 +89,14 @@ class Routing:
         calibrated: Whether the result is rescaled.
         mixture: The adapters with their weights, heaviest first: adapter, sha256, uri, weight and more.
         similarity: Cosine of the question and its nearest example; None without examples.
+        prior: `shares` of its choices in the asker's latest `answers`; None where that does not count.
     """
 
     merge: str
     calibrated: bool
     mixture: Sequence[Document]
     similarity: float | None = None
+    prior: Document | None = None
 
 
 class Jobs:
@@ -144,7 +146,7 @@ class Jobs:
         """
         rows = self._repeated(
             "select job_id, routing ->> 'merge', (routing -> 'calibrated')::boolean, routing -> 'mixture', "
-            "(routing #>> '{neighbours,0,similarity}')::float8 "
+            "(routing #>> '{neighbours,0,similarity}')::float8, routing -> 'prior' "
             "from loradex.route_jobs(%s, %b, %s)",
             ([job.id for job in jobs], list(queries), self._token),
         )
@@ -210,6 +212,22 @@ class Jobs:
         """Say that this worker ends."""
         with self._database.session() as connection:
             connection.execute("select loradex.withdraw_worker(%s, %s)", (self.worker, self._token))
+
+    def claim_texts(self) -> tuple[UUID, list[str]] | None:
+        """The oldest texts that wait for this encoder's vectors, and their id; None: none wait."""
+        with self._database.session() as connection, connection.cursor(row_factory=tuple_row) as cursor:
+            found = cursor.execute(
+                "select id, texts from loradex.claim_embeddings(%s)", (self._encoder,)
+            ).fetchone()
+        return None if found is None else (found[0], found[1])
+
+    def give_vectors(self, request: UUID, vectors: Sequence[Vector], tokens: int) -> None:
+        """Leave the vectors of claimed texts, float32 `[dimensions]` each, in order, for whoever asked."""
+        self._repeated("select loradex.record_embeddings(%s, %b, %s)", (request, list(vectors), tokens))
+
+    def refuse_texts(self, request: UUID, refusal: str) -> None:
+        """Tell whoever asked why there are no vectors."""
+        self._repeated("select loradex.record_embeddings(%s, null, null, %s)", (request, refusal))
 
     def hang_up(self, seconds: float) -> bool:
         """End the calls that Postgres has not answered for `seconds`, and make no more if there are any.

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,29 @@ def replayed(answering: Stack, monkeypatch: pytest.MonkeyPatch) -> Callable[[dic
         ),
     )
     return lambda document: next(_replayed(WorkerSettings(), [document]))
+
+
+def test_a_choice_that_was_judged_by_earlier_answers_is_replayed_with_them(
+    client: Client, replayed: Callable[[dict[str, Any]], Replay]
+) -> None:
+    asked = {"choices": ["certainly", "hardly"], "method": "base", "choice_prior": "history"}
+    before = client.enqueue_many([asked | {"prompt": f"Does {number} boil?"} for number in range(16)])
+    answers = [job.wait() for job in before]
+    assert answers[0].scores is not None
+    document = client.explain(client.enqueue(PROMPT, **asked).wait().answer_id)
+    prior = document["generation"]["prior"]
+    assert prior["answers"] == 16
+    assert prior["shares"][0] == pytest.approx(
+        sum(1 / (1 + math.exp(one.scores[1] - one.scores[0])) for one in answers if one.scores) / 16
+    )
+    judged = [
+        score - math.log(share) for score, share in zip(document["scores"], prior["shares"], strict=True)
+    ]
+    assert document["choice"] == asked["choices"][judged.index(max(judged))]
+    assert replayed(document).same
+    turned = {**prior, "shares": [0.999, 0.001] if document["choice"] == "certainly" else [0.001, 0.999]}
+    document["generation"]["prior"] = turned
+    assert not replayed(document).same, "whoever changes the shares is found out"
 
 
 def test_scores_and_texts_are_part_of_sameness(
