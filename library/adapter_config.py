@@ -86,8 +86,9 @@ def parse_config(raw: bytes) -> LoraSettings:
     rank = partial(_rank, form)
     return LoraSettings(
         base_model=_base_model(fields.get("base_model_name_or_path")),
-        rank=rank("r", fields.get("r")),
-        alpha=_alpha(keys.alpha, fields.get(keys.alpha)),
+        # The database wants a rank and an alpha of kinds without factors too.
+        rank=rank("r", fields.get("r")) if form.parts else 1,
+        alpha=_alpha(keys.alpha, fields.get(keys.alpha)) if form.parts else 1.0,
         targets=_targets(fields.get("target_modules")),
         ranks=_patterns("rank_pattern", fields, rank),
         alphas=_patterns("alpha_pattern", fields, _alpha),

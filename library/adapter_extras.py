@@ -69,6 +69,14 @@ EXTRAS: Final[Mapping[str, Extra]] = {
         called='`bias` of `"all"` or `"lora_only"`',
         about="biases of linear modules were trained; those of other modules are refused",
     ),
+    "gate": Extra(
+        ("ia3_l",),
+        lambda _: True,
+        lambda d_out, d_in: ((d_out, 1), (1, d_in)),
+        cat_only=True,
+        without="is a gate of IA3",
+        forms=frozenset({"IA3"}),
+    ),
 }
 """By a name of our own, in the order in which a worker applies them."""
 

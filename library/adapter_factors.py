@@ -40,8 +40,15 @@ class Contents:
 
     @property
     def dtype(self) -> str:
-        """That of the factors, as the file calls it."""
-        return next(iter(self.factors.values()))[0].dtype
+        """That of the factors, as the file calls it; where there are none, that of an extra."""
+        if self.factors:
+            return next(iter(self.factors.values()))[0].dtype
+        return next(entry.dtype for extras in self.extras.values() for entry in extras.values())
+
+    @property
+    def modules(self) -> Iterable[str]:
+        """Those that were trained."""
+        return self.factors or self.extras
 
 
 def paired(entries: Mapping[str, TensorEntry], settings: LoraSettings) -> Contents:
@@ -71,7 +78,7 @@ def paired(entries: Mapping[str, TensorEntry], settings: LoraSettings) -> Conten
             raise SafetensorsError(f"module {module!r} has {given} alone")
         if "magnitude" in settings.extras and "magnitude" not in extras.get(module, {}):
             raise SafetensorsError(f"module {module!r} has no lora_magnitude_vector, and use_dora is set")
-    if not found:
+    if not found and form.parts:
         raise SafetensorsError(f"it holds no factors ({' and '.join(form.parts)})")
     return Contents(
         {module: tuple(parts[part] for part in form.parts) for module, parts in found.items()}, extras

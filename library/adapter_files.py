@@ -128,12 +128,12 @@ def inspect(
     try:
         entries = read_header(io.BytesIO(files.weights), len(files.weights))
         contents = paired(entries, settings)
-        targets = targets_of(contents.factors, settings)
+        targets = targets_of(contents.modules, settings)
         check_shapes(contents, settings, sizes)
         norm, touched = update_norm(files.weights, contents, settings)
     except SafetensorsError as error:
         raise AdapterRefusedError(f"{directory / WEIGHTS}: {error}") from error
-    rms = norm / touched**0.5
+    rms = norm / max(touched, 1) ** 0.5
     unused = sorted(set(settings.targets or ()) - set(targets))
     if unused:
         warnings.append(f"target_modules names {', '.join(unused)[:200]}, which have no factors")
@@ -149,7 +149,7 @@ def inspect(
         sha256=files.sha256,
         files=files.digests,
         base_model=base_model,
-        rank=max(settings.form.product_rank(settings.rank_of(module)) for module in contents.factors),
+        rank=max(settings.form.product_rank(settings.rank_of(module)) for module in contents.modules),
         alpha=settings.alpha,
         target_modules=targets,
         dtype=DTYPES[contents.dtype],

@@ -14,7 +14,7 @@ class Form:
 
     Attributes:
         kind: PEFT's name of it.
-        parts: Names of a module's tensors, behind the module's own.
+        parts: Names of a module's factors, behind the module's own; none where all it has are extras.
         squared: The update is an entrywise product of two products, whose factors have the square of its rank.
         merges: What it can be mixed by; `None` is every merge.
         about: A line for the page.
@@ -81,4 +81,11 @@ LOHA: Final = Form(
     merges=("cat",),
     about="two products, multiplied entry by entry: a LoRA of the square of its rank, which may be at most 16",
 )
-FORMS: Final[Mapping[str, Form]] = {form.kind: form for form in (LORA, LOHA)}
+IA3: Final = Form(
+    "IA3",
+    (),
+    squared=False,
+    merges=("cat",),
+    about="gates on what a module is given or says (arXiv 2205.05638); there are no factors",
+)
+FORMS: Final[Mapping[str, Form]] = {form.kind: form for form in (LORA, LOHA, IA3)}

@@ -111,4 +111,12 @@ KEYS: Final[Mapping[str, Keys]] = {
         {key: EXACT[key] for key in ("modules_to_save", "task_type")},
         "alpha",
     ),
+    "IA3": Keys(
+        (SILENT & {"auto_mapping", "exclude_modules", "inference_mode", "peft_version", "revision"})
+        # The shape of a gate tells on which side of its module it is.
+        | {"feedforward_modules", "init_ia3_weights"},
+        READ & {"base_model_name_or_path", "fan_in_fan_out", "peft_type", "target_modules"},
+        {key: EXACT[key] for key in ("modules_to_save", "task_type")},
+        "alpha",
+    ),
 }

@@ -35,7 +35,7 @@ PROMPTING: Final = (
     "PROMPT_TUNING",
     "P_TUNING",
 )
-MULTIPLYING: Final = ("BOFT", "HRA", "IA3", "OFT", "ROAD")
+MULTIPLYING: Final = ("BOFT", "HRA", "OFT", "ROAD")
 OTHERS: Final = (
     "ADALORA",
     "ADAMSS",

@@ -262,7 +262,10 @@ class AdapterBank:
 
     def _widen(self, adapter: Adapter) -> None:
         """Lays the bank out anew if an adapter needs a larger rank or more modules."""
-        names, rank = set(self.layout.modules) | set(adapter.factors), max(self.layout.rank, adapter.rank)
+        # Modules that are only gated have a place too, of zeros: their updates are measured beside those of others.
+        gated = {name for name, side in adapter.vectors if side != "shift"}
+        names = set(self.layout.modules) | set(adapter.factors) | gated
+        rank = max(self.layout.rank, adapter.rank, 1)
         if rank > self.layout.rank or len(names) > len(self.layout.modules):
             self._lay_out(
                 Layout(rank, {name: shape for name, shape in self._shapes.items() if name in names})

@@ -36,7 +36,7 @@ class Adapter:
 
     @property
     def rank(self) -> int:
-        return max(factor.rank for factor in self.factors.values())
+        return max((factor.rank for factor in self.factors.values()), default=0)
 
     @property
     def nbytes(self) -> int:
@@ -79,7 +79,7 @@ def read_adapter(directory: Path, sha256: str, base: BaseModules | None = None) 
             vectors |= {(name, side): vector for side, vector in more.items()}
         if factor is not None:
             factors[name] = factor
-    if not factors:
+    if not factors and not vectors:
         raise AdapterRefusedError(f"{directory} holds no LoRA factors")
     return Adapter(sha256, factors, settings.merges, vectors)
 

@@ -85,10 +85,21 @@ def trained_bias(change: Change, bias: Tensor) -> None:
     change.add("shift", bias if before is None else bias - before)
 
 
+def gate(change: Change, gates: Tensor) -> None:
+    """IA3: `[d_out, 1]` multiplies what the module says, its bias too; `[1, d_in]` what it is given."""
+    d_out, d_in = change.base.weight(change.module).shape
+    if gates.shape not in ((d_out, 1), (1, d_in)):
+        raise AdapterRefusedError(
+            f"{change.module} has {d_out} outputs and {d_in} inputs, gates are {list(gates.shape)}"
+        )
+    change.add("gain" if gates.shape == (d_out, 1) else "given", gates.flatten() - 1)
+
+
 APPLY: Mapping[str, Callable[[Change, Tensor], None]] = {
     "copy": compare_copy,
     "magnitude": dora,
     "update bias": update_bias,
     "bias": trained_bias,
+    "gate": gate,
 }
 """By the names of `EXTRAS`."""

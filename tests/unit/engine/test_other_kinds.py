@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
-from tests.fix_models import ALL_LINEAR, TinyAdapter, Zoo, tiny_model
+from peft import IA3Config, LoraConfig, PeftConfig, PeftModel, get_peft_model
+from tests.fix_models import ALL_LINEAR, TinyAdapter, Zoo, byte_tokenizer, tiny_model
 from tests.peft_mixed import PeftMixed
 from tests.unit.engine.test_exactness import PEFT_NAMES, logits
 
@@ -35,6 +35,11 @@ class Kind:
     merges: tuple[str, ...] = ("cat",)
 
     def config(self, family: str, seed: int, **keys: Any) -> PeftConfig:
+        if "feedforward_modules" in self.keys:
+            fan = family == "gpt2"
+            return IA3Config(
+                target_modules=list(self.targets), fan_in_fan_out=fan, task_type="CAUSAL_LM", **self.keys
+            )
         return LoraConfig(
             **{
                 "r": seed + 1,
@@ -55,6 +60,8 @@ KINDS = {
     "bias all": Kind("qwen", {"bias": "all"}, ("q_proj", "down_proj")),
     "bias lora_only": Kind("gpt2", {"bias": "lora_only"}, ("c_attn",)),
     "dora and bias": Kind("qwen", {"use_dora": True, "bias": "lora_only"}, ("q_proj", "up_proj")),
+    "ia3": Kind("llama", {"feedforward_modules": ["down_proj"]}, ("k_proj", "v_proj", "down_proj")),
+    "ia3 beside biases": Kind("gpt2", {"feedforward_modules": ["mlp.c_proj"]}, ("c_attn", "mlp.c_proj")),
     "head and words": Kind("qwen", {}, ("q_proj", "lm_head", "embed_tokens"), MERGES),
     "tied words": Kind("llama", {}, ("v_proj", "embed_tokens"), MERGES),
     "tied head": Kind("llama", {}, ("v_proj", "lm_head"), MERGES),
@@ -135,7 +142,7 @@ def test_a_mixture_is_the_sum_of_what_each_adds(made: Made) -> None:
         assert (found[row] - wanted).norm() <= TOLERANCE * wanted.norm()
 
 
-@pytest.mark.parametrize("made", ["dora beside biases", "head and words"], indirect=True)
+@pytest.mark.parametrize("made", ["dora beside biases", "ia3 beside biases", "head and words"], indirect=True)
 def test_texts_and_choices_come_and_go_as_the_sum_says(made: Made) -> None:
     engine, recipe = made.engine, recipe_of(made, "cat")
     plain = Recipe("cat", 1.0, "float32", (Component(made.zoo.even[1].sha256, 0.5),))
@@ -188,7 +195,27 @@ def test_other_merges_are_refused_by_name_and_alone_it_is_itself(made: Made) -> 
 
 def test_it_registers(made: Made) -> None:
     facts = [inspect(one.directory, "tiny", made.engine.bank.sizes, declared=True) for one in made.adapters]
-    assert [one.rank for one in facts] == [2, 3]
+    has_factors = not isinstance(made.kind.config(made.zoo.family, 1), IA3Config)
+    assert [one.rank for one in facts] == ([2, 3] if has_factors else [1, 1])
+
+
+@torch.inference_mode()
+def test_kinds_are_mixed_with_each_other_in_one_module(zoo: Zoo, tmp_path: Path) -> None:
+    """By an engine that knows no adapter with factors when it first meets gates."""
+    adapters = [save(KINDS[kind], zoo, tmp_path / kind, 1) for kind in ("ia3", "dora", "tied words")]
+    engine = Engine(copy.deepcopy(zoo.model), byte_tokenizer(), bank_bytes=1 << 20)
+    engine.bank.ensure({adapters[0].sha256: adapters[0].directory})
+    tokens = torch.randint(3, 200, (1, 9))
+    for count in (1, 3):
+        engine.bank.ensure({one.sha256: one.directory for one in adapters[:count]})
+        parts = tuple(Component(one.sha256, 0.5) for one in adapters[:count])
+        updates, (report,) = engine.compose([Recipe("cat", 1.0, "float32", parts)])
+        mixed = PeftMixed(zoo.model, adapters[:count], [0.5] * count)
+        own, total = mixed.norms()
+        assert report.component_norms == pytest.approx(own, rel=1e-4)
+        assert report.update_norm == pytest.approx(total, rel=1e-4)
+        wanted = mixed.model(input_ids=tokens).logits
+        assert (logits(engine, tokens, updates) - wanted).norm() <= TOLERANCE * wanted.norm()
 
 
 @pytest.mark.parametrize("merge", MERGES)

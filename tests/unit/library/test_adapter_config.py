@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from peft import LoHaConfig, LoraConfig, PeftType
+from peft import IA3Config, LoHaConfig, LoraConfig, PeftType
 from tests.fix_adapters import CONFIG
 from tests.repository import ROOT
 
@@ -22,8 +22,9 @@ def config(**changes: Any) -> bytes:
 
 def test_every_key_that_peft_writes_is_known() -> None:
     assert LoraConfig().to_dict().keys() <= SILENT | READ | EXACT.keys()
-    known = KEYS["LOHA"]
-    assert LoHaConfig().to_dict().keys() == known.silent | known.read | known.exact.keys()
+    for kind, config_of in (("LOHA", LoHaConfig), ("IA3", IA3Config)):
+        known = KEYS[kind]
+        assert config_of().to_dict().keys() == known.silent | known.read | known.exact.keys()
 
 
 def test_the_square_of_a_loha_s_rank_is_bounded() -> None:
@@ -93,7 +94,7 @@ def test_what_changes_only_names_ranks_and_scales_is_accepted(changes: dict[str,
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"peft_type": "OFT"}, "peft_type is 'OFT', not LORA or LOHA: .* train a LoRA instead"),
+        ({"peft_type": "OFT"}, "peft_type is 'OFT', not LORA or LOHA or IA3: .* train a LoRA instead"),
         ({"peft_type": "LOHA"}, "LOHA has no key 'bias'"),
         ({"use_dora": "yes"}, "use_dora"),
         ({"bias": "some"}, "bias"),
