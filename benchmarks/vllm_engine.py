@@ -23,6 +23,7 @@ from loradex.benchmarks.frame import take_turns
 from loradex.library.adapter_files import content_hash
 from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.load import DTYPES
+from loradex.worker.engine.form import Form
 from loradex.worker.engine.protocol import AnswerEngine, Failed, Finished
 from loradex.worker.engine.recipe import Component, Recipe
 from loradex.worker.engine.rows import Row
@@ -68,7 +69,7 @@ def main() -> None:
     )
     # Bare means bare: no batch here has rows with and without a mixture.
     theirs.mixtures.number_bare = False
-    ours = Engine.load(path, chosen.device, chosen.dtype, 2 << 30, chosen.threads)
+    ours = Engine.load(path, chosen.device, Form(chosen.dtype), 2 << 30, chosen.threads)
     for engine in (theirs, ours):
         engine.bank.ensure(adapters)
     batches = {merge: _rows(list(adapters), merge, chosen) for merge in ("bare", "linear", "cat")}

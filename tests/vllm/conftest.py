@@ -12,6 +12,7 @@ from tests.fix_models import TinyAdapter, byte_tokenizer, save_adapter
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.form import Form
 from loradex.worker.engine.protocol import AnswerEngine, Event, Failed, Finished, Ticket
 from loradex.worker.engine.recipe import Component, Recipe
 from loradex.worker.engine.rows import Row, RowResult
@@ -74,7 +75,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
 
 @pytest.fixture(scope="session")
 def ours(tiny: Tiny) -> Engine:
-    engine = Engine.load(tiny.path, "cpu", "float32", 64 << 20)
+    engine = Engine.load(tiny.path, "cpu", Form("float32"), 64 << 20)
     engine.bank.ensure({one.sha256: one.directory for one in tiny.adapters})
     return engine
 

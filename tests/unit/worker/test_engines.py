@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from loradex.errors import InvalidArgumentError
+from loradex.worker.engine.memory import NOTHING_EXPECTED
 from loradex.worker.engines import load_engine
 from loradex.worker.settings import WorkerSettings
 
@@ -31,10 +32,10 @@ def test_what_cannot_be_given_to_vllm_is_refused_before_it_starts(
     monkeypatch.setenv("LORADEX_VLLM_ARGUMENTS", json.dumps(arguments))
     monkeypatch.setenv("LORADEX_VLLM_MAX_LORA_RANK", str(rank))
     with pytest.raises(InvalidArgumentError, match=said):
-        load_engine(WorkerSettings(), tmp_path)
+        load_engine(WorkerSettings(), tmp_path, NOTHING_EXPECTED)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed here")
 def test_where_vllm_is_not_installed_it_says_how_to_install_it(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgumentError, match=r"pip install 'loradex\[vllm\]'"):
-        load_engine(WorkerSettings(engine="vllm"), tmp_path)
+        load_engine(WorkerSettings(engine="vllm"), tmp_path, NOTHING_EXPECTED)
