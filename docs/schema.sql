@@ -677,7 +677,7 @@ comment on column loradex.answers.prompt_tokens is 'tokens of the framed prompt'
 comment on column loradex.answers.output_tokens is 'tokens of the answer';
 comment on column loradex.answers.base_model is 'model that answered';
 comment on column loradex.answers.base_model_revision is 'its revision as the worker found it';
-comment on column loradex.answers.generation is 'generation settings, seed, frame, device, dtype';
+comment on column loradex.answers.generation is 'generation settings, seed, frame, device, dtype, attention, quantization';
 comment on column loradex.answers.timings is 'milliseconds of every stage';
 comment on column loradex.answers.versions is 'versions of the programs that took part';
 comment on column loradex.answers.worker is 'who answered';
@@ -2566,8 +2566,9 @@ revoke execute on function loradex.claim_hash(text) from public;
 -- go first; within one the owners who wait take turns (jobs.turn), and each owner's jobs go in their order. A running job
 -- whose lease is over is waiting too. On the way jobs end that are past their deadline (expired), that were lost
 -- max_attempts times, or that workers have held for max_held_seconds altogether (failed). No job is handed out past its
--- deadline, not even one that expire_jobs did not come to: it ends so many at a time. The claim is this login's and, where
--- a token is given, of whoever knows it: see claim_hash.
+-- deadline, not even one that expire_jobs did not come to: it ends so many at a time. With only_urgent none goes whose
+-- priority is not above the default. The claim is this login's and, where a token is given, of whoever knows it: see
+-- claim_hash.
 -- Locks: the claimed rows of jobs, FOR UPDATE SKIP LOCKED: workers never wait for each other. Raises: LX001.
 create or replace function loradex.claim_jobs(
     worker text,
@@ -2577,7 +2578,8 @@ create or replace function loradex.claim_jobs(
     now timestamptz default now(),
     only_base_model text default null,
     only_encoder text default null,
-    token text default null
+    token text default null,
+    only_urgent boolean default false
 ) returns setof loradex.jobs
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
@@ -2585,6 +2587,8 @@ as $$
 #variable_conflict use_column
 declare
     mine bytea := claim_hash(token);
+    -- A bound that is always there, so that the index begins behind it.
+    above int := case when only_urgent then (select s.value::int from settings s where s.name = 'priority') else -32769 end;
     max_held int := (select s.value from settings s where s.name = 'max_held_seconds');
     lost jobs;
     committing text;
@@ -2613,7 +2617,7 @@ begin
             lease_until = claim_jobs.now + least(lease, make_interval(secs => max_held - j.held_seconds))
         where j.id = any (array(
             select q.id from jobs q
-            where q.state = 'queued' and (q.expires_at is null or q.expires_at > claim_jobs.now)
+            where q.state = 'queued' and q.priority > above and (q.expires_at is null or q.expires_at > claim_jobs.now)
               and (only_base_model is null or q.base_model = only_base_model)
               and (only_encoder is null or q.encoder = only_encoder)
             order by q.priority desc, q.turn, q.queue_position
@@ -2640,7 +2644,7 @@ begin
     return query
     with queued as (
         select q.id, q.priority, q.turn, q.queue_position from jobs q
-        where q.state = 'queued' and (q.expires_at is null or q.expires_at > claim_jobs.now)
+        where q.state = 'queued' and q.priority > above and (q.expires_at is null or q.expires_at > claim_jobs.now)
           and (only_base_model is null or q.base_model = only_base_model)
           and (only_encoder is null or q.encoder = only_encoder)
         order by q.priority desc, q.turn, q.queue_position
@@ -2648,7 +2652,7 @@ begin
         for update skip locked
     ), expired as (
         select x.id, x.priority, x.turn, x.queue_position from jobs x
-        where x.state = 'running' and x.lease_until <= claim_jobs.now
+        where x.state = 'running' and x.lease_until <= claim_jobs.now and x.priority > above
           and (x.expires_at is null or x.expires_at > claim_jobs.now)
           and x.attempt - x.releases < claim_jobs.max_attempts
           and held_seconds(x, x.lease_until) < max_held
@@ -2672,10 +2676,10 @@ begin
     returning j.*;
 end
 $$;
-comment on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text) is
+comment on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text, boolean) is
     'Hands waiting jobs to a worker under a lease, with the next attempt number; skips what others hold.';
-revoke execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text) from public;
-grant execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text) to loradex_worker;
+revoke execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text, boolean) from public;
+grant execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text, boolean) to loradex_worker;
 
 -- file: functions/complete_job.sql
 -- The row of loradex.jobs that a JSON object asks for: defaults filled in, whole numbers without a fraction, and what has
@@ -7067,8 +7071,8 @@ values
     ('density', 'job', 'number', '0.5', null, 0, 1, null, null, null, 'share of entries a trimming merge keeps'),
     ('normalization', 'job', 'text', '"tokens"', null, null, null, null, '{none,tokens,bytes}', null,
         'what a choice''s log-likelihood is divided by'),
-    ('choice_prior', 'job', 'text', '"none"', null, null, null, null, '{none,history}', null,
-        'what is taken off choices for their words alone: none, or history, by how the asker''s latest answers scored them'),
+    ('choice_prior', 'job', 'text', null, null, null, null, null, '{none,history}', null,
+        'history takes off each choice what the asker''s latest answers gave it, whatever was asked; left out: none'),
     ('max_new_tokens', 'job', 'integer', '64', 1, null, 2048, null, null, null, 'tokens to write at most'),
     ('min_tokens', 'job', 'integer', null, 0, null, 2048, null, null, null,
         'tokens to write before one that ends the text; left out: 0'),

@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from datetime import timedelta
 from types import FrameType
 
+import structlog
 from prometheus_client import CollectorRegistry
 
 from loradex.addresses import addresses
@@ -19,10 +20,12 @@ from loradex.worker.answering import Answering
 from loradex.worker.embedding import Embedding
 from loradex.worker.ending import Ending
 from loradex.worker.engine.embed import Encoder
+from loradex.worker.engine.form import numbers
 from loradex.worker.engine.load import shipped_model
+from loradex.worker.engine.quantization import packages_of
 from loradex.worker.engines import load_engine
 from loradex.worker.exposed import exposed
-from loradex.worker.identity import WorkerIdentity, register_models, versions
+from loradex.worker.identity import WorkerIdentity, expected_adapters, register_models, versions
 from loradex.worker.intake import Intake
 from loradex.worker.jobs import Abilities, Jobs
 from loradex.worker.leases import Leases
@@ -50,7 +53,18 @@ def serve(settings: WorkerSettings) -> None:
     worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     token = secrets.token_hex(32)
     model = settings.base_model_path or shipped_model(settings.home / "cache" / "models")
-    engine = load_engine(settings, model)
+    engine = load_engine(settings, model, expected_adapters(database_url, settings.base_model))
+    structlog.get_logger("worker").info(
+        "worker.loaded",
+        base_model=settings.base_model,
+        device=str(engine.device),
+        numbers=numbers(engine.dtype, engine.quantization),
+        attention=engine.attention,
+        bank_bytes=engine.budgets.bank,
+        batch_bytes=engine.budgets.rows,
+        places=settings.batch_rows,
+        reserved=settings.reserved,
+    )
     encoder = Encoder.load(settings.encoder_path, engine.device.type)
 
     def jobs() -> Jobs:
@@ -82,7 +96,9 @@ def serve(settings: WorkerSettings) -> None:
             frame=settings.frame,
             device=engine.device.type,
             dtype=engine.dtype,
-            versions=versions(engine.files, vllm=settings.engine == "vllm"),
+            attention=engine.attention,
+            quantization=engine.quantization,
+            versions=versions(engine.files, packages_of(engine.quantization), vllm=settings.engine == "vllm"),
             modules=engine.bank.sizes,
         ),
     )
@@ -95,7 +111,7 @@ def serve(settings: WorkerSettings) -> None:
         keeping,
         Abilities(
             device=identity.device,
-            dtype=identity.dtype,
+            dtype=numbers(identity.dtype, identity.quantization),
             adapter_roots=roots.announced,
             batch_rows=settings.batch_rows,
             versions=identity.versions,
@@ -112,6 +128,7 @@ def serve(settings: WorkerSettings) -> None:
         leases=leases,
         pieces=pieces,
         rows=settings.batch_rows,
+        reserved=settings.reserved,
         linger=settings.linger_ms / 1000,
         stop=stop,
         observer=observer,

@@ -26,7 +26,7 @@ CLAIM: LiteralString = """
            -- A clock may be set back, and a claim begins before the commit of what it finds.
            greatest(extract(epoch from started_at - created_at)::float8 * 1000, 0) as waited_ms
     from loradex.claim_jobs(
-        %s, %s, %s, %s, only_base_model => %s, only_encoder => %s, token => %s)"""
+        %s, %s, %s, %s, only_base_model => %s, only_encoder => %s, token => %s, only_urgent => %s)"""
 
 OVER: LiteralString = """
     select held.id from unnest(%s::uuid[]) held(id)
@@ -129,13 +129,13 @@ class Jobs:
         self.worker = worker
         self.lease = lease
 
-    def claim(self, rows: int) -> list[Job]:
+    def claim(self, rows: int, *, urgent: bool) -> list[Job]:
         """Take up to `rows` waiting jobs for this base model and encoder under a lease.
 
-        Jobs out of attempts become failed on the way.
+        With `urgent` only those whose priority is above the default. Jobs out of attempts become failed on the way.
         """
         values = (self.worker, rows, self.lease, self._max_attempts)
-        only = (self._base_model, self._encoder, self._token)
+        only = (self._base_model, self._encoder, self._token, urgent)
         with self._database.session() as connection, connection.cursor(row_factory=class_row(Job)) as cursor:
             return cursor.execute(CLAIM, values + only).fetchall()
 

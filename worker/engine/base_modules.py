@@ -27,7 +27,8 @@ class BaseModules:
         """
         base: Any = self._modules[name].base
         weight: Tensor = base.weight.detach()
-        if not weight.is_floating_point() or weight.dim() != 2:  # noqa: PLR2004
+        # A quantised weight may be a tensor of its own kind, which says it were of floating point.
+        if type(weight) is not Tensor or not weight.is_floating_point() or weight.dim() != 2:  # noqa: PLR2004
             raise AdapterRefusedError(
                 f"the weight of {name} is quantised here, and an adapter of this kind needs it as it was trained; "
                 "use a worker that loads the model without quantization"

@@ -68,8 +68,13 @@ def _given(model: nn.Module, names: list[str], read: Callable[[], object]) -> di
     return given
 
 
+def device_of(model: nn.Module) -> torch.device:
+    """Where it computes first. Layers that are brought in when they are needed lie nowhere until then."""
+    return next(one.device for one in model.parameters() if one.device.type != "meta")
+
+
 def _one_token(model: nn.Module) -> None:
-    model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=next(model.parameters()).device))
+    model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=device_of(model)))
 
 
 def _numbered(given: dict[str, Tensor | None]) -> dict[str, int | None]:

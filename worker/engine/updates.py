@@ -83,10 +83,15 @@ def check_rows(module: str, x: Tensor, rows: int) -> None:
 
 
 class UpdateSwitch:
-    """The updates in force; every wrapped module looks here. None is the bare base model."""
+    """The updates in force; every wrapped module looks here. None is the bare base model.
 
-    def __init__(self) -> None:
+    Args:
+        device: Where all updates are computed; None: where the module is.
+    """
+
+    def __init__(self, device: torch.device | None = None) -> None:
         self.current: Updates | None = None
+        self.device = device
 
 
 class RowLinear(nn.Module):
@@ -110,9 +115,16 @@ class RowLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out = self.product(x)
         updates = self._switch.current
-        if updates is not None:
+        if updates is None:
+            return out
+        device = self._switch.device
+        if device is None or device == out.device:
             updates.add(self.name, x, out)
-        return out
+            return out
+        # A layer that lies on another device than the adapters do.
+        added = torch.zeros_like(out, device=device)
+        updates.add(self.name, x.to(device), added)
+        return out.add_(added.to(out.device))
 
     def __getattr__(self, name: str) -> Any:
         try:
