@@ -18,7 +18,7 @@ def read_defaults(connection: psycopg.Connection[Any]) -> tuple[str, Options, st
         ).fetchall()
     found = dict(rows)
     options = Options(k=int(found["k"]), top_p=float(found["top_p"]), temperature=float(found["temperature"]))
-    return found["method"], options, found["choice_prior"]
+    return found["method"], options, found["choice_prior"] or "none"
 
 
 def change_default(connection: psycopg.Connection[Any], name: str, value: float | str) -> None:
