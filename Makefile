@@ -51,9 +51,10 @@ $(VLLM_STAMP): vllm-packages.txt
 	@rm -f $(VLLM_VENV)/installed-*
 	@touch $@
 
-# Nothing is compiled, and what others warn of is theirs.
-test-vllm: $(VLLM_STAMP) ## vLLM as the engine, against our own; installs vLLM beside, not in, the environment
+# Nothing is compiled, and what others warn of is theirs. First the engine, then a worker with it in a real stack.
+test-vllm: setup $(VLLM_STAMP) ## vLLM as the engine, against our own; installs vLLM beside, not in, the environment
 	TORCH_COMPILE_DISABLE=1 $(VLLM_VENV)/bin/python -m pytest --confcutdir=tests/vllm --show-capture=no -W ignore tests/vllm
+	LORADEX_TEST_VLLM_PYTHON=$(VLLM_VENV)/bin/python $(RUN) pytest tests/vllm_worker
 
 lint: setup ## style, types and layers
 	$(RUN) ruff check .
