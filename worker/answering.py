@@ -141,7 +141,7 @@ class Answering:
 
     def _arrive(self, one: Prepared) -> None:
         try:
-            self._engine.fetch(one.adapters)
+            self._engine.fetch(one.adapters, one.row)
         except Exception:  # noqa: BLE001 - whatever it is, the job goes on without it
             # It spares the engine a wait, and is no reason to lose a job whose lease would be kept for ever.
             self._log.exception("answering.not_read_ahead", job=str(one.job.id))

@@ -1,6 +1,7 @@
 """Our own engine: rows of different mixtures in one forward pass, which come and go while others write."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,7 @@ from loradex.worker.engine.bank import AdapterBank
 from loradex.worker.engine.choose import MOST_CHOICE_TOKENS
 from loradex.worker.engine.compose import Composer, check, keys_of
 from loradex.worker.engine.forward import Forward
+from loradex.worker.engine.grammars import Grammars
 from loradex.worker.engine.head import logits_in_float32
 from loradex.worker.engine.load import load_model
 from loradex.worker.engine.memory import room_of
@@ -93,13 +95,15 @@ class Engine:
         self._composer = Composer(self.bank, CHUNK_BYTES[kind])
         self._forward = Forward(model, architecture, self.device)
         reference.require(shapes, self._forward, self._switch)
+        ends = _ends(model, tokenizer) if ends is None else ends
+        self._grammars = Grammars(tokenizer, self._vocabulary, ends)
         self._stream = Stream(
             self._forward,
             self._switch,
             self._composer,
             self.bank,
             self.text,
-            ends=_ends(model, tokenizer) if ends is None else ends,
+            ends=ends,
             sizes=lambda: Sizes(
                 token=reference.token_bytes,
                 slot=self.bank.slot_bytes,
@@ -144,9 +148,11 @@ class Engine:
         """Tokens of the row's prompt."""
         return len(self.text.prompt(row.prompt_text))
 
-    def fetch(self, adapters: Mapping[str, Path]) -> None:
-        """Reads adapters that a row is about to name, so that no step waits for their files. For any thread."""
+    def fetch(self, adapters: Mapping[str, Path], row: Row) -> None:
+        """Reads the adapters that a row names, and what its text is held to, so that no step waits. For any thread."""
         self.bank.fetch(adapters)
+        with suppress(LoradexError):  # It is raised when the row is added.
+            self._grammars.of(row)
 
     def add(self, ticket: Ticket, row: Row, adapters: Mapping[str, Path] | None = None) -> None:
         """Takes a row in hand; `adapters` has the directories of those that were not made known before.
@@ -154,6 +160,7 @@ class Engine:
         Raises:
             InvalidArgumentError: It is not a question that can be answered.
             PromptTooLongError: The model does not read as many tokens.
+            ConstraintRefusedError: No text of this model can be held to what it says.
             AdapterChangedError, AdapterRefusedError, UnknownNameError: An adapter cannot be read.
         """
         if adapters:
@@ -243,7 +250,7 @@ class Engine:
         elif row.max_new_tokens < 1:
             raise InvalidArgumentError(f"max_new_tokens is {row.max_new_tokens}; give 1 or more")
         require_tokens(row, self._vocabulary)
-        question = Question(ticket, row, ids, choices)
+        question = Question(ticket, row, ids, choices, self._grammars.of(row))
         needed = question.most_tokens
         if needed > self.context_length:
             raise PromptTooLongError(
