@@ -590,6 +590,7 @@ create table loradex.answers (
     choice text,
     choices text[],
     stop text[],
+    held_to jsonb,
     scores float8[],
     token_ids int[],
     logprobs jsonb,
@@ -647,7 +648,7 @@ create table loradex.answers (
     constraint answers_erased_check check (
         case when commitments is null
             then num_nulls(prompt, text, token_ids, query, salt) = 0
-            else num_nonnulls(prompt, messages, choices, stop, text, choice, token_ids, logprobs, query, salt) = 0 end)
+            else num_nonnulls(prompt, messages, choices, stop, held_to, text, choice, token_ids, logprobs, query, salt) = 0 end)
 ) partition by range (id);
 comment on table loradex.answers is
     'Answers and all that led to them, one row each, append-only and hash-chained; partitioned by month.';
@@ -664,6 +665,7 @@ comment on column loradex.answers.text is 'the answer''s text';
 comment on column loradex.answers.choice is 'the choice that won, for choose';
 comment on column loradex.answers.choices is 'the choices there were, for choose';
 comment on column loradex.answers.stop is 'the stop strings there were';
+comment on column loradex.answers.held_to is 'the json_schema or the regex that the text had to fit';
 comment on column loradex.answers.scores is 'score of each choice, in the job''s order';
 comment on column loradex.answers.token_ids is 'tokens of the answer';
 comment on column loradex.answers.logprobs is
@@ -1292,7 +1294,8 @@ begin
                         answer.adapter_hashes, answer.adapter_uris, answer.weights, answer.adapter_norms)
                 with ordinality c(adapter_id, adapter, version, task, sha256, uri, weight, update_norm, rank)), '[]'),
         'generation', answer.generation || jsonb_build_object('choices', answer.choices)
-            || case when answer.stop is null then '{}' else jsonb_build_object('stop', answer.stop) end,
+            || case when answer.stop is null then '{}' else jsonb_build_object('stop', answer.stop) end
+            || coalesce(answer.held_to, '{}'),
         'timings', answer.timings,
         'chain', jsonb_build_object(
             'position', answer.position,
@@ -1315,7 +1318,8 @@ language sql immutable parallel safe
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
     select jsonb_build_object(
-        'prompt', answer.prompt, 'messages', answer.messages, 'choices', answer.choices, 'stop', answer.stop, 'text', answer.text,
+        'prompt', answer.prompt, 'messages', answer.messages, 'choices', answer.choices, 'stop', answer.stop,
+        'held_to', answer.held_to, 'text', answer.text,
         'choice', answer.choice, 'token_ids', answer.token_ids, 'logprobs', answer.logprobs, 'query', answer.query)
 $$;
 comment on function loradex.answer_erasable(loradex.answers) is
@@ -1845,6 +1849,7 @@ begin
             then 'it has more tokens than the job allows'
         when job.kind = 'generate' and jsonb_array_length(answer -> 'token_ids') < (job.settings ->> 'min_tokens')::int
              and not exists (select from jsonb_array_elements(job.settings -> 'stop'))
+             and not job.settings ?| array['json_schema', 'regex']
             then 'it has fewer tokens than the job asks for'
         when job.kind = 'generate' and exists (
             select from jsonb_array_elements_text(job.settings -> 'stop') s(one)
@@ -1992,6 +1997,13 @@ begin
         when e.job ->> 'kind' = 'generate' and j.choose then 'kind generate takes no choices; use kind choose'
         when j.choose and e.job ->> 'logprobs' is not null
             then 'logprobs are of a text that is written, and choices have scores; drop one of them'
+        when j.choose and (e.job ->> 'json_schema' is not null or e.job ->> 'regex' is not null)
+            then 'json_schema and regex are of a text that is written; drop them, or the choices'
+        when e.job ->> 'json_schema' is not null and e.job ->> 'regex' is not null
+            then 'give json_schema or regex, not both'
+        when e.job ->> 'json_schema' is not null and (case when pg_input_is_valid(e.job ->> 'json_schema', 'json')
+                then json_typeof((e.job ->> 'json_schema')::json) end) is distinct from 'object'
+            then 'json_schema is not an object in JSON, written as a text'
         when coalesce(e.job ->> 'min_tokens', defaults ->> 'min_tokens')::numeric
              > coalesce(e.job ->> 'max_new_tokens', defaults ->> 'max_new_tokens')::numeric
             then 'min_tokens is more than max_new_tokens; lower it'
@@ -3294,7 +3306,8 @@ begin
     delete from routings r where r.job_id = any (erased_jobs);
     update jobs j
     set prompt = '', messages = null, choices = case when j.choices is not null then '{}'::text[] end, idempotency_key = null,
-        metadata = null, settings = j.settings - 'stop', pieces_key = null, cancelled_by = case when j.cancelled_by is not null then 'erased' end,
+        metadata = null, settings = j.settings - array['stop', 'json_schema', 'regex'],
+        pieces_key = null, cancelled_by = case when j.cancelled_by is not null then 'erased' end,
         error_message = case when j.error_code = 'erased' then j.error_message
                              when j.error_code is not null then 'erased' end,
         erased_at = now
@@ -3302,7 +3315,7 @@ begin
 
     with emptied as (
         update answers a
-        set prompt = null, messages = null, choices = null, stop = null, text = null, choice = null, token_ids = null, logprobs = null,
+        set prompt = null, messages = null, choices = null, stop = null, held_to = null, text = null, choice = null, token_ids = null, logprobs = null,
             query = null, salt = null, commitments = answer_commitments(a)
         where a.id in (select j.answer_id from jobs j where j.id = any (erased_jobs)) and a.commitments is null
         returning a.id
@@ -4643,8 +4656,10 @@ begin
     fresh.choices := job.choices;
     fresh.stop := (select array_agg(s.one order by s.place)
                    from jsonb_array_elements_text(job.settings -> 'stop') with ordinality s(one, place));
+    fresh.held_to := (select jsonb_object_agg(s.key, s.value) from jsonb_each(job.settings) s
+                      where s.key in ('json_schema', 'regex'));
     fresh.base_model := job.base_model;
-    fresh.generation := (record_answer.answer -> 'generation') - 'draws' || (job.settings - 'stop')
+    fresh.generation := (record_answer.answer -> 'generation') - 'draws' || (job.settings - array['stop', 'json_schema', 'regex'])
         || jsonb_build_object('kind', job.kind,
                               'seed', coalesce(job.settings -> 'seed', record_answer.answer #> '{generation,seed}'))
         || case when decided.routing -> 'draws' <> '[]' then jsonb_build_object('draws', decided.routing -> 'draws')
@@ -6768,6 +6783,10 @@ values
         'ids of tokens, and what is added to the logit of each'),
     ('logprobs', 'job', 'integer', null, 0, null, 20, null, null, null,
         'how many of the likeliest tokens are told at each place, beside the one written; left out: nothing is'),
+    ('json_schema', 'job', 'text', null, 2, null, 50000, null, null, null,
+        'a JSON schema, written as a text, by which the answer is valid JSON'),
+    ('regex', 'job', 'text', null, 1, null, 2000, null, null, null,
+        'a regular expression that matches the whole answer'),
     ('seed', 'job', 'integer', null, 0, null, 9223372036854775807, null, null, null, 'seed of the sampling'),
     ('stream', 'job', 'boolean', 'false', null, null, null, null, null, null,
         'whether its text is told to listeners while it is written; no answer depends on it'),

@@ -112,6 +112,13 @@ BY_ERROR: Sequence[tuple[type[LoradexError], int, str | None, Mapping[str, str]]
 """The status and the code of an error, its own where none is said, and headers; another error is a fault of ours."""
 
 
+ABOUT = {
+    errors.ConversationRefusedError.code: "messages",
+    errors.ConstraintRefusedError.code: "response_format",
+}
+"""Errors that a worker too may end a job with, and the field that each is about."""
+
+
 def problem_of(error: LoradexError) -> Problem:
     """What the client is told of an error."""
     text = str(error)
@@ -119,8 +126,8 @@ def problem_of(error: LoradexError) -> Problem:
         return NO_KEY
     if error.code == errors.PromptTooLongError.code:
         return Problem(400, "context_length_exceeded", text)
-    if error.code == errors.ConversationRefusedError.code:
-        return Problem(REFUSED, error.code, text, "messages")
+    if error.code in ABOUT:
+        return Problem(REFUSED, error.code, text, ABOUT[error.code])
     if error.code == ERASED:
         return Problem(410, ERASED, text)
     for kind, status, code, headers in BY_ERROR:

@@ -13,6 +13,7 @@ from loradex.worker.engine.framed import Framed
 from loradex.worker.engine.rows import Row
 
 PROBE: Final = "is it so"
+NOT_FOLLOWED: Final = "this model's tokenizer cannot be followed where a text is held to a schema or a pattern"
 KEPT: Final = 64
 """Constraints that stay ready."""
 
@@ -84,12 +85,11 @@ class Grammars:
                     eos_token=sorted(self._ends) or None,
                 )
                 ids = self._tokenizer(PROBE, add_special_tokens=False)["input_ids"]
-                if tokens.decode_bytes(ids).decode().strip() != PROBE:
-                    raise ValueError("its tokens are not the text's")
+                spelled = tokens.decode_bytes(ids).decode().strip()
             except Exception as error:
-                raise ConstraintRefusedError(
-                    f"this model's tokenizer cannot hold a text to a schema or a pattern: {error}"
-                ) from error
+                raise ConstraintRefusedError(f"{NOT_FOLLOWED}: {error}") from error
+            if spelled != PROBE:
+                raise ConstraintRefusedError(f"{NOT_FOLLOWED}: it spells {PROBE!r} as {spelled[:50]!r}")
             self._tokens = tokens
         return self._tokens
 

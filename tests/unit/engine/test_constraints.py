@@ -148,7 +148,7 @@ def test_tokenizers_of_all_kinds_spell_what_they_are_held_to(family: str) -> Non
     text = Text(tokenizer)
     for spaced, pattern in ((False, "[a-c]{1,9}[.]"), (True, "[a-c]{1,9}[.]"), (True, " *é?[a-c]+")):
         row = Row(Framed(("", "x", "\n"), spaced=spaced), BARE, regex=pattern)
-        for seed in range(6):
+        for seed in range(3):
             matcher, written = grammars.of(row), WrittenText(text.raw, before=margin_of(row))
             assert matcher is not None
             constrained, tokens = Constrained(matcher.deep_copy(), ends), []
