@@ -85,7 +85,7 @@ class Constraint:
 
 
 def limits() -> "LLParserLimits":
-    """What a constraint may take: a fraction of a second to read, some ms a token, some ten MB."""
+    """What a constraint may take: a tenth of a second to read, some ms a token, some ten MB."""
     from llguidance import LLParserLimits  # noqa: PLC0415 - as above
 
     return LLParserLimits(
@@ -93,6 +93,6 @@ def limits() -> "LLParserLimits":
         step_lexer_fuel=100_000,
         step_max_items=20_000,
         max_lexer_states=20_000,
-        max_grammar_size=50_000,
+        max_grammar_size=10_000,
         verbose_errors=False,
     )

@@ -13,7 +13,9 @@ from loradex.worker.engine.framed import Framed
 from loradex.worker.engine.rows import Row
 
 PROBE: Final = "is it so"
-NOT_FOLLOWED: Final = "this model's tokenizer cannot be followed where a text is held to a schema or a pattern"
+NOT_FOLLOWED: Final = (
+    "this model's tokenizer cannot be followed where a text is held to a schema or a pattern"
+)
 KEPT: Final = 64
 """Constraints that stay ready."""
 

@@ -188,6 +188,19 @@ def test_tokenizers_of_all_kinds_spell_what_they_are_held_to(family: str) -> Non
         ({"json_schema": json.dumps({"minLength": 5, "maxLength": 3, "type": "string"})}, "Unsatisfiable"),
         ({"json_schema": '{"a":' * 2000 + "1" + "}" * 2000}, "json_schema"),
         ({"json_schema": ANY_OBJECT, "regex": "a"}, "one of them"),
+        (
+            {"json_schema": json.dumps({"properties": {f"p{n}": {"type": "null"} for n in range(1500)}})},
+            "too big",
+        ),
+        # Read within its bounds, and too many ways to go on once it has begun.
+        (
+            {
+                "json_schema": json.dumps(
+                    {"properties": {f"p{n}": {"type": "null"} for n in range(600)}, "type": "object"}
+                )
+            },
+            "constraint lets",
+        ),
     ],
 )
 def test_what_no_text_can_be_held_to_fails_its_row_alone(
