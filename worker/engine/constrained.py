@@ -1,9 +1,13 @@
 """A text that is held to a constraint, while it is written: which tokens may come next, and whether it is whole."""
 
+from typing import TYPE_CHECKING
+
 import torch
-from llguidance import LLMatcher
 from torch import Tensor
 from torch.nn.functional import pad
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher
 
 
 class Constrained:
@@ -19,7 +23,7 @@ class Constrained:
         problem: Why it cannot go on; None: it can, or has ended.
     """
 
-    def __init__(self, matcher: LLMatcher, ends: frozenset[int]) -> None:
+    def __init__(self, matcher: "LLMatcher", ends: frozenset[int]) -> None:
         self._matcher = matcher
         self._ends = sorted(ends)
         self.allowed = torch.zeros(0, dtype=torch.uint8)

@@ -2,15 +2,16 @@
 
 import threading
 from collections import OrderedDict
-from typing import Any, Final
-
-from llguidance import LLMatcher, LLTokenizer
+from typing import TYPE_CHECKING, Any, Final
 
 from loradex.constraint import Constraint, limits
 from loradex.errors import ConstraintRefusedError
 from loradex.worker.engine.constrained import Constrained
 from loradex.worker.engine.framed import Framed
 from loradex.worker.engine.rows import Row
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
 
 PROBE: Final = "is it so"
 NOT_FOLLOWED: Final = (
@@ -38,7 +39,7 @@ class Grammars:
         self._changed = threading.Lock()
         self._one_reads = threading.Lock()
 
-    def of(self, row: Row) -> LLMatcher | None:
+    def of(self, row: Row) -> "LLMatcher | None":
         """What the row's text is held to: a matcher at the beginning of a text, to copy; None: nothing.
 
         The first time it is read, which may take a while.
@@ -61,13 +62,15 @@ class Grammars:
                         self._ready.popitem(last=False)
             return ready
 
-    def _found(self, constraint: Constraint, before: str) -> LLMatcher | None:
+    def _found(self, constraint: Constraint, before: str) -> "LLMatcher | None":
         with self._changed:
             if (constraint, before) in self._ready:
                 self._ready.move_to_end((constraint, before))
             return self._ready.get((constraint, before))
 
-    def _read(self, constraint: Constraint, before: str) -> LLMatcher:
+    def _read(self, constraint: Constraint, before: str) -> "LLMatcher":
+        from llguidance import LLMatcher  # noqa: PLC0415 - most workers are never asked for it
+
         constraint.require_readable()
         matcher = LLMatcher(self._read_tokens(), constraint.grammar(before), limits=limits(), log_level=0)
         if matcher.is_error():
@@ -76,7 +79,7 @@ class Grammars:
             raise constraint.refused(problem)
         return matcher
 
-    def _read_tokens(self) -> LLTokenizer:
+    def _read_tokens(self) -> "LLTokenizer":
         if self._tokens is None:
             from llguidance.hf import from_tokenizer  # noqa: PLC0415 - it imports transformers, which is slow
 

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
-
-from llguidance import LLMatcher
+from typing import TYPE_CHECKING, Final
 
 from loradex.worker.engine.protocol import Ticket
 from loradex.worker.engine.rows import Row
 from loradex.worker.isolation import Failure
 from loradex.worker.packing import pack_by_length
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher
 
 UNWANTED: Final = Failure("unwanted", "nobody wants this answer any more")
 
@@ -32,7 +33,7 @@ class Question:
     row: Row
     ids: tuple[int, ...]
     choices: tuple[tuple[int, ...], ...] = ()
-    grammar: LLMatcher | None = field(default=None, repr=False, compare=False)
+    grammar: "LLMatcher | None" = field(default=None, repr=False, compare=False)
     alone: bool = False
     said: int = 0
 
