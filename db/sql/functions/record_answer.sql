@@ -48,11 +48,13 @@ begin
     fresh.held_to := (select jsonb_object_agg(s.key, s.value) from jsonb_each(job.settings) s
                       where s.key in ('json_schema', 'regex'));
     fresh.base_model := job.base_model;
-    fresh.generation := (record_answer.answer -> 'generation') - 'draws' || (job.settings - array['stop', 'json_schema', 'regex'])
+    fresh.generation := (record_answer.answer -> 'generation') - array['draws', 'prior']
+        || (job.settings - array['stop', 'json_schema', 'regex'])
         || jsonb_build_object('kind', job.kind,
                               'seed', coalesce(job.settings -> 'seed', record_answer.answer #> '{generation,seed}'))
         || case when decided.routing -> 'draws' <> '[]' then jsonb_build_object('draws', decided.routing -> 'draws')
-                else '{}' end;
+                else '{}' end
+        || case when decided.routing ? 'prior' then jsonb_build_object('prior', decided.routing -> 'prior') else '{}' end;
 
     fresh.query := decided.query;
     select r.encoder, r.encoder_revision, r.k, r.top_p, r.temperature, r.exclude_tasks, r.exclude_adapters,

@@ -100,7 +100,7 @@ comment on column loradex.answers.prompt_tokens is 'tokens of the framed prompt'
 comment on column loradex.answers.output_tokens is 'tokens of the answer';
 comment on column loradex.answers.base_model is 'model that answered';
 comment on column loradex.answers.base_model_revision is 'its revision as the worker found it';
-comment on column loradex.answers.generation is 'generation settings, seed, frame, device, dtype';
+comment on column loradex.answers.generation is 'generation settings, seed, frame, device, dtype, attention, quantization';
 comment on column loradex.answers.timings is 'milliseconds of every stage';
 comment on column loradex.answers.versions is 'versions of the programs that took part';
 comment on column loradex.answers.worker is 'who answered';
@@ -147,5 +147,5 @@ comment on column loradex.answers.commitments is 'of an erased answer: column to
 comment on column loradex.answers.previous_hash is 'chain_hash of the link before; zeros for the first';
 comment on column loradex.answers.chain_hash is 'SHA-256 of previous_hash and answer_canonical(answer)';
 create index answers_job_id_index on loradex.answers (job_id);
-create index answers_owner_index on loradex.answers (owner_id);
+create index answers_owner_index on loradex.answers (owner_id, id);
 create index answers_position_index on loradex.answers ("position");
