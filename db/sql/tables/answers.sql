@@ -145,5 +145,5 @@ comment on column loradex.answers.commitments is 'of an erased answer: column to
 comment on column loradex.answers.previous_hash is 'chain_hash of the link before; zeros for the first';
 comment on column loradex.answers.chain_hash is 'SHA-256 of previous_hash and answer_canonical(answer)';
 create index answers_job_id_index on loradex.answers (job_id);
-create index answers_owner_index on loradex.answers (owner_id);
+create index answers_owner_index on loradex.answers (owner_id, id);
 create index answers_position_index on loradex.answers ("position");
