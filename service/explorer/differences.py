@@ -17,7 +17,7 @@ def differences(one: str, other: str) -> tuple[Sequence[Part], Sequence[Part]]:
     words = [WORD.findall(text)[:MOST_WORDS] for text in (one, other)]
     plain = [[word.strip() for word in text] for text in words]
     parts: tuple[list[Part], list[Part]] = ([], [])
-    for kind, *bounds in SequenceMatcher(None, *plain, autojunk=False).get_opcodes():
+    for kind, *bounds in SequenceMatcher(None, plain[0], plain[1], autojunk=False).get_opcodes():
         for place, (begin, end) in enumerate((bounds[:2], bounds[2:])):
             if begin < end:
                 parts[place].append(("".join(words[place][begin:end]), kind == "equal"))

@@ -65,18 +65,21 @@ join loradex.examples e on e.id = p.example_id
 limit {limit};
 """
 POINTS: LiteralString = """
-    with numbered as (
-        select task, row_number() over (order by task) - 1 as number
-        from (select distinct p.task from loradex.projected_examples p join loradex.tasks t on t.name = p.task
-              where p.encoder = %(encoder)s) t
+    with numbered as materialized (
+        select jsonb_object_agg(task, number) as numbers
+        from (
+            select t.name as task, least(row_number() over (order by t.name) - 1, 4095) as number
+            from loradex.tasks t
+            where t.name in (select p.task from loradex.projected_examples p where p.encoder = %(encoder)s)
+        ) t
     )
     select coalesce(string_agg(
         int2send(round(p.x / j.reach * 32767)::int2) || int2send(round(p.y / j.reach * 32767)::int2)
-        || int2send((least(n.number, 4095) + case when p.near_duplicate then 4096 else 0 end
+        || int2send(((n.numbers ->> p.task)::int + case when p.near_duplicate then 4096 else 0 end
                      + case when p.looks_like is not null then 8192 else 0 end)::int2), ''), '') as points
     from loradex.projections j
-    join loradex.projected_examples p using (encoder)
-    join numbered n using (task)
+    cross join numbered n
+    join loradex.projected_examples p on p.encoder = j.encoder
     where j.encoder = %(encoder)s and p.example_id %% greatest(ceil(j.examples / %(most)s::float8)::bigint, 1) = 0"""
 """Six bytes a point, each pair the most significant first: x and y from -32767 to 32767, then task and layers."""
 

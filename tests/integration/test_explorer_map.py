@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
+from pgvector.psycopg import register_vector
 from tests.fix_db import RoleUrl
 from tests.fix_explorer import Explored, accessible, watched
 from tests.world import World
@@ -53,11 +54,13 @@ def test_the_plane_is_that_of_the_largest_variance(explored: Explored, drawn: Pr
     import numpy as np  # noqa: PLC0415
 
     with connect(explored.database_url) as connection:
+        register_vector(connection)
         rows = connection.execute(
-            "select p.x, p.y, e.embedding::real[] from loradex.projected_examples p "
-            "join loradex.example_embeddings e using (example_id, encoder) order by p.example_id"
+            "select p.x, p.y, e.embedding from loradex.projected_examples p "
+            "join loradex.example_embeddings e using (example_id, encoder)",
+            binary=True,
         ).fetchall()
-    vectors = np.array([row[2] for row in rows], dtype=np.float64)
+    vectors = np.stack([row[2].to_numpy() for row in rows])
     centred = vectors - vectors.mean(axis=0)
     _, values, directions = np.linalg.svd(centred, full_matrices=False)
     assert drawn.examples == len(rows)

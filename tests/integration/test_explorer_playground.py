@@ -1,5 +1,6 @@
 """The playground in a real Chromium, before a running worker: ask, read along, compare, rate."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ import httpx2
 import pytest
 from tests.fix_api import Served
 from tests.fix_explorer import HOSTILE, Explored, accessible, watched
+from tests.repository import ROOT
 
 from loradex.db.session import connect
 
@@ -40,7 +42,7 @@ def test_a_tenant_asks_compares_and_rates(served: Served, browser: "Browser", pi
         tab.goto(f"{served.url}/playground")
         tab.fill("#secret", served.alice)
         tab.keyboard.press("Enter")
-        tab.wait_for_url("**/playground")
+        tab.wait_for_url(f"{served.url}/playground")
         accessible(tab)
         tab.fill("#prompt", PROMPT)
         tab.select_option("#way", "method:base")
@@ -71,7 +73,11 @@ def test_a_tenant_asks_compares_and_rates(served: Served, browser: "Browser", pi
             "select f.rating, f.owner, f.chain_hash = a.chain_hash from loradex.feedback f "
             "join loradex.answers a on a.id = f.answer_id order by f.id desc limit 2"
         ).fetchall()
+        shown = re.search(r"```sql\n(.*?)```", (ROOT / "docs" / "explorer.md").read_text(), re.DOTALL)
+        assert shown is not None
+        found = {row[0]: row[1:] for row in connection.execute(shown[1].encode()).fetchall()}
     assert [(rating, whole) for rating, _, whole in rows] == [(-1, True), (1, True)]
+    assert found["base"] == (1, 0)
 
 
 def test_words_come_as_they_are_written(alice: httpx2.Client) -> None:
@@ -82,7 +88,7 @@ def test_words_come_as_they_are_written(alice: httpx2.Client) -> None:
     assert '"answer_id"' in told.text.splitlines()[-2]
     assert "Good" in alice.get(f"/playground?job={job}").text
     failed = asked(alice, way="adapter:tiny-weather", prompt="word " * 3_000).partition("job=")[2]
-    assert '"error"' in alice.get(f"/playground/{failed}/stream").text
+    assert alice.get(f"/playground/{failed}/stream").status_code == 400
     assert "It is failed" in alice.get(f"/playground?job={failed}").text
 
 
