@@ -14,7 +14,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from loradex.service.api import bodies, incoming, jobs, models, replies
+from loradex.service.api import bodies, fields, incoming, jobs, models, replies
 from loradex.service.api.allowance import Allowances
 from loradex.service.api.asking import Asked, Asking, heard, keyed
 from loradex.service.api.chat import messages_of
@@ -53,6 +53,12 @@ class Call:
     def id(self) -> str:
         """What stands in the path."""
         return str(self.http.path_params["id"])
+
+    @property
+    def names(self) -> fields.Names:
+        """What its endpoint calls the fields of a job."""
+        named: fields.Names = self.http.state.names
+        return named
 
 
 Work = Callable[[Call], Awaitable[Any]]
@@ -99,18 +105,18 @@ class Api:
             Route("/readyz", self._readyz),
             Route("/v1/openapi.json", self._openapi),
             *(
-                Route(path, self._keyed(work, most), methods=["GET" if most is None else "POST"])
-                for path, work, most in (
-                    ("/v1/models", self._models, None),
-                    ("/v1/models/{id:path}", self._model, None),
-                    ("/v1/chat/completions", self._chat, incoming.MOST_BYTES),
-                    ("/v1/completions", self._completions, incoming.MOST_BYTES),
-                    ("/v1/decisions", self._decisions, incoming.MOST_BYTES),
-                    ("/v1/jobs", self._hand_in, incoming.MOST_BYTES_OF_JOBS),
-                    ("/v1/jobs", self._list, None),
-                    ("/v1/jobs/{id}", self._job, None),
-                    ("/v1/answers/{id}", self._answer, None),
-                    ("/v1/answers/{id}/explain", self._explain, None),
+                Route(path, self._keyed(work, most, names), methods=["GET" if most is None else "POST"])
+                for path, work, most, names in (
+                    ("/v1/models", self._models, None, fields.JOB),
+                    ("/v1/models/{id:path}", self._model, None, fields.JOB),
+                    ("/v1/chat/completions", self._chat, incoming.MOST_BYTES, fields.CHAT),
+                    ("/v1/completions", self._completions, incoming.MOST_BYTES, fields.COMPLETION),
+                    ("/v1/decisions", self._decisions, incoming.MOST_BYTES, fields.DECISION),
+                    ("/v1/jobs", self._hand_in, incoming.MOST_BYTES_OF_JOBS, fields.JOBS),
+                    ("/v1/jobs", self._list, None, fields.JOB),
+                    ("/v1/jobs/{id}", self._job, None, fields.JOB),
+                    ("/v1/answers/{id}", self._answer, None, fields.JOB),
+                    ("/v1/answers/{id}/explain", self._explain, None, fields.JOB),
                 )
             ),
             Route("/v1/jobs/{id}", self._keyed(self._cancel, None), methods=["DELETE"]),
@@ -122,10 +128,16 @@ class Api:
             yield
             await self._asking.close()
 
-    def _keyed(self, work: Work, most: int | None) -> Callable[[HttpRequest], Awaitable[Any]]:
-        """The endpoint that does `work` for the owner of the key, with a body of at most `most` bytes, or none."""
+    def _keyed(
+        self, work: Work, most: int | None, names: fields.Names = fields.JOB
+    ) -> Callable[[HttpRequest], Awaitable[Any]]:
+        """The endpoint that does `work` for the owner of the key, with a body of at most `most` bytes, or none.
+
+        `names` are what it calls the fields of a job.
+        """
 
         async def endpoint(http: HttpRequest) -> Any:
+            http.state.names = names
             return await answered(http, self._admitted(http, work, most))
 
         return endpoint
@@ -190,15 +202,15 @@ class Api:
             "logprobs": body.likeliest,
             "metadata": body.metadata,
         }
-        fields = [
+        wanted_jobs = [
             {**wanted, **prompt, "seed": None if body.seed is None else body.seed + sample}
             for prompt in prompts
             for sample in range(samples)
         ]
         if body.stream:
-            events = self._told(call, body, form, said=said, fields=fields, seconds=seconds)
+            events = self._told(call, body, form, said=said, jobs=wanted_jobs, seconds=seconds)
             return await EventStream.begun(events, _ignored(body))
-        model, asked, edge = await self._asked(call, body.model, said, fields, seconds)
+        model, asked, edge = await self._asked(call, body.model, said, wanted_jobs, seconds)
         written = replies.Written(asked, model, edge, samples)
         return _json(written.chat() if form is CHAT else written.completion(), body, written.headers)
 
@@ -209,16 +221,16 @@ class Api:
         form: Form,
         *,
         said: Mapping[str, Any],
-        fields: Sequence[Mapping[str, Any]],
+        jobs: Sequence[Mapping[str, Any]],
         seconds: float | None,
     ) -> AsyncGenerator[bytes]:
         """The events of a stream; closing it before its end is leaving."""
-        model, requests, key = await self._requested(call, body.model, said, fields)
+        model, requests, key = await self._requested(call, body.model, said, jobs)
         wanted = [replace(one, stream=True) for one in requests]
         usage = body.stream_options is not None and bool(body.stream_options.include_usage)
         async with self._asking.handed_in(call.client, wanted, key) as made:
             chunks = Chunks(form, model, made, body.n or 1, usage=usage)
-            async with aclosing(heard(made, seconds)) as told:
+            async with aclosing(heard(made, seconds, call.names)) as told:
                 async for one in told:
                     if one is None:
                         yield SILENCE
@@ -235,11 +247,10 @@ class Api:
         said, seconds = bodies.options_of(body)
         if "choices" in said:
             raise refused("the questions have the choices", "loradex.choices")
-        fields = [
-            {**said, "prompt": one.prompt, "choices": one.texts, "metadata": body.metadata}
-            for one in rankings
+        asked_for = [
+            {**said, **one.asked, "choices": one.texts, "metadata": body.metadata} for one in rankings
         ]
-        model, asked, edge = await self._asked(call, body.model, said, fields, seconds)
+        model, asked, edge = await self._asked(call, body.model, said, asked_for, seconds)
         read = sum(one.answer["prompt_tokens"] for one in asked)
         chosen = sum(one.answer["output_tokens"] for one in asked)
         document = {
@@ -264,21 +275,21 @@ class Api:
         call: Call,
         name: str,
         said: Mapping[str, Any],
-        fields: Sequence[Mapping[str, Any]],
+        jobs: Sequence[Mapping[str, Any]],
         seconds: float | None,
     ) -> tuple[models.Model, list[Asked], float | None]:
         """The model, the answers to these jobs in their order, and the edge of the domain they were judged by."""
-        model, requests, key = await self._requested(call, name, said, fields)
-        asked = await self._asking.answers(call.client, requests, key, seconds)
+        model, requests, key = await self._requested(call, name, said, jobs)
+        asked = await self._asking.answers(call.client, requests, key, seconds, call.names)
         return model, asked, await self._edge_of(call.client, said, asked)
 
     async def _requested(
-        self, call: Call, name: str, said: Mapping[str, Any], fields: Sequence[Mapping[str, Any]]
+        self, call: Call, name: str, said: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]]
     ) -> tuple[models.Model, list[Request], str | None]:
         """The model, the jobs, and what the client calls this request."""
         key = incoming.idempotency_key_of(call.http)
         found = await models.named(call.client, name)
-        requests = [Request.of(found.fields(one)) for one in fields]
+        requests = [Request.of(found.fields(one)) for one in jobs]
         return await models.with_base(call.client, found, said.get("base_model")), requests, key
 
     async def _edge_of(
@@ -300,6 +311,8 @@ class Api:
 
     async def _hand_in(self, call: Call) -> Any:
         given = bodies.jobs_in(call.document)
+        if "jobs" not in call.document:
+            call.http.state.names = fields.JOB
         key = incoming.idempotency_key_of(call.http)
         made = await call.client.enqueue_many(keyed(await jobs.requests_of(call.client, given), key))
         place = {"location": f"/v1/jobs/{made[0].id}"} if len(made) == 1 else {}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from loradex.errors import JobFailedError, LoradexError, WaitTimeoutError
+from loradex.service.api.fields import Names
 from loradex.service.api.logs import FIELDS
 from loradex.service.api.problem import Problem, problem_of
 from loradex.service.client import AsyncClient, AsyncJob, Request
@@ -44,7 +45,12 @@ class Asking:
         self._cancelling: set[asyncio.Task[None]] = set()
 
     async def answers(
-        self, client: AsyncClient, requests: Sequence[Request], key: str | None, seconds: float | None
+        self,
+        client: AsyncClient,
+        requests: Sequence[Request],
+        key: str | None,
+        seconds: float | None,
+        names: Names,
     ) -> list[Asked]:
         """The answers, in the order of the requests.
 
@@ -53,6 +59,7 @@ class Asking:
             requests: The jobs.
             key: What the client calls this request, so that asking again gives the same jobs; None: each is new.
             seconds: How long to wait.
+            names: What the endpoint calls the fields of a job.
 
         Raises:
             Problem: There is no answer in time, or a job ended without one; its id is told.
@@ -60,7 +67,7 @@ class Asking:
                 whoever has it may ask again.
         """
         async with self.handed_in(client, requests, key) as jobs:
-            return await _waited(client, jobs, WAIT_SECONDS if seconds is None else seconds)
+            return await _waited(client, jobs, WAIT_SECONDS if seconds is None else seconds, names)
 
     @asynccontextmanager
     async def handed_in(
@@ -93,7 +100,7 @@ def keyed(requests: Sequence[Request], key: str | None) -> list[Request]:
     ]
 
 
-async def _waited(client: AsyncClient, jobs: Sequence[AsyncJob], seconds: float) -> list[Asked]:
+async def _waited(client: AsyncClient, jobs: Sequence[AsyncJob], seconds: float, names: Names) -> list[Asked]:
     try:
         if len(jobs) == 1:
             await jobs[0].wait(seconds)
@@ -103,12 +110,16 @@ async def _waited(client: AsyncClient, jobs: Sequence[AsyncJob], seconds: float)
         for job in jobs:
             await job.wait(seconds)
     except (JobFailedError, WaitTimeoutError) as error:
-        raise _unanswered(error, jobs) from error
+        raise _unanswered(error, jobs, names) from error
     return [Asked(job, dict(job.ended.answer)) for job in jobs if job.ended is not None and job.ended.answer]
 
 
-async def heard(jobs: Sequence[AsyncJob], seconds: float | None) -> AsyncGenerator[Heard | None]:
+async def heard(
+    jobs: Sequence[AsyncJob], seconds: float | None, names: Names
+) -> AsyncGenerator[Heard | None]:
     """What is told of these jobs, as it comes, until all were answered; None: nothing came for a while.
+
+    `names` are what the endpoint calls the fields of a job.
 
     Raises:
         Problem: As `Asking.answers`.
@@ -135,7 +146,7 @@ async def heard(jobs: Sequence[AsyncJob], seconds: float | None) -> AsyncGenerat
                 yield None
                 continue
             if isinstance(told, JobFailedError | WaitTimeoutError):
-                raise _unanswered(told, jobs) from told
+                raise _unanswered(told, jobs, names) from told
             if isinstance(told, Exception):
                 raise told
             left -= isinstance(told.said, Asked)
@@ -146,8 +157,8 @@ async def heard(jobs: Sequence[AsyncJob], seconds: float | None) -> AsyncGenerat
         await asyncio.gather(*following, return_exceptions=True)
 
 
-def _unanswered(error: LoradexError, jobs: Sequence[AsyncJob]) -> Problem:
-    problem = problem_of(error)
+def _unanswered(error: LoradexError, jobs: Sequence[AsyncJob], names: Names) -> Problem:
+    problem = problem_of(error, names)
     ids = [str(job.id) for job in jobs]
     return replace(
         problem,

@@ -1,4 +1,4 @@
-"""Which messages a conversation is, and which prompt, where a question is asked about it."""
+"""Which messages a conversation is."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,6 @@ from loradex.service.api.bodies import Message, text_of
 from loradex.service.api.problem import refused
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-NAMED = {"user": "User", "assistant": "Assistant"}
 CALLS = ("tool_calls", "function_call")
 
 
@@ -39,17 +38,3 @@ def messages_of(messages: Sequence[Message], place: str = "messages") -> list[di
         if last or text.strip():
             told.append({"role": ROLES[message.role], "content": text})
     return told
-
-
-def prompt_of(messages: Sequence[Message], place: str = "messages") -> str:
-    """One text: what a decision is about.
-
-    Paragraphs with a blank line between: texts of the system as they are, earlier turns with `User: ` or
-    `Assistant: ` in front, and at the end the last turn, which is the user's, as it is. Raises as `messages_of` does.
-    """
-    told = messages_of(messages, place)
-    paragraphs = [
-        f"{NAMED[one['role']]}: {one['content']}" if one["role"] in NAMED else one["content"]
-        for one in told[:-1]
-    ]
-    return "\n\n".join(text for text in [*paragraphs, told[-1]["content"]] if text.strip())

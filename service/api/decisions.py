@@ -6,7 +6,7 @@ from typing import Any
 
 from loradex.service.api.asking import Asked
 from loradex.service.api.bodies import MOST_CHOICES, DecisionBody, Question, text_of
-from loradex.service.api.chat import prompt_of
+from loradex.service.api.chat import messages_of
 from loradex.service.api.models import Model
 from loradex.service.api.problem import refused
 from loradex.service.api.replies import provenance
@@ -20,13 +20,14 @@ class Ranking:
 
     Attributes:
         question: The question.
-        prompt: What the model reads: the input, the instructions, and what a choice means where that was said.
+        asked: What the model reads, as fields of a job: the input, the instructions, and what a choice means where
+            that was said. Of a conversation these are the end of its last message.
         texts: The choices as the model reads them.
         values: The same choices as the client named them.
     """
 
     question: Question
-    prompt: str
+    asked: Mapping[str, Any]
     texts: Sequence[str]
     values: Sequence[str | bool]
 
@@ -68,11 +69,11 @@ def rankings_of(body: DecisionBody) -> list[Ranking]:
     Raises:
         Problem: A question has no choices, or some that are not hers; a part of the input is no text.
     """
-    read = body.input if isinstance(body.input, str) else prompt_of(body.input, "input")
+    read = body.input if isinstance(body.input, str) else messages_of(body.input, "input")
     return [_ranking(question, read, f"questions.{place}") for place, question in enumerate(body.questions)]
 
 
-def _ranking(question: Question, read: str, place: str) -> Ranking:
+def _ranking(question: Question, read: str | Sequence[Mapping[str, str]], place: str) -> Ranking:
     asked = text_of(question.instructions, f"{place}.instructions")
     values: list[str | bool]
     means: Mapping[str, str | None] = {}
@@ -94,8 +95,16 @@ def _ranking(question: Question, read: str, place: str) -> Ranking:
             means = dict(zip(texts, (one.description for one in levels), strict=True))
     if len({text.strip() for text in texts}) < len(texts):
         raise refused("two choices read the same; give each once", place)
-    lines = [read, asked, *(f"{text}: {said}" for text, said in means.items() if said)]
-    return Ranking(question, "\n".join(line for line in lines if line.strip()), texts, values)
+    lines = [asked, *(f"{text}: {said}" for text, said in means.items() if said)]
+    return Ranking(question, _followed_by(read, lines), texts, values)
+
+
+def _followed_by(read: str | Sequence[Mapping[str, str]], lines: Sequence[str]) -> dict[str, Any]:
+    """The input with these lines at its end; a conversation keeps its messages."""
+    if not isinstance(read, str):
+        last = _followed_by(read[-1]["content"], lines)["prompt"]
+        return {"messages": [*read[:-1], {**read[-1], "content": last}]}
+    return {"prompt": "\n".join(line for line in (read, *lines) if line.strip())}
 
 
 def _without(question: Question, place: str, *names: str) -> None:

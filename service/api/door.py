@@ -12,9 +12,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from loradex.errors import LoradexError
+from loradex.service.api.fields import CHAT
 from loradex.service.api.logs import FIELDS
 from loradex.service.api.measures import LEFT, Measured, Measures
-from loradex.service.api.problem import INTERNAL, Problem, problem_of
+from loradex.service.api.problem import INTERNAL, SHUTTING_DOWN, Problem, problem_of
 
 MOST_UNDER_WAY = 1_000
 ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
@@ -37,6 +38,11 @@ class Door:
         self._application = application
         self._measures = measures
         self._under_way = 0
+        self._ending = asyncio.Event()
+
+    def end(self) -> None:
+        """Whatever is under way ends now with an error: there is no more time for it."""
+        self._ending.set()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -44,7 +50,7 @@ class Door:
             return
         number = _id_in(scope)
         scope["path"] = re.sub(r"/{2,}", "/", scope["path"])  # some clients send /v1//models
-        scope.setdefault("state", {})["request_id"] = number
+        scope.setdefault("state", {}).update(request_id=number, ending=self._ending)
 
         async def answer(message: Message) -> None:
             measured.sent(message)
@@ -104,12 +110,17 @@ async def answered(
     except Problem as problem:
         return told(request.scope, problem)
     except LoradexError as error:
-        return told(request.scope, problem_of(error))
+        return told(request.scope, problem_in(request, error))
     except ClientDisconnect:  # while its body was read
         return Response(status_code=LEFT)
     except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
         log_fault(request, error)
         return told(request.scope, INTERNAL)
+
+
+def problem_in(request: Request, error: LoradexError) -> Problem:
+    """What the client is told of an error, in the words of the endpoint that it asked."""
+    return problem_of(error, getattr(request.state, "names", CHAT))
 
 
 def log_fault(request: Request, error: Exception) -> None:
@@ -127,17 +138,24 @@ def log_fault(request: Request, error: Exception) -> None:
 
 
 async def unless_gone(request: Request, work: Awaitable[Any]) -> Any:
-    """The response that `work` makes; if the client leaves before, `work` is cancelled. The body was read before."""
+    """The response that `work` makes; if the client leaves before, `work` is cancelled. The body was read before.
+
+    Raises:
+        Problem: The server ends before; `work` is cancelled then too.
+    """
     working, gone = asyncio.ensure_future(work), asyncio.create_task(_gone(request))
+    ending = asyncio.create_task(request.state.ending.wait())
     try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({working, gone, ending}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
+        if ending.done():
+            raise SHUTTING_DOWN
         return Response(status_code=LEFT)
     finally:
-        gone.cancel()
-        working.cancel()
-        await asyncio.gather(working, gone, return_exceptions=True)
+        for one in (working, gone, ending):
+            one.cancel()
+        await asyncio.gather(working, gone, ending, return_exceptions=True)
 
 
 async def _gone(request: Request) -> None:

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast, get_args
 
-from loradex.service.api.models import named
-from loradex.service.api.problem import refused
+from loradex.errors import InvalidArgumentError
+from loradex.service.api.models import Model, named
+from loradex.service.api.problem import Problem, refused
 from loradex.service.client import AsyncClient, AsyncJob, JobFacts, Request
 from loradex.service.client.answer import Answer
 from loradex.service.client.outcome import JobOutcome, Status
@@ -27,7 +29,7 @@ async def requests_of(client: AsyncClient, jobs: Sequence[Mapping[str, Any]]) ->
     names = {job["model"] for job in jobs if isinstance(job.get("model"), str)}
     if len(names) > MOST_MODELS:
         raise refused(f"the jobs name {len(names)} models; {MOST_MODELS} may stand in one request", "jobs")
-    models = {name: await named(client, name) for name in sorted(names)}
+    models = {name: await _named(client, name, jobs) for name in sorted(names)}
     requests = []
     for number, job in enumerate(jobs):
         fields = {name: value for name, value in job.items() if name != "model"}
@@ -35,8 +37,20 @@ async def requests_of(client: AsyncClient, jobs: Sequence[Mapping[str, Any]]) ->
             if not isinstance(job["model"], str):
                 raise refused("model must be a text", f"jobs.{number}.model")
             fields = models[job["model"]].fields(fields)
-        requests.append(Request.of(fields))
+        try:
+            requests.append(Request.of(fields))
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(f"job {number + 1}: {error}") from None
     return requests
+
+
+async def _named(client: AsyncClient, name: str, jobs: Sequence[Mapping[str, Any]]) -> Model:
+    """The model; one that is none is told with the first job that names it."""
+    try:
+        return await named(client, name)
+    except Problem as problem:
+        place = next(place for place, job in enumerate(jobs) if job.get("model") == name)
+        raise replace(problem, param=f"jobs.{place}.model") from None
 
 
 async def page_of(client: AsyncClient, query: Sequence[tuple[str, str]]) -> dict[str, Any]:

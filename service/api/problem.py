@@ -1,29 +1,15 @@
 """What a client is told when it gets no answer: OpenAI's envelope, with a status its retries understand."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from loradex import errors
 from loradex.errors import LoradexError
-from loradex.service.client.request import FIELDS, OPENAI_NAMES
+from loradex.service.api.fields import CHAT, Names
 
 NO_RETRY = {"x-should-retry": "false"}
 """OpenAI's clients repeat 408, 409, 429 and 5xx by themselves, unless they are told this."""
-
-FIELD = re.compile(r"^(?:job \d+: )?(?P<name>\w+)[ :.]")
-PARAMS = {
-    **OPENAI_NAMES,
-    "prompt": None,
-    "messages": "messages",
-    "max_new_tokens": "max_completion_tokens",
-    "seed": "seed",
-    "logprobs": "logprobs",
-    "metadata": "metadata",
-    "idempotency_key": None,
-}
-"""Fields of a job that the API calls something else, or has in no object of its own."""
 
 TYPES = {
     401: "authentication_error",
@@ -84,6 +70,13 @@ NO_KEY = Problem(
 )
 """For a key that is missing, wrong, revoked or over: nobody learns which."""
 
+SHUTTING_DOWN = Problem(
+    503,
+    "shutting_down",
+    "this server ends before the answer was there; ask again",
+    headers={"retry-after": "2"},
+)
+
 INTERNAL = Problem(
     500,
     "internal_error",
@@ -112,28 +105,20 @@ BY_ERROR: Sequence[tuple[type[LoradexError], int, str | None, Mapping[str, str]]
 """The status and the code of an error, its own where none is said, and headers; another error is a fault of ours."""
 
 
-def problem_of(error: LoradexError) -> Problem:
-    """What the client is told of an error."""
+def problem_of(error: LoradexError, names: Names = CHAT) -> Problem:
+    """What the client is told of an error; `names` are what its endpoint calls the fields of a job."""
     text = str(error)
     if isinstance(error, errors.KeyRefusedError):
         return NO_KEY
     if error.code == errors.PromptTooLongError.code:
-        return Problem(400, "context_length_exceeded", text)
+        return Problem(REFUSED, "context_length_exceeded", text, names.called("prompt"))
     if error.code == errors.ConversationRefusedError.code:
-        return Problem(REFUSED, error.code, text, "messages")
+        return Problem(REFUSED, error.code, text, names.called("messages"))
     if error.code == ERASED:
         return Problem(410, ERASED, text)
     for kind, status, code, headers in BY_ERROR:
         if isinstance(error, kind):
-            param = param_of(text) if status == REFUSED else None
+            param = names.param_of(text) if status == REFUSED else None
             return Problem(status, code or error.code, text, param, headers)
     # A job that ended without an answer would end so again.
     return Problem(500, error.code, text, headers=NO_RETRY)
-
-
-def param_of(message: str) -> str | None:
-    """The field of the API that a message of the client or of SQL is about."""
-    found = FIELD.match(message)
-    if found is None or found["name"] not in FIELDS:
-        return None
-    return PARAMS.get(found["name"], f"loradex.{found['name']}")

@@ -1,6 +1,7 @@
 """uvicorn around the API: it says where it listens, and ends when it is told to."""
 
 import asyncio
+import math
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -27,8 +28,11 @@ from loradex.service.settings import ServiceSettings
 CONNECTIONS = 8
 """Of one server to Postgres; one of them listens. Each is lent for a few milliseconds, some for pages up to seconds."""
 
-DRAIN_SECONDS = 30
-"""For requests that are under way when the server is told to end. Those that are left then are cut, and cancelled."""
+DRAIN_SECONDS = 30.0
+"""For requests that are under way when the server is told to end. Those that are left then end with an error."""
+
+LAST_WORDS_SECONDS = 2
+"""How long their errors may take to reach their clients."""
 
 
 def serve(
@@ -92,21 +96,41 @@ def application(client: AsyncClient, registry: CollectorRegistry | None = None) 
     return Api(client, registry, explorer.routes(), allowances).application()
 
 
+class Draining(uvicorn.Server):  # type: ignore[misc]
+    """uvicorn, which at its end lets requests that are under way finish for a while, and then tells them of it.
+
+    By itself it cuts streams, and OpenAI's clients take one that was cut for one that is over.
+    """
+
+    def __init__(self, application: Door, seconds: float = DRAIN_SECONDS) -> None:
+        super().__init__(
+            uvicorn.Config(
+                application,
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                proxy_headers=False,
+                ws="none",
+                lifespan="on",
+                timeout_graceful_shutdown=math.ceil(seconds) + LAST_WORDS_SECONDS,
+            )
+        )
+        self._application = application
+        self._seconds = seconds
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Called by uvicorn once it takes no more connections."""
+        telling = asyncio.get_running_loop().call_later(self._seconds, self._application.end)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            telling.cancel()
+
+
 async def run(application: Door, door: socket.socket, said: Callable[[str], None]) -> None:
     """Serve it at an open door until a signal ends it; `said` is told the address."""
     log_as_json()
-    server = uvicorn.Server(
-        uvicorn.Config(
-            application,
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            proxy_headers=False,
-            ws="none",
-            lifespan="on",
-            timeout_graceful_shutdown=DRAIN_SECONDS,
-        )
-    )
+    server = Draining(application)
     host, port = door.getsockname()[:2]
     said(f"http://{f'[{host}]' if ':' in host else host}:{port}")
     # uvicorn sends the signal that ended it once more, to whoever had it before.

@@ -221,6 +221,30 @@ def test_decisions_are_ranked_choices(served: Served) -> None:
     assert document["prompt"] == "The barometer falls quickly.\nWhat is it about?\nweather: sky and wind"
 
 
+def test_each_endpoint_names_the_field_that_it_was_sent(served: Served) -> None:
+    client = served.client()
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.completions.create(model="loradex", prompt="x", max_tokens=0)
+    assert refused.value.param == "max_tokens"
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.completions.create(model="loradex", prompt="long " * 400)
+    assert (refused.value.code, refused.value.param) == ("context_length_exceeded", "prompt")
+    assert refusal(served, messages=[{"role": "user", "content": "long " * 400}]).param == "messages"
+    two = {"type": "predicate", "instructions": "Is it so?"}
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.decisions.create(model="loradex", input="long " * 400, questions=[two, two])  # type: ignore[list-item]
+    assert refused.value.param == "input"
+    for body, param in (
+        ({"prompt": "x", "k": 0}, "k"),
+        ({"jobs": [{"prompt": "x"}, {"prompt": "x", "k": 0}]}, "jobs.1.k"),
+        ({"jobs": [{"prompt": "x"}, {"prompt": "x", "choices": "a"}]}, "jobs.1.choices"),
+        ({"jobs": [{"prompt": "x"}, {"prompt": "x", "model": "gpt"}]}, "jobs.1.model"),
+    ):
+        with pytest.raises(openai.APIStatusError) as wrong:
+            client.post("/jobs", body=body, cast_to=object)
+        assert wrong.value.param == param
+
+
 @pytest.mark.parametrize(
     ("options", "param"),
     [

@@ -10,14 +10,17 @@ from uuid import UUID, uuid4
 
 import openai
 import pytest
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, OpenAI
 from tests.fix_answering import Stack
 from tests.fix_api import Served
+from tests.fix_db import with_user
 from tests.until import until, until_async
 from tests.worker_process import asleep
 
 from loradex.db.session import connect
 from loradex.service.api import asking
+from loradex.service.api.server import Draining, application, listening
+from loradex.service.client import AsyncClient
 from loradex.worker.jobs import Job as Claimed
 from loradex.worker.pieces import Pieces
 
@@ -238,3 +241,43 @@ def test_many_streams_are_open_at_once(served: Served, answering: Stack, writer:
         assert ["".join(pieces) for pieces in heard] == [text] * STREAMS
 
     asyncio.run(walk())
+
+
+def test_a_server_that_ends_tells_whoever_still_waits(
+    answering: Stack, writer: Pieces, served: Served
+) -> None:
+    login, run = with_user(answering.database_url, "loradex_client"), uuid4().hex
+    servers: list[Draining] = []
+
+    async def serve(door: socket.socket) -> None:
+        servers.append(Draining(application(AsyncClient(login, answering.redis_url)), seconds=0.2))
+        await servers[0].serve(sockets=[door])
+
+    refused: list[openai.APIStatusError] = []
+
+    def ask(client: OpenAI) -> None:
+        try:
+            client.completions.create(**question(f"{run}-2"))
+        except openai.APIStatusError as error:
+            refused.append(error)
+
+    with asleep(answering.workers[0]), listening("127.0.0.1", 0) as door:
+        serving = threading.Thread(target=asyncio.run, args=(serve(door),))
+        serving.start()
+        url = f"http://127.0.0.1:{door.getsockname()[1]}/v1"
+        with OpenAI(base_url=url, api_key=served.alice, max_retries=0) as client:
+            stream = client.chat.completions.create(**chat(metadata={"run": run}))
+            (job,) = asked(answering, run)
+            writer.put(job, "It was ")
+            assert next(stream).choices[0].delta.content == "It was "
+            asking = threading.Thread(target=ask, args=(client,))
+            asking.start()
+            asked(answering, f"{run}-2")
+            servers[0].should_exit = True
+            with pytest.raises(openai.APIError, match="server ends") as error:
+                list(stream)
+            assert error.value.code == "shutting_down"
+            asking.join(30)
+        serving.join(30)
+        assert (refused[0].status_code, refused[0].code) == (503, "shutting_down")
+        assert state(answering, job.id) == "cancelled"

@@ -152,3 +152,24 @@ def test_the_api_passes_messages_through(served: Served) -> None:
 def test_the_api_says_that_there_is_no_template(served: Served) -> None:
     with pytest.raises(openai.BadRequestError, match="no chat template"):
         served.client().chat.completions.create(model="loradex", messages=TURNS)
+
+
+@pytest.mark.usefixtures("templated")
+def test_a_decision_keeps_the_messages_of_a_conversation(served: Served) -> None:
+    client = served.client()
+    choices = [{"value": "weather", "description": "sky and wind"}, {"value": "food"}]
+    questions: Any = [{"type": "choice", "instructions": "What is it about?", "choices": choices}]
+    decision: Any = client.decisions.create(model="loradex", input=TURNS, questions=questions)  # type: ignore[arg-type]
+    told: Any = client.get(f"/answers/{decision.answers[0].loradex['answer_id']}/explain", cast_to=object)
+    asked = "And snow?\nWhat is it about?\nweather: sky and wind"
+    assert [one["content"] for one in told["messages"]] == ["Be short.", "Will it\nrain?", asked]
+    assert told["prompt"] == asked
+
+
+def test_a_decision_without_a_template_reads_one_message(served: Served) -> None:
+    client = served.client()
+    questions: Any = [{"type": "predicate", "instructions": "Is it wet?"}]
+    decision: Any = client.decisions.create(model="loradex", input=TURNS[-1:], questions=questions)  # type: ignore[arg-type]
+    assert 0 < decision.answers[0].probability < 1
+    with pytest.raises(openai.BadRequestError, match="no chat template"):
+        client.decisions.create(model="loradex", input=TURNS, questions=questions)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 import pytest
 
 from loradex import errors
+from loradex.service.api.fields import CHAT, COMPLETION, DECISION, JOB, JOBS, Names
 from loradex.service.api.problem import problem_of
 
 RETRIED = {408, 409, 429}
@@ -43,15 +44,26 @@ def test_an_error_has_its_status(
 
 
 @pytest.mark.parametrize(
-    ("message", "param"),
+    ("message", "names", "param"),
     [
-        ("job 1: k is 0; give a whole number from 1 to 1000", "loradex.k"),
-        ("sampling_top_p: must be a finite number", "top_p"),
-        ("choices.0: must be a text", "loradex.choices"),
-        ("method names no method 'x'; known are: base", "loradex.method"),
-        ("job 1: the prompt is empty; give a question", None),
-        ("the call is not valid JSON", None),
+        ("job 1: k is 0; give a whole number from 1 to 1000", CHAT, "loradex.k"),
+        ("sampling_top_p: must be a finite number", CHAT, "top_p"),
+        ("choices.0: must be a text", CHAT, "loradex.choices"),
+        ("method names no method 'x'; known are: base", CHAT, "loradex.method"),
+        ("job 1: prompt is empty; give a text", CHAT, "messages"),
+        ("job 1: prompt is empty; give a text", COMPLETION, "prompt"),
+        ("max_new_tokens is 0; give a whole number", CHAT, "max_completion_tokens"),
+        ("max_new_tokens is 0; give a whole number", COMPLETION, "max_tokens"),
+        ("job 1: one of messages is empty; leave it out", DECISION, "input"),
+        ("job 3: two texts of choices are the same; give each once", DECISION, "questions.2"),
+        ("job 3: the last of messages must be the user's", JOBS, "jobs.2.messages"),
+        ("job 1: a key of metadata must have 1 to 64 characters", JOB, "metadata"),
+        ("idempotency_key is empty; give a text", CHAT, "Idempotency-Key"),
+        ("a k of trouble", CHAT, None),
+        ("the call is not valid JSON", CHAT, None),
     ],
 )
-def test_the_field_at_fault_is_named_as_the_api_calls_it(message: str, param: str | None) -> None:
-    assert problem_of(errors.InvalidArgumentError(message)).param == param
+def test_the_field_at_fault_is_named_as_its_endpoint_calls_it(
+    message: str, names: Names, param: str | None
+) -> None:
+    assert problem_of(errors.InvalidArgumentError(message), names).param == param
