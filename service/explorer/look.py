@@ -55,8 +55,8 @@ class Look:
 
     def page(self, template: str, values: Mapping[str, Any], status: int = 200) -> Response:
         """The page, with its head."""
-        places = FOR_WHO_SEES_EVERYTHING if self.viewer.everything else FOR_ALL
-        places = FOR_WHO_ASKS if self.viewer.client is not None else places
+        alone = FOR_ALL if self.viewer.client is None else FOR_WHO_ASKS
+        places = FOR_WHO_SEES_EVERYTHING if self.viewer.everything else alone
         head = {"places": places, "here": self.http.url.path, "everything": self.viewer.everything}
         return self.pages.shown(template, {**head, **values}, status)
 

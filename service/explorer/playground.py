@@ -11,6 +11,7 @@ from loradex.errors import UnknownAnswerError, UnknownJobError
 from loradex.service.api.asking import Asked, heard
 from loradex.service.api.chunks import SILENCE, event
 from loradex.service.api.event_stream import EventStream
+from loradex.service.api.fields import JOB
 from loradex.service.api.problem import Problem, refused
 from loradex.service.client import AsyncClient, Request
 from loradex.service.client.calls import uuid_of
@@ -110,7 +111,7 @@ async def rate(look: Look) -> Response:
 
 async def _told(client: AsyncClient, wanted: UUID) -> AsyncGenerator[bytes]:
     job = await client.job(wanted)
-    async with aclosing(heard([job], None)) as told:
+    async with aclosing(heard([job], None, JOB)) as told:
         async for one in told:
             if one is None:
                 yield SILENCE
