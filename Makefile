@@ -8,6 +8,10 @@ CANDIDATES := python3 python3.11 python3.12 python3.13
 PYTHON ?= $(shell for name in $(CANDIDATES); do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 
+# vLLM's own environment: it wants another transformers.
+VLLM_VENV := .venv-vllm
+VLLM_STAMP := $(VLLM_VENV)/installed-$(shell printf '%s' '$(CURDIR)' | cksum | cut -d' ' -f1)
+
 # Test processes: two more than there are cores, since tests also wait for servers.
 PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 
@@ -16,10 +20,10 @@ export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup demo test bench faults lint format pin
+.PHONY: help setup demo test test-vllm bench faults lint format pin
 
 help: ## what each target does
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## a virtual environment with everything in it; nothing is done twice
 
@@ -38,6 +42,18 @@ demo: setup ## three questions, from an empty machine to answers and their prove
 
 test: setup lint ## everything that is checked: style, types, layers, all tests
 	$(RUN) pytest -n $(PROCESSES) --maxprocesses 6 --dist loadfile --no-loadscope-reorder
+
+$(VLLM_STAMP): vllm-packages.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make test-vllm PYTHON=/path/to/python3" >&2; exit 1; }
+	test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip install --quiet torch -c vllm-packages.txt
+	$(VLLM_VENV)/bin/python -m pip install --quiet --no-deps --no-compile -r vllm-packages.txt
+	@rm -f $(VLLM_VENV)/installed-*
+	@touch $@
+
+# Nothing is compiled, and what others warn of is theirs.
+test-vllm: $(VLLM_STAMP) ## vLLM as the engine, against our own; installs vLLM beside, not in, the environment
+	TORCH_COMPILE_DISABLE=1 $(VLLM_VENV)/bin/python -m pytest --confcutdir=tests/vllm --show-capture=no -W ignore tests/vllm
 
 lint: setup ## style, types and layers
 	$(RUN) ruff check .

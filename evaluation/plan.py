@@ -9,7 +9,10 @@ from loradex.library.cards import TaskCard
 IN_DOMAIN = "in-domain"
 SEMI_OOD = "semi-ood"
 OOD = "ood"
-SETTINGS = (IN_DOMAIN, SEMI_OOD, OOD)
+UNSEEN = "unseen"
+TRAINED = (IN_DOMAIN, SEMI_OOD, OOD)
+"""Settings of tasks that have adapters."""
+SETTINGS = (*TRAINED, UNSEEN)
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Plan:
     """What is measured.
 
     Attributes:
-        cards: Tasks by name.
+        cards: What is asked by its name: a task's card, or of an unseen task one of its wordings (see `wordings`).
         data: Directory of `TASK.test.jsonl` or `.csv`, or of `TASK.train.*` where rows are held out.
         settings: Some of `SETTINGS`.
         methods: Some of `METHODS`.
@@ -70,9 +73,10 @@ class Case:
     def exclusions(self, task: str, adapters: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """What a question of this task may not use.
 
-        `semi-ood` keeps the task's examples and takes its adapters away; `ood` takes both.
+        `semi-ood` keeps the task's examples and takes its adapters away; `ood` takes both. Of a task that is `unseen`
+        there is nothing to take.
         """
-        if self.setting == IN_DOMAIN:
+        if self.setting in {IN_DOMAIN, UNSEEN}:
             return {}
         without_adapters = {"exclude_adapters": tuple(adapters)}
         return (
@@ -83,9 +87,15 @@ class Case:
 def cases(plan: Plan) -> list[Case]:
     """Every case of the plan, setting by setting.
 
-    `base` and `own` look at neither neighbours nor exclusions, so they are measured once, as in-domain.
+    `base` and `own` look at neither neighbours nor exclusions, so they are measured once. Of an unseen task there is no
+    `own`.
     """
-    fixed = [Case(IN_DOMAIN, method, Options()) for method in plan.methods if method in FIXED]
+    fixed = [
+        Case(place, method, Options())
+        for place in dict.fromkeys(home(setting, "base") for setting in plan.settings)
+        for method in plan.methods
+        if method == "base" or (method == "own" and place != UNSEEN)
+    ]
     return fixed + [
         Case(setting, method, options)
         for setting in plan.settings
@@ -93,6 +103,11 @@ def cases(plan: Plan) -> list[Case]:
         for method in plan.methods
         if method not in FIXED
     ]
+
+
+def home(setting: str, method: str) -> str:
+    """Under which setting the cells of a method are kept."""
+    return IN_DOMAIN if method in FIXED and setting != UNSEEN else setting
 
 
 FIXED = ("base", "own")

@@ -12,6 +12,9 @@ from loradex.worker.engine.framed import Framed
 from loradex.worker.engine.recipe import Recipe
 from loradex.worker.engine.rows import Normalization, Row
 
+OPTIONS = "options"
+"""Field of a prompt that lists an example's choices."""
+
 
 @dataclass(frozen=True)
 class Question:
@@ -71,7 +74,7 @@ def question_of(example: Example, card: TaskCard, count_tokens: Callable[[str], 
     return Question(
         task=card.name,
         source_ref=example.id,
-        prompt=card.render_within(example.fields, count_tokens, card.max_prompt_tokens),
+        prompt=card.render_within(_fields(example), count_tokens, card.max_prompt_tokens),
         choices=tuple(card.answer_choices(example) or ()),
         normalization=card.choices.normalization if card.choices else "tokens",
         label=example.label or 0,
@@ -79,3 +82,8 @@ def question_of(example: Example, card: TaskCard, count_tokens: Callable[[str], 
         metric=card.metric,
         max_new_tokens=card.answer_tokens,
     )
+
+
+def _fields(example: Example) -> dict[str, str]:
+    """What a prompt may name: the example's fields, and its options where it has no field of that name."""
+    return {OPTIONS: "\n".join(f"- {choice}" for choice in example.choices or ())} | example.fields

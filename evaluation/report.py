@@ -7,16 +7,18 @@ from pathlib import Path
 from loradex.evaluation import plots
 from loradex.evaluation.cells import Cell, of_case
 from loradex.evaluation.methods import BASELINES, MERGED, METHODS
-from loradex.evaluation.plan import FIXED, IN_DOMAIN, SETTINGS
+from loradex.evaluation.paired import Side, differences
+from loradex.evaluation.plan import FIXED, IN_DOMAIN, SETTINGS, TRAINED, UNSEEN
 from loradex.evaluation.summary import Line, summarise
 from loradex.evaluation.sweep_points import series
-from loradex.evaluation.tables import by_task, markdown, overview, retrieval
+from loradex.evaluation.tables import by_task, by_wording, compared, markdown, overview, retrieval
 
 PAGE = "evaluation.md"
 EXPLAINED = {
     IN_DOMAIN: "everything is available",
     "semi-ood": "the task's own adapter is excluded, its examples are kept",
     "ood": "the task's own adapter and its own examples are excluded",
+    UNSEEN: "nobody trained for these tasks",
 }
 LEGEND = """\
 Choices are ranked by log-likelihood; open questions count by exact match after normalising. Brackets hold
@@ -27,6 +29,8 @@ Choices are ranked by log-likelihood; open questions count by exact match after 
 - calibrated: each label's share of the whole file taken off first (Batch Calibration; it reads no label).
 - written: share of questions with choices whose freely written answer is the right choice, where measured.
 - adapters: mean number mixed.
+- beyond noise: by a paired bootstrap of the rows, with all pairs of the table counted as tries (Holm). Of unseen tasks
+  points are those of the families' mean score, elsewhere those of percent of own.
 """
 SWEPT = """\
 ## Sweeps
@@ -52,7 +56,7 @@ def write_report(directory: Path, cells: Sequence[Cell], swept: Sequence[Cell] =
     directory.mkdir(parents=True, exist_ok=True)
     parts = [_head(cells)]
     parts += [
-        _setting(directory, cells, setting)
+        _setting(directory, cells, setting) if setting in TRAINED else _unseen(cells)
         for setting in SETTINGS
         if any(cell.setting == setting and cell.method not in FIXED for cell in cells)
     ]
@@ -83,6 +87,7 @@ def _setting(directory: Path, cells: Sequence[Cell], setting: str) -> str:
     text = f"## {setting}: {EXPLAINED[setting]}\n\n"
     text += markdown(overview(lines, calibrated)) + "\n"
     text += _verdict(setting, lines)
+    text += _compared(cells, setting)
     measured = retrieval(lines)
     if measured:
         text += "Retrieval, in percent: own task first {}, mass on own task {}, on own family {}.\n\n".format(
@@ -99,6 +104,27 @@ def _setting(directory: Path, cells: Sequence[Cell], setting: str) -> str:
         )
         text += f"![mixture](mixture-{setting}.png)\n\n![tasks](tasks-{setting}.png)\n\n"
     return text + f"### {setting}, task by task\n\n" + markdown(by_task(cells, setting))
+
+
+def _unseen(cells: Sequence[Cell]) -> str:
+    """Tasks without adapters: what beats the base model, and in which wording."""
+    return (
+        f"## {UNSEEN}: {EXPLAINED[UNSEEN]}\n\n"
+        + markdown(by_wording(cells))
+        + "\n"
+        + _compared(cells, UNSEEN)
+        + f"### {UNSEEN}, task by task\n\n"
+        + markdown(by_task(cells, UNSEEN))
+    )
+
+
+def _compared(cells: Sequence[Cell], setting: str) -> str:
+    """Which differences of the database's default are beyond noise."""
+    shown = Side(SHOWN)
+    pairs = [(shown, Side(name)) for name in (*FIXED, *BASELINES)]
+    pairs += [(Side(name, calibrated=True), Side(name)) for name in (SHOWN, "base")]
+    found = differences(cells, setting, pairs)
+    return f"### Beyond noise, {setting}\n\n{markdown(compared(found))}\n" if found else ""
 
 
 def _verdict(setting: str, lines: Sequence[Line]) -> str:

@@ -53,11 +53,11 @@ def evaluate(
         ExampleFileError: A row is refused.
         JobFailedError: A row could not be answered.
     """
-    for card in plan.cards.values():
+    for asked, card in plan.cards.items():
         subject = None
         for case in cases(plan):
-            name = f"{card.name} {case.setting} {case.method}"
-            found = record.find(case, card.name, generated=plan.generated)
+            name = f"{asked} {case.setting} {case.method}"
+            found = record.find(case, asked, generated=plan.generated)
             if found is None:
                 subject = subject or subject_of(card)
                 started = time.monotonic()
@@ -66,7 +66,7 @@ def evaluate(
                     setting=case.setting,
                     method=case.method,
                     options=case.options.given(),
-                    task=card.name,
+                    task=asked,
                     family=card.family,
                     metric=card.metric,
                     seconds=round(time.monotonic() - started, 2),

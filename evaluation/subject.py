@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loradex.errors import UnknownNameError
-from loradex.evaluation.plan import Case
+from loradex.evaluation.plan import UNSEEN, Case
 from loradex.evaluation.questions import Question
 from loradex.library.cards import TaskCard
 from loradex.library.vectors import Vectors
@@ -38,6 +38,8 @@ class Subject:
             UnknownNameError: `own` is asked and the task has no adapter.
         """
         fixed = case.options.given() | self.exclusions(case) | {"method": case.method}
+        if case.setting != UNSEEN:
+            fixed["expected_task"] = self.card.name
         if case.method == "own":
             if not self.adapters:
                 raise UnknownNameError(
@@ -47,7 +49,7 @@ class Subject:
         return [
             Request.of(
                 fixed
-                | {"prompt": question.prompt, "expected_task": question.task}
+                | {"prompt": question.prompt}
                 | (
                     {"choices": question.choices, "normalization": question.normalization}
                     if question.choices and not written

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loradex.evaluation.cells import Cell, Kept, marks_of, of_case
-from loradex.evaluation.plan import IN_DOMAIN
+from loradex.evaluation.plan import IN_DOMAIN, home
 from loradex.evaluation.scoring import RESAMPLES, bounds
 
 Scores = npt.NDArray[np.float64]
@@ -68,10 +68,12 @@ def summarise(
     tasks = sorted(base.keys() & own.keys())
     lines = []
     for method in methods:
-        found = of_case(cells, IN_DOMAIN if method in {"base", "own"} else setting, method)
+        found = of_case(cells, home(setting, method), method)
         if not tasks or not found.keys() >= set(tasks):
             continue
-        drawn = [_draws([kept_of(table[task]) for table in (found, base, own)], task, seed) for task in tasks]
+        drawn = [
+            draws_of([kept_of(table[task]) for table in (found, base, own)], task, seed) for task in tasks
+        ]
         given, bare, oracle = (np.stack([draw[side] for draw in drawn]) for side in range(3))
         families = [found[task].family for task in tasks]
         written = [cell.generated for task in tasks if (cell := found[task]).generated is not None]
@@ -79,9 +81,9 @@ def summarise(
             Line(
                 method=method,
                 tasks=len(tasks),
-                mean=_figure(given.mean(axis=0)),
-                of_own=_figure(percent_of(given, oracle, families)),
-                recovered=_figure(share_recovered(given, bare, oracle, families)),
+                mean=figure_of(given.mean(axis=0)),
+                of_own=figure_of(percent_of(given, oracle, families)),
+                recovered=figure_of(share_recovered(given, bare, oracle, families)),
                 wins=int(np.sum(given[:, 0] >= oracle[:, 0])),
                 generated=None
                 if not written
@@ -108,20 +110,23 @@ def percent_of(given: Scores, oracle: Scores, families: Sequence[str]) -> Scores
 
 def share_recovered(given: Scores, base: Scores, oracle: Scores, families: Sequence[str]) -> Scores:
     """(given - base) / (oracle - base), in percent, of means over families; scores are `[tasks, draws]`."""
-    means = [
-        np.mean([side[rows].mean(axis=0) for rows in _of_families(families)], axis=0)
-        for side in (given, base, oracle)
-    ]
+    means = [family_mean(side, families) for side in (given, base, oracle)]
     with np.errstate(divide="ignore", invalid="ignore"):
         share: Scores = 100 * (means[0] - means[1]) / (means[2] - means[1])
     return share
+
+
+def family_mean(scores: Scores, families: Sequence[str]) -> Scores:
+    """Mean over families of their tasks' mean, `[draws]`; scores are `[tasks, draws]`."""
+    mean: Scores = np.mean([scores[rows].mean(axis=0) for rows in _of_families(families)], axis=0)
+    return mean
 
 
 def _of_families(families: Sequence[str]) -> list[list[int]]:
     return [[row for row, name in enumerate(families) if name == family] for family in sorted(set(families))]
 
 
-def _draws(sides: Sequence[Kept], task: str, seed: int) -> Scores:
+def draws_of(sides: Sequence[Kept], task: str, seed: int) -> Scores:
     """Scores `[sides, 1 + RESAMPLES]` of one task: as measured, then of rows drawn again and again."""
     values = np.stack([marks_of(side) for side in sides])
     rows = values.shape[1]
@@ -130,7 +135,8 @@ def _draws(sides: Sequence[Kept], task: str, seed: int) -> Scores:
     return np.concatenate([values.mean(axis=1, keepdims=True), drawn], axis=1)
 
 
-def _figure(draws: Scores) -> Figure:
+def figure_of(draws: Scores) -> Figure:
+    """The first of `[1 + RESAMPLES]` values, with the interval of the others."""
     finite = draws[1:][np.isfinite(draws[1:])]
     return Figure(float(draws[0]), *(bounds(finite) if len(finite) else (np.nan, np.nan)))
 

@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from math import isnan
 
-from loradex.evaluation.cells import Cell, of_case
+import numpy as np
+
+from loradex.evaluation.cells import Cell, marks_of, of_case
 from loradex.evaluation.methods import METHODS
-from loradex.evaluation.plan import FIXED, IN_DOMAIN
+from loradex.evaluation.paired import Difference
+from loradex.evaluation.plan import FIXED, UNSEEN, home
 from loradex.evaluation.summary import Figure, Line
+from loradex.evaluation.wordings import wording_of
 
 Table = list[tuple[str, ...]]
 
@@ -75,9 +79,7 @@ def retrieval(lines: Sequence[Line]) -> tuple[str, ...] | None:
 
 def by_task(cells: Sequence[Cell], setting: str) -> Table:
     """A line a task, a column a method; scores in percent with their intervals."""
-    columns = {
-        method: of_case(cells, IN_DOMAIN if method in FIXED else setting, method) for method in METHODS
-    }
+    columns = {method: of_case(cells, home(setting, method), method) for method in METHODS}
     columns = {method: found for method, found in columns.items() if found}
     tasks = sorted({task: cell.family for found in columns.values() for task, cell in found.items()}.items())
     return [
@@ -92,6 +94,50 @@ def by_task(cells: Sequence[Cell], setting: str) -> Table:
             for task, family in sorted(tasks, key=lambda item: (item[1], item[0]))
         ),
     ]
+
+
+def compared(found: Sequence[Difference]) -> Table:
+    """A line a pair: points ahead, their interval, and whether that is beyond noise."""
+    head = ("method", "against", "points", "p", "beyond noise")
+    return [
+        head,
+        *(
+            (
+                str(one.pair[0]),
+                str(one.pair[1]),
+                f"{one.points.value:+.1f} ({one.points.low:+.1f} to {one.points.high:+.1f})",
+                f"{one.p:.3f}",
+                "yes" if one.beyond else "no",
+            )
+            for one in found
+        ),
+    ]
+
+
+def by_wording(cells: Sequence[Cell]) -> Table:
+    """A line a wording and method: mean score of unseen tasks, also calibrated, and how much was thought familiar."""
+    asked = [cell for cell in cells if cell.setting == UNSEEN and not cell.options]
+    lines = []
+    for wording in sorted({wording_of(cell.task) for cell in asked}):
+        for method in METHODS:
+            found = [cell for cell in asked if (wording_of(cell.task), cell.method) == (wording, method)]
+            if found:
+                masses = [cell.family_mass for cell in found if cell.family_mass is not None]
+                means = [
+                    np.mean([marks_of(kept).mean() for kept in side])
+                    for side in ([cell.right for cell in found], [cell.calibrated for cell in found])
+                ]
+                lines.append(
+                    (
+                        wording,
+                        method,
+                        str(len(found)),
+                        str(sum(cell.n for cell in found)),
+                        *(f"{100 * mean:.1f}" for mean in means),
+                        f"{100 * np.mean(masses):.1f}" if masses else "",
+                    )
+                )
+    return [("wording", "method", "tasks", "rows", "mean score", "calibrated", "mass on own family"), *lines]
 
 
 def markdown(table: Table) -> str:

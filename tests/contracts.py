@@ -139,7 +139,7 @@ CONTRACTS = {
         OWNER, Refusal("select loradex.check_answer(null::loradex.jobs, '{{}}', '3')", "LX001"), ARGUMENTS
     ),
     "check_call_size": Contract(
-        OWNER, Refusal("select loradex.check_call_size(1000000000)", "LX001"), "it reads a setting"
+        ASKERS, Refusal("select loradex.check_call_size(1000000000)", "LX001"), "it reads a setting"
     ),
     "check_jobs": Contract(
         OWNER, Refusal("""select loradex.check_jobs('[{{"k": 5}}]', '{{}}')""", "LX001"), ARGUMENTS

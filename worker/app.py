@@ -18,8 +18,8 @@ from loradex.program import PROGRAM
 from loradex.worker.answering import Answering
 from loradex.worker.ending import Ending
 from loradex.worker.engine.embed import Encoder
-from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.load import shipped_model
+from loradex.worker.engines import load_engine
 from loradex.worker.exposed import exposed
 from loradex.worker.identity import WorkerIdentity, register_models, versions
 from loradex.worker.intake import Intake
@@ -49,14 +49,7 @@ def serve(settings: WorkerSettings) -> None:
     worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     token = secrets.token_hex(32)
     model = settings.base_model_path or shipped_model(settings.home / "cache" / "models")
-    engine = Engine.load(
-        model,
-        settings.device,
-        settings.dtype,
-        settings.bank_bytes,
-        settings.threads,
-        room_bytes=settings.batch_bytes,
-    )
+    engine = load_engine(settings, model)
     encoder = Encoder.load(settings.encoder_path, engine.device.type)
 
     def jobs() -> Jobs:
@@ -88,7 +81,7 @@ def serve(settings: WorkerSettings) -> None:
             frame=settings.frame,
             device=engine.device.type,
             dtype=engine.dtype,
-            versions=versions(engine.files),
+            versions=versions(engine.files, vllm=settings.engine == "vllm"),
             modules=engine.bank.sizes,
         ),
     )

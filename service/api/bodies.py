@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
+from loradex.service.api.json_values import require_few_values
 from loradex.service.api.problem import Problem, refused
 from loradex.service.client.request import OPENAI_NAMES
 
@@ -184,8 +185,9 @@ def parsed(raw: bytes) -> Any:
     """The JSON in a body.
 
     Raises:
-        Problem: It is none.
+        Problem: It is none, or holds too many values.
     """
+    require_few_values(raw)
     try:
         return from_json(raw, allow_inf_nan=False)
     except ValueError as error:

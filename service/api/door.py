@@ -1,4 +1,4 @@
-"""What every request passes: its id, a limit of how many are under way, one line in the log, errors in one envelope."""
+"""What every request passes: its id, limits of how much is under way, one line in the log, errors in one envelope."""
 
 import asyncio
 import logging
@@ -16,6 +16,7 @@ from loradex.service.api.fields import CHAT
 from loradex.service.api.logs import FIELDS
 from loradex.service.api.measures import LEFT, Measured, Measures
 from loradex.service.api.problem import INTERNAL, SHUTTING_DOWN, Problem, problem_of
+from loradex.service.api.room import Room
 
 MOST_UNDER_WAY = 1_000
 ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
@@ -38,6 +39,7 @@ class Door:
         self._application = application
         self._measures = measures
         self._under_way = 0
+        self._room = Room()
         self._ending = asyncio.Event()
 
     def end(self) -> None:
@@ -50,7 +52,8 @@ class Door:
             return
         number = _id_in(scope)
         scope["path"] = re.sub(r"/{2,}", "/", scope["path"])  # some clients send /v1//models
-        scope.setdefault("state", {}).update(request_id=number, ending=self._ending)
+        share = self._room.share()
+        scope.setdefault("state", {}).update(request_id=number, ending=self._ending, share=share)
 
         async def answer(message: Message) -> None:
             measured.sent(message)
@@ -71,6 +74,7 @@ class Door:
                     await self._application(scope, receive, answer)
             finally:
                 self._under_way -= 1
+                share.give_back()
                 LOG.info("request.answered", extra={FIELDS: _told(scope, measured)})
 
 

@@ -53,7 +53,7 @@ async def body_of(request: Request, most: int) -> Any:
     """The JSON document in the body, of at most `most` bytes.
 
     Raises:
-        Problem: It is too large, comes too slowly, or is no JSON.
+        Problem: It is too large, comes too slowly, has no room now, or is no JSON.
     """
     raw = await bytes_of(request, most)
     return await asyncio.to_thread(parsed, raw) if len(raw) > LARGE else parsed(raw)
@@ -63,7 +63,7 @@ async def bytes_of(request: Request, most: int) -> bytes:
     """The body, of at most `most` bytes.
 
     Raises:
-        Problem: It is too large, or comes too slowly.
+        Problem: It is too large, comes too slowly, or there is no room for it now.
     """
     told = request.headers.get("content-length", "")
     if told.isdigit() and int(told) > most:
@@ -75,6 +75,7 @@ async def bytes_of(request: Request, most: int) -> bytes:
                 raw += part
                 if len(raw) > most:
                     raise _too_large(most)
+                request.state.share.hold(len(raw))
     except TimeoutError:
         raise Problem(
             408, "body_timeout", f"the body did not come within {BODY_SECONDS:g} s; send it again"

@@ -16,6 +16,12 @@ MOST_MODELS = 100
 """Different ones that the jobs of one request may name."""
 
 MOST_LISTED = 500
+LISTED_AT_ONCE = 50
+"""Jobs that are read together: a prompt may be long, and a server has many readers."""
+
+MOST_LISTED_CHARACTERS = 4 << 20
+"""Of prompts in one page, which ends early; `has_more` says so."""
+
 METADATA = re.compile(r"metadata\[(?P<key>.+)\]", re.DOTALL)
 
 
@@ -76,14 +82,21 @@ async def page_of(client: AsyncClient, query: Sequence[tuple[str, str]]) -> dict
                 "metadata[KEY] a text",
                 ascii(name)[1:-1][:100],
             )
-    found = await client.jobs(state=state, metadata=metadata or None, limit=limit + 1, after=after)
-    shown = [told(job.facts) for job in found[:limit] if job.facts is not None]
+    shown: list[dict[str, Any]] = []
+    characters, has_more = 0, True
+    while has_more and len(shown) < limit and characters < MOST_LISTED_CHARACTERS:
+        wanted = min(limit - len(shown), LISTED_AT_ONCE)
+        found = await client.jobs(state=state, metadata=metadata or None, limit=wanted + 1, after=after)
+        shown += [told(job.facts) for job in found[:wanted] if job.facts is not None]
+        characters += sum(len(job.facts.prompt) for job in found[:wanted] if job.facts is not None)
+        has_more = len(found) > wanted
+        after = shown[-1]["id"] if shown else None
     return {
         "object": "list",
         "data": shown,
         "first_id": shown[0]["id"] if shown else None,
         "last_id": shown[-1]["id"] if shown else None,
-        "has_more": len(found) > limit,
+        "has_more": has_more,
     }
 
 

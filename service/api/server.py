@@ -18,6 +18,7 @@ from loradex.service.api.app import Api
 from loradex.service.api.door import Door
 from loradex.service.api.login import serving_address
 from loradex.service.api.logs import log_as_json
+from loradex.service.api.patience import Patience
 from loradex.service.api.readiness import STATE, wrong_login
 from loradex.service.client import AsyncClient
 from loradex.service.explorer.entrance import with_keys
@@ -106,6 +107,7 @@ class Draining(uvicorn.Server):  # type: ignore[misc]
         super().__init__(
             uvicorn.Config(
                 application,
+                http=Patience,
                 access_log=False,
                 log_config=None,
                 server_header=False,

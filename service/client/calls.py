@@ -12,7 +12,7 @@ from loradex.errors import InvalidArgumentError, LoradexError, UnknownAnswerErro
 from loradex.service.client.handle import JobHandle
 from loradex.service.client.request import Request
 
-ENQUEUE: LiteralString = "select job_id, created from loradex.enqueue_jobs(%s::text) order by ordinal"
+ENQUEUE: LiteralString = "select job_id, created from loradex.enqueue_jobs(%s) order by ordinal"
 MOST_BYTES: LiteralString = "select value::bigint from loradex.settings where name = 'max_call_bytes'"
 PIECES_KEY: LiteralString = "select pieces_key from loradex.jobs where id = %s"
 EXPLAIN: LiteralString = "select loradex.explain(%s)"

@@ -139,6 +139,8 @@ class Campaign:
             asked["choices"] = ["yes", "no", "perhaps"]
         else:
             asked["max_new_tokens"] = self._dice.randint(1, LONGEST_TEXT)
+            # Told through Redis while it is written, or while Redis is gone.
+            asked["stream"] = self._dice.random() < 0.3
         return asked | {"idempotency_key": f"campaign-{number}"}
 
     def _until_ended(self, jobs: list[UUID], deadline: float) -> None:

@@ -172,7 +172,9 @@ arguments = {
     "_vector": st.lists(vectors, max_size=3),
     "bool": st.booleans(),
     "bpchar": st.text(max_size=70),
+    "call_document": anything.map(json.dumps),
 }
+SPELT = {"_vector": "vector[]", "call_document": "loradex.call_document"}
 OPEN_DOORS = """
     select p.oid::regprocedure::text, array(
         select t.typname::text from unnest(p.proargtypes) with ordinality a (oid, place)
@@ -193,7 +195,7 @@ def test_the_sql_functions(knock: Knock, quiet_connection: Connection, data: st.
     assert len(doors) > 15
     name, types = data.draw(st.sampled_from(doors), label="function")
     values = [data.draw(st.none() | arguments[kind], label=kind) for kind in types]
-    holes = ", ".join(f"%s::{'vector[]' if kind == '_vector' else kind}" for kind in types)
+    holes = ", ".join(f"%s::{SPELT.get(kind, kind)}" for kind in types)
     call = f"select * from {name.split('(')[0]}({holes})"
 
     refused = None

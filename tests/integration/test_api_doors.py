@@ -24,6 +24,7 @@ from tests.worker_process import asleep
 from loradex.db.session import connect
 from loradex.errors import UnknownAnswerError
 from loradex.service.api.app import Api
+from loradex.service.api.jobs import LISTED_AT_ONCE, MOST_LISTED_CHARACTERS
 from loradex.service.client import AsyncClient
 from loradex.settings import Settings
 
@@ -146,6 +147,26 @@ def test_jobs_are_handed_in_listed_and_cancelled(answering: Stack, ask: Ask) -> 
     for wrong in ({"jobs": []}, {"jobs": [1]}, {"prompt": "x", "modle": "y"}, [], {"jobs": [{"prompt": 1}]}):
         error_of(ask("POST", "/v1/jobs", json=wrong), 400)
     error_of(ask("POST", "/v1/jobs", json={"prompt": "x", "model": "gpt"}), 404)
+
+
+def test_a_page_of_long_prompts_ends_early_and_misses_none(
+    answering: Stack, served: Served, ask: Ask
+) -> None:
+    """500 prompts as long as may be would be 50 MB, of each reader, in one server for all."""
+    jobs = 120
+    _, hers = served.key("carol")
+    with nothing_answered(answering):
+        body = {"jobs": [{"prompt": f"{n:05} {'x' * 99_994}"} for n in range(jobs)]}
+        response = ask("POST", "/v1/jobs", hers, json=body)
+        made = [one["id"] for one in response.json()["data"]]
+        pages = [ask("GET", "/v1/jobs?limit=500", hers).json()]
+        while pages[-1]["has_more"]:
+            pages.append(ask("GET", f"/v1/jobs?limit=500&after={pages[-1]['last_id']}", hers).json())
+        with connect(served.database_url) as connection:
+            connection.execute("select loradex.cancel_jobs(%s::uuid[])", (made,))
+    assert [one["id"] for page in pages for one in page["data"]] == made[::-1]
+    longest = max(sum(len(one["prompt"]) for one in page["data"]) for page in pages)
+    assert longest < MOST_LISTED_CHARACTERS + LISTED_AT_ONCE * 100_000 < jobs * 100_000
 
 
 @pytest.mark.parametrize("keyed", [False, True])

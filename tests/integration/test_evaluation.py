@@ -12,7 +12,7 @@ from loradex.db.session import connect
 from loradex.errors import EvaluationFailedError, InvalidArgumentError, UnknownNameError
 from loradex.evaluation.cells import Cell
 from loradex.evaluation.methods import ALL, JOB_METHODS, METHODS, chosen_methods
-from loradex.evaluation.plan import IN_DOMAIN, OOD, SEMI_OOD, SETTINGS, Options, Plan
+from loradex.evaluation.plan import IN_DOMAIN, OOD, SEMI_OOD, TRAINED, Options, Plan
 from loradex.evaluation.session import Session
 from loradex.evaluation.side_by_side import NAME
 from loradex.library.cards import TaskCard
@@ -24,7 +24,7 @@ def a_plan(exam: Path, cards: dict[str, TaskCard], **changes: object) -> Plan:
     fields = {
         "cards": cards,
         "data": exam / "data",
-        "settings": SETTINGS,
+        "settings": TRAINED,
         "methods": ("base", "own", "cat"),
         "limit": None,
     }
@@ -242,6 +242,44 @@ def test_the_command_prints_a_table_and_writes_a_report(
         assert part in page
     for picture in ("mixture-ood.png", "tasks-in-domain.png", "sweep.png"):
         assert (report / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_unseen_tasks_are_asked_in_every_wording(
+    exam: Path, exam_settings: WorkerSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A task that the database has never heard of: without an adapter, an example or a row of its own."""
+    cards, data, report = (exam_settings.home / name for name in ("unseen", "rows", "report"))
+    for folder in (cards, data):
+        folder.mkdir()
+    for line in (exam / "data" / "weather.test.jsonl").read_text().splitlines():
+        with (data / "fishing.test.jsonl").open("a") as stream:
+            stream.write(json.dumps(json.loads(line) | {"task": "fishing"}) + "\n")
+    wording = '\n[wordings.{name}]\nprompt = "{prompt}"\n[wordings.{name}.choices]\nkind = "options"\n'
+    (cards / "fishing.toml").write_text(
+        'name = "fishing"\nfamily = "home"\nmetric = "accuracy"\n'
+        + wording.format(name="card", prompt="{text}")
+        + wording.format(name="flan", prompt="{text}\\nOPTIONS:\\n{options}")
+    )
+    arguments = ["eval", "--data", str(data), "--cards", str(cards), "--setting", "unseen"]
+    arguments += ["--task", "fishing"]
+    arguments += ["--method", "base,own,affinity_calibrated_cat", "--processes", "1", "--report", str(report)]
+
+    assert run([*arguments, "--json"]) == 0
+    cells = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {(cell["setting"], cell["method"], cell["task"]) for cell in cells} == {
+        ("unseen", method, f"fishing.{wording}")
+        for method in ("base", "affinity_calibrated_cat")
+        for wording in ("card", "flan")
+    }
+    mixed = [cell for cell in cells if cell["method"] != "base"]
+    assert all(cell["n"] == 4 and cell["own_mass"] == 0 and cell["family_mass"] > 0 for cell in mixed)
+    assert run(arguments) == 0
+    assert "beyond" in capsys.readouterr().out
+    page = (report / "evaluation.md").read_text()
+    assert "| flan | affinity_calibrated_cat | 1 | 4 |" in page
+    assert "### Beyond noise, unseen" in page
+    assert run([*arguments, "--sweep"]) == 2
+    assert "measure them by themselves" in " ".join(capsys.readouterr().err.split())
 
 
 def test_affinities_are_measured_once_kept_and_used(

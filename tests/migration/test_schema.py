@@ -207,7 +207,7 @@ def test_up_down_up(empty_database_url: str) -> None:
             where relnamespace = 'loradex'::regnamespace and relkind in ('r', 'p', 'v')
             union all select proname from pg_proc where pronamespace = 'loradex'::regnamespace
             union all select typname from pg_type
-            where typnamespace = 'loradex'::regnamespace and typtype = 'c'
+            where typnamespace = 'loradex'::regnamespace and typtype in ('c', 'd')
             """
         ).fetchall()
         assert {row[0] for row in left} == {"alembic_version", "migration_lock"}

@@ -113,14 +113,23 @@ OWN = {
 }
 KEYED = {"authenticate", "domain_edge", "take_requests"}
 ASKING = {
+<<<<<<< HEAD
     *("cancel_job", "cancel_jobs", "enqueue_jobs", "job_obstacle", "job_outcome", "own_jobs"),
     "rate_answer",
+=======
+    "cancel_job",
+    "cancel_jobs",
+    "check_call_size",
+    "enqueue_jobs",
+    "job_obstacle",
+    "job_outcome",
+    "own_jobs",
+>>>>>>> main
 }
 INTERNAL = {
     *(
         "activate_adapter",
         "check_answer",
-        "check_call_size",
         "claim_hash",
         "check_jobs",
         "check_scope",

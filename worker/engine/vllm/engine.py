@@ -1,0 +1,186 @@
+"""vLLM as an engine: its scheduler, memory and kernels, and our mixtures as its LoRAs."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from loradex.errors import InvalidArgumentError, PromptTooLongError
+from loradex.library.model_files import ModelFiles
+from loradex.worker.engine.asking import Asking
+from loradex.worker.engine.bank import AdapterBank
+from loradex.worker.engine.compose import Composer
+from loradex.worker.engine.protocol import Event, Ticket, Usage
+from loradex.worker.engine.questions import Question
+from loradex.worker.engine.rows import Row
+from loradex.worker.engine.vllm.inhand import Ranked, Request, Written
+from loradex.worker.engine.vllm.joint import LLMEngine
+from loradex.worker.engine.vllm.mixtures import Mixtures
+from loradex.worker.engine.vllm.wishes import WARMEST
+
+CHUNK_BYTES: Final = 1 << 20
+"""Adapters are mixed on the host, where vLLM takes its LoRAs from."""
+
+
+class VllmEngine:
+    """A base model in vLLM, and the bank its mixtures come from. One thread at a time may use it.
+
+    A step that breaks is raised: vLLM does not say which row broke it.
+
+    Args:
+        llm: vLLM's engine.
+        asking: Makes questions of rows.
+        ends: Tokens that end a text.
+        device: Where the model lives.
+        files: What its directory was when it was read.
+        modules: The modules that vLLM adds LoRAs to.
+        most_rank: The greatest rank of a LoRA that it was laid out for.
+        room_bytes: Bytes of its keys and values.
+    """
+
+    def __init__(
+        self,
+        llm: LLMEngine,
+        asking: Asking,
+        *,
+        ends: frozenset[int],
+        device: torch.device,
+        files: ModelFiles,
+        modules: frozenset[str],
+        most_rank: int,
+        room_bytes: int,
+    ) -> None:
+        self.bank: AdapterBank = asking.bank
+        self.device = device
+        self.dtype = asking.dtype
+        self.files = files
+        self.mixtures = Mixtures(
+            Composer(self.bank, CHUNK_BYTES),
+            self.bank,
+            modules,
+            most_rank,
+            number_bare=device.type == "cpu",
+        )
+        self._llm = llm
+        self._asking = asking
+        self._ends = ends
+        self._room_bytes = room_bytes
+        self._rows: dict[Ticket, Written | Ranked] = {}
+        self._owners: dict[str, Written | Ranked] = {}
+        self._last = 0
+
+    @property
+    def context_length(self) -> int:
+        """Tokens a prompt and its answer may have together."""
+        return self._asking.architecture.context
+
+    def count_tokens(self, row: Row) -> int:
+        """Tokens of the row's prompt."""
+        return len(self._asking.text.prompt(row.prompt_text))
+
+    def fetch(self, adapters: Mapping[str, Path]) -> None:
+        """Reads adapters that a row is about to name. For any thread."""
+        self.bank.fetch(adapters)
+
+    def add(self, ticket: Ticket, row: Row, adapters: Mapping[str, Path] | None = None) -> None:
+        """Takes a row in hand, and composes its mixture unless a row before had it.
+
+        Raises:
+            InvalidArgumentError: It is not a question that can be answered, or vLLM has no such setting.
+            PromptTooLongError: The model does not read as many tokens.
+            AdapterChangedError, AdapterRefusedError, UnknownNameError: An adapter cannot be read.
+        """
+        if adapters:
+            self.bank.ensure(adapters)
+        question = self._asking.question(ticket, row)
+        self._require(question)
+        mixed = self.mixtures.hold(row.recipe)
+        kind = Ranked if question.choices else Written
+        one = kind(question, mixed, self._ends, self._asking.text)
+        try:
+            self._ask(one, one.requests())
+        except BaseException:
+            self._owners = {name: owner for name, owner in self._owners.items() if owner is not one}
+            self._llm.abort_request(one.names)
+            self.mixtures.let_go(mixed)
+            raise
+        self._rows[ticket] = one
+
+    def step(self) -> Sequence[Event]:
+        """One step of vLLM's own loop, and what came of it."""
+        if not self._rows:
+            return []
+        events: list[Event] = []
+        for said in self._llm.step():
+            one = self._owners.get(said.request_id)
+            if one is None:
+                continue
+            if said.finished:
+                del self._owners[said.request_id]
+            events += one.hear(said)
+            self._ask(one, one.requests())
+            if one.done:
+                self.abort(one.question.ticket)
+        return events
+
+    def abort(self, ticket: Ticket) -> None:
+        """Lets a row go."""
+        one = self._rows.pop(ticket, None)
+        if one is None:
+            return
+        running = [name for name, owner in self._owners.items() if owner is one]
+        for name in running:
+            del self._owners[name]
+        if running:
+            self._llm.abort_request(running)
+        self.mixtures.let_go(one.mixed)
+
+    def usage(self) -> Usage:
+        """What is in hand now; vLLM's own scheduler says what it computes."""
+        scheduler = self._scheduler()
+        running = sum(one.begun for one in self._rows.values())
+        return Usage(
+            running=running,
+            waiting=len(self._rows) - running,
+            used_bytes=int(scheduler.kv_cache_manager.usage * self._room_bytes),
+            room_bytes=self._room_bytes,
+        )
+
+    def _scheduler(self) -> Any:
+        llm: Any = self._llm
+        return llm.engine_core.engine_core.scheduler
+
+    def _ask(self, one: Written | Ranked, requests: Sequence[Request]) -> None:
+        from vllm import SamplingParams  # noqa: PLC0415 - an extra
+        from vllm.lora.request import LoRARequest  # noqa: PLC0415
+        from vllm.sampling_params import RequestOutputKind  # noqa: PLC0415
+
+        mixed = one.mixed
+        lora = None if mixed.number is None else LoRARequest(mixed.name, mixed.number, mixed.name)
+        for request in requests:
+            self._last += 1
+            name = str(self._last)
+            self._owners[name] = one
+            one.names.append(name)
+            try:
+                kind = RequestOutputKind[request.parameters["output_kind"]]
+                parameters = SamplingParams(**{**request.parameters, "output_kind": kind})
+                self._llm.add_request(
+                    name, {"prompt_token_ids": list(request.ids)}, parameters, lora_request=lora
+                )
+            except ValueError as error:
+                raise InvalidArgumentError(f"vLLM refuses it: {error}") from error
+
+    def _require(self, question: Question) -> None:
+        """What vLLM cannot do is refused before anything is computed."""
+        if question.row.sampling_temperature > WARMEST:
+            raise InvalidArgumentError(
+                f"vLLM samples at temperatures up to {WARMEST:g}, and this row asks for "
+                f"{question.row.sampling_temperature:g}; lower it, or set LORADEX_ENGINE=torch"
+            )
+        if question.choices and question.most_tokens >= self.context_length:
+            raise PromptTooLongError(
+                f"prompt and choice have {question.most_tokens} tokens, and vLLM ranks choices in "
+                f"{self.context_length - 1}; shorten them"
+            )

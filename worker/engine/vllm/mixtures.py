@@ -1,0 +1,140 @@
+"""The mixtures of the rows in hand, each of which vLLM knows as one LoRA named by its recipe's hash."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from loradex.errors import AdapterRefusedError, InvalidArgumentError
+from loradex.worker.engine.bank import AdapterBank
+from loradex.worker.engine.compose import Composer
+from loradex.worker.engine.plain_lora import PlainLora, plain_lora, rank_of
+from loradex.worker.engine.recipe import Recipe
+from loradex.worker.engine.rows import MergeReport
+
+REMEMBERED: Final = 4096
+"""Recipes whose numbers are kept; vLLM has their LoRAs no longer than it has room."""
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """What a row needs to know of its mixture.
+
+    Attributes:
+        name: The recipe's hash.
+        number: What vLLM knows its LoRA by; None where it has none.
+        report: What it turned out to be.
+    """
+
+    name: str
+    number: int | None
+    report: MergeReport
+
+
+class Mixtures:
+    """Composes each distinct mixture once, for as long as a row in hand has it.
+
+    Args:
+        composer: Mixes adapters.
+        bank: Where they are.
+        modules: Modules that vLLM adds LoRAs to.
+        most_rank: The greatest rank it was laid out for.
+        number_bare: Whether the bare model has a LoRA too, of nothing. vLLM 0.32 adds the last slot's LoRA to rows
+            without one where it computes on a CPU and other rows have theirs.
+    """
+
+    def __init__(
+        self,
+        composer: Composer,
+        bank: AdapterBank,
+        modules: Collection[str],
+        most_rank: int,
+        *,
+        number_bare: bool,
+    ) -> None:
+        self._composer = composer
+        self._bank = bank
+        self._modules = modules
+        self._most_rank = most_rank
+        self.number_bare = number_bare
+        self._known: OrderedDict[str, Mixed] = OrderedDict()
+        self._recipes: dict[str, Recipe] = {}
+        self._uses: Counter[str] = Counter()
+        self._composed: dict[str, PlainLora] = {}
+        self._last = 0
+
+    def hold(self, recipe: Recipe) -> Mixed:
+        """The mixture of a row that comes in hand.
+
+        Raises:
+            InvalidArgumentError: Its rank is greater than vLLM was laid out for, or it is no plain LoRA.
+            AdapterRefusedError: It changes a module that vLLM adds no LoRA to.
+        """
+        mixed = self._known.get(recipe.hash)
+        if mixed is None:
+            self._check(recipe)
+            mixed = self._compose(recipe)
+        self._known[recipe.hash] = mixed
+        self._known.move_to_end(recipe.hash)
+        self._recipes[recipe.hash] = recipe
+        self._uses[recipe.hash] += 1
+        self._forget()
+        return mixed
+
+    def let_go(self, mixed: Mixed) -> None:
+        """A row of it is no longer in hand."""
+        self._uses[mixed.name] -= 1
+        if self._uses[mixed.name] <= 0:
+            del self._uses[mixed.name], self._recipes[mixed.name]
+            self._composed.pop(mixed.name, None)
+
+    def take(self, name: str) -> Mapping[str, tuple[Tensor, Tensor]]:
+        """The factors of a mixture in hand, for vLLM to keep: composed anew if it had them and let them go."""
+        composed = self._composed.pop(name, None)
+        if composed is None:
+            composed = plain_lora(self._composer, self._bank, self._recipes[name])
+        return composed.factors or self._nothing()
+
+    @property
+    def distinct(self) -> int:
+        """How many are in hand."""
+        return len(self._uses)
+
+    def _nothing(self) -> Mapping[str, tuple[Tensor, Tensor]]:
+        """A LoRA that adds zero; one without any module is none to vLLM."""
+        module = min(self._modules)
+        d_out, d_in = self._bank.sizes[module]
+        return {module: (torch.zeros(1, d_in), torch.zeros(d_out, 1))}
+
+    def _forget(self) -> None:
+        """Lets the numbers of old recipes go; one in hand keeps its own, or vLLM would know it by two."""
+        for name in list(self._known)[: max(0, len(self._known) - REMEMBERED)]:
+            if name not in self._uses:
+                del self._known[name]
+
+    def _check(self, recipe: Recipe) -> None:
+        rank = rank_of(self._bank, recipe)
+        if rank > self._most_rank:
+            raise InvalidArgumentError(
+                f"the mixture of {len(recipe.components)} has rank {rank}, and vLLM was laid out for "
+                f"{self._most_rank}; set LORADEX_VLLM_MAX_LORA_RANK to as much, or mix fewer adapters"
+            )
+        for part in recipe.components:
+            unknown = sorted(set(self._bank.ranks(part.sha256)) - set(self._modules))
+            if unknown:
+                raise AdapterRefusedError(
+                    f"adapter {part.sha256[:12]} changes {unknown[0]}, to which vLLM adds no LoRA; "
+                    "LORADEX_ENGINE=torch does"
+                )
+
+    def _compose(self, recipe: Recipe) -> Mixed:
+        composed = plain_lora(self._composer, self._bank, recipe)
+        if not composed.factors and not self.number_bare:
+            return Mixed(recipe.hash, None, composed.report)
+        self._composed[recipe.hash] = composed
+        # Never used for another recipe: vLLM keeps what it has by this number.
+        self._last += 1
+        return Mixed(recipe.hash, self._last, composed.report)

@@ -1,0 +1,201 @@
+"""Starts vLLM in this process for a base model, laid out for our mixtures."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from loradex.errors import InvalidArgumentError
+from loradex.library.model_files import ModelFiles, read_whole
+from loradex.worker.engine.architecture import Architecture
+from loradex.worker.engine.asking import Asking
+from loradex.worker.engine.bank import AdapterBank
+from loradex.worker.engine.ends import ends_of
+from loradex.worker.engine.engine import DTYPES
+from loradex.worker.engine.memory import room_of
+from loradex.worker.engine.modules import linear_modules
+from loradex.worker.engine.text import Text
+from loradex.worker.engine.vllm.engine import VllmEngine
+from loradex.worker.engine.vllm.handover import hand_over, modules_of
+
+RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""The ranks that vLLM can be laid out for."""
+OURS: Final = frozenset(
+    {
+        "model",
+        "dtype",
+        "seed",
+        "skip_tokenizer_init",
+        "enable_lora",
+        "max_loras",
+        "max_cpu_loras",
+        "max_lora_rank",
+        "lora_target_modules",
+        "max_model_len",
+        "logprobs_mode",
+        "generation_config",
+    }
+)
+"""Arguments of vLLM that Loradex gives itself."""
+ONE_PROCESS: Final = (
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "data_parallel_size",
+    "distributed_executor_backend",
+)
+"""Arguments that would put the model into other processes, where no LoRA can be handed over in memory."""
+MOST_LOGPROBS: Final = 20
+"""As many likeliest tokens as a job may ask for."""
+
+
+def start(
+    model_path: Path,
+    device: str,
+    dtype: str,
+    *,
+    bank_bytes: int,
+    threads: int = 0,
+    room_bytes: int | None = None,
+    max_loras: int = 16,
+    max_lora_rank: int = 64,
+    arguments: Mapping[str, Any] | None = None,
+    known: ModelFiles | None = None,
+) -> VllmEngine:
+    """An engine for the model at a path.
+
+    Args:
+        model_path: Its directory.
+        device: `cpu`, `cuda` or `auto`; vLLM takes the one that its package was built for.
+        dtype: Numbers it computes in.
+        bank_bytes: Bytes of host memory for stacked adapters.
+        threads: Threads torch may use; 0 leaves it to torch.
+        room_bytes: Bytes for keys and values; None takes what suits a host, and on a GPU leaves it to vLLM.
+        max_loras: Distinct mixtures in one step; others wait.
+        max_lora_rank: The greatest rank of a mixture; the least of `RANKS` that is as much is taken.
+        arguments: Further arguments of vLLM's `EngineArgs`, as they are.
+        known: What the model's files were when this process hashed them before.
+
+    Raises:
+        InvalidArgumentError: vLLM is not installed, or an argument cannot be given to it.
+        ModelRefusedError: The model's configuration does not say how many tokens it reads.
+    """
+    given = dict(arguments or {})
+    _require(given, device, max_lora_rank)
+    if threads:
+        torch.set_num_threads(threads)
+    model, tokenizer = _outline(model_path)
+    architecture = Architecture.of(model)
+    cuda = torch.cuda.is_available()
+    here = torch.device("cuda" if cuda else "cpu")
+    room = room_of(here) if room_bytes is None and not cuda else room_bytes
+    if room is not None:
+        given.setdefault("kv_cache_memory_bytes", room)
+    rank = next(one for one in RANKS if one >= max_lora_rank)
+    llm, files = read_whole(
+        model_path,
+        lambda directory: _llm(
+            model=str(directory),
+            dtype=dtype,
+            max_model_len=architecture.context,
+            max_loras=max_loras,
+            max_cpu_loras=2 * max_loras,
+            max_lora_rank=rank,
+            lora_target_modules=_targets(model),
+            **given,
+        ),
+        known,
+    )
+    bank = AdapterBank(linear_modules(model), torch.device("cpu"), DTYPES[dtype], bank_bytes, 0)
+    engine = VllmEngine(
+        llm,
+        Asking(Text(tokenizer), bank, architecture, model.config.get_text_config().vocab_size, dtype),
+        ends=ends_of(model, tokenizer),
+        device=here,
+        files=files,
+        modules=frozenset(modules_of(llm)),
+        most_rank=rank,
+        room_bytes=room or 0,
+    )
+    hand_over(llm, engine.mixtures.take)
+    return engine
+
+
+def _require(arguments: Mapping[str, Any], device: str, rank: int) -> None:
+    if ours := sorted(OURS & set(arguments)):
+        raise InvalidArgumentError(
+            f"LORADEX_VLLM_ARGUMENTS has {', '.join(ours)}, which Loradex sets itself; leave it out"
+        )
+    if apart := [name for name in ONE_PROCESS if arguments.get(name, 1) not in {1, "uni"}]:
+        raise InvalidArgumentError(
+            f"LORADEX_VLLM_ARGUMENTS has {', '.join(apart)}: the model would lie in other processes, where no mixture "
+            "can be handed over in memory; leave it out"
+        )
+    if rank > RANKS[-1]:
+        raise InvalidArgumentError(
+            f"LORADEX_VLLM_MAX_LORA_RANK is {rank}, and vLLM has LoRAs of rank {RANKS[-1]} at most"
+        )
+    try:
+        from vllm.platforms import current_platform  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise InvalidArgumentError(
+            "LORADEX_ENGINE=vllm needs vLLM: pip install 'loradex[vllm]', in an environment of its own (docs/vllm.md)"
+        ) from error
+    if device not in {"auto", current_platform.device_type}:
+        raise InvalidArgumentError(
+            f"LORADEX_DEVICE is {device}, and the vLLM that is installed was built for {current_platform.device_type}"
+        )
+
+
+def _outline(model_path: Path) -> tuple[Any, Any]:
+    """The model without its weights, for the names and sizes of its modules, and its tokenizer."""
+    from transformers import (  # noqa: PLC0415 - seconds that other callers spare
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        GenerationConfig,
+    )
+
+    config = AutoConfig.from_pretrained(model_path)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    if (model_path / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(model_path)
+    return model.eval(), AutoTokenizer.from_pretrained(model_path)
+
+
+def _targets(model: Any) -> list[str]:
+    """What vLLM's LoRAs may change: every linear module but the head.
+
+    With LoRAs on the head it cannot tell the likelihood of a prompt's tokens (0.32: its logits then belong to sampled
+    rows only), and it would hold the vocabulary once for each slot and rank.
+    """
+    head = model.get_output_embeddings()
+    names = [name for name in linear_modules(model) if model.get_submodule(name) is not head]
+    return sorted({name.rpartition(".")[2] for name in names})
+
+
+def _llm(**arguments: Any) -> Any:
+    # In this process, so that LoRAs are handed over without a copy; and nothing is told to anybody.
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    # Other threads of the worker want the cores too.
+    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    from vllm.engine.arg_utils import EngineArgs  # noqa: PLC0415 - an extra
+    from vllm.v1.engine.llm_engine import LLMEngine  # noqa: PLC0415
+
+    given = EngineArgs(
+        **{
+            "enable_prefix_caching": True,
+            "disable_log_stats": True,
+            "max_logprobs": MOST_LOGPROBS,
+            **arguments,
+        },
+        skip_tokenizer_init=True,
+        enable_lora=True,
+        generation_config="vllm",
+        seed=0,
+    )
+    return LLMEngine.from_engine_args(given)
