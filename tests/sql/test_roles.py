@@ -113,10 +113,6 @@ OWN = {
 }
 KEYED = {"authenticate", "domain_edge", "take_requests"}
 ASKING = {
-<<<<<<< HEAD
-    *("cancel_job", "cancel_jobs", "enqueue_jobs", "job_obstacle", "job_outcome", "own_jobs"),
-    "rate_answer",
-=======
     "cancel_job",
     "cancel_jobs",
     "check_call_size",
@@ -124,7 +120,7 @@ ASKING = {
     "job_obstacle",
     "job_outcome",
     "own_jobs",
->>>>>>> main
+    "rate_answer",
 }
 INTERNAL = {
     *(
