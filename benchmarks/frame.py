@@ -75,7 +75,7 @@ def options(description: str, rounds: int = 5) -> Options:
     parser.add_argument("--rounds", type=int, default=rounds, help="turns of each side (default %(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     chosen = Options(**vars(parser.parse_args()))
     torch.set_num_threads(chosen.threads)
     return chosen

@@ -10,11 +10,13 @@ import torch
 from tests.worker_process import WorkerProcess
 
 from loradex.benchmarks.frame import Measure, Options, finish
-from loradex.benchmarks.stack import serving
+from loradex.benchmarks.stack import BANK_BYTES, serving
 from loradex.service.client import Client, Job
 
 QUESTIONS = 5000
+MINUTES = 60.0
 AT_ONCE = 24
+BATCH_BYTES = 1 << 30
 FLAT = 1.05
 SAMPLE_EVERY = 20
 WAIT_SECONDS = 600.0
@@ -27,12 +29,15 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
     parser.add_argument("--questions", type=int, default=QUESTIONS)
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="no more is asked after so long")
     asked = parser.parse_args()
     chosen = Options(json=asked.json, rounds=1, threads=asked.threads, device="cpu", dtype="float32")
-    with serving(chosen) as (client, worker):
-        before = _resident(worker)
-        samples = _ask(client, worker, asked.questions)
-    second, last = (_mean(samples, asked.questions, quarter) for quarter in (1, QUARTERS - 1))
+    with serving(chosen, BATCH_BYTES=str(BATCH_BYTES)) as (client, worker):
+        ready = _resident(worker)
+        samples = _ask(client, worker, asked.questions, time.monotonic() + 60 * asked.minutes)
+    questions = samples[-1][0] + 1
+    second, last = (_mean(samples, questions, quarter) for quarter in (1, QUARTERS - 1))
+    peak = max(used for _, used in samples)
     finish(
         "memory",
         chosen,
@@ -41,27 +46,37 @@ def main() -> None:
                 ratio=round(FLAT * second / last, 3),
                 bar=1.0,
                 what=f"resident memory of the worker, {FLAT:g} times that of the second quarter over that of the last",
+                sides={"second_mib": _mib(second), "last_mib": _mib(last)},
+            ),
+            Measure(
+                ratio=round((ready + BANK_BYTES + BATCH_BYTES) / peak, 3),
+                bar=1.0,
+                what="memory of the worker when it is ready, its bank and its room for rows over its peak",
                 sides={
-                    "second_mib": round(second / 2**20, 1),
-                    "last_mib": round(last / 2**20, 1),
-                    "peak_mib": round(max(used for _, used in samples) / 2**20, 1),
-                    "ready_mib": round(before / 2**20, 1),
+                    "ready_mib": _mib(ready),
+                    "bank_mib": _mib(BANK_BYTES),
+                    "rows_mib": _mib(BATCH_BYTES),
+                    "peak_mib": _mib(peak),
                 },
-            )
+            ),
         ],
         None,
         [
-            f"{asked.questions} questions of 2 to 1,200 words, {AT_ONCE} at once",
+            f"{questions} of {asked.questions} questions of 2 to 1,200 words, {AT_ONCE} at once",
             "a third ranks choices, the others write",
         ],
     )
 
 
-def _ask(client: Client, worker: WorkerProcess, questions: int) -> list[tuple[int, int]]:
-    """Questions done, and bytes resident then."""
+def _ask(client: Client, worker: WorkerProcess, questions: int, deadline: float) -> list[tuple[int, int]]:
+    """Questions done, and bytes resident then; none is asked after the deadline of the monotonic clock."""
     numbers = random.Random(0)  # noqa: S311 - the same questions every time
     samples, waiting = [], list[Job]()
+    asked = 0
     for number in range(questions):
+        if time.monotonic() > deadline:
+            break
+        asked = number + 1
         words = min(1200, int(2 + numbers.expovariate(1 / 60)))
         prompt = f"{number}: " + " ".join(numbers.choice(WORDS) for _ in range(words))
         told = (
@@ -77,18 +92,22 @@ def _ask(client: Client, worker: WorkerProcess, questions: int) -> list[tuple[in
         waiting.append(client.enqueue(prompt, **told))
         if len(waiting) == AT_ONCE:
             waiting.pop(0).wait(WAIT_SECONDS)
-        if number % SAMPLE_EVERY == 0:
+        if number % min(SAMPLE_EVERY, max(1, questions // 40)) == 0:
             samples.append((number, _resident(worker)))
     for job in waiting:
         job.wait(WAIT_SECONDS)
     time.sleep(1)
-    return [*samples, (questions - 1, _resident(worker))]
+    return [*samples, (asked - 1, _resident(worker))]
 
 
 def _resident(worker: WorkerProcess) -> int:
     if worker.process is None or worker.process.pid is None:
         raise RuntimeError("the worker runs")
     return int(psutil.Process(worker.process.pid).memory_info().rss)
+
+
+def _mib(used: float) -> float:
+    return round(used / 2**20, 1)
 
 
 def _mean(samples: list[tuple[int, int]], questions: int, quarter: int) -> float:

@@ -19,10 +19,15 @@ from loradex.library.installed import starter_library
 from loradex.library.load import load_library, open_library
 from loradex.service.client import Client
 
+BANK_BYTES = 256 << 20
+
 
 @contextmanager
-def serving(chosen: Options) -> Iterator[tuple[Client, WorkerProcess]]:
-    """A client of a stack of its own, and its worker: the starter library, this benchmark's threads."""
+def serving(chosen: Options, **settings: str) -> Iterator[tuple[Client, WorkerProcess]]:
+    """A client of a stack of its own, and its worker: the starter library, this benchmark's threads.
+
+    `settings` are further ones of the worker, without LORADEX_.
+    """
     home = Path(tempfile.mkdtemp(prefix="loradex-bench-"))
     home.chmod(0o755)
     postgres, valkey = EmbeddedPostgres(home), EmbeddedValkey(home)
@@ -44,10 +49,11 @@ def serving(chosen: Options) -> Iterator[tuple[Client, WorkerProcess]]:
                 "DATABASE_URL": url,
                 "REDIS_URL": redis_url,
                 "BASE_MODEL_PATH": str(subjects.model_path()),
-                "BANK_BYTES": str(256 << 20),
+                "BANK_BYTES": str(BANK_BYTES),
                 "DEVICE": chosen.device,
                 "DTYPE": chosen.dtype,
                 "THREADS": str(chosen.threads),
+                **settings,
             },
         ).start()
         try:

@@ -15,6 +15,7 @@ from loradex.benchmarks.frame import Options
 from loradex.library.adapter_files import content_hash
 from loradex.library.installed import starter_library
 from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.form import Form
 from loradex.worker.engine.layout import Shape
 from loradex.worker.engine.load import load_model, shipped_model
 from loradex.worker.engine.modules import shapes_of
@@ -49,8 +50,7 @@ def engine(options: Options, bank_bytes: int = 256 << 20, ends: frozenset[int] |
 
 
 def base(options: Options) -> tuple[Any, Any]:
-    dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[options.dtype]
-    return load_model(model_path(), torch.device(options.device), dtype)
+    return load_model(model_path(), torch.device(options.device), Form(options.dtype))
 
 
 def adapters(options: Options) -> tuple[dict[str, Path], str]:

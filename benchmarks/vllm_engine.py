@@ -21,7 +21,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from loradex.benchmarks.frame import take_turns
 from loradex.library.adapter_files import content_hash
-from loradex.worker.engine.engine import DTYPES, Engine
+from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.load import DTYPES
 from loradex.worker.engine.protocol import AnswerEngine, Failed, Finished
 from loradex.worker.engine.recipe import Component, Recipe
 from loradex.worker.engine.rows import Row

@@ -42,6 +42,7 @@ TABLES = (
     "routings",
     "locks",
     "workers",
+    "embeddings",
 )
 """In the order in which they can be made: a table comes after those it refers to."""
 

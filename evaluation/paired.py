@@ -1,6 +1,6 @@
 """Which differences are beyond noise: both sides answered the same rows, so rows are compared with themselves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import comb
 
@@ -78,6 +78,20 @@ def differences(
         found.append((pair, len(tasks), figure_of(draws), _luck(draws[1:])))
     beyond = holm([p for *_, p in found])
     return [Difference(*one, sure) for one, sure in zip(found, beyond, strict=True)]
+
+
+def compare(before: Mapping[str, Cell], after: Mapping[str, Cell], seed: int = 0) -> tuple[Figure, float]:
+    """Points of the families' mean score by which one side is ahead of the other, and the p-value.
+
+    Args:
+        before: What was asked → its cell.
+        after: The same questions, answered otherwise; what only one side was asked is left out.
+        seed: Of the draws.
+    """
+    asked = sorted(before.keys() & after.keys())
+    drawn = [draws_of([after[name].right, before[name].right], name, seed) for name in asked]
+    draws = _ahead(np.stack(drawn, axis=1), [before[name].family for name in asked])
+    return figure_of(draws), _luck(draws[1:])
 
 
 def holm(values: Sequence[float]) -> list[bool]:

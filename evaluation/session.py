@@ -41,6 +41,7 @@ from loradex.service.client import Client
 from loradex.worker.encoders import encoder_facts, question_cache, question_encoder_at
 from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.load import shipped_model
+from loradex.worker.engine.quantization import packages_of
 from loradex.worker.identity import WorkerIdentity, register_models, versions
 from loradex.worker.settings import WorkerSettings
 
@@ -84,7 +85,7 @@ class Session:
             self._adapters = adapters_by_task(self._connection, settings.base_model)
             library = library_hash(self._connection, settings.base_model, settings.encoder)
             rows = "held-out" if plan.held_out else "test"
-            origin = Origin(rows, plan.limit, settings.dtype, library)
+            origin = Origin(rows, plan.limit, settings.form.numbers, library)
             path = record or settings.home / "evaluations" / f"{library[:16]}.jsonl"
             self.record = Record(path, origin, writing=writing)
             self._resources = resources.pop_all()
@@ -212,9 +213,7 @@ class Session:
     @cached_property
     def _engine(self) -> Engine:
         settings = self._settings
-        return Engine.load(
-            self._model, settings.device, settings.dtype, settings.bank_bytes, settings.threads
-        )
+        return Engine.load(self._model, settings.device, settings.form, settings.bank_bytes, settings.threads)
 
     @cached_property
     def _identity(self) -> WorkerIdentity:
@@ -232,7 +231,9 @@ class Session:
                 frame=settings.frame,
                 device=self._engine.device.type,
                 dtype=self._engine.dtype,
-                versions=versions(self._engine.files),
+                attention=self._engine.attention,
+                quantization=self._engine.quantization,
+                versions=versions(self._engine.files, packages_of(self._engine.quantization)),
             ),
         )
 

@@ -8,8 +8,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from loradex.errors import AdapterRefusedError
+from loradex.library.adapter_extras import EXTRAS, asked_for
 from loradex.library.adapter_forms import FORMS, LORA, Form
 from loradex.library.adapter_keys import KEYS
+from loradex.library.adapter_refused import REFUSED
 from loradex.library.model_json import no_constant, unique_keys
 from loradex.library.module_patterns import Patterns
 
@@ -28,6 +30,7 @@ class LoraSettings:
         base_model: What it calls the model it was trained on; None if it names none.
         targets: Names of the modules that were trained; None where a pattern chose them, so that the stored
             factors tell.
+        extras: What may lie beside the factors, by its name in `EXTRAS`.
         transposed: The base model keeps its weights as `[d_in, d_out]` (GPT-2's `Conv1D`).
     """
 
@@ -40,6 +43,12 @@ class LoraSettings:
     rslora: bool = False
     transposed: bool = False
     form: Form = LORA
+    extras: frozenset[str] = frozenset()
+
+    @property
+    def merges(self) -> tuple[str, ...] | None:
+        """What the adapter can be mixed by; None is every merge."""
+        return ("cat",) if any(EXTRAS[name].cat_only for name in self.extras) else self.form.merges
 
     def rank_of(self, module: str) -> int:
         """The rank of a module's stored factors, by the first pattern of `rank_pattern` that matches its name."""
@@ -57,8 +66,11 @@ def parse_config(raw: bytes) -> LoraSettings:
     fields = strict_object(raw, "adapter_config.json")
     form = FORMS.get(str(fields.get("peft_type")))
     if form is None:
+        kind = fields.get("peft_type")
+        why = REFUSED.get(str(kind))
         raise AdapterRefusedError(
-            f"adapter_config.json: peft_type is {_shown(fields.get('peft_type'))}, not {' or '.join(FORMS)}"
+            f"adapter_config.json: peft_type is {_shown(kind)}, not {' or '.join(FORMS)}"
+            + (f": {why}" if why else "")
         )
     keys = KEYS[form.kind]
     unknown = sorted(fields.keys() - keys.silent - keys.read - keys.exact.keys())
@@ -74,14 +86,16 @@ def parse_config(raw: bytes) -> LoraSettings:
     rank = partial(_rank, form)
     return LoraSettings(
         base_model=_base_model(fields.get("base_model_name_or_path")),
-        rank=rank("r", fields.get("r")),
-        alpha=_alpha(keys.alpha, fields.get(keys.alpha)),
+        # The database wants a rank and an alpha of kinds without factors too.
+        rank=rank("r", fields.get("r")) if form.parts else 1,
+        alpha=_alpha(keys.alpha, fields.get(keys.alpha)) if form.parts else 1.0,
         targets=_targets(fields.get("target_modules")),
         ranks=_patterns("rank_pattern", fields, rank),
         alphas=_patterns("alpha_pattern", fields, _alpha),
         rslora=_switch("use_rslora", fields),
         transposed=_switch("fan_in_fan_out", fields),
         form=form,
+        extras=asked_for(fields),
     )
 
 

@@ -51,8 +51,9 @@ class AdapterFiles:
 class AdapterFacts:
     """What registration stores about an adapter.
 
-    `update_norm` is the Frobenius norm of the whole update, the root of the sum over modules of
-    ‖alpha / rank · B A‖²; `update_rms` divides it by the root of the number of weights it touches.
+    `update_norm` is the Frobenius norm of what the factors add, the root of the sum over modules of
+    ‖alpha / rank · B A‖²; `update_rms` divides it by the root of the number of weights it touches. What an adapter
+    makes of the base model's own weights (DoRA) is not in it: they are not at hand.
     """
 
     sha256: str
@@ -126,28 +127,32 @@ def inspect(
         warnings.append(_declared(directory, settings, base_model, sizes, declared=declared))
     try:
         entries = read_header(io.BytesIO(files.weights), len(files.weights))
-        modules = paired(entries, settings.form)
-        targets = targets_of(modules, settings)
-        check_shapes(modules, settings, sizes)
-        norm, touched = update_norm(files.weights, modules, settings)
+        contents = paired(entries, settings)
+        targets = targets_of(contents.modules, settings)
+        check_shapes(contents, settings, sizes)
+        norm, touched = update_norm(files.weights, contents, settings)
     except SafetensorsError as error:
         raise AdapterRefusedError(f"{directory / WEIGHTS}: {error}") from error
-    rms = norm / touched**0.5
+    rms = norm / max(touched, 1) ** 0.5
     unused = sorted(set(settings.targets or ()) - set(targets))
     if unused:
         warnings.append(f"target_modules names {', '.join(unused)[:200]}, which have no factors")
     if rms > ABSURD_RMS:
         warnings.append(f"its update has a root mean square of {rms:.3g}: as large as a model's own weights")
-    if norm == 0:
+    if norm == 0 and not contents.more:
         warnings.append("its update is zero: it answers as the base model does")
+    if "magnitude" in settings.extras:
+        warnings.append(
+            "its norm is that of its factors; what DoRA makes of the base model's weights comes on top"
+        )
     return AdapterFacts(
         sha256=files.sha256,
         files=files.digests,
         base_model=base_model,
-        rank=max(settings.form.product_rank(settings.rank_of(module)) for module in modules),
+        rank=max(settings.form.product_rank(settings.rank_of(module)) for module in contents.modules),
         alpha=settings.alpha,
         target_modules=targets,
-        dtype=DTYPES[next(iter(entries.values())).dtype],
+        dtype=DTYPES[contents.dtype],
         parameters=sum(entry.count for entry in entries.values()),
         update_norm=norm,
         update_rms=rms,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 Shape = tuple[int, ...]
@@ -14,10 +14,11 @@ class Form:
 
     Attributes:
         kind: PEFT's name of it.
-        parts: Names of a module's tensors, behind the module's own.
+        parts: Names of a module's factors, behind the module's own; none where all it has are extras.
         squared: The update is an entrywise product of two products, whose factors have the square of its rank.
         merges: What it can be mixed by; `None` is every merge.
         about: A line for the page.
+        other_names: Parts by the names that PEFT gives them in modules of another sort.
     """
 
     kind: str
@@ -25,6 +26,7 @@ class Form:
     squared: bool
     merges: tuple[str, ...] | None
     about: str
+    other_names: Mapping[str, str] = field(default_factory=dict)
 
     def product_rank(self, stored: int) -> int:
         """The rank of the two factors, from that of the stored tensors."""
@@ -69,7 +71,8 @@ LORA: Final = Form(
     ("lora_A.weight", "lora_B.weight"),
     squared=False,
     merges=None,
-    about="the update is scaling · B A",
+    about="the update is scaling · B A: of linear modules, the head and the embedding",
+    other_names={"lora_embedding_A": "lora_A.weight", "lora_embedding_B": "lora_B.weight"},
 )
 LOHA: Final = Form(
     "LOHA",
@@ -78,4 +81,11 @@ LOHA: Final = Form(
     merges=("cat",),
     about="two products, multiplied entry by entry: a LoRA of the square of its rank, which may be at most 16",
 )
-FORMS: Final[Mapping[str, Form]] = {form.kind: form for form in (LORA, LOHA)}
+IA3: Final = Form(
+    "IA3",
+    (),
+    squared=False,
+    merges=("cat",),
+    about="gates on what a module is given or says (arXiv 2205.05638); there are no factors",
+)
+FORMS: Final[Mapping[str, Form]] = {form.kind: form for form in (LORA, LOHA, IA3)}

@@ -43,7 +43,7 @@ CONVERT: Final = (
 EXACT: Mapping[str, tuple[tuple[object, ...], str]] = {
     "alora_invocation_tokens": ((None,), "aLoRA switches on in the middle of a prompt"),
     "arrow_config": ((None,), "Arrow routes inside the layer"),
-    "bias": (("none",), "trained biases are not a low-rank update"),
+    "bias": (("none", "all", "lora_only"), "PEFT knows no other"),
     "corda_config": ((None,), f"CorDA changes the base weights; {CONVERT}"),
     # PEFT up to 0.2 wrote these two.
     "enable_lora": ((None,), "parts of a merged layer would be left out"),
@@ -55,7 +55,7 @@ EXACT: Mapping[str, tuple[tuple[object, ...], str]] = {
     "kasa_config": ((None,), "KaSA changes the base weights"),
     "layer_replication": ((None,), "replicated layers are another base model"),
     "loftq_config": ((None, {}), f"LoftQ changes the base weights; {CONVERT}"),
-    "lora_bias": ((False, None), "a bias in lora_B is not a low-rank update"),
+    "lora_bias": ((False, None, True), "it is switched on or off"),
     "lora_ga_config": ((None,), "LoRA-GA changes the base weights"),
     "megatron_config": ((None,), "Megatron layers are not composed"),
     "merge_weights": ((False, None), "the factors would already be in the base weights"),
@@ -69,7 +69,7 @@ EXACT: Mapping[str, tuple[tuple[object, ...], str]] = {
     "task_type": ((None, "CAUSAL_LM", "SEQ_2_SEQ_LM"), "the base model is a causal language model"),
     "trainable_token_indices": ((None,), "trained token embeddings are not a low-rank update"),
     "use_bdlora": ((None, False), "block-diagonal factors have another shape"),
-    "use_dora": ((False, None), "DoRA's magnitudes do not add up"),
+    "use_dora": ((False, None, True), "it is switched on or off"),
     "use_qalora": ((False, None), "QA-LoRA pools its input"),
     "velora_config": ((None,), "VeLoRA is not composed"),
 }
@@ -108,6 +108,14 @@ KEYS: Final[Mapping[str, Keys]] = {
             "use_effective_conv2d",
         },
         (READ - {"fan_in_fan_out", "lora_alpha", "use_rslora"}) | {"alpha"},
+        {key: EXACT[key] for key in ("modules_to_save", "task_type")},
+        "alpha",
+    ),
+    "IA3": Keys(
+        (SILENT & {"auto_mapping", "exclude_modules", "inference_mode", "peft_version", "revision"})
+        # The shape of a gate tells on which side of its module it is.
+        | {"feedforward_modules", "init_ia3_weights"},
+        READ & {"base_model_name_or_path", "fan_in_fan_out", "peft_type", "target_modules"},
         {key: EXACT[key] for key in ("modules_to_save", "task_type")},
         "alpha",
     ),

@@ -10,7 +10,7 @@ from loradex.library.model_json import read_object
 from loradex.library.safetensors_file import SafetensorsError, read_header
 
 Size = tuple[int, int]
-"""`(d_out, d_in)` of a linear module's weight."""
+"""`(d_out, d_in)` of a linear module's weight, or of an embedding's turned one."""
 
 TURNED: Final = frozenset({"gpt2", "openai-gpt"})
 """Model types that keep their weights as `[d_in, d_out]` (transformers' `Conv1D`)."""
@@ -34,8 +34,9 @@ def tensor_shapes(directory: Path) -> dict[str, tuple[int, ...]]:
 def module_sizes(directory: Path) -> dict[str, Size]:
     """Sizes by module, as far as safetensors files name them as the loaded model does; {} if there are none.
 
-    A head that shares its weight with the embedding has no tensor of its own, and is named all the same. A quantised
-    model's packed weights have other shapes, and tell nothing.
+    An embedding reads one of as many words as its weight has rows, so those are its `d_in`. A head that shares its
+    weight has no tensor of its own, and is named all the same. A quantised model's packed weights have other shapes,
+    and tell nothing.
     """
     config = _config(directory)
     if config.get("quantization_config"):
@@ -52,6 +53,7 @@ def module_sizes(directory: Path) -> dict[str, Size]:
                 continue
         if EMBEDDING.fullmatch(module):
             embedding = rows, columns
+            sizes[module] = columns, rows
         else:
             sizes[module] = (columns, rows) if turned and module != HEAD else (rows, columns)
     if embedding is not None:

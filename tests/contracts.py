@@ -115,6 +115,7 @@ CONTRACTS = {
     ),
     "archivable": Contract(ADMIN, "any moment can be asked for", Reads("select loradex.archivable()", 2)),
     "archive_canonical": Contract(READERS, ROW, "it reads no table"),
+    "ask_embeddings": Contract(ASKERS, Refusal("select loradex.ask_embeddings('{{}}')", "LX001"), CATALOGUE),
     "audit_head": Contract(READERS, "it takes nothing", Reads("select loradex.audit_head()", 1)),
     "blocked_sessions": Contract(READERS, "it takes nothing", "it reads no table"),
     "authenticate": Contract(
@@ -224,6 +225,7 @@ CONTRACTS = {
     ),
     "chain_beginning": Contract(READERS, "it takes nothing", Reads("select loradex.chain_beginning()", 1)),
     "chain_head": Contract(READERS, "it takes nothing", Reads("select loradex.chain_head()", 2)),
+    "claim_embeddings": Contract(WORKER, "an unknown encoder has none waiting", "it reads those that wait"),
     "erase_jobs": Contract(
         ADMIN,
         Refusal("select loradex.erase_jobs('', '', '{{}}')", "LX001"),
@@ -297,6 +299,9 @@ CONTRACTS = {
             ANSWER + JOB,
         ),
     ),
+    "history_of_choices": Contract(
+        READERS, GIVEN, Reads("select loradex.history_of_choices(array[{job}])", ANSWER)
+    ),
     "job_request": Contract(EVERYBODY, ROW, "it reads no table"),
     "make_partition": Contract(OWNER, GIVEN, "it reads no table"),
     "list_api_keys": Contract(ADMIN, "it takes nothing", "it reads the keys"),
@@ -344,6 +349,11 @@ CONTRACTS = {
         WORKER,
         Refusal("select loradex.record_answer(gen_random_uuid(), 1, '{{}}')", "LX003"),
         Reads("{record}", 2 * ANSWER),
+    ),
+    "record_embeddings": Contract(
+        WORKER,
+        Refusal("select loradex.record_embeddings(gen_random_uuid(), null, null)", "LX001"),
+        "it reads one that waits",
     ),
     "refuse_change": Contract(OWNER, Refusal("delete from loradex.answers", "LX009"), "it reads no table"),
     "refuse_rewriting": Contract(OWNER, "it needs a row: see test_erasing", "it reads no table"),
@@ -430,6 +440,7 @@ CONTRACTS = {
         Refusal("select loradex.simulate_retire('nobody')", "LX002"),
         Reads("select loradex.simulate_retire('boats-lora')", ANSWERS * ANSWER),
     ),
+    "take_embeddings": Contract(ASKERS, "any id may be asked for", "it reads one that waits"),
     "task_distribution": Contract(
         READERS,
         Refusal("select loradex.task_distribution('[1]', top_p => 2)", "LX001"),
@@ -445,6 +456,11 @@ CONTRACTS = {
         READERS,
         Refusal("select loradex.waiting_jobs('1s', -1)", "2201W"),
         Reads("select loradex.waiting_jobs('-1s', 5)", JOB),
+    ),
+    "what_if": Contract(
+        CLIENT,
+        Refusal("select loradex.what_if(gen_random_uuid())", "LX004"),
+        Reads("select loradex.what_if({answer}, 16)", SEARCH + ANSWER),
     ),
     "withdraw_worker": Contract(
         WORKER, Refusal("select loradex.withdraw_worker('w', 'short')", "LX001"), "it reads its own row"

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import NoReturn
 
 import pytest
@@ -25,6 +27,14 @@ def program(name: str) -> str:
     if found is None:
         skip_or_fail(f"the program {name} is not installed here")
     return found
+
+
+def package(name: str) -> ModuleType:
+    """An installed Python package of an extra; without it the test ends by `skip_or_fail`."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError:
+        skip_or_fail(f"the package {name} is not installed here")
 
 
 def system_library(name: str) -> Path:

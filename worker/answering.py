@@ -45,6 +45,7 @@ class Answering:
         leases: Of the jobs in hand.
         pieces: Tells whoever listens what is written.
         rows: Jobs in hand at most.
+        reserved: How many of these places are for urgent jobs alone, whose priority is above the default.
         linger: Seconds between the bell and the claim, in which more may come.
         stop: Set when the worker is to end.
         observer: Counts rows.
@@ -59,6 +60,7 @@ class Answering:
         leases: Leases,
         pieces: Pieces,
         rows: int,
+        reserved: int,
         linger: float,
         stop: threading.Event,
         observer: Observer,
@@ -69,6 +71,7 @@ class Answering:
         self._leases = leases
         self._pieces = pieces
         self._rows = rows
+        self._reserved = reserved
         self._linger = linger
         self._stop = stop
         self._observer = observer
@@ -124,12 +127,14 @@ class Answering:
         self._rung.clear()
         self._stop.wait(self._linger)
         while not self._stop.is_set():
-            room = self._rows - len(self._leases)
+            free = self._rows - len(self._leases)
+            urgent = free <= self._reserved
+            room = free if urgent else free - self._reserved
             # Whoever rings while there is no room is heard when there is.
-            self._more_wait = room <= 0
-            if self._more_wait or not (jobs := self._intake.claim(room)):
+            self._more_wait = urgent
+            if room <= 0 or not (jobs := self._intake.claim(room, urgent=urgent)):
                 return
-            self._more_wait = len(jobs) == room
+            self._more_wait = urgent or len(jobs) == room
             suspect = next((job for job in jobs if job.lost_attempts > 0), None)
             if suspect is not None:
                 self._answer_alone(suspect, jobs)
@@ -217,7 +222,7 @@ class Answering:
         try:
             self._end(one, result)
         finally:
-            free = self._rows - len(self._leases)
+            free = self._rows - self._reserved - len(self._leases)
             if self._more_wait and free * CLAIM_AGAIN_SHARE >= self._rows:
                 self._rung.set()
 

@@ -40,6 +40,8 @@ def answer_document(
             **(row.prompt_text.evidence if isinstance(row.prompt_text, Framed) else {}),
             "device": identity.device,
             "dtype": identity.dtype,
+            "attention": identity.attention,
+            "quantization": identity.quantization,
             "finish_reason": result.finish_reason,
             # Fewer are read where the encoder reads no more: docs/models.md.
             "question_tokens": question.tokens,

@@ -11,17 +11,21 @@ from contextlib import closing, contextmanager
 from datetime import timedelta
 from types import FrameType
 
+import structlog
 from prometheus_client import CollectorRegistry
 
 from loradex.addresses import addresses
 from loradex.program import PROGRAM
 from loradex.worker.answering import Answering
+from loradex.worker.embedding import Embedding
 from loradex.worker.ending import Ending
 from loradex.worker.engine.embed import Encoder
+from loradex.worker.engine.form import numbers
 from loradex.worker.engine.load import shipped_model
+from loradex.worker.engine.quantization import packages_of
 from loradex.worker.engines import load_engine
 from loradex.worker.exposed import exposed
-from loradex.worker.identity import WorkerIdentity, register_models, versions
+from loradex.worker.identity import WorkerIdentity, expected_adapters, register_models, versions
 from loradex.worker.intake import Intake
 from loradex.worker.jobs import Abilities, Jobs
 from loradex.worker.leases import Leases
@@ -49,7 +53,18 @@ def serve(settings: WorkerSettings) -> None:
     worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     token = secrets.token_hex(32)
     model = settings.base_model_path or shipped_model(settings.home / "cache" / "models")
-    engine = load_engine(settings, model)
+    engine = load_engine(settings, model, expected_adapters(database_url, settings.base_model))
+    structlog.get_logger("worker").info(
+        "worker.loaded",
+        base_model=settings.base_model,
+        device=str(engine.device),
+        numbers=numbers(engine.dtype, engine.quantization),
+        attention=engine.attention,
+        bank_bytes=engine.budgets.bank,
+        batch_bytes=engine.budgets.rows,
+        places=settings.batch_rows,
+        reserved=settings.reserved,
+    )
     encoder = Encoder.load(settings.encoder_path, engine.device.type)
 
     def jobs() -> Jobs:
@@ -67,7 +82,7 @@ def serve(settings: WorkerSettings) -> None:
         )
 
     # One connection for each thread that calls Postgres: none of them waits for another's call.
-    claiming, recording, keeping = jobs(), jobs(), jobs()
+    claiming, recording, keeping, reading = jobs(), jobs(), jobs(), jobs()
     identity = register_models(
         database_url,
         WorkerIdentity(
@@ -81,7 +96,9 @@ def serve(settings: WorkerSettings) -> None:
             frame=settings.frame,
             device=engine.device.type,
             dtype=engine.dtype,
-            versions=versions(engine.files, vllm=settings.engine == "vllm"),
+            attention=engine.attention,
+            quantization=engine.quantization,
+            versions=versions(engine.files, packages_of(engine.quantization), vllm=settings.engine == "vllm"),
             modules=engine.bank.sizes,
         ),
     )
@@ -94,7 +111,7 @@ def serve(settings: WorkerSettings) -> None:
         keeping,
         Abilities(
             device=identity.device,
-            dtype=identity.dtype,
+            dtype=numbers(identity.dtype, identity.quantization),
             adapter_roots=roots.announced,
             batch_rows=settings.batch_rows,
             versions=identity.versions,
@@ -111,12 +128,19 @@ def serve(settings: WorkerSettings) -> None:
         leases=leases,
         pieces=pieces,
         rows=settings.batch_rows,
+        reserved=settings.reserved,
         linger=settings.linger_ms / 1000,
         stop=stop,
         observer=observer,
     )
     listen_url = database_url if settings.listen_url is None else settings.listen_url.get_secret_value()
-    app = celery_app(redis_url, answering.ring)
+    embedding = Embedding(reading, encoder, stop)
+
+    def ring() -> None:
+        answering.ring()
+        embedding.ring()
+
+    app = celery_app(redis_url, ring)
 
     gone = threading.Event()
 
@@ -124,27 +148,29 @@ def serve(settings: WorkerSettings) -> None:
         # One that does not answer one thread answers no other either.
         if not stop.is_set():
             return
-        for one in (claiming, recording, keeping):
+        for one in (claiming, recording, keeping, reading):
             if one.hang_up(0.0 if gone.is_set() else PATIENCE_SECONDS):
                 gone.set()
 
     # It needs no Redis: with the bell dead or lost, answers come later by at most these seconds, and come.
-    sweep = Repeating("sweep", answering.ring, settings.sweep_seconds, stop)
+    sweep = Repeating("sweep", ring, settings.sweep_seconds, stop)
     with (
         exposed(settings, database_url, registry, observer, stop),
         _stopped_by_signals(stop),
         closing(claiming),
         closing(recording),
         closing(keeping),
+        closing(reading),
         # Left after those below: each of them may wait for an answer.
         Repeating("hang up", hang_up, LOOK_EVERY_SECONDS),
         leases,
         pieces,
         presence,
         answering,
+        embedding,
         Ready(settings.ready_path, identity),
         sweep,
-        Notifications(listen_url, answering.ring, stop, leases.told),
+        Notifications(listen_url, ring, stop, leases.told),
     ):
         listen(app, stop)
 

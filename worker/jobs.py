@@ -26,7 +26,7 @@ CLAIM: LiteralString = """
            -- A clock may be set back, and a claim begins before the commit of what it finds.
            greatest(extract(epoch from started_at - created_at)::float8 * 1000, 0) as waited_ms
     from loradex.claim_jobs(
-        %s, %s, %s, %s, only_base_model => %s, only_encoder => %s, token => %s)"""
+        %s, %s, %s, %s, only_base_model => %s, only_encoder => %s, token => %s, only_urgent => %s)"""
 
 OVER: LiteralString = """
     select held.id from unnest(%s::uuid[]) held(id)
@@ -89,12 +89,14 @@ class Routing:
         calibrated: Whether the result is rescaled.
         mixture: The adapters with their weights, heaviest first: adapter, sha256, uri, weight and more.
         similarity: Cosine of the question and its nearest example; None without examples.
+        prior: `shares` of its choices in the asker's latest `answers`; None where that does not count.
     """
 
     merge: str
     calibrated: bool
     mixture: Sequence[Document]
     similarity: float | None = None
+    prior: Document | None = None
 
 
 class Jobs:
@@ -127,13 +129,13 @@ class Jobs:
         self.worker = worker
         self.lease = lease
 
-    def claim(self, rows: int) -> list[Job]:
+    def claim(self, rows: int, *, urgent: bool) -> list[Job]:
         """Take up to `rows` waiting jobs for this base model and encoder under a lease.
 
-        Jobs out of attempts become failed on the way.
+        With `urgent` only those whose priority is above the default. Jobs out of attempts become failed on the way.
         """
         values = (self.worker, rows, self.lease, self._max_attempts)
-        only = (self._base_model, self._encoder, self._token)
+        only = (self._base_model, self._encoder, self._token, urgent)
         with self._database.session() as connection, connection.cursor(row_factory=class_row(Job)) as cursor:
             return cursor.execute(CLAIM, values + only).fetchall()
 
@@ -144,7 +146,7 @@ class Jobs:
         """
         rows = self._repeated(
             "select job_id, routing ->> 'merge', (routing -> 'calibrated')::boolean, routing -> 'mixture', "
-            "(routing #>> '{neighbours,0,similarity}')::float8 "
+            "(routing #>> '{neighbours,0,similarity}')::float8, routing -> 'prior' "
             "from loradex.route_jobs(%s, %b, %s)",
             ([job.id for job in jobs], list(queries), self._token),
         )
@@ -210,6 +212,22 @@ class Jobs:
         """Say that this worker ends."""
         with self._database.session() as connection:
             connection.execute("select loradex.withdraw_worker(%s, %s)", (self.worker, self._token))
+
+    def claim_texts(self) -> tuple[UUID, list[str]] | None:
+        """The oldest texts that wait for this encoder's vectors, and their id; None: none wait."""
+        with self._database.session() as connection, connection.cursor(row_factory=tuple_row) as cursor:
+            found = cursor.execute(
+                "select id, texts from loradex.claim_embeddings(%s)", (self._encoder,)
+            ).fetchone()
+        return None if found is None else (found[0], found[1])
+
+    def give_vectors(self, request: UUID, vectors: Sequence[Vector], tokens: int) -> None:
+        """Leave the vectors of claimed texts, float32 `[dimensions]` each, in order, for whoever asked."""
+        self._repeated("select loradex.record_embeddings(%s, %b, %s)", (request, list(vectors), tokens))
+
+    def refuse_texts(self, request: UUID, refusal: str) -> None:
+        """Tell whoever asked why there are no vectors."""
+        self._repeated("select loradex.record_embeddings(%s, null, null, %s)", (request, refusal))
 
     def hang_up(self, seconds: float) -> bool:
         """End the calls that Postgres has not answered for `seconds`, and make no more if there are any.

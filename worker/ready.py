@@ -24,6 +24,8 @@ class Ready:
             "encoder": self._identity.encoder,
             "device": self._identity.device,
             "dtype": self._identity.dtype,
+            "attention": self._identity.attention,
+            "quantization": self._identity.quantization,
         }
         self._path.parent.mkdir(parents=True, exist_ok=True)
         draft = self._path.with_suffix(f".{os.getpid()}")

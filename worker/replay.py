@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -12,8 +12,10 @@ from loradex.errors import InvalidArgumentError, LoradexError, UnknownAnswerErro
 from loradex.library.adapter_roots import AdapterRoots
 from loradex.library.model_files import files_of
 from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.form import Form
 from loradex.worker.engine.framed import Framed
 from loradex.worker.engine.load import shipped_model
+from loradex.worker.engine.quantization import ROUNDS_WHAT_IT_READS
 from loradex.worker.engine.recipe import Recipe
 from loradex.worker.engine.rows import Row, RowResult
 from loradex.worker.isolation import Failure
@@ -93,9 +95,15 @@ def _replayed(settings: WorkerSettings, documents: Sequence[dict[str, Any]]) -> 
     model = settings.base_model_path or shipped_model(settings.home / "cache" / "models")
     files = files_of(model)
     roots = settings.roots()
-    engines: dict[str, Engine] = {}
+    engines: dict[Form, Engine] = {}
     for document in documents:
-        dtype = document["merge"]["dtype"]
+        told = document["generation"]
+        form = replace(
+            settings.form,
+            dtype=document["merge"]["dtype"],
+            attention=told.get("attention"),
+            quantization=told.get("quantization"),
+        )
         try:
             if document["erased"]:
                 raise InvalidArgumentError("its question was erased, so that it cannot be answered once more")
@@ -104,11 +112,11 @@ def _replayed(settings: WorkerSettings, documents: Sequence[dict[str, Any]]) -> 
                     f"it was answered by {document['base_model']} at {document['base_model_revision']}, and "
                     f"the model at hand is {files.revision}; set LORADEX_BASE_MODEL_PATH"
                 )
-            if dtype not in engines:
-                engines[dtype] = Engine.load(
-                    model, settings.device, dtype, settings.bank_bytes, settings.threads, known=files
+            if form not in engines:
+                engines[form] = Engine.load(
+                    model, settings.device, form, settings.bank_bytes, settings.threads, known=files
                 )
-            yield _compared(engines[dtype], roots, document)
+            yield _compared(engines[form], roots, document)
         except LoradexError as error:
             yield Replay(document["answer_id"], str(error))
 
@@ -214,7 +222,9 @@ def _allowed(engine: Engine, document: Mapping[str, Any], row: Row) -> float:
 def _each(engine: Engine, document: Mapping[str, Any]) -> float:
     """How far the log-likelihood of one token may differ."""
     told, here = document["generation"]["device"], engine.device.type
-    return max(tolerance(device, engine.dtype) for device in (told, here))
+    # What is rounded by the rows beside it is not more exact than bfloat16, whatever it is computed in.
+    dtype = "bfloat16" if engine.quantization in ROUNDS_WHAT_IT_READS else engine.dtype
+    return max(tolerance(device, dtype) for device in (told, here))
 
 
 def _document(value: object) -> dict[str, Any]:

@@ -1,14 +1,17 @@
 """What a worker process is told at its start; read once, by the program that starts it."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from loradex.library.settings import LibrarySettings
+from loradex.worker.engine.form import DeviceMap, Form, Quantization
+from loradex.worker.engine.recipe import Dtype
 
-MIB = 1 << 20
+RESERVED_SHARE: Final = 8
+"""One place in so many is for urgent jobs alone; with fewer places none is."""
 
 
 class WorkerSettings(LibrarySettings):
@@ -17,11 +20,16 @@ class WorkerSettings(LibrarySettings):
     Attributes:
         frame: Template around every prompt, used when the base model is not in the database yet.
         engine: `torch` is our own; `vllm` is vLLM, with our mixtures as its LoRAs (docs/vllm.md).
-        device: Where the model lives.
+        device: Where the model lives: `cpu`, `cuda`, or one of several GPUs, such as `cuda:1`.
         dtype: Numbers the model computes in.
+        attn_implementation: Attention of transformers, such as `eager` or `sdpa`; None takes transformers' choice.
+        quantization: Weights in few bits; None leaves them as their files have them.
+        device_map: What transformers spreads layers by: `auto`, or an object of module and device; None: all of them
+            lie on one device.
         threads: Threads torch may use; 0 leaves it to torch.
-        bank_bytes: Bytes of device memory for stacked adapters.
+        bank_bytes: Bytes of device memory for stacked adapters; None takes what suits the device and the library.
         batch_rows: Jobs in hand at most.
+        reserved_rows: How many of these places are for jobs above the default priority alone; None is an eighth.
         batch_bytes: Bytes for keys, values, factors and logits of all jobs in hand; None takes what suits the device.
         vllm_max_loras: Distinct mixtures vLLM computes at once; rows of others wait.
         vllm_max_lora_rank: The greatest rank of a mixture vLLM is laid out for.
@@ -40,11 +48,15 @@ class WorkerSettings(LibrarySettings):
 
     frame: str = "{prompt}\nAnswer:"
     engine: Literal["torch", "vllm"] = "torch"
-    device: Literal["cpu", "cuda", "auto"] = "auto"
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    dtype: Dtype = "float32"
+    attn_implementation: Annotated[str, Field(min_length=1)] | None = None
+    quantization: Quantization | None = None
+    device_map: DeviceMap | None = None
     threads: Annotated[int, Field(ge=0)] = 0
-    bank_bytes: Annotated[int, Field(gt=0)] = 256 * MIB
+    bank_bytes: Annotated[int, Field(gt=0)] | None = None
     batch_rows: Annotated[int, Field(ge=1)] = 64
+    reserved_rows: Annotated[int, Field(ge=0)] | None = None
     batch_bytes: Annotated[int, Field(gt=0)] | None = None
     vllm_max_loras: Annotated[int, Field(ge=1)] = 16
     vllm_max_lora_rank: Annotated[int, Field(ge=1)] = 64
@@ -61,3 +73,21 @@ class WorkerSettings(LibrarySettings):
     @property
     def ready_path(self) -> Path:
         return self.ready_file or self.home / "worker.ready"
+
+    @model_validator(mode="after")
+    def _some_place_is_for_all(self) -> Self:
+        if self.reserved >= self.batch_rows:
+            raise ValueError(
+                "LORADEX_RESERVED_ROWS is less than LORADEX_BATCH_ROWS, so that other jobs have a place"
+            )
+        return self
+
+    @property
+    def reserved(self) -> int:
+        """Places that only urgent jobs take."""
+        return self.batch_rows // RESERVED_SHARE if self.reserved_rows is None else self.reserved_rows
+
+    @property
+    def form(self) -> Form:
+        """How the base model is to lie in memory."""
+        return Form(self.dtype, self.attn_implementation, self.quantization, self.device_map)

@@ -370,7 +370,7 @@ comment on column loradex.adapters.alpha is 'LoRA alpha; scaling is alpha / r';
 comment on column loradex.adapters.target_modules is 'names of the layers it updates';
 comment on column loradex.adapters.dtype is 'dtype of its tensors on disk';
 comment on column loradex.adapters.parameters is 'numbers in its tensors';
-comment on column loradex.adapters.update_norm is 'Frobenius norm of its whole update';
+comment on column loradex.adapters.update_norm is 'Frobenius norm of what its factors add';
 comment on column loradex.adapters.trained_on is 'tasks it was trained on beside its own, as declared';
 comment on column loradex.adapters.state is 'active: it answers; staged: it waits to be activated; retired: it answers no more';
 comment on column loradex.adapters.share is
@@ -734,7 +734,7 @@ comment on column loradex.answers.prompt_tokens is 'tokens of the framed prompt'
 comment on column loradex.answers.output_tokens is 'tokens of the answer';
 comment on column loradex.answers.base_model is 'model that answered';
 comment on column loradex.answers.base_model_revision is 'its revision as the worker found it';
-comment on column loradex.answers.generation is 'generation settings, seed, frame, device, dtype';
+comment on column loradex.answers.generation is 'generation settings, seed, frame, device, dtype, attention, quantization';
 comment on column loradex.answers.timings is 'milliseconds of every stage';
 comment on column loradex.answers.versions is 'versions of the programs that took part';
 comment on column loradex.answers.worker is 'who answered';
@@ -987,6 +987,36 @@ comment on column loradex.workers.batch_rows is 'jobs it answers at once';
 comment on column loradex.workers.versions is 'its programs and their versions';
 comment on column loradex.workers.started_at is 'when it announced itself first';
 comment on column loradex.workers.seen_at is 'its last sign of life';
+
+-- file: tables/embeddings.sql
+-- Texts that somebody waits for the vectors of, and the vectors until they are taken: minutes at most. Unlogged, since after
+-- a crash whoever waited asks again; only its four functions come here.
+create unlogged table loradex.embeddings (
+    id uuid not null,
+    owner_id bigint not null,
+    encoder text not null,
+    texts text[],
+    vectors public.vector[],
+    tokens int,
+    refusal text,
+    created_at timestamptz not null,
+    claimed_at timestamptz,
+    constraint embeddings_pkey primary key (id),
+    constraint embeddings_state_check check (num_nonnulls(texts, vectors, refusal) = 1),
+    constraint embeddings_encoder_fkey foreign key (encoder) references loradex.encoders(name)
+);
+comment on table loradex.embeddings is
+    'Texts that wait for their vectors, and vectors that wait to be taken; only its functions come here.';
+comment on column loradex.embeddings.id is 'the request';
+comment on column loradex.embeddings.owner_id is 'who asked, and alone may take the vectors';
+comment on column loradex.embeddings.encoder is 'what makes the vectors';
+comment on column loradex.embeddings.texts is 'the texts, until a worker has read them';
+comment on column loradex.embeddings.vectors is 'a vector for each text, in order';
+comment on column loradex.embeddings.tokens is 'tokens that were read';
+comment on column loradex.embeddings.refusal is 'why there are no vectors';
+comment on column loradex.embeddings.created_at is 'when it was asked; after ten minutes it is deleted';
+comment on column loradex.embeddings.claimed_at is 'when a worker took it last; after two minutes another may';
+create index embeddings_created_at_index on loradex.embeddings (created_at);
 
 -- file: functions/activate_adapter.sql
 -- Makes an adapter active with its share of its task. A share of 1 retires the others; a smaller one leaves them the
@@ -1495,6 +1525,68 @@ comment on function loradex.archive_canonical(loradex.archives) is
 revoke execute on function loradex.archive_canonical(loradex.archives) from public;
 grant execute on function loradex.archive_canonical(loradex.archives)
     to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/ask_embeddings.sql
+-- Asks for the vectors of texts, as questions are embedded, and returns the request's id; take_embeddings gives them. An
+-- owner may have 64 requests waiting, everybody together 1024.
+-- Locks: none that others wait for. Raises: LX001 no texts, too many, empty or too long ones; LX002 unknown encoder; LX008
+-- too many wait; LX011 and 42501 the API key may not ask.
+create or replace function loradex.ask_embeddings(texts text[], encoder text default null) returns uuid
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    most_texts constant int := 1024;
+    most_characters constant int := 1000000;
+    most_of_owner constant int := 64;
+    most_of_all constant int := 1024;
+    longest constant int := (select s.maximum from settings s where s.kind = 'job' and s.name = 'prompt');
+    asking bigint := current_owner();
+    wanted text := coalesce(ask_embeddings.encoder, (select s.value #>> '{}' from settings s where s.name = 'encoder'));
+    made uuid := gen_random_uuid();
+    wrong int;
+begin
+    perform check_scope('ask');
+    if coalesce(cardinality(ask_embeddings.texts), 0) not between 1 and most_texts or array_ndims(ask_embeddings.texts) > 1 then
+        raise exception using errcode = 'LX001', message = format(
+            'texts are %s; give 1 to %s', coalesce(cardinality(ask_embeddings.texts), 0), most_texts);
+    end if;
+    if (select sum(length(t.text)) from unnest(ask_embeddings.texts) t(text)) > most_characters then
+        raise exception using errcode = 'LX001', message = format(
+            'texts have more than %s characters together; send them in several requests', most_characters);
+    end if;
+    select t.place into wrong from unnest(ask_embeddings.texts) with ordinality t(text, place)
+    where coalesce(t.text, '') !~ '\S' or length(t.text) > longest order by t.place limit 1;
+    if found then
+        raise exception using errcode = 'LX001', message = format(
+            'text %s of texts is empty, or has more than %s characters; leave it out', wrong, longest);
+    end if;
+    if not exists (select from encoders e where e.name = wanted and e.retired_at is null) then
+        raise exception using errcode = 'LX002', message = format(
+            'encoder names no encoder %s; known are: %s', shown(wanted), coalesce(
+                (select string_agg(e.name, ', ' order by e.name) from encoders e where e.retired_at is null), 'none yet'));
+    end if;
+    if asking is null then
+        insert into owners (name, role) select r.rolname, r.oid from pg_roles r where r.rolname = session_user
+        on conflict do nothing;
+        asking := current_owner();
+    end if;
+    if (select count(*) from embeddings e where e.owner_id = asking) >= most_of_owner
+       or (select count(*) from embeddings) >= most_of_all then
+        raise exception using errcode = 'LX008', message =
+            'too many requests for vectors wait; take those that are there, or try again later';
+    end if;
+    insert into embeddings (id, owner_id, encoder, texts, created_at)
+    values (made, asking, wanted, ask_embeddings.texts, now());
+    perform notify_workers();
+    return made;
+end
+$$;
+comment on function loradex.ask_embeddings(text[], text) is
+    'Asks for the vectors of texts; returns the id that take_embeddings gives them for.';
+revoke execute on function loradex.ask_embeddings(text[], text) from public;
+grant execute on function loradex.ask_embeddings(text[], text) to loradex_client, loradex_admin;
 
 -- file: functions/audit_head.sql
 -- The newest link of the chain, to be kept elsewhere: whoever cuts off the tail cannot make this hash appear again.
@@ -2508,6 +2600,32 @@ comment on function loradex.choice_form(text) is
 revoke execute on function loradex.choice_form(text) from public;
 grant execute on function loradex.choice_form(text) to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 
+-- file: functions/claim_embeddings.sql
+-- The oldest texts that wait for this encoder and nobody reads; a worker that does not come back with them within two
+-- minutes loses them to another. No rows: none wait. What nobody took within ten minutes is deleted on the way.
+-- Locks: the rows. Raises: nothing.
+create or replace function loradex.claim_embeddings(encoder text) returns table (id uuid, texts text[])
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    delete from embeddings e where e.id in (
+        select o.id from embeddings o where o.created_at < now() - interval '10 minutes' for update skip locked);
+    return query
+    update embeddings e set claimed_at = now()
+    where e.id = (
+        select w.id from embeddings w
+        where w.encoder = claim_embeddings.encoder and w.texts is not null
+          and coalesce(w.claimed_at < now() - interval '2 minutes', true)
+        order by w.created_at limit 1 for update skip locked)
+    returning e.id, e.texts;
+end
+$$;
+comment on function loradex.claim_embeddings(text) is 'The oldest texts that wait for their vectors, for a worker.';
+revoke execute on function loradex.claim_embeddings(text) from public;
+grant execute on function loradex.claim_embeddings(text) to loradex_worker;
+
 -- file: functions/claim_hash.sql
 -- The hash that binds a claim, or an announcement, to whoever made it: the login of this session, and the worker's secret
 -- token where it has one. Only the hash is kept, so who can read it cannot use it.
@@ -2533,8 +2651,9 @@ revoke execute on function loradex.claim_hash(text) from public;
 -- go first; within one the owners who wait take turns (jobs.turn), and each owner's jobs go in their order. A running job
 -- whose lease is over is waiting too. On the way jobs end that are past their deadline (expired), that were lost
 -- max_attempts times, or that workers have held for max_held_seconds altogether (failed). No job is handed out past its
--- deadline, not even one that expire_jobs did not come to: it ends so many at a time. The claim is this login's and, where
--- a token is given, of whoever knows it: see claim_hash.
+-- deadline, not even one that expire_jobs did not come to: it ends so many at a time. With only_urgent none goes whose
+-- priority is not above the default. The claim is this login's and, where a token is given, of whoever knows it: see
+-- claim_hash.
 -- Locks: the claimed rows of jobs, FOR UPDATE SKIP LOCKED: workers never wait for each other. Raises: LX001.
 create or replace function loradex.claim_jobs(
     worker text,
@@ -2544,7 +2663,8 @@ create or replace function loradex.claim_jobs(
     now timestamptz default now(),
     only_base_model text default null,
     only_encoder text default null,
-    token text default null
+    token text default null,
+    only_urgent boolean default false
 ) returns setof loradex.jobs
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
@@ -2552,6 +2672,8 @@ as $$
 #variable_conflict use_column
 declare
     mine bytea := claim_hash(token);
+    -- A bound that is always there, so that the index begins behind it.
+    above int := case when only_urgent then (select s.value::int from settings s where s.name = 'priority') else -32769 end;
     max_held int := (select s.value from settings s where s.name = 'max_held_seconds');
     lost jobs;
     committing text;
@@ -2580,7 +2702,7 @@ begin
             lease_until = claim_jobs.now + least(lease, make_interval(secs => max_held - j.held_seconds))
         where j.id = any (array(
             select q.id from jobs q
-            where q.state = 'queued' and (q.expires_at is null or q.expires_at > claim_jobs.now)
+            where q.state = 'queued' and q.priority > above and (q.expires_at is null or q.expires_at > claim_jobs.now)
               and (only_base_model is null or q.base_model = only_base_model)
               and (only_encoder is null or q.encoder = only_encoder)
             order by q.priority desc, q.turn, q.queue_position
@@ -2607,7 +2729,7 @@ begin
     return query
     with queued as (
         select q.id, q.priority, q.turn, q.queue_position from jobs q
-        where q.state = 'queued' and (q.expires_at is null or q.expires_at > claim_jobs.now)
+        where q.state = 'queued' and q.priority > above and (q.expires_at is null or q.expires_at > claim_jobs.now)
           and (only_base_model is null or q.base_model = only_base_model)
           and (only_encoder is null or q.encoder = only_encoder)
         order by q.priority desc, q.turn, q.queue_position
@@ -2615,7 +2737,7 @@ begin
         for update skip locked
     ), expired as (
         select x.id, x.priority, x.turn, x.queue_position from jobs x
-        where x.state = 'running' and x.lease_until <= claim_jobs.now
+        where x.state = 'running' and x.lease_until <= claim_jobs.now and x.priority > above
           and (x.expires_at is null or x.expires_at > claim_jobs.now)
           and x.attempt - x.releases < claim_jobs.max_attempts
           and held_seconds(x, x.lease_until) < max_held
@@ -2639,10 +2761,10 @@ begin
     returning j.*;
 end
 $$;
-comment on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text) is
+comment on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text, boolean) is
     'Hands waiting jobs to a worker under a lease, with the next attempt number; skips what others hold.';
-revoke execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text) from public;
-grant execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text) to loradex_worker;
+revoke execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text, boolean) from public;
+grant execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text, boolean) to loradex_worker;
 
 -- file: functions/complete_job.sql
 -- The row of loradex.jobs that a JSON object asks for: defaults filled in, whole numbers without a fraction, and what has
@@ -2795,8 +2917,8 @@ grant execute on function loradex.current_owner() to loradex_reader, loradex_cli
 
 -- file: functions/decide_routes.sql
 -- What routing decides for a batch of jobs: one document per job with its neighbours, task distribution, mixture, how the
--- mixture is merged, and what was drawn among adapters that share a task. Jobs may differ in every setting; each encoder
--- among them costs one search. Excluding a task excludes the adapters trained on it, but for the one that method own names.
+-- mixture is merged, what was drawn among adapters that share a task, and what earlier answers gave its choices where the
+-- job wants that. Jobs may differ in every setting; each encoder among them costs one search. Excluding a task excludes the adapters trained on it, but for the one that method own names.
 -- Its statements are planned once per session (force_generic_plan): custom plans look cheaper because the arrays' lengths
 -- are known, but planning them takes a third of the call.
 -- Locks: none. Raises: LX001 arrays of unlike length; LX002 the named adapter is not active; LX003 unknown job;
@@ -2933,6 +3055,7 @@ begin
             'mixture', coalesce(x.mixture, '[]'),
             'draws', coalesce(w.draws, '[]'),
             'milliseconds', share)
+            || case when h.prior is null then '{}' else jsonb_build_object('prior', h.prior) end
         from asked r
         join jobs j on j.id = job_ids[r.ordinal]
         join methods m on m.name = j.method
@@ -2940,6 +3063,7 @@ begin
         left join distributions d on d.ordinal = r.ordinal
         left join mixtures x on x.ordinal = r.ordinal
         left join draws w on w.ordinal = r.ordinal
+        left join history_of_choices(job_ids) h on h.job_id = j.id
         order by r.ordinal;
     end loop;
 end
@@ -3983,6 +4107,50 @@ comment on function loradex.held_seconds(loradex.jobs, timestamptz) is
     'For how long workers have held a job altogether; internal.';
 revoke execute on function loradex.held_seconds(loradex.jobs, timestamptz) from public;
 
+-- file: functions/history_of_choices.sql
+-- Of jobs that ask for it (choice_prior is history), the mean share that each of their choices had in the asker's latest
+-- answers: {"shares": [...], "answers": n}. A share is exp(score), normalised over the choices, and no smaller than e^-50
+-- of the largest. Of the asker's latest 256 answers those count that had the same choices in the same order, scored for
+-- the same base model, method and normalization; of a job with fewer than 16 such there is no row.
+-- It is Batch Calibration (arXiv 2309.17249) with what was asked before in place of the batch; no label is read.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.history_of_choices(job_ids uuid[]) returns table (job_id uuid, prior jsonb)
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    return query
+    with asked as (
+        select j.owner_id, j.choices, j.base_model, j.method, j.settings -> 'normalization' as normalization,
+               array_agg(j.id) as jobs
+        from jobs j
+        where j.id = any (job_ids) and j.kind = 'choose' and j.settings ->> 'choice_prior' = 'history'
+        group by 1, 2, 3, 4, 5
+    )
+    select unnest(q.jobs), h.prior
+    from asked q
+    cross join lateral (
+        select jsonb_build_object('shares', jsonb_agg(m.share order by m.place), 'answers', min(m.answers)) as prior
+        from (
+            select s.place, avg(s.share) as share, count(*) as answers
+            from (select a.id, a.choices, a.scores, a.base_model, a.method, a.generation
+                  from answers a where a.owner_id = q.owner_id order by a.id desc limit 256) a
+            cross join lateral (
+                select t.place, t.mass / sum(t.mass) over () as share
+                from (select u.place, exp(greatest(u.score - max(u.score) over (), -50)) as mass
+                      from unnest(a.scores) with ordinality u(score, place)) t) s
+            where a.choices = q.choices and a.base_model = q.base_model and a.method = q.method
+              and a.generation -> 'normalization' = q.normalization
+            group by s.place) m
+        having min(m.answers) >= 16) h;
+end
+$$;
+comment on function loradex.history_of_choices(uuid[]) is
+    'Mean share of each choice in the asker''s latest answers, of jobs that ask for it; internal.';
+revoke execute on function loradex.history_of_choices(uuid[]) from public;
+grant execute on function loradex.history_of_choices(uuid[]) to loradex_reader, loradex_worker, loradex_admin;
+
 -- file: functions/in_domain_similarity.sql
 -- How near the nearest other example is for examples themselves: the given percentile over a sample spread over all of
 -- them. A question farther from everything than this is out of the library's domain.
@@ -4782,11 +4950,12 @@ begin
     fresh.stop := (select array_agg(s.one order by s.place)
                    from jsonb_array_elements_text(job.settings -> 'stop') with ordinality s(one, place));
     fresh.base_model := job.base_model;
-    fresh.generation := (record_answer.answer -> 'generation') - 'draws' || (job.settings - 'stop')
+    fresh.generation := (record_answer.answer -> 'generation') - array['draws', 'prior'] || (job.settings - 'stop')
         || jsonb_build_object('kind', job.kind,
                               'seed', coalesce(job.settings -> 'seed', record_answer.answer #> '{generation,seed}'))
         || case when decided.routing -> 'draws' <> '[]' then jsonb_build_object('draws', decided.routing -> 'draws')
-                else '{}' end;
+                else '{}' end
+        || case when decided.routing ? 'prior' then jsonb_build_object('prior', decided.routing -> 'prior') else '{}' end;
 
     fresh.query := decided.query;
     select r.encoder, r.encoder_revision, r.k, r.top_p, r.temperature, r.exclude_tasks, r.exclude_adapters,
@@ -4852,6 +5021,43 @@ comment on function loradex.record_answer(uuid, int, jsonb, text) is
     'Writes an answer and all its provenance, chains it, ends its job and notifies loradex_jobs; returns its id.';
 revoke execute on function loradex.record_answer(uuid, int, jsonb, text) from public;
 grant execute on function loradex.record_answer(uuid, int, jsonb, text) to loradex_worker;
+
+-- file: functions/record_embeddings.sql
+-- Leaves the vectors of claimed texts, or why there are none, for whoever asked, and deletes the texts. Nothing happens if
+-- the request is gone or has its vectors.
+-- Locks: the row. Raises: LX001 neither vectors nor a refusal, or both; LX005 bad vector, or not one a text.
+create or replace function loradex.record_embeddings(
+    embeddings_id uuid, vectors public.vector[], tokens int, refusal text default null
+) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    waiting embeddings;
+begin
+    if num_nonnulls(record_embeddings.vectors, record_embeddings.refusal) <> 1 then
+        raise exception using errcode = 'LX001', message = 'give vectors, or a refusal that says why there are none';
+    end if;
+    select e.* into waiting from embeddings e where e.id = embeddings_id and e.texts is not null for update;
+    if not found then
+        return;
+    end if;
+    perform check_vector(v.vector, waiting.encoder) from unnest(record_embeddings.vectors) v(vector);
+    if cardinality(record_embeddings.vectors) <> cardinality(waiting.texts) then
+        raise exception using errcode = 'LX005', message = format(
+            '%s vectors for %s texts; give one each', cardinality(record_embeddings.vectors), cardinality(waiting.texts));
+    end if;
+    update embeddings e
+    set texts = null, vectors = record_embeddings.vectors, tokens = record_embeddings.tokens,
+        refusal = left(record_embeddings.refusal, 1000)
+    where e.id = embeddings_id;
+end
+$$;
+comment on function loradex.record_embeddings(uuid, public.vector[], int, text) is
+    'Leaves the vectors of claimed texts, or why there are none, for whoever asked.';
+revoke execute on function loradex.record_embeddings(uuid, public.vector[], int, text) from public;
+grant execute on function loradex.record_embeddings(uuid, public.vector[], int, text) to loradex_worker;
 
 -- file: functions/refuse_change.sql
 -- Refuses UPDATE, DELETE and TRUNCATE on the tables of evidence (also of adapters' content), whoever asks.
@@ -5987,6 +6193,27 @@ comment on function loradex.simulate_retire(text, timestamptz) is
 revoke execute on function loradex.simulate_retire(text, timestamptz) from public;
 grant execute on function loradex.simulate_retire(text, timestamptz) to loradex_reader, loradex_worker, loradex_admin;
 
+-- file: functions/take_embeddings.sql
+-- The vectors that ask_embeddings asked for, in the order of the texts, or why there are none; they can be taken once. No
+-- rows: they are not there yet, or the request is over or another user's, which looks the same.
+-- Locks: the row. Raises: nothing.
+create or replace function loradex.take_embeddings(embeddings_id uuid)
+returns table (encoder text, vectors public.vector[], tokens int, refusal text)
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    return query
+    delete from embeddings e
+    where e.id = embeddings_id and e.owner_id = current_owner() and e.texts is null
+    returning e.encoder, e.vectors, e.tokens, e.refusal;
+end
+$$;
+comment on function loradex.take_embeddings(uuid) is 'The vectors that ask_embeddings asked for; they can be taken once.';
+revoke execute on function loradex.take_embeddings(uuid) from public;
+grant execute on function loradex.take_embeddings(uuid) to loradex_client, loradex_admin;
+
 -- file: functions/take_requests.sql
 -- Authenticates, and takes a share of the requests that this API key may make, for a server that counts them off by itself
 -- and comes again when they are used up. So many servers agree on one limit, and a key costs at most 20 writes a minute
@@ -6248,6 +6475,92 @@ comment on function loradex.waiting_jobs(interval, int, timestamptz) is
 revoke execute on function loradex.waiting_jobs(interval, int, timestamptz) from public;
 grant execute on function loradex.waiting_jobs(interval, int, timestamptz)
     to loradex_worker, loradex_admin, loradex_reader;
+
+-- file: functions/what_if.sql
+-- How one's own answer would be mixed under other settings, with the examples and adapters of today: null keeps what the
+-- answer had. For clients, who see no vectors: nothing is generated, and nothing is told but tasks, adapters and numbers.
+-- `total_variation` is the part of the weight that moves: 0 is the mixture on record, 1 an entirely different one.
+-- Locks: none. Raises: LX001 bad setting, or a method that does not look at neighbours; LX002 unknown method, task or
+-- adapter; LX004 unknown answer, another user's, or an erased one.
+create or replace function loradex.what_if(
+    answer_id uuid, k int default null, top_p float8 default null, temperature float8 default null,
+    method text default null, exclude_tasks text[] default null, exclude_adapters text[] default null
+) returns jsonb
+language plpgsql stable security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    stored answers;
+    wanted methods;
+    request route_request;
+    neighbours neighbour[];
+    tasks jsonb;
+    mixture jsonb;
+begin
+    select a.* into stored from answers a where a.id = what_if.answer_id and a.owner_id = current_owner();
+    if not found then
+        raise exception using errcode = 'LX004', message = format(
+            'no answer %s, or it is another user''s; check the id', coalesce(what_if.answer_id::text, 'null'));
+    end if;
+    if stored.query is null then
+        raise exception using errcode = 'LX004', message = format(
+            'the query of answer %s was erased, so it cannot be routed again', stored.id);
+    end if;
+    select m.* into wanted from methods m where m.name = coalesce(what_if.method, stored.method);
+    if not found then
+        raise exception using errcode = 'LX002', message = format(
+            'method names no method %s; known are those of loradex.methods', shown(coalesce(what_if.method, stored.method)));
+    end if;
+    if wanted.selection not in ('nucleus', 'affinity', 'first') then
+        raise exception using errcode = 'LX001', message = format(
+            'method %s does not look at neighbours; name one of %s', wanted.name, (
+                select string_agg(m.name, ', ' order by m.name) from methods m
+                where m.selection in ('nucleus', 'affinity', 'first')));
+    end if;
+    request := row(1, stored.query, coalesce(k, stored.k), coalesce(top_p, stored.top_p),
+                   coalesce(temperature, stored.temperature), coalesce(exclude_tasks, stored.exclude_tasks),
+                   stored.base_model, coalesce(exclude_adapters, stored.exclude_adapters), stored.job_id);
+    perform check_routing(request.k, request.top_p, request.temperature, request.exclude_tasks, null,
+                          request.exclude_adapters);
+    neighbours := search_examples(array[request], stored.encoder);
+    select coalesce(jsonb_agg(jsonb_build_object(
+               'rank', m.rank, 'task', m.task, 'neighbours', m.neighbours, 'best_similarity', m.best_similarity,
+               'probability', m.probability, 'weight', m.weight, 'in_nucleus', m.in_nucleus) order by m.rank), '[]'),
+           coalesce(jsonb_agg(jsonb_build_object(
+               'adapter', m.adapter, 'version', m.version, 'task', m.task, 'sha256', m.sha256, 'weight', m.weight)
+               order by m.rank) filter (where m.in_nucleus), '[]')
+    into tasks, mixture
+    from mix_neighbours(array[request], neighbours) m;
+    if wanted.selection = 'first' and mixture <> '[]' then
+        mixture := jsonb_build_array(mixture -> 0 || '{"weight": 1}');
+    end if;
+    if wanted.selection = 'affinity' then
+        select coalesce(jsonb_agg(jsonb_build_object(
+                   'adapter', m.adapter, 'version', m.version, 'task', m.task, 'sha256', m.sha256, 'weight', m.weight)
+                   order by m.rank), '[]')
+        into mixture
+        from mix_affinities(array[request], neighbours) m;
+    end if;
+    return jsonb_build_object(
+        'answer_id', stored.id, 'method', wanted.name, 'k', request.k, 'top_p', request.top_p,
+        'temperature', request.temperature, 'exclude_tasks', request.exclude_tasks,
+        'exclude_adapters', request.exclude_adapters,
+        'similarity', (select max(n.similarity) from unnest(neighbours) n),
+        'tasks', tasks, 'mixture', mixture,
+        'total_variation', (
+            -- Weight that went to no adapter, or came from none, is the base model's.
+            select coalesce((sum(abs(c.after - c.before)) + abs(sum(c.after) - sum(c.before))) / 2, 0)
+            from (select coalesce((n.part ->> 'weight')::float8, 0) as after, coalesce(s.weight, 0) as before
+                  from jsonb_array_elements(mixture) n(part)
+                  full join unnest(stored.adapter_hashes, stored.weights) s(sha256, weight)
+                      on encode(s.sha256, 'hex') = n.part ->> 'sha256') c));
+end
+$$;
+comment on function loradex.what_if(uuid, int, float8, float8, text, text[], text[]) is
+    'How one''s own answer would be mixed under other settings; null keeps the answer''s own. Nothing is generated.';
+revoke execute on function loradex.what_if(uuid, int, float8, float8, text, text[], text[]) from public;
+grant execute on function loradex.what_if(uuid, int, float8, float8, text, text[], text[]) to loradex_client;
 
 -- file: functions/withdraw_worker.sql
 -- Says that a worker ends: its row is removed. Whoever did not announce it cannot remove it.
@@ -6896,6 +7209,8 @@ values
     ('density', 'job', 'number', '0.5', null, 0, 1, null, null, null, 'share of entries a trimming merge keeps'),
     ('normalization', 'job', 'text', '"tokens"', null, null, null, null, '{none,tokens,bytes}', null,
         'what a choice''s log-likelihood is divided by'),
+    ('choice_prior', 'job', 'text', null, null, null, null, null, '{none,history}', null,
+        'history takes off each choice what the asker''s latest answers gave it, whatever was asked; left out: none'),
     ('max_new_tokens', 'job', 'integer', '64', 1, null, 2048, null, null, null, 'tokens to write at most'),
     ('min_tokens', 'job', 'integer', null, 0, null, 2048, null, null, null,
         'tokens to write before one that ends the text; left out: 0'),

@@ -14,7 +14,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from loradex.service.api import bodies, fields, incoming, jobs, models, replies
+from loradex.service.api import bodies, embeddings, fields, incoming, jobs, models, replies, what_if
 from loradex.service.api.allowance import Allowances
 from loradex.service.api.asking import Asked, Asking, heard, keyed
 from loradex.service.api.chat import messages_of
@@ -112,11 +112,13 @@ class Api:
                     ("/v1/chat/completions", self._chat, incoming.MOST_BYTES, fields.CHAT),
                     ("/v1/completions", self._completions, incoming.MOST_BYTES, fields.COMPLETION),
                     ("/v1/decisions", self._decisions, incoming.MOST_BYTES, fields.DECISION),
+                    ("/v1/embeddings", self._embeddings, incoming.MOST_BYTES, fields.CHAT),
                     ("/v1/jobs", self._hand_in, incoming.MOST_BYTES_OF_JOBS, fields.JOBS),
                     ("/v1/jobs", self._list, None, fields.JOB),
                     ("/v1/jobs/{id}", self._job, None, fields.JOB),
                     ("/v1/answers/{id}", self._answer, None, fields.JOB),
                     ("/v1/answers/{id}/explain", self._explain, None, fields.JOB),
+                    ("/v1/answers/{id}/what-if", self._what_if, incoming.MOST_BYTES, fields.JOB),
                 )
             ),
             Route("/v1/jobs/{id}", self._keyed(self._cancel, None), methods=["DELETE"]),
@@ -337,12 +339,20 @@ class Api:
     async def _explain(self, call: Call) -> Any:
         return JSONResponse(await call.client.explain(call.id))
 
+    async def _what_if(self, call: Call) -> Any:
+        body = bodies.exact(what_if.WhatIfBody, call.document)
+        return JSONResponse(await what_if.routed_again(call.client, call.id, body))
 
-def _json(document: Mapping[str, Any], body: bodies.Asking, headers: Mapping[str, str]) -> Any:
+    async def _embeddings(self, call: Call) -> Any:
+        body = bodies.shaped(embeddings.EmbeddingBody, call.document)
+        return _json(await embeddings.embedded(call.client, body), body, {})
+
+
+def _json(document: Mapping[str, Any], body: bodies.Tolerant, headers: Mapping[str, str]) -> Any:
     return JSONResponse(document, headers={**headers, **_ignored(body)})
 
 
-def _ignored(body: bodies.Asking) -> dict[str, str]:
+def _ignored(body: bodies.Tolerant) -> dict[str, str]:
     """The fields that were sent and mean nothing here, so that nobody thinks that they did."""
     names = [ascii(name)[1:-1][:50] for name in body.ignored()[:MOST_IGNORED]]
     return {"x-loradex-ignored": ", ".join(names)} if names else {}

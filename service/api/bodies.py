@@ -51,6 +51,7 @@ NEUTRAL: Mapping[str, tuple[object, ...]] = {
 """What would change the answer and cannot be done, with the values that ask for nothing. Null asks for nothing too."""
 
 Body = TypeVar("Body", bound="Tolerant")
+Exact = TypeVar("Exact", bound=BaseModel)
 
 
 class Tolerant(BaseModel):
@@ -217,8 +218,13 @@ def jobs_in(document: object) -> list[dict[str, Any]]:
     """The jobs of a body: `{"jobs": [...]}`, or one job by itself. Raises as `shaped` does."""
     if isinstance(document, dict) and "jobs" not in document:
         document = {"jobs": [document]}
+    return exact(JobsBody, document).jobs
+
+
+def exact(kind: type[Exact], document: object) -> Exact:
+    """The body as `kind` has it, which says whether it may have other fields. Raises as `shaped` does."""
     try:
-        return JobsBody.model_validate(document).jobs
+        return kind.model_validate(document)
     except ValidationError as error:
         raise _first(error) from None
 

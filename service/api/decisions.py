@@ -35,8 +35,8 @@ class Ranking:
         """In the words of OpenAI's decisions; the scores lie in `loradex`."""
         found = provenance(asked, model, edge)
         shares = [one["probability"] for one in found["scores"]]
-        scores = asked.answer["scores"]
-        best = max(range(len(scores)), key=scores.__getitem__)
+        # Not the highest score where choices are judged by what answers before gave them.
+        best = asked.answer["generation"]["choices"].index(asked.answer["choice"])
         told = {"type": self.question.type, "name": self.question.name, "loradex": found}
         match self.question.type:
             case "predicate":

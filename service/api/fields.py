@@ -53,5 +53,3 @@ DECISION = Names({"prompt": "input", "messages": "input", "choices": "questions.
 JOB = Names(others="{name}", spoken=False)
 JOBS = Names(others="jobs.{place}.{name}", spoken=False)
 """Of a body with several jobs; `JOB` is one by itself."""
-
-ANSWER = Names(others="{name}", spoken=False)

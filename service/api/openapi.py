@@ -8,11 +8,20 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from loradex.service.api.bodies import ChatBody, CompletionBody, DecisionBody, JobsBody
+from loradex.service.api.embeddings import EmbeddingBody
+from loradex.service.api.what_if import WhatIfBody
 
 Document = dict[str, Any]
 
 REFERENCE = "#/components/schemas/{model}"
-BODIES: tuple[type[BaseModel], ...] = (ChatBody, CompletionBody, DecisionBody, JobsBody)
+BODIES: tuple[type[BaseModel], ...] = (
+    ChatBody,
+    CompletionBody,
+    DecisionBody,
+    EmbeddingBody,
+    JobsBody,
+    WhatIfBody,
+)
 
 
 class Operation(NamedTuple):
@@ -41,6 +50,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("POST", "/v1/chat/completions"): Operation("Answer a conversation", ChatBody),
     ("POST", "/v1/completions"): Operation("Answer one prompt or several", CompletionBody),
     ("POST", "/v1/decisions"): Operation("Answer questions by ranking choices", DecisionBody),
+    ("POST", "/v1/embeddings"): Operation("Vectors of texts, as questions are embedded", EmbeddingBody),
     ("POST", "/v1/jobs"): Operation("Hand in one job or up to 10,000", JobsBody, status=202),
     ("GET", "/v1/jobs"): Operation(
         "A page of the owner's jobs, newest first",
@@ -50,6 +60,9 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("DELETE", "/v1/jobs/{id}"): Operation("End a job, unless it has ended"),
     ("GET", "/v1/answers/{id}"): Operation("An answer with its mixture, neighbours and task distribution"),
     ("GET", "/v1/answers/{id}/explain"): Operation("Everything that is known about an answer"),
+    ("POST", "/v1/answers/{id}/what-if"): Operation(
+        "How an answer would be mixed under other settings; nothing is written", WhatIfBody
+    ),
 }
 
 ERROR: Document = {

@@ -78,6 +78,7 @@ Integer = Annotated[int, BeforeValidator(_whole), Field(ge=-BIGGEST_INT, le=BIGG
 Seed = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=BIGGEST_BIGINT)]
 Priority = Annotated[int, BeforeValidator(_whole), Field(ge=-32768, le=32767)]
 Normalization = Literal["none", "tokens", "bytes"]
+ChoicePrior = Literal["none", "history"]
 Messages = Annotated[Sequence[Mapping[str, str]], BeforeValidator(_in_order)]
 Embedded = Literal["last", "all"]
 
@@ -103,6 +104,7 @@ class Request:
         exclude_adapters: Adapters that may not take part.
         density: Share of entries a trimming merge keeps, in (0, 1].
         normalization: What a choice's log-likelihood is divided by: none, tokens or bytes.
+        choice_prior: `history` takes off each choice what the asker's latest answers with the same choices gave it.
         max_new_tokens: Tokens to write at most.
         min_tokens: Tokens to write before one that ends the text; a stop string ends it all the same.
         stop: Up to 4 texts that end the answer, which is what stands before the first of them.
@@ -140,6 +142,7 @@ class Request:
     exclude_adapters: Texts | None = None
     density: Number | None = None
     normalization: Normalization | None = None
+    choice_prior: ChoicePrior | None = None
     max_new_tokens: Integer | None = None
     min_tokens: Integer | None = field(default=None, metadata={OPENAI: "min_tokens"})
     stop: Texts | None = field(default=None, metadata={OPENAI: "stop"})

@@ -59,7 +59,7 @@ def test_refused_adapters_are_one_line_and_leave_nothing(
 ) -> None:
     outside = tmp_path_factory.mktemp("outside")
     for arguments, reason, code in (
-        ((make_adapter("dora", config={"use_dora": True}), "--task", "tools"), "DoRA", 1),
+        ((make_adapter("dora", config={"use_dora": True}), "--task", "tools"), "use_dora is set", 1),
         ((make_adapter("good"), "--task", "cooking"), "no task card cooking", 2),
         (
             (make_adapter("other", config={"base_model_name_or_path": "x"}), "--task", "tools"),

@@ -53,6 +53,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "exclude_adapter": ("tiny-weather",),
     "density": ("0.4",),
     "normalization": ("bytes",),
+    "choice_prior": ("history",),
     "max_new_tokens": ("4",),
     "min_tokens": ("1",),
     "stop": ("zq", "a, b"),

@@ -19,7 +19,7 @@ WAIT_SECONDS = 120.0
 def site(stack_on: StackOn) -> Iterator[Stack]:
     """A worker that has few places, and that nothing wakes but bells."""
     with stack_on("continuous") as made:
-        made.worker(BATCH_ROWS=str(PLACES), SWEEP_SECONDS=NO_SWEEP).start()
+        made.worker(BATCH_ROWS=str(PLACES + 1), RESERVED_ROWS="1", SWEEP_SECONDS=NO_SWEEP).start()
         yield made
 
 
@@ -56,7 +56,7 @@ def test_a_short_job_ends_before_long_ones_that_began_earlier(site: Stack, clien
     assert max(ended_at(site, choice), ended_at(site, text)) < min(ended_at(site, job) for job in long)
 
 
-def test_the_next_place_is_the_most_urgent_jobs(site: Stack, client: Client) -> None:
+def test_an_urgent_job_does_not_wait_for_others_to_end(site: Stack, client: Client) -> None:
     running = [
         client.enqueue(f"First, {number}", max_new_tokens=LONG, min_tokens=LONG) for number in range(PLACES)
     ]
@@ -67,6 +67,19 @@ def test_the_next_place_is_the_most_urgent_jobs(site: Stack, client: Client) -> 
     ]
     urgent = client.enqueue("Now", max_new_tokens=2, priority=100)
     for job in (*running, *later, urgent):
+        job.wait(WAIT_SECONDS)
+    assert ended_at(site, urgent) < min(ended_at(site, job) for job in (*running, *later))
+
+
+def test_the_next_place_is_the_most_urgent_jobs(site: Stack, client: Client) -> None:
+    held = client.enqueue("Urgent and long", max_new_tokens=LONG, min_tokens=LONG, priority=1)
+    running = [
+        client.enqueue(f"Now, {number}", max_new_tokens=LONG, min_tokens=LONG) for number in range(PLACES)
+    ]
+    until_running([held, *running])
+    later = [client.enqueue(f"Later, {number}", max_new_tokens=20) for number in range(2 * PLACES)]
+    urgent = client.enqueue("Next", max_new_tokens=2, priority=100)
+    for job in (held, *running, *later, urgent):
         job.wait(WAIT_SECONDS)
     assert ended_at(site, urgent) < min(ended_at(site, job) for job in later)
 

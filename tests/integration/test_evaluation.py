@@ -11,6 +11,8 @@ import pytest
 from loradex.db.session import connect
 from loradex.errors import EvaluationFailedError, InvalidArgumentError, UnknownNameError
 from loradex.evaluation.cells import Cell
+from loradex.evaluation.commands.tune import tune
+from loradex.evaluation.defaults import change_default, read_defaults
 from loradex.evaluation.methods import ALL, JOB_METHODS, METHODS, chosen_methods
 from loradex.evaluation.plan import IN_DOMAIN, OOD, SEMI_OOD, TRAINED, Options, Plan
 from loradex.evaluation.session import Session
@@ -316,3 +318,27 @@ def test_an_unknown_method_is_refused_with_those_there_are(text: str) -> None:
         chosen_methods(text)
     assert chosen_methods("all") == ALL
     assert chosen_methods(" cat, own,cat") == ("cat", "own")
+
+
+def test_tuning_changes_a_default_only_for_what_is_beyond_noise(
+    exam: Path, exam_settings: WorkerSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A library of three tiny tasks says nothing beyond noise, so its defaults stay, and the rows are evidence."""
+    url = exam_settings.database_url.get_secret_value()  # type: ignore[union-attr]
+    with connect(url) as connection:
+        before = read_defaults(connection)
+        tune(data=exam / "data", rows=2, setting=IN_DOMAIN, cards=exam / "cards", as_json=True)
+        told = capsys.readouterr()
+        trials = [json.loads(line) for line in told.out.splitlines()]
+        assert {trial["name"] for trial in trials} == {"k", "top_p", "temperature", "choice_prior"}
+        assert not any(trial["adopted"] for trial in trials)
+        assert read_defaults(connection) == before
+        evidence = told.err.split("evidence: run ")[1].split()[0]
+        kept = connection.execute(
+            "select count(distinct settings), count(distinct task) from loradex.evaluations where run = %s",
+            (evidence,),
+        ).fetchone()
+        assert kept == (12, 3)
+        change_default(connection, "k", 64)
+        assert read_defaults(connection)[1].k == 64
+        change_default(connection, "k", before[1].k or 0)

@@ -65,7 +65,7 @@ def test_a_base_model_from_registration_to_retirement(
     assert code == 2
     assert "give another revision another name" in err
 
-    assert (shown["aliases"], shown["modules"]) == ([], 15), "seven a layer and the head"
+    assert (shown["aliases"], shown["modules"]) == ([], 16), "seven a layer, the words and the head"
     assert administrator("model", "alias", "other", "Org/Other")[:2] == (0, "Org/Other means other\n")
     assert json.loads(administrator("model", "show", "other", "--json")[1])["aliases"] == ["org/other"]
 
@@ -220,4 +220,4 @@ def test_a_living_worker_is_counted(
         (one,) = json.loads(capfd.readouterr().out)
         assert (one["workers"], one["is_default"]) == (1, True)
     assert cli.run(["model", "show", "smollm2-135m-instruct", "--json"]) == 0
-    assert json.loads(capfd.readouterr().out)["modules"] == 15, "as the worker announced them"
+    assert json.loads(capfd.readouterr().out)["modules"] == 16, "as the worker announced them"

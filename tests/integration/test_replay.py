@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from loradex.library.model_files import files_of
 from loradex.service.cli import run
 from loradex.service.client import Client
 from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.form import Form
 from loradex.worker.identity import WorkerIdentity, register_models, versions
 from loradex.worker.replay import Replay, _replayed
 from loradex.worker.settings import WorkerSettings
@@ -27,16 +29,39 @@ def replayed(answering: Stack, monkeypatch: pytest.MonkeyPatch) -> Callable[[dic
     """Replays an answer from a document like that of `explain`."""
     for name, value in answering.environment().items():
         monkeypatch.setenv(name, value)
-    loaded: dict[str, Engine] = {}
+    loaded: dict[Form, Engine] = {}
     load = Engine.load
     monkeypatch.setattr(
         Engine,
         "load",
-        lambda model, device, dtype, *rest, **known: loaded.setdefault(
-            dtype, load(model, device, dtype, *rest, **known)
+        lambda model, device, form, *rest, **known: loaded.setdefault(
+            form, load(model, device, form, *rest, **known)
         ),
     )
     return lambda document: next(_replayed(WorkerSettings(), [document]))
+
+
+def test_a_choice_that_was_judged_by_earlier_answers_is_replayed_with_them(
+    client: Client, replayed: Callable[[dict[str, Any]], Replay]
+) -> None:
+    asked = {"choices": ["certainly", "hardly"], "method": "base", "choice_prior": "history"}
+    before = client.enqueue_many([asked | {"prompt": f"Does {number} boil?"} for number in range(16)])
+    answers = [job.wait() for job in before]
+    assert answers[0].scores is not None
+    document = client.explain(client.enqueue(PROMPT, **asked).wait().answer_id)
+    prior = document["generation"]["prior"]
+    assert prior["answers"] == 16
+    assert prior["shares"][0] == pytest.approx(
+        sum(1 / (1 + math.exp(one.scores[1] - one.scores[0])) for one in answers if one.scores) / 16
+    )
+    judged = [
+        score - math.log(share) for score, share in zip(document["scores"], prior["shares"], strict=True)
+    ]
+    assert document["choice"] == asked["choices"][judged.index(max(judged))]
+    assert replayed(document).same
+    turned = {**prior, "shares": [0.999, 0.001] if document["choice"] == "certainly" else [0.001, 0.999]}
+    document["generation"]["prior"] = turned
+    assert not replayed(document).same, "whoever changes the shares is found out"
 
 
 def test_scores_and_texts_are_part_of_sameness(
@@ -121,7 +146,7 @@ def test_the_files_of_the_model_are_hashed_once(
     for name, value in answering.environment().items():
         monkeypatch.setenv(name, value)
     told = client.explain(client.enqueue(PROMPT, choices=["yes", "no"]).wait().answer_id)
-    other = {**told, "merge": {**told["merge"], "dtype": "bfloat16"}}
+    other = {**told, "merge": {**told["merge"], "dtype": "float16"}}
     hashed: list[str] = []
     digest = hashlib.file_digest
 
@@ -134,6 +159,19 @@ def test_the_files_of_the_model_are_hashed_once(
     assert (one.files_same, again.files_same, two.files_same) == (True, True, True)
     weights = answering.library.base / "model.safetensors"
     assert [Path(name) for name in hashed].count(weights) == 1
+
+
+def test_a_model_is_asked_again_in_the_form_that_answered(
+    client: Client, replayed: Callable[[dict[str, Any]], Replay]
+) -> None:
+    told = client.explain(client.enqueue(PROMPT, choices=["yes", "no"]).wait().answer_id)
+    assert (told["generation"]["attention"], told["generation"]["quantization"]) == ("sdpa", None)
+    eager, unknown = (
+        replayed({**told, "generation": {**told["generation"], "attention": attention}})
+        for attention in ("eager", "fast")
+    )
+    assert eager.same
+    assert "with attention fast" in str(unknown.problem)
 
 
 def test_a_changed_configuration_is_another_model(

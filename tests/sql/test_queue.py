@@ -287,6 +287,13 @@ def test_too_many_jobs_in_one_call(scratch: World) -> None:
     assert error.value.sqlstate == "LX001"
 
 
+def test_urgent_jobs_are_those_above_the_default(scratch: World) -> None:
+    _, one, nine, _ = scratch.enqueue({}, {"priority": 1}, {"priority": 9}, {"priority": -1})
+    claim = "select id from loradex.claim_jobs('w', 9, '10s', 3, only_urgent => true)"
+    assert {row[0] for row in scratch.rows(claim)} == {one, nine}
+    assert scratch.rows(claim) == []
+
+
 def test_priority_then_arrival(scratch: World) -> None:
     late, high, low = scratch.enqueue({"priority": 0}, {"priority": 5}, {"priority": -5})
     (also_late,) = scratch.enqueue({})

@@ -57,6 +57,7 @@ UPDATE = {
 VECTOR = ["embedding", "encoder", "example_id", "task"]
 """What the administrator may say of an example; `duplicate_of` is found out."""
 QUEUE = {
+    *("claim_embeddings", "record_embeddings"),
     *(
         "announce_worker",
         "describe_base_model",
@@ -111,8 +112,9 @@ OWN = {
     "job_request",
     "monitor_figures",
 }
-KEYED = {"authenticate", "domain_edge", "take_requests"}
+KEYED = {"authenticate", "domain_edge", "take_requests", "what_if"}
 ASKING = {
+    "ask_embeddings",
     "cancel_job",
     "cancel_jobs",
     "check_call_size",
@@ -121,6 +123,7 @@ ASKING = {
     "job_outcome",
     "own_jobs",
     "rate_answer",
+    "take_embeddings",
 }
 INTERNAL = {
     *(

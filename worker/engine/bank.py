@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from loradex.errors import AdapterRefusedError, InvalidArgumentError, LoradexError, UnknownNameError
+from loradex.worker.engine.base_modules import BaseModules
 from loradex.worker.engine.factors import Adapter, read_adapter
 from loradex.worker.engine.layout import Layout, Shape
 from loradex.worker.engine.merging import trim
+from loradex.worker.engine.row_vectors import Vectors
 
 EMPTY_SLOT = 0
 """The slot that holds no adapter; it pads mixtures shorter than their batch's longest."""
@@ -51,6 +53,7 @@ class AdapterBank:
         budget: Bytes of the stacks.
         host_budget: Bytes of adapters kept parsed in host memory; 0 reads them from their files again, which
             is right where device and host memory are the same.
+        base: The base model's modules; without them kinds that change its weights are refused.
     """
 
     def __init__(
@@ -60,8 +63,11 @@ class AdapterBank:
         dtype: torch.dtype,
         budget: int,
         host_budget: int,
+        *,
+        base: BaseModules | None = None,
     ) -> None:
         self.device = device
+        self.base = base
         self.dtype = dtype
         self.counts = BankCounts()
         self._shapes = shapes
@@ -76,22 +82,52 @@ class AdapterBank:
         self._ranks: dict[str, Mapping[str, int]] = {}
         # Thousands of adapters have a few shapes: kept once each, they weigh nothing.
         self._alike: dict[tuple[tuple[str, int], ...], Mapping[str, int]] = {}
-        self._use(Layout(0, {}))
+        self._clear()
 
-    def _use(self, layout: Layout) -> None:
-        """Empties the bank and lays it out anew."""
-        self.layout = layout
-        self.slots = 1 + max(1, self._budget // self.slot_bytes) if layout.rank else 1
-        self.stacks: dict[int, Tensor] = {
-            width: torch.zeros(
-                len(planes), self.slots, layout.rank, width, dtype=self.dtype, device=self.device
-            )
-            for width, planes in layout.planes.items()
-        }
-        self.scaling = torch.zeros(len(layout.modules), self.slots, device=self.device)
+    def _clear(self) -> None:
+        self.layout = Layout(0, {})
+        self.slots = 1
+        self.stacks: dict[int, Tensor] = {}
+        self.scaling = torch.zeros(0, 1, device=self.device)
         # Not an OrderedDict, which cannot be copied while another thread uses entries: see `fetch`.
         self._entries: dict[Key, int] = {}
-        self._free = list(range(self.slots - 1, 0, -1))
+        self._vectors: dict[Key, Vectors] = {}
+        self._free: list[int] = []
+
+    def _lay_out(self, layout: Layout) -> None:
+        """Lays the bank out anew, with all modules of the old layout. What was used last stays, as far as it fits."""
+        try:
+            self._move_to(layout)
+        except BaseException:
+            self._clear()  # Out of memory, half way: the next adapter begins anew.
+            self._ranks.clear()
+            raise
+
+    def _move_to(self, layout: Layout) -> None:
+        old, self.layout = self.layout, layout
+        self.slots = 1 + max(1, self._budget // self.slot_bytes)
+        kept = list(self._entries.items())[max(0, len(self._entries) - self.capacity) :]
+        self.counts.evictions += len(self._entries) - len(kept)
+        there = slice(1, 1 + len(kept))
+        held = torch.tensor([slot for _, slot in kept], dtype=torch.long, device=self.device)
+        moved = [layout.modules.index(name) for name in old.modules]
+        # One width after the other, so that old and new are never in memory at once but for one of them.
+        for width, planes in layout.planes.items():
+            stack = torch.zeros(
+                len(planes), self.slots, layout.rank, width, dtype=self.dtype, device=self.device
+            )
+            before = self.stacks.pop(width, stack)
+            for plane, (module, side) in enumerate(old.planes.get(width, ())):
+                _, new = layout.places[moved[module], side]
+                stack[new, there, : old.rank] = before[plane, held]
+            self.stacks[width] = stack
+            del before
+        scaling = torch.zeros(len(layout.modules), self.slots, device=self.device)
+        scaling[moved, there] = self.scaling[:, held]
+        self.scaling = scaling
+        self._entries = {key: slot for slot, (key, _) in enumerate(kept, 1)}
+        self._vectors = {key: one for key, one in self._vectors.items() if key in self._entries}
+        self._free = list(range(self.slots - 1, len(kept), -1))
 
     @property
     def sizes(self) -> Mapping[str, tuple[int, int]]:
@@ -141,14 +177,14 @@ class AdapterBank:
             if sha256 in self._ahead or any(key.sha256 == sha256 for key in tuple(self._entries)):
                 continue
             with suppress(LoradexError, OSError):
-                adapter = read_adapter(directory, sha256)
+                adapter = read_adapter(directory, sha256, self.base)
                 with self._ahead_lock:
                     self._ahead[sha256] = adapter
                     while sum(one.nbytes for one in self._ahead.values()) > AHEAD_BYTES:
                         self._ahead.popitem(last=False)
 
     def ranks(self, sha256: str) -> Mapping[str, int]:
-        """Rank of each module the adapter changes; a new one may widen the layout and empty the bank."""
+        """Rank of each module the adapter changes; a new one may widen the layout, and then fewer entries fit."""
         if sha256 not in self._ranks:
             adapter = self._adapter(sha256)
             self._widen(adapter)
@@ -167,6 +203,10 @@ class AdapterBank:
         """The merges that are defined for an adapter of its kind; None is every merge."""
         self.ranks(sha256)
         return self._merges[sha256]
+
+    def vectors(self, key: Key) -> Vectors:
+        """Gates and biases of an entry that is in the bank, float32; few have any, and they lie beside the slots."""
+        return self._vectors.get(key, {})
 
     def acquire(self, keys: Iterable[Key]) -> dict[Key, int]:
         """The slots of these entries, all in the bank at once until the next call.
@@ -200,6 +240,7 @@ class AdapterBank:
         if not self._free:
             longest_unused = next(iter(self._entries))
             self._free.append(self._entries.pop(longest_unused))
+            self._vectors.pop(longest_unused, None)
             self.counts.evictions += 1
         slot = self._free.pop()
         for stack in self.stacks.values():
@@ -215,13 +256,20 @@ class AdapterBank:
                 width, plane = self.layout.places[index, side]
                 self.stacks[width][plane, slot, : factor.rank].copy_(kept if side == "A" else kept.T)
         self.scaling[:, slot].copy_(scaling)
+        if adapter.vectors:
+            self._vectors[key] = {place: one.to(self.device) for place, one in adapter.vectors.items()}
         self._entries[key] = slot
 
     def _widen(self, adapter: Adapter) -> None:
         """Lays the bank out anew if an adapter needs a larger rank or more modules."""
-        names, rank = set(self.layout.modules) | set(adapter.factors), max(self.layout.rank, adapter.rank)
+        # Modules that are only gated have a place too, of zeros: their updates are measured beside those of others.
+        gated = {name for name, side in adapter.vectors if side != "shift"}
+        names = set(self.layout.modules) | set(adapter.factors) | gated
+        rank = max(self.layout.rank, adapter.rank, 1)
         if rank > self.layout.rank or len(names) > len(self.layout.modules):
-            self._use(Layout(rank, {name: shape for name, shape in self._shapes.items() if name in names}))
+            self._lay_out(
+                Layout(rank, {name: shape for name, shape in self._shapes.items() if name in names})
+            )
 
     def _adapter(self, sha256: str) -> Adapter:
         """The adapter from the host tier, or from its files."""
@@ -235,7 +283,7 @@ class AdapterBank:
             raise UnknownNameError(
                 f"no adapter with content hash {sha256[:12]} was made known; register it first"
             )
-        adapter = read_adapter(directory, sha256) if ahead is None else ahead
+        adapter = read_adapter(directory, sha256, self.base) if ahead is None else ahead
         self._check(directory, adapter)
         if adapter.nbytes <= self._host_budget:
             self._host[sha256] = adapter
@@ -248,7 +296,7 @@ class AdapterBank:
             shape = self._shapes.get(name)
             if shape is None:
                 raise AdapterRefusedError(
-                    f"{directory} changes {name}, which is not a linear module of this base model"
+                    f"{directory} changes {name}, which is not a linear module of this base model, nor its embedding"
                 )
             if (factor.a.shape[1], factor.b.shape[0]) != (shape.d_in, shape.d_out):
                 raise AdapterRefusedError(

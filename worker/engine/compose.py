@@ -16,6 +16,7 @@ from loradex.worker.engine.combine import is_sparse
 from loradex.worker.engine.mixtures import BARE, SHARED, Group, Mixture, merging_groups
 from loradex.worker.engine.pairs import PairTable, mixture_norm, sign_conflict, update_norms
 from loradex.worker.engine.recipe import Recipe
+from loradex.worker.engine.row_vectors import RowVectors
 from loradex.worker.engine.rows import MergeReport
 from loradex.worker.engine.shared import SharedFactors
 from loradex.worker.engine.spaces import Spaces, shaped
@@ -106,9 +107,11 @@ class Composer:
         entries = self._bank.acquire(key for row in keys for key in row)
         if not entries:
             return None, [MergeReport(0.0, 0.0, 0.0, ()) for _ in recipes]
+        gated = {key for key in entries if self._bank.vectors(key)}
         mixtures = [
             Mixture(
-                recipe.effective_merge,
+                # An adapter with gates or biases is mixed by the sum alone, and alone it is its own update.
+                SHARED if gated.intersection(row) else recipe.effective_merge,
                 [entries[key] for key in row],
                 [part.weight for part in recipe.components],
             )
@@ -116,7 +119,11 @@ class Composer:
         ]
         pairs = self._pairs.of(keys, entries)
         component_norms = [
-            tuple(self._bank.norm(part.sha256) for part in recipe.components) for recipe in recipes
+            tuple(
+                max(pair[place].inner, 0.0) ** 0.5 if key in gated else self._bank.norm(key.sha256)
+                for place, (key, pair) in enumerate(zip(row, of_row, strict=True))
+            )
+            for row, of_row in zip(keys, pairs, strict=True)
         ]
         held = self._merge(mixtures)
         merged_norms = self._norms(held) if held else []
@@ -129,6 +136,10 @@ class Composer:
             for recipe, mixture, norm, own in zip(recipes, mixtures, norms, component_norms, strict=True)
         ]
         updates = self._updates(mixtures, held, factors, {slot: key for key, slot in entries.items()})
+        if gated:
+            parts = updates.parts if isinstance(updates, UpdateSum) else [updates]
+            vectors = self._vectors(mixtures, factors, {entries[key]: key for key in gated})
+            updates = UpdateSum([vectors, *parts])
         milliseconds = 1000 * (time.perf_counter() - start) / len(recipes)
         return updates, [
             MergeReport(
@@ -154,6 +165,22 @@ class Composer:
         if any(mixture.uses_shared_factors for mixture in mixtures):
             parts.append(self._share(mixtures, factors, keys))
         return parts[0] if len(parts) == 1 else UpdateSum(parts)
+
+    def _vectors(
+        self, mixtures: Sequence[Mixture], factors: Sequence[float], keys: Mapping[int, Key]
+    ) -> RowVectors:
+        """The gates and biases of the rows' adapters; `keys` are those that have any, by their slots."""
+        coefficients = torch.zeros(len(mixtures), len(keys), device=self._bank.device)
+        places = {slot: place for place, slot in enumerate(keys)}
+        for row, (mixture, factor) in enumerate(zip(mixtures, factors, strict=True)):
+            for slot, weight in zip(mixture.slots, mixture.weights, strict=True):
+                if slot in places:
+                    coefficients[row, places[slot]] += weight * factor
+        if self._bank.base is None:
+            raise RuntimeError("adapters were read with the base model's modules")
+        return RowVectors.mixed(
+            [self._bank.vectors(key) for key in keys.values()], coefficients, self._bank.base
+        )
 
     def _share(
         self, mixtures: Sequence[Mixture], factors: Sequence[float], keys: Mapping[int, Key]

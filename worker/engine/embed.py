@@ -1,6 +1,7 @@
 """Turns prompts into the vectors that retrieval compares."""
 
 import importlib.util
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -53,7 +54,7 @@ class EmbeddedQuestion:
 
 
 class Encoder:
-    """A sentence encoder, as its directory describes it (`loradex.library.encoder_files`).
+    """A sentence encoder, as its directory describes it (`loradex.library.encoder_files`). Threads may share it.
 
     Args:
         files: What the directory says.
@@ -66,6 +67,8 @@ class Encoder:
         self._model = model
         self.revision = revision
         self.dimensions = files.dimensions
+        # A tokenizer of Hugging Face may not be asked by two threads at once.
+        self._reading = threading.Lock()
 
     @classmethod
     def load(cls, path: Path | str | None = None, device: str = "cpu") -> "Encoder":
@@ -90,7 +93,9 @@ class Encoder:
         if not texts:
             return np.empty((0, self.dimensions), dtype=np.float32)
         prompt = self._files.example_prompt
-        return self._vectors(self._model.read(texts, prompt, self._model.shortening), prompt)
+        with self._reading:
+            read = self._model.read(texts, prompt, self._model.shortening)
+        return self._vectors(read, prompt)
 
     def embed_questions(self, texts: Sequence[str]) -> list[EmbeddedQuestion]:
         """Vectors of questions, in order; of one that is too long, start and end are read.
@@ -99,7 +104,8 @@ class Encoder:
             InvalidArgumentError: The encoder reads nothing of a text.
         """
         prompt = self._files.question_prompt
-        read = self._model.read(texts, prompt, "head and tail")
+        with self._reading:
+            read = self._model.read(texts, prompt, "head and tail")
         vectors = self._vectors(read, prompt)
         return [
             EmbeddedQuestion(vector, one.total, one.read) for vector, one in zip(vectors, read, strict=True)

@@ -12,14 +12,18 @@ from loradex.library.model_files import ModelFiles, read_whole
 from loradex.worker.engine.architecture import Architecture
 from loradex.worker.engine.asking import Asking
 from loradex.worker.engine.bank import AdapterBank
+from loradex.worker.engine.base_modules import BaseModules
 from loradex.worker.engine.compose import Composer
 from loradex.worker.engine.ends import ends_of
+from loradex.worker.engine.form import Form
 from loradex.worker.engine.forward import Forward
 from loradex.worker.engine.head import logits_in_float32
+from loradex.worker.engine.layout import Layout
 from loradex.worker.engine.load import load_model
-from loradex.worker.engine.memory import room_of
-from loradex.worker.engine.modules import shapes_of
+from loradex.worker.engine.memory import NOTHING_EXPECTED, USUAL_RANK, Budgets, Expected, budgets, free_bytes
+from loradex.worker.engine.modules import device_of, shapes_of
 from loradex.worker.engine.protocol import Event, Failed, Finished, Ticket, Usage
+from loradex.worker.engine.quantization import ROUNDS_WHAT_IT_READS, told_by
 from loradex.worker.engine.questions import UNWANTED, Question
 from loradex.worker.engine.ranking import Ranking
 from loradex.worker.engine.recipe import Recipe
@@ -37,8 +41,6 @@ PACES: Final = {"cpu": Pace(beside=256, alone=1024), "cuda": Pace(beside=2048, a
 """How much is read between two looks around."""
 PICKING_BYTES: Final = 24
 """Bytes for each word of the vocabulary and row while a token is picked: logits, and probabilities in float64."""
-DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
 Answer = RowResult | Failure
 
 
@@ -49,17 +51,21 @@ class Engine:
         model: A causal language model in eval mode; its linear modules are wrapped, its weights never
             touched.
         tokenizer: The model's tokenizer.
-        bank_bytes: Bytes of the device that hold stacked adapters.
+        bank_bytes: Bytes of the device that hold stacked adapters; None takes what suits the device.
         host_bytes: Bytes of the host that hold parsed adapters; None takes what suits the device.
         ends: Tokens that end a text; None takes the model's and its tokenizer's.
         room_bytes: Bytes for all rows in hand: keys, values, factors and logits; None takes what suits the device.
         pace: Tokens that are read at a time; None takes what suits the device.
+        expected: The adapters there are, for which the bank is to have room where `bank_bytes` is None.
 
     Raises:
         ModelRefusedError: A first question was not answered as transformers answers it.
 
     Attributes:
         files: What the model's directory was when it was read.
+        attention: Whose attention it computes with, such as `sdpa`.
+        quantization: How its weights are quantised; None: they are not.
+        budgets: Bytes that adapters and rows have.
     """
 
     files = ModelFiles(revision="in memory", digest="in memory")
@@ -69,27 +75,40 @@ class Engine:
         model: Any,
         tokenizer: Any,
         *,
-        bank_bytes: int,
+        bank_bytes: int | None = None,
         host_bytes: int | None = None,
         ends: frozenset[int] | None = None,
         room_bytes: int | None = None,
         pace: Pace | None = None,
+        expected: Expected = NOTHING_EXPECTED,
     ) -> None:
-        parameter = next(model.parameters())
-        self.device: torch.device = parameter.device
-        self.dtype = str(parameter.dtype).removeprefix("torch.")
+        self.device = device_of(model)
+        self.dtype = str(model.dtype).removeprefix("torch.")
+        self.attention = str(model.config.get_text_config()._attn_implementation)  # noqa: SLF001 - it is told nowhere else
+        self.quantization = told_by(model.config)
         self.model = model
         self.text = Text(tokenizer)
         kind = "cpu" if self.device.type == "cpu" else "cuda"
         architecture = Architecture.of(model)
         vocabulary = model.config.get_text_config().vocab_size
         logits_in_float32(model)
-        reference = Reference(model, architecture)
+        reference = Reference(model, architecture, rough=self.quantization in ROUNDS_WHAT_IT_READS)
         shapes = shapes_of(model, reference.ask)
-        self._switch = UpdateSwitch()
+        self._switch = UpdateSwitch(self.device)
         wrap(model, tuple(shapes), self._switch)
+        suits = budgets(
+            free_bytes(self.device),
+            Layout(expected.rank or USUAL_RANK, shapes).slot_bytes(model.dtype.itemsize),
+            expected.adapters,
+            shared=kind == "cpu",
+        )
+        self.budgets = Budgets(
+            bank=suits.bank if bank_bytes is None else bank_bytes,
+            rows=suits.rows if room_bytes is None else room_bytes,
+        )
         host = HOST_BYTES[kind] if host_bytes is None else host_bytes
-        self.bank = AdapterBank(shapes, self.device, parameter.dtype, bank_bytes, host)
+        base = BaseModules(model)
+        self.bank = AdapterBank(shapes, self.device, model.dtype, self.budgets.bank, host, base=base)
         self._composer = Composer(self.bank, CHUNK_BYTES[kind])
         self._forward = Forward(model, architecture, self.device)
         self._asking = Asking(self.text, self.bank, architecture, vocabulary, self.dtype)
@@ -106,7 +125,7 @@ class Engine:
                 slot=self.bank.slot_bytes,
                 row=PICKING_BYTES * vocabulary,
             ),
-            room=room_of(self.device) if room_bytes is None else room_bytes,
+            room=self.budgets.rows,
             pace=PACES[kind] if pace is None else pace,
         )
 
@@ -115,24 +134,28 @@ class Engine:
         cls,
         model_path: Path | str,
         device: str,
-        dtype: str,
-        bank_bytes: int,
+        form: Form,
+        bank_bytes: int | None = None,
         threads: int = 0,
         *,
         room_bytes: int | None = None,
         known: ModelFiles | None = None,
+        expected: Expected = NOTHING_EXPECTED,
     ) -> "Engine":
         """An engine for the model at a path; `device` may be auto, `threads` 0 leaves them to torch.
 
         `known` is what its files were when this process hashed them before.
+
+        Raises:
+            ModelRefusedError: It cannot be loaded so here, or is not answered as transformers answers it.
         """
         if threads:
             torch.set_num_threads(threads)
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        load = partial(load_model, device=torch.device(device), dtype=DTYPES[dtype])
+        load = partial(load_model, device=torch.device(device), form=form)
         (model, tokenizer), files = read_whole(Path(model_path), load, known)
-        engine = cls(model, tokenizer, bank_bytes=bank_bytes, room_bytes=room_bytes)
+        engine = cls(model, tokenizer, bank_bytes=bank_bytes, room_bytes=room_bytes, expected=expected)
         engine.files = files
         return engine
 

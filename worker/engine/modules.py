@@ -23,13 +23,22 @@ def linear_modules(model: nn.Module) -> dict[str, Shape]:
     return shapes
 
 
+def embedding(model: Any) -> dict[str, Shape]:
+    """The size of the embedding that reads the words, by name; what it is given are the words."""
+    found = model.get_input_embeddings()
+    if not isinstance(found, nn.Embedding):
+        return {}
+    name = next(name for name, module in model.named_modules() if module is found)
+    return {name: Shape(found.num_embeddings, found.embedding_dim)}
+
+
 def shapes_of(model: nn.Module, read: Callable[[], object] | None = None) -> dict[str, Shape]:
     """Every module a LoRA may change, by name.
 
     The model reads something (one token, if `read` does not do it), to see which modules are given the same
     tensor. One that answers with more than a tensor (a router of experts) is left out.
     """
-    shapes = linear_modules(model)
+    shapes = embedding(model) | linear_modules(model)
     given = _given(model, list(shapes), read or partial(_one_token, model))
     return {
         name: dataclasses.replace(shapes[name], reads=number) for name, number in _numbered(given).items()
@@ -44,7 +53,7 @@ def _given(model: nn.Module, names: list[str], read: Callable[[], object]) -> di
     def watch(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def seen(_: nn.Module, arguments: Any, answer: Any) -> None:
             if isinstance(answer, Tensor):
-                given[name] = arguments[0]
+                given[name] = arguments[0] if arguments else None
             else:
                 given.pop(name, None)
 
@@ -59,8 +68,13 @@ def _given(model: nn.Module, names: list[str], read: Callable[[], object]) -> di
     return given
 
 
+def device_of(model: nn.Module) -> torch.device:
+    """Where it computes first. Layers that are brought in when they are needed lie nowhere until then."""
+    return next(one.device for one in model.parameters() if one.device.type != "meta")
+
+
 def _one_token(model: nn.Module) -> None:
-    model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=next(model.parameters()).device))
+    model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=device_of(model)))
 
 
 def _numbered(given: dict[str, Tensor | None]) -> dict[str, int | None]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from loradex.worker.engine.bank import AdapterBank, Key
+from loradex.worker.engine.gated_norms import beyond_factors
 
 MAX_CACHED_PAIRS = 200_000
 
@@ -16,7 +17,7 @@ class Pair:
     """Two entries of the bank.
 
     Attributes:
-        inner: <dW_i, dW_j> in the Frobenius inner product over all modules, scalings included.
+        inner: <dW_i, dW_j> in the Frobenius inner product over all modules, scalings and gates included.
         conflict: Share of the factor entries where both are non-zero that differ in sign.
     """
 
@@ -62,6 +63,10 @@ class PairTable:
                 differ += (nonzero - agree) / 2
             products = (grams[0] * grams[1]).view(rows, k, layout.rank, k, layout.rank).sum((2, 4))
             inner += products * scaling.unsqueeze(1) * scaling.unsqueeze(2)
+        for row, keys in enumerate(mixtures):
+            more = beyond_factors(bank, keys, [entries[key] for key in keys])
+            if more is not None:
+                inner[row] += more.to(bank.device)
         share = differ / both.clamp(min=1)
         for keys, row_inner, row_share in zip(mixtures, inner.tolist(), share.tolist(), strict=True):
             for i, key in enumerate(keys):

@@ -19,7 +19,8 @@ def pack(module: nn.Module) -> Callable[[Tensor], Tensor]:
     # A subclass may do more than multiply: routers do.
     if type(module) is nn.Linear and module.weight.device.type == "cpu" and _has_one_dnn():
         weight, bias = module.weight.detach(), module.bias
-        if weight.dtype == torch.float32:
+        # A quantised weight is a tensor of its own kind, which says it were float32.
+        if type(weight) is Tensor and weight.dtype == torch.float32:
             blocks = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())  # noqa: SLF001
             module.weight = nn.Parameter(blocks, requires_grad=False)
             return partial(_by_one_dnn, blocks, None if bias is None else bias.detach())

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, get_args
 from loradex.errors import InvalidArgumentError, UnknownNameError
 
 Merge = Literal["linear", "cat", "ties", "ties_frequency", "magnitude_prune"]
-Dtype = Literal["float32", "bfloat16"]
+Dtype = Literal["float32", "bfloat16", "float16"]
 
 MERGES: Final[tuple[str, ...]] = get_args(Merge)
 DTYPES: Final[tuple[str, ...]] = get_args(Dtype)

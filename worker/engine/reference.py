@@ -15,7 +15,7 @@ from loradex.worker.engine.cache import Store, StoreView, padding_mask
 from loradex.worker.engine.choose import Chooser
 from loradex.worker.engine.forward import Forward
 from loradex.worker.engine.layout import Layout, Shape
-from loradex.worker.engine.modules import linear_modules
+from loradex.worker.engine.modules import device_of, linear_modules
 from loradex.worker.engine.questions import Question
 from loradex.worker.engine.recipe import Recipe
 from loradex.worker.engine.rows import Row
@@ -37,13 +37,15 @@ class Reference:
     Args:
         model: A causal language model whose modules are its own still.
         architecture: How it reads.
+        rough: Whether its modules round what they read, whatever it computes in.
 
     Attributes:
         token_bytes: Bytes of keys and values that one token of a row takes.
     """
 
-    def __init__(self, model: Any, architecture: Architecture) -> None:
+    def __init__(self, model: Any, architecture: Architecture, *, rough: bool = False) -> None:
         self._model = model
+        self._tolerance = ROUGH_TOLERANCE if rough else TOLERANCE.get(model.dtype, ROUGH_TOLERANCE)
         self._architecture = architecture
         self._dtype: torch.dtype = model.dtype
         self._numbers = torch.Generator().manual_seed(0)
@@ -59,21 +61,26 @@ class Reference:
         """Asks the plain model.
 
         Raises:
-            ModelRefusedError: What it says is NaN or infinite.
+            ModelRefusedError: It breaks, or what it says is NaN or infinite.
         """
-        model = self._model
+        model, family = self._model, self._architecture.family
         hooks = [
             model.get_submodule(name).register_forward_hook(partial(self._change, name))
             for name in linear_modules(model)
         ]
         try:
-            self._logits = model(input_ids=torch.tensor(self._ids, device=model.device)).logits.float()
+            self._logits = model(input_ids=torch.tensor(self._ids, device=device_of(model))).logits.float()
+        except Exception as error:
+            raise ModelRefusedError(
+                f"{family} cannot be answered with: transformers' own first answer ended in "
+                f"{type(error).__name__}: {error}"
+            ) from error
         finally:
             for hook in hooks:
                 hook.remove()
         if not torch.isfinite(self._logits).all():
             raise ModelRefusedError(
-                f"{self._architecture.family} answers a few tokens with NaN or infinity in {self._dtype}; load it "
+                f"{family} answers a few tokens with NaN or infinity in {self._dtype}; load it "
                 "in float32 (LORADEX_DTYPE), or look whether its files are whole"
             )
 
@@ -105,7 +112,7 @@ class Reference:
             ) from error
         finally:
             switch.current = None
-        if not difference <= TOLERANCE.get(self._dtype, ROUGH_TOLERANCE):
+        if not difference <= self._tolerance:
             raise ModelRefusedError(
                 f"{family} is not answered exactly: a first question with a mixture differs by "
                 f"{difference:.1%} from what transformers says; use a base model of another family"

@@ -27,7 +27,11 @@ def chosen(
         normalised(likelihood, choice, len(tokens), row.normalization)
         for likelihood, choice, tokens in zip(scored.likelihoods, row.choices, question.choices, strict=True)
     )
-    best = max(range(len(scores)), key=scores.__getitem__)
+    judged = tuple(
+        score - math.log(share)
+        for score, share in zip(scores, row.prior or (1.0,) * len(scores), strict=True)
+    )
+    best = max(range(len(scores)), key=judged.__getitem__)
     tokens = question.choices[best]
     return RowResult(
         text=row.choices[best],

@@ -22,6 +22,7 @@ class Row:
         kind: `generate` writes text, `choose` ranks `choices` by log-likelihood.
         choices: At least one for `choose`; each is read after the prompt and, where that says so, one space.
         normalization: What a choice's log-likelihood is divided by: nothing, its tokens, or its UTF-8 bytes.
+        prior: Share each choice has by its words alone, above 0, by which its score is judged; empty: nothing is known.
         max_new_tokens: Tokens `generate` writes at most.
         min_tokens: Tokens it writes before one that ends a text.
         stop: Texts that end the answer, which is what stands before the first of them.
@@ -42,6 +43,7 @@ class Row:
     kind: Kind = "generate"
     choices: tuple[str, ...] = ()
     normalization: Normalization = "tokens"
+    prior: tuple[float, ...] = ()
     max_new_tokens: int = 64
     min_tokens: int = 0
     stop: tuple[str, ...] = ()
@@ -76,6 +78,8 @@ class Row:
         told = {name: value for name, value in settings.items() if name in known and value is not None}
         if "stop" in told:
             told["stop"] = tuple(told["stop"])
+        if "prior" in told:
+            told["prior"] = tuple(told["prior"]["shares"])
         if "logit_bias" in told:
             told["logit_bias"] = tuple(sorted((int(token), add) for token, add in told["logit_bias"].items()))
         return cls(prompt_text, recipe, kind=kind, choices=tuple(choices or ()), **{"seed": seed, **told})

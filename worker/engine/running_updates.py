@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from loradex.worker.engine.layout import Layout
+from loradex.worker.engine.row_vectors import RowVectors
 from loradex.worker.engine.shared import SharedFactors
 from loradex.worker.engine.updates import RowFactors, Updates, UpdateSum
 
@@ -41,11 +42,13 @@ class RunningUpdates:
         self._names: list[object] = []
         self._planes: dict[int, Tensor] = {}
         self._sharing: list[_Sharing | None] = []
+        self._vectors: RowVectors | None = None
+        self._gated: list[bool] = []
         self.current: Updates | None = None
 
     def put(self, updates: Updates | None, rows: Sequence[int]) -> None:
         """Adds these rows of `updates` at the end; None are rows of the bare model."""
-        own, shared = _parts(updates)
+        own, shared, vectors = _parts(updates)
         layout = next((one.layout for one in (own, shared) if one is not None), None)
         if layout is not None:
             self._lay_out(layout)
@@ -53,6 +56,7 @@ class RunningUpdates:
             self._add_merged(own, rows)
         self._merging += [own is not None] * len(rows)
         self._sharing += [self._row_of(shared, row) if shared is not None else None for row in rows]
+        self._gate(vectors, rows)
         self._rows += len(rows)
         if shared is not None:
             self._hold(shared)
@@ -70,6 +74,11 @@ class RunningUpdates:
         self._merging[place], self._sharing[place] = self._merging[last], self._sharing[last]
         del self._merging[last], self._sharing[last]
         self._rows = last
+        self._gated[place] = self._gated[last]
+        del self._gated[last]
+        if self._vectors is not None:
+            kept = [last if row == place else row for row in range(last)]
+            self._vectors = self._vectors.rows(torch.tensor(kept)) if any(self._gated) else None
         if not any(self._merging):
             self._merged = {}
         if not any(self._sharing):
@@ -105,6 +114,15 @@ class RunningUpdates:
                 else:
                     stack[:, place] = planes[width][:, row]
 
+    def _gate(self, vectors: RowVectors | None, rows: Sequence[int]) -> None:
+        """Puts the vectors of these rows behind those of the others."""
+        some = None if vectors is None else vectors.rows(torch.tensor(rows))
+        self._gated += [some is not None] * len(rows)
+        if self._vectors is None and some is not None:
+            self._vectors = RowVectors({}, some.base)
+        if self._vectors is not None:
+            self._vectors = self._vectors.beside(self._rows, some, len(rows))
+
     def _row_of(self, shared: SharedFactors, row: int) -> _Sharing | None:
         """The row's adapters without what pads; None if it has none."""
         counts = shared.coefficients[:, row]
@@ -135,7 +153,7 @@ class RunningUpdates:
 
     def _renew(self) -> None:
         """The updates of the rows as they are now."""
-        parts: list[Updates] = []
+        parts: list[Updates] = [] if self._vectors is None else [self._vectors]
         layout = self._layout
         if layout is not None and self._merged:
             parts.append(
@@ -179,11 +197,12 @@ class RunningUpdates:
         return self._layout
 
 
-def _parts(updates: Updates | None) -> tuple[RowFactors | None, SharedFactors | None]:
-    """What composing made: factors of rows that merge, and those that rows share."""
+def _parts(updates: Updates | None) -> tuple[RowFactors | None, SharedFactors | None, RowVectors | None]:
+    """What composing made: factors of rows that merge, those that rows share, and vectors."""
     parts = updates.parts if isinstance(updates, UpdateSum) else (updates,)
     own = next((part for part in parts if isinstance(part, RowFactors)), None)
-    return own, next((part for part in parts if isinstance(part, SharedFactors)), None)
+    shared = next((part for part in parts if isinstance(part, SharedFactors)), None)
+    return own, shared, next((part for part in parts if isinstance(part, RowVectors)), None)
 
 
 def _relaid(planes: Mapping[int, Tensor], old: Layout, new: Layout) -> dict[int, Tensor]:

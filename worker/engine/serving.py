@@ -6,6 +6,7 @@ import torch
 
 from loradex.library.model_files import ModelFiles
 from loradex.worker.engine.bank import AdapterBank
+from loradex.worker.engine.memory import Budgets
 from loradex.worker.engine.protocol import AnswerEngine
 
 
@@ -16,7 +17,10 @@ class ServingEngine(AnswerEngine, Protocol):
         files: What the base model's directory was when it was read.
         device: Where the model lives.
         dtype: Numbers it computes in.
+        attention: Whose attention it computes with.
+        quantization: How its weights are quantised; None: they are not.
         bank: Its adapters.
+        budgets: Bytes that adapters and rows have.
         context_length: Tokens a prompt and its answer may have together.
     """
 
@@ -26,6 +30,12 @@ class ServingEngine(AnswerEngine, Protocol):
     def device(self) -> torch.device: ...
     @property
     def dtype(self) -> str: ...
+    @property
+    def attention(self) -> str: ...
+    @property
+    def quantization(self) -> str | None: ...
+    @property
+    def budgets(self) -> Budgets: ...
     @property
     def bank(self) -> AdapterBank: ...
     @property

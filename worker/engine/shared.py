@@ -25,7 +25,8 @@ class _Readers:
 
     def read(self, x: Tensor) -> None:
         """Computes the products with `x`, for all the modules at once."""
-        narrow = torch.mm(self.a, x.flatten(0, 1).T)
+        # Words pick columns of A.
+        narrow = torch.mm(self.a, x.flatten(0, 1).T) if x.is_floating_point() else self.a[:, x.flatten()]
         narrow.view(len(self.coefficients), -1, *x.shape[:2]).mul_(self.coefficients)
         apart = narrow.view(self.modules, -1, narrow.shape[1])
         self.x, self.narrow = x, apart.transpose(1, 2).unbind()
@@ -86,7 +87,7 @@ class SharedFactors:
         readers, place, b = found
         if x is not readers.x:
             check_rows(module, x, self._rows)
-            if x.shape[1] > self._tokens:
+            if x.shape[1] > self._tokens and x.is_floating_point():
                 self._apart(module, x, out)
                 return
             readers.read(x)

@@ -1,7 +1,7 @@
 """What is added to each linear module for each row of the batch in hand, and the wrapper that adds it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,10 @@ class Updates(Protocol):
     """Low-rank updates of a batch's rows."""
 
     def add(self, module: str, x: Tensor, out: Tensor) -> None:
-        """Adds the updates of `module` for `x` `[rows, tokens, d_in]` to `out` `[rows, tokens, d_out]`."""
+        """Adds the updates of `module` for `x` `[rows, tokens, d_in]` to `out` `[rows, tokens, d_out]`.
+
+        An embedding is given its words as numbers, `[rows, tokens]`.
+        """
 
     def rows(self, index: slice | Tensor) -> "Updates":
         """The updates of some of the rows; a slice shares memory."""
@@ -43,7 +46,10 @@ class RowFactors:
             return
         a, b = pair
         check_rows(module, x, a.shape[0])
-        narrow = torch.bmm(a, x.transpose(1, 2))  # A x^T is faster than x A^T: A is the larger one
+        if x.is_floating_point():
+            narrow = torch.bmm(a, x.transpose(1, 2))  # A x^T is faster than x A^T: A is the larger one
+        else:
+            narrow = a.gather(2, x.unsqueeze(1).expand(-1, a.shape[1], -1))  # words: columns of A
         out.baddbmm_(narrow.transpose(1, 2).to(out.dtype), b.to(out.dtype))  # the head's logits are float32
 
     def rows(self, index: slice | Tensor) -> "RowFactors":
@@ -70,27 +76,32 @@ def check_rows(module: str, x: Tensor, rows: int) -> None:
     Raises:
         InvalidArgumentError: Its rows cannot be told apart.
     """
-    if x.dim() != 3 or x.shape[0] != rows:  # noqa: PLR2004
+    if x.dim() != (3 if x.is_floating_point() else 2) or x.shape[0] != rows:
         raise InvalidArgumentError(
             f"{module} is not given [rows, tokens, features]; it cannot be changed row by row"
         )
 
 
 class UpdateSwitch:
-    """The updates in force; every wrapped module looks here. None is the bare base model."""
+    """The updates in force; every wrapped module looks here. None is the bare base model.
 
-    def __init__(self) -> None:
+    Args:
+        device: Where all updates are computed; None: where the module is.
+    """
+
+    def __init__(self, device: torch.device | None = None) -> None:
         self.current: Updates | None = None
+        self.device = device
 
 
 class RowLinear(nn.Module):
-    """A linear module that adds each row's update to its output; its weights are never touched."""
+    """A linear module, or an embedding, that adds each row's update to its output; its weights are never touched."""
 
     def __init__(self, name: str, base: nn.Module, switch: UpdateSwitch) -> None:
         super().__init__()
         self.name = name
         self.base = base
-        self._product = pack(base)
+        self.product = pack(base)
         self._switch = switch
 
     @property
@@ -102,11 +113,25 @@ class RowLinear(nn.Module):
         return self.base.bias  # type: ignore[return-value]
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self._product(x)
+        out = self.product(x)
         updates = self._switch.current
-        if updates is not None:
+        if updates is None:
+            return out
+        device = self._switch.device
+        if device is None or device == out.device:
             updates.add(self.name, x, out)
-        return out
+            return out
+        # A layer that lies on another device than the adapters do.
+        added = torch.zeros_like(out, device=device)
+        updates.add(self.name, x.to(device), added)
+        return out.add_(added.to(out.device))
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            # Models ask their embeddings for more than vectors.
+            return getattr(super().__getattr__("base"), name)
 
 
 def wrap(model: nn.Module, names: Sequence[str], switch: UpdateSwitch) -> None:

@@ -2,8 +2,9 @@
 -- go first; within one the owners who wait take turns (jobs.turn), and each owner's jobs go in their order. A running job
 -- whose lease is over is waiting too. On the way jobs end that are past their deadline (expired), that were lost
 -- max_attempts times, or that workers have held for max_held_seconds altogether (failed). No job is handed out past its
--- deadline, not even one that expire_jobs did not come to: it ends so many at a time. The claim is this login's and, where
--- a token is given, of whoever knows it: see claim_hash.
+-- deadline, not even one that expire_jobs did not come to: it ends so many at a time. With only_urgent none goes whose
+-- priority is not above the default. The claim is this login's and, where a token is given, of whoever knows it: see
+-- claim_hash.
 -- Locks: the claimed rows of jobs, FOR UPDATE SKIP LOCKED: workers never wait for each other. Raises: LX001.
 create or replace function loradex.claim_jobs(
     worker text,
@@ -13,7 +14,8 @@ create or replace function loradex.claim_jobs(
     now timestamptz default now(),
     only_base_model text default null,
     only_encoder text default null,
-    token text default null
+    token text default null,
+    only_urgent boolean default false
 ) returns setof loradex.jobs
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
@@ -21,6 +23,8 @@ as $$
 #variable_conflict use_column
 declare
     mine bytea := claim_hash(token);
+    -- A bound that is always there, so that the index begins behind it.
+    above int := case when only_urgent then (select s.value::int from settings s where s.name = 'priority') else -32769 end;
     max_held int := (select s.value from settings s where s.name = 'max_held_seconds');
     lost jobs;
     committing text;
@@ -49,7 +53,7 @@ begin
             lease_until = claim_jobs.now + least(lease, make_interval(secs => max_held - j.held_seconds))
         where j.id = any (array(
             select q.id from jobs q
-            where q.state = 'queued' and (q.expires_at is null or q.expires_at > claim_jobs.now)
+            where q.state = 'queued' and q.priority > above and (q.expires_at is null or q.expires_at > claim_jobs.now)
               and (only_base_model is null or q.base_model = only_base_model)
               and (only_encoder is null or q.encoder = only_encoder)
             order by q.priority desc, q.turn, q.queue_position
@@ -76,7 +80,7 @@ begin
     return query
     with queued as (
         select q.id, q.priority, q.turn, q.queue_position from jobs q
-        where q.state = 'queued' and (q.expires_at is null or q.expires_at > claim_jobs.now)
+        where q.state = 'queued' and q.priority > above and (q.expires_at is null or q.expires_at > claim_jobs.now)
           and (only_base_model is null or q.base_model = only_base_model)
           and (only_encoder is null or q.encoder = only_encoder)
         order by q.priority desc, q.turn, q.queue_position
@@ -84,7 +88,7 @@ begin
         for update skip locked
     ), expired as (
         select x.id, x.priority, x.turn, x.queue_position from jobs x
-        where x.state = 'running' and x.lease_until <= claim_jobs.now
+        where x.state = 'running' and x.lease_until <= claim_jobs.now and x.priority > above
           and (x.expires_at is null or x.expires_at > claim_jobs.now)
           and x.attempt - x.releases < claim_jobs.max_attempts
           and held_seconds(x, x.lease_until) < max_held
@@ -108,7 +112,7 @@ begin
     returning j.*;
 end
 $$;
-comment on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text) is
+comment on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text, boolean) is
     'Hands waiting jobs to a worker under a lease, with the next attempt number; skips what others hold.';
-revoke execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text) from public;
-grant execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text) to loradex_worker;
+revoke execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text, boolean) from public;
+grant execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text, boolean) to loradex_worker;

@@ -1,6 +1,6 @@
 -- What routing decides for a batch of jobs: one document per job with its neighbours, task distribution, mixture, how the
--- mixture is merged, and what was drawn among adapters that share a task. Jobs may differ in every setting; each encoder
--- among them costs one search. Excluding a task excludes the adapters trained on it, but for the one that method own names.
+-- mixture is merged, what was drawn among adapters that share a task, and what earlier answers gave its choices where the
+-- job wants that. Jobs may differ in every setting; each encoder among them costs one search. Excluding a task excludes the adapters trained on it, but for the one that method own names.
 -- Its statements are planned once per session (force_generic_plan): custom plans look cheaper because the arrays' lengths
 -- are known, but planning them takes a third of the call.
 -- Locks: none. Raises: LX001 arrays of unlike length; LX002 the named adapter is not active; LX003 unknown job;
@@ -137,6 +137,7 @@ begin
             'mixture', coalesce(x.mixture, '[]'),
             'draws', coalesce(w.draws, '[]'),
             'milliseconds', share)
+            || case when h.prior is null then '{}' else jsonb_build_object('prior', h.prior) end
         from asked r
         join jobs j on j.id = job_ids[r.ordinal]
         join methods m on m.name = j.method
@@ -144,6 +145,7 @@ begin
         left join distributions d on d.ordinal = r.ordinal
         left join mixtures x on x.ordinal = r.ordinal
         left join draws w on w.ordinal = r.ordinal
+        left join history_of_choices(job_ids) h on h.job_id = j.id
         order by r.ordinal;
     end loop;
 end

@@ -46,11 +46,12 @@ begin
     fresh.stop := (select array_agg(s.one order by s.place)
                    from jsonb_array_elements_text(job.settings -> 'stop') with ordinality s(one, place));
     fresh.base_model := job.base_model;
-    fresh.generation := (record_answer.answer -> 'generation') - 'draws' || (job.settings - 'stop')
+    fresh.generation := (record_answer.answer -> 'generation') - array['draws', 'prior'] || (job.settings - 'stop')
         || jsonb_build_object('kind', job.kind,
                               'seed', coalesce(job.settings -> 'seed', record_answer.answer #> '{generation,seed}'))
         || case when decided.routing -> 'draws' <> '[]' then jsonb_build_object('draws', decided.routing -> 'draws')
-                else '{}' end;
+                else '{}' end
+        || case when decided.routing ? 'prior' then jsonb_build_object('prior', decided.routing -> 'prior') else '{}' end;
 
     fresh.query := decided.query;
     select r.encoder, r.encoder_revision, r.k, r.top_p, r.temperature, r.exclude_tasks, r.exclude_adapters,

@@ -28,6 +28,8 @@ values
     ('density', 'job', 'number', '0.5', null, 0, 1, null, null, null, 'share of entries a trimming merge keeps'),
     ('normalization', 'job', 'text', '"tokens"', null, null, null, null, '{none,tokens,bytes}', null,
         'what a choice''s log-likelihood is divided by'),
+    ('choice_prior', 'job', 'text', null, null, null, null, null, '{none,history}', null,
+        'history takes off each choice what the asker''s latest answers gave it, whatever was asked; left out: none'),
     ('max_new_tokens', 'job', 'integer', '64', 1, null, 2048, null, null, null, 'tokens to write at most'),
     ('min_tokens', 'job', 'integer', null, 0, null, 2048, null, null, null,
         'tokens to write before one that ends the text; left out: 0'),

@@ -44,7 +44,7 @@ comment on column loradex.adapters.alpha is 'LoRA alpha; scaling is alpha / r';
 comment on column loradex.adapters.target_modules is 'names of the layers it updates';
 comment on column loradex.adapters.dtype is 'dtype of its tensors on disk';
 comment on column loradex.adapters.parameters is 'numbers in its tensors';
-comment on column loradex.adapters.update_norm is 'Frobenius norm of its whole update';
+comment on column loradex.adapters.update_norm is 'Frobenius norm of what its factors add';
 comment on column loradex.adapters.trained_on is 'tasks it was trained on beside its own, as declared';
 comment on column loradex.adapters.state is 'active: it answers; staged: it waits to be activated; retired: it answers no more';
 comment on column loradex.adapters.share is

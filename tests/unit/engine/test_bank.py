@@ -148,12 +148,30 @@ def test_a_larger_rank_and_new_modules_widen_the_bank(zoo: Zoo, tmp_path: Path) 
     assert bank.stacks[width][plane, both[Key(large.sha256)]].any()
 
 
+def test_what_was_used_last_outlives_a_larger_rank(zoo: Zoo, tmp_path: Path) -> None:
+    """It is moved, not read again, and stands there as if it had been placed there."""
+    large = save_adapter(zoo.model, tmp_path / "large", 12, r=9, lora_alpha=2, target_modules=["down_proj"])
+    bank, fresh = bank_of(zoo, 4), bank_of(zoo, 4)
+    keys = [Key(adapter.sha256) for adapter in zoo.even]
+    bank.acquire(keys)
+    bank.acquire(keys[1:2])
+    for one in (bank, fresh):
+        one.ensure({large.sha256: large.directory})
+    assert bank.capacity == 1
+    assert (bank.resident, bank.counts.evictions) == ((keys[1],), 3)
+    slots = bank.acquire(keys[1:2]), fresh.acquire(keys[1:2])
+    assert (bank.counts.hits, bank.counts.misses) == (2, 4)
+    for width, stack in bank.stacks.items():
+        assert torch.equal(stack[:, slots[0][keys[1]]], fresh.stacks[width][:, slots[1][keys[1]]])
+    assert torch.equal(bank.scaling[:, slots[0][keys[1]]], fresh.scaling[:, slots[1][keys[1]]])
+    assert Key(large.sha256) in bank.acquire([Key(large.sha256)])
+
+
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        ({"use_dora": True}, "use_dora"),
+        ({"use_dora": True}, "has no magnitude"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights"),
-        ({"bias": "all"}, "bias"),
         ({"alora_invocation_tokens": [1]}, "alora_invocation_tokens"),
         ({"rank_pattern": {"q_proj": 5}}, "another rank"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save"),

@@ -1,6 +1,8 @@
 """Scores of choices are log-likelihoods, computed from one pass over the prompt."""
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -83,3 +85,22 @@ def test_a_choice_that_does_not_fit_is_refused(engine: Engine) -> None:
     [answer] = engine.answer([Row("fox", BARE, "choose", ("x" * CONTEXT,))])
     assert isinstance(answer, Failure)
     assert answer.code == "prompt_too_long"
+
+
+def test_a_prior_turns_the_choice_and_leaves_the_scores(engine: Engine) -> None:
+    """What is taken off is log share: the likelier a choice is by its words alone, the more it has to show."""
+    plain = Row("a fox", BARE, "choose", ("barks", "sleeps"))
+    (bare,) = engine.answer([plain])
+    assert isinstance(bare, RowResult)
+    assert bare.scores is not None
+    best = max(bare.scores)
+    favoured = tuple(0.99 if score == best else 0.01 for score in bare.scores)
+    rows = [replace(plain, prior=prior) for prior in ((0.5, 0.5), favoured)]
+    even, turned = engine.answer(rows)
+    assert isinstance(even, RowResult)
+    assert isinstance(turned, RowResult)
+    assert even.choice == even.text == bare.choice
+    assert turned.scores == even.scores == pytest.approx(bare.scores)
+    judged = [score - math.log(share) for score, share in zip(bare.scores, favoured, strict=True)]
+    assert turned.choice == plain.choices[judged.index(max(judged))]
+    assert turned.choice != bare.choice, "these two are less than log 99 apart"

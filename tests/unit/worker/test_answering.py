@@ -86,9 +86,10 @@ class Queue:
         self.ended: set[UUID] = set()
         self.leases: Leases = Leases(cast(Any, self))
 
-    def claim(self, most: int) -> list[Job]:
+    def claim(self, most: int, *, urgent: bool) -> list[Job]:
         self.claims.append(most)
-        taken, self.waiting = self.waiting[:most], self.waiting[most:]
+        taken = [job for job in self.waiting if not urgent or job.settings["priority"] > 0][:most]
+        self.waiting = [job for job in self.waiting if job not in taken]
         self.leases.hold(taken)
         return taken
 
@@ -127,7 +128,7 @@ class Queue:
 
 
 class Worker:
-    def __init__(self) -> None:
+    def __init__(self, reserved: int = 0) -> None:
         self.queue, self.engine = Queue(), OneStepEngine()
         self.said: list[str] = []
         pieces = SimpleNamespace(put=lambda _job, text: self.said.append(text))
@@ -137,14 +138,18 @@ class Worker:
             ending=cast(Any, self.queue),
             leases=self.queue.leases,
             pieces=cast(Any, pieces),
-            rows=PLACES,
+            rows=PLACES + reserved,
+            reserved=reserved,
             linger=0,
             stop=threading.Event(),
             observer=cast(Any, SimpleNamespace(batch=lambda _rows: None)),
         )
 
-    def asked(self, prompt: str, *, attempt: int = 1, lost: int = 0, job_id: UUID | None = None) -> Job:
-        job = Job(job_id or uuid4(), "generate", prompt, None, None, None, {}, attempt, None, lost, 0.0)
+    def asked(
+        self, prompt: str, *, attempt: int = 1, lost: int = 0, job_id: UUID | None = None, priority: int = 0
+    ) -> Job:
+        settings = {"priority": priority}
+        job = Job(job_id or uuid4(), "generate", prompt, None, None, None, settings, attempt, None, lost, 0.0)
         self.queue.waiting.append(job)
         self.answering.ring()
         return job
@@ -178,6 +183,20 @@ def test_no_more_jobs_are_in_hand_than_there_are_places(worker: Worker) -> None:
     worker.engine.ready |= {f"job {number}" for number in range(5)}
     until(lambda: len(worker.queue.answered) == 5)
     assert max(worker.queue.claims) <= PLACES
+
+
+def test_urgent_jobs_have_places_that_no_others_take() -> None:
+    made = Worker(reserved=1)
+    with made.queue.leases, made.answering:
+        for number in range(2 * PLACES):
+            made.asked(f"long {number}")
+        until(lambda: len(made.engine.rows) == PLACES)
+        made.asked("urgent", priority=1)
+        made.engine.ready.add("urgent")
+        until(lambda: made.queue.answered == ["urgent"])
+        assert len(made.engine.rows) == PLACES
+        made.engine.ready |= {f"long {number}" for number in range(2 * PLACES)}
+        until(lambda: len(made.queue.answered) == 2 * PLACES + 1)
 
 
 def test_rows_that_cannot_be_answered_fail_alone(worker: Worker) -> None:

@@ -12,6 +12,7 @@ import torch
 from loradex.library.adapter_files import content_hash
 from loradex.library.cards import TaskCard
 from loradex.library.examples import Example
+from loradex.worker.engine.form import Form
 from loradex.worker.engine.load import load_model
 from loradex.worker.engine.text import Text
 from loradex.worker.engine.training import adapter, checkpoint
@@ -85,8 +86,7 @@ def train_task(
         if restart:
             checkpoint.discard(directory)
         examples, held_out_examples = read_task(data, card, settings.seed)
-        dtype = torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32
-        model, tokenizer = load_model(base.path, device, dtype)
+        model, tokenizer = load_model(base.path, device, Form(settings.dtype))
         text = Text(tokenizer)
 
         def rows(chosen: Sequence[Example]) -> list[TaskRow]:

@@ -11,6 +11,7 @@ from loradex.library.model_files import ModelFiles
 from loradex.worker.engine.asking import Asking
 from loradex.worker.engine.bank import AdapterBank
 from loradex.worker.engine.compose import Composer
+from loradex.worker.engine.memory import Budgets
 from loradex.worker.engine.protocol import Event, Ticket, Usage
 from loradex.worker.engine.questions import Question
 from loradex.worker.engine.rows import Row
@@ -36,8 +37,11 @@ class VllmEngine:
         files: What its directory was when it was read.
         modules: The modules that vLLM adds LoRAs to.
         most_rank: The greatest rank of a LoRA that it was laid out for.
-        room_bytes: Bytes of its keys and values.
+        budgets: Bytes of the host for adapters, and of the device for keys and values.
     """
+
+    attention = "vllm"
+    quantization: str | None = None
 
     def __init__(
         self,
@@ -49,7 +53,7 @@ class VllmEngine:
         files: ModelFiles,
         modules: frozenset[str],
         most_rank: int,
-        room_bytes: int,
+        budgets: Budgets,
     ) -> None:
         self.bank: AdapterBank = asking.bank
         self.device = device
@@ -65,7 +69,7 @@ class VllmEngine:
         self._llm = llm
         self._asking = asking
         self._ends = ends
-        self._room_bytes = room_bytes
+        self.budgets = budgets
         self._rows: dict[Ticket, Written | Ranked] = {}
         self._owners: dict[str, Written | Ranked] = {}
         self._last = 0
@@ -143,8 +147,8 @@ class VllmEngine:
         return Usage(
             running=running,
             waiting=len(self._rows) - running,
-            used_bytes=int(scheduler.kv_cache_manager.usage * self._room_bytes),
-            room_bytes=self._room_bytes,
+            used_bytes=int(scheduler.kv_cache_manager.usage * self.budgets.rows),
+            room_bytes=self.budgets.rows,
         )
 
     def _scheduler(self) -> Any:

@@ -13,8 +13,9 @@ from loradex.worker.engine.architecture import Architecture
 from loradex.worker.engine.asking import Asking
 from loradex.worker.engine.bank import AdapterBank
 from loradex.worker.engine.ends import ends_of
-from loradex.worker.engine.engine import DTYPES
-from loradex.worker.engine.memory import room_of
+from loradex.worker.engine.layout import Layout
+from loradex.worker.engine.load import DTYPES
+from loradex.worker.engine.memory import NOTHING_EXPECTED, USUAL_RANK, Budgets, Expected, budgets, free_bytes
 from loradex.worker.engine.modules import linear_modules
 from loradex.worker.engine.text import Text
 from loradex.worker.engine.vllm.engine import VllmEngine
@@ -55,7 +56,8 @@ def start(
     device: str,
     dtype: str,
     *,
-    bank_bytes: int,
+    bank_bytes: int | None = None,
+    expected: Expected = NOTHING_EXPECTED,
     threads: int = 0,
     room_bytes: int | None = None,
     max_loras: int = 16,
@@ -69,7 +71,8 @@ def start(
         model_path: Its directory.
         device: `cpu`, `cuda` or `auto`; vLLM takes the one that its package was built for.
         dtype: Numbers it computes in.
-        bank_bytes: Bytes of host memory for stacked adapters.
+        bank_bytes: Bytes of host memory for stacked adapters; None takes what suits the host.
+        expected: The adapters there are.
         threads: Threads torch may use; 0 leaves it to torch.
         room_bytes: Bytes for keys and values; None takes what suits a host, and on a GPU leaves it to vLLM.
         max_loras: Distinct mixtures in one step; others wait.
@@ -89,7 +92,11 @@ def start(
     architecture = Architecture.of(model)
     cuda = torch.cuda.is_available()
     here = torch.device("cuda" if cuda else "cpu")
-    room = room_of(here) if room_bytes is None and not cuda else room_bytes
+    shapes = linear_modules(model)
+    slot = Layout(expected.rank or USUAL_RANK, shapes).slot_bytes(DTYPES[dtype].itemsize)
+    suits = budgets(free_bytes(torch.device("cpu")), slot, expected.adapters, shared=True)
+    room = suits.rows if room_bytes is None and not cuda else room_bytes
+    has = Budgets(suits.bank if bank_bytes is None else bank_bytes, room or 0)
     if room is not None:
         given.setdefault("kv_cache_memory_bytes", room)
     rank = next(one for one in RANKS if one >= max_lora_rank)
@@ -107,7 +114,7 @@ def start(
         ),
         known,
     )
-    bank = AdapterBank(linear_modules(model), torch.device("cpu"), DTYPES[dtype], bank_bytes, 0)
+    bank = AdapterBank(shapes, torch.device("cpu"), DTYPES[dtype], has.bank, 0)
     engine = VllmEngine(
         llm,
         Asking(Text(tokenizer), bank, architecture, model.config.get_text_config().vocab_size, dtype),
@@ -116,7 +123,7 @@ def start(
         files=files,
         modules=frozenset(modules_of(llm)),
         most_rank=rank,
-        room_bytes=room or 0,
+        budgets=has,
     )
     hand_over(llm, engine.mixtures.take)
     return engine

@@ -1,0 +1,70 @@
+"""Which defaults are changed, for what is beyond noise."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from tests.unit.evaluation.test_summary import cell
+
+from loradex.evaluation.cells import Cell
+from loradex.evaluation.plan import Options
+from loradex.evaluation.tuning import ROUNDS, Trial, tune
+
+START = Options(k=32, top_p=0.9, temperature=0.1)
+ROWS = 60
+
+
+class Library:
+    """Six tasks of two families; how often they are answered right is told by the options.
+
+    The same rows are easy under all options, as they are for a model.
+    """
+
+    def __init__(
+        self, *, gain_of_k: float = 0.0, gain_of_top_p: float = 0.0, calibrated: float = 0.0
+    ) -> None:
+        self.gains = gain_of_k, gain_of_top_p, calibrated
+        self.asked: list[Options] = []
+
+    def __call__(self, options: Sequence[Options]) -> list[Cell]:
+        self.asked += options
+        return [self.cell(one, f"task{task}") for one in options for task in range(6)]
+
+    def cell(self, options: Options, task: str) -> Cell:
+        hardness = np.random.default_rng(list(task.encode())).random(ROWS)
+        share = 0.5 + self.gains[0] * (options.k == 64) + self.gains[1] * (options.top_p == 1.0)
+        marks = [
+            "".join("1" if one < most else "0" for one in hardness) for most in (share, share + self.gains[2])
+        ]
+        family = "even" if int(task[-1]) % 2 == 0 else "odd"
+        return replace(cell("cat", task, marks[0], family), calibrated=marks[1], options=options.given())
+
+
+def adopted(rounds: Sequence[Sequence[Trial]]) -> list[tuple[str, object]]:
+    return [(trial.name, trial.value) for trials in rounds for trial in trials if trial.adopted]
+
+
+def test_where_nothing_is_better_nothing_changes() -> None:
+    rounds = list(tune(Library(), START, "none"))
+    assert len(rounds) == 1
+    assert adopted(rounds) == []
+    assert all(trial.points.value == 0 and trial.p == 1 for trial in rounds[0])
+    assert {trial.name for trial in rounds[0]} == {"k", "top_p", "temperature", "choice_prior"}
+
+
+def test_what_is_better_beyond_noise_is_adopted_the_best_first() -> None:
+    library = Library(gain_of_k=0.2, gain_of_top_p=0.1)
+    rounds = list(tune(library, START, "none"))
+    assert adopted(rounds) == [("k", 64), ("top_p", 1.0)]
+    assert len(rounds) == ROUNDS
+    assert library.asked[-1].k == 64
+    assert library.asked[-1].top_p == 1.0
+
+
+def test_choices_are_judged_by_history_where_calibration_gains() -> None:
+    assert adopted(list(tune(Library(calibrated=0.2), START, "none"))) == [("choice_prior", "history")]
+    assert adopted(list(tune(Library(calibrated=0.2), START, "history"))) == []
+
+
+def test_what_is_worse_is_never_adopted() -> None:
+    assert adopted(list(tune(Library(gain_of_k=-0.3, calibrated=-0.3), START, "none"))) == []
