@@ -251,6 +251,22 @@ def test_words_and_head_merge_as_peft_merges_them(
     assert (found - wanted).norm() <= TOLERANCE * wanted.norm()
 
 
+def test_the_sum_of_gates_is_peft_s_where_weights_add_up_to_one(zoo: Zoo, tmp_path: Path) -> None:
+    adapters = [save(KINDS["ia3"], zoo, tmp_path / f"k{seed}", seed) for seed in (1, 2)]
+    engine, weights = zoo.engine(), (1.5, -0.5)
+    engine.bank.ensure({one.sha256: one.directory for one in adapters})
+    peft = PeftModel.from_pretrained(copy.deepcopy(zoo.model), adapters[0].directory, adapter_name="k1")
+    peft.load_adapter(adapters[1].directory, adapter_name="k2")
+    peft.add_weighted_adapter(["k1", "k2"], list(weights), "mix")
+    peft.set_adapter("mix")
+    parts = tuple(Component(one.sha256, weight) for one, weight in zip(adapters, weights, strict=True))
+    updates, _ = engine.compose([Recipe("cat", 1.0, "float32", parts)])
+    tokens = torch.randint(3, 200, (1, 9))
+    with torch.inference_mode():
+        wanted, found = peft(input_ids=tokens).logits, logits(engine, tokens, updates)
+    assert (found - wanted).norm() <= TOLERANCE * wanted.norm()
+
+
 def test_a_head_of_other_weights_is_refused(zoos: Callable[[str], Zoo], tmp_path: Path) -> None:
     """PEFT saves the base model's own head beside its factors; what was trained on another head is another model's."""
     zoo, kind = zoos("qwen"), KINDS["head and words"]

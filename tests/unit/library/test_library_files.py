@@ -116,7 +116,7 @@ def test_an_adapter_that_was_poisoned_with_the_manifest_is_still_inspected(
     path = small_library.directory / name
     path.write_text(json.dumps({**json.loads(path.read_text()), "use_dora": True}))
     relist(small_library, name)
-    with pytest.raises(LibraryCorruptError, match="DoRA"):
+    with pytest.raises(LibraryCorruptError, match="use_dora is set"):
         open_library(small_library.directory, cards)
 
 
