@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
+from psycopg.sql import SQL, Identifier, Literal
 from psycopg.types.json import Jsonb
 from tests.world import answer_document
 
@@ -97,4 +98,33 @@ def fill(connection: psycopg.Connection[Any], answers: int) -> None:
             connection.execute("drop table claimed")
         print(f"\r{first + number} of {answers}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
+    connection.execute("vacuum analyze")
+
+
+COPIED: LiteralString = """
+    insert into loradex.answers (id, job_id, position, created_at, prompt, {rest})
+    select uuidv7(-n * interval '500 ms'), uuidv7(-n * interval '500 ms'), {answers} + n,
+           now() - n * interval '500 ms', 'Question ' || n || ': is the chain whole?', {rest}
+    from generate_series({copies}, 1, -1) n
+    join template t on t.place = n %% (select count(*) from template)"""
+REST: LiteralString = """
+    select array_agg(attname::text order by attnum) from pg_attribute
+    where attrelid = 'loradex.answers'::regclass and attnum > 0 and not attisdropped
+      and attname not in ('id', 'job_id', 'position', 'created_at', 'prompt')"""
+
+
+def copy(connection: psycopg.Connection[Any], answers: int) -> None:
+    """Until there are this many answers, write older copies of those there are, two a second, without jobs or links."""
+    ((columns,),) = connection.execute(REST).fetchall()
+    ((written,),) = connection.execute("select count(*) from loradex.answers").fetchall()
+    copies = max(answers - written, 0)
+    months = "select loradex.make_partition(now() - n * interval '14 days') from generate_series(0, %s / 2400000 + 1) n"
+    connection.execute(months, (copies,))
+    connection.execute(
+        "create temp table template as select row_number() over () - 1 as place, * from loradex.answers"
+    )
+    statement = SQL(COPIED).format(
+        rest=SQL(", ").join(map(Identifier, columns)), answers=Literal(written), copies=Literal(copies)
+    )
+    connection.execute(statement, ())
     connection.execute("vacuum analyze")

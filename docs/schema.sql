@@ -458,6 +458,66 @@ comment on column loradex.example_embeddings.duplicate_of is 'near duplicate tha
 create index example_embeddings_duplicate_index on loradex.example_embeddings (duplicate_of, encoder) where (duplicate_of is not null);
 create index example_embeddings_encoder_task_index on loradex.example_embeddings (encoder, task, duplicate_of);
 
+-- file: tables/projections.sql
+-- The two directions in which the vectors of an encoder's examples differ most, to draw them as a map. Made by
+-- `loradex map build`; one row an encoder.
+create table loradex.projections (
+    encoder text not null,
+    method text not null,
+    examples bigint not null,
+    first public.vector not null,
+    second public.vector not null,
+    first_offset float8 not null,
+    second_offset float8 not null,
+    reach float8 not null,
+    explained float8 not null,
+    created_at timestamptz not null default now(),
+    constraint projections_pkey primary key (encoder),
+    constraint projections_encoder_fkey foreign key (encoder) references loradex.encoders(name),
+    constraint projections_method_check check (method in ('pca')),
+    constraint projections_reach_check check (reach > 0)
+);
+comment on table loradex.projections is
+    'The plane in which the examples of an encoder are drawn as a map; made by loradex map build.';
+comment on column loradex.projections.encoder is 'what made the vectors';
+comment on column loradex.projections.method is 'pca: the two directions of the largest variance';
+comment on column loradex.projections.examples is 'examples that there were when it was made';
+comment on column loradex.projections.first is 'the first direction, of length one';
+comment on column loradex.projections.second is 'the second direction, of length one';
+comment on column loradex.projections.first_offset is 'inner product of the mean vector and the first direction';
+comment on column loradex.projections.second_offset is 'inner product of the mean vector and the second direction';
+comment on column loradex.projections.reach is 'the farthest coordinate of an example from 0';
+comment on column loradex.projections.explained is 'share of the variance in these two directions, 0 to 1';
+comment on column loradex.projections.created_at is 'when it was made';
+
+-- file: tables/projected_examples.sql
+-- Where each example lies in the plane of its encoder (projections), and what is odd about it.
+create table loradex.projected_examples (
+    example_id bigint not null,
+    encoder text not null,
+    task text not null,
+    x real not null,
+    y real not null,
+    near_duplicate boolean not null,
+    looks_like text,
+    constraint projected_examples_pkey primary key (encoder, example_id),
+    constraint projected_examples_encoder_fkey foreign key (encoder)
+        references loradex.projections(encoder) on delete cascade,
+    constraint projected_examples_example_id_encoder_fkey foreign key (example_id, encoder)
+        references loradex.example_embeddings(example_id, encoder) on delete cascade
+);
+comment on table loradex.projected_examples is
+    'Where each example lies on the map of its encoder; made by loradex map build.';
+comment on column loradex.projected_examples.example_id is 'the example';
+comment on column loradex.projected_examples.encoder is 'what made its vector';
+comment on column loradex.projected_examples.task is 'the example''s task, repeated for the map';
+comment on column loradex.projected_examples.x is 'place along the first direction';
+comment on column loradex.projected_examples.y is 'place along the second direction';
+comment on column loradex.projected_examples.near_duplicate is 'whether another example is nearly the same (duplicate_examples)';
+comment on column loradex.projected_examples.looks_like is
+    'the task that nearly all of its neighbours are of, where that is another (mislabelled_candidates)';
+create index projected_examples_example_index on loradex.projected_examples (example_id, encoder);
+
 -- file: tables/jobs.sql
 -- One question with its settings, from queued to its end: done, failed, cancelled or expired. Written by the queue's
 -- functions only.
@@ -595,6 +655,7 @@ create table loradex.answers (
     choice text,
     choices text[],
     stop text[],
+    held_to jsonb,
     scores float8[],
     token_ids int[],
     logprobs jsonb,
@@ -652,7 +713,7 @@ create table loradex.answers (
     constraint answers_erased_check check (
         case when commitments is null
             then num_nulls(prompt, text, token_ids, query, salt) = 0
-            else num_nonnulls(prompt, messages, choices, stop, text, choice, token_ids, logprobs, query, salt) = 0 end)
+            else num_nonnulls(prompt, messages, choices, stop, held_to, text, choice, token_ids, logprobs, query, salt) = 0 end)
 ) partition by range (id);
 comment on table loradex.answers is
     'Answers and all that led to them, one row each, append-only and hash-chained; partitioned by month.';
@@ -669,6 +730,7 @@ comment on column loradex.answers.text is 'the answer''s text';
 comment on column loradex.answers.choice is 'the choice that won, for choose';
 comment on column loradex.answers.choices is 'the choices there were, for choose';
 comment on column loradex.answers.stop is 'the stop strings there were';
+comment on column loradex.answers.held_to is 'the json_schema or the regex that the text had to fit';
 comment on column loradex.answers.scores is 'score of each choice, in the job''s order';
 comment on column loradex.answers.token_ids is 'tokens of the answer';
 comment on column loradex.answers.logprobs is
@@ -839,6 +901,34 @@ comment on column loradex.evaluations.git_revision is 'revision of the code';
 comment on column loradex.evaluations.library_hash is 'hash of the library that answered';
 comment on column loradex.evaluations.created_at is 'when the row was written';
 create index evaluations_run_index on loradex.evaluations (run);
+
+-- file: tables/feedback.sql
+-- How people rated answers: rows are added by rate_answer and never changed; of an owner's ratings of an answer the last
+-- one counts. Refers to nothing, as answers do, so that it outlives their archives; the hash says which link was rated.
+create table loradex.feedback (
+    id bigint generated always as identity,
+    answer_id uuid not null,
+    chain_hash bytea not null,
+    owner_id bigint not null,
+    owner text not null,
+    login text not null,
+    rating smallint not null,
+    created_at timestamptz not null default clock_timestamp(),
+    constraint feedback_pkey primary key (id),
+    constraint feedback_rating_check check (rating in (-1, 1))
+);
+comment on table loradex.feedback is
+    'Ratings of answers by whoever asked; rows are added, never changed, and the last one of an owner counts.';
+comment on column loradex.feedback.id is 'grows with each rating';
+comment on column loradex.feedback.answer_id is 'the answer that was rated';
+comment on column loradex.feedback.chain_hash is 'its link in the audit chain then: what exactly was rated';
+comment on column loradex.feedback.owner_id is 'who rated it, and had asked';
+comment on column loradex.feedback.owner is 'name of that owner';
+comment on column loradex.feedback.login is 'the login that wrote it';
+comment on column loradex.feedback.rating is '1: good, -1: bad';
+comment on column loradex.feedback.created_at is 'when it was rated';
+create index feedback_answer_index on loradex.feedback (answer_id, id);
+create index feedback_owner_index on loradex.feedback (owner_id, id);
 
 -- file: tables/routings.sql
 -- What route_jobs decided for jobs that are being answered, until record_answer makes it evidence: so no worker is
@@ -1327,7 +1417,8 @@ begin
                         answer.adapter_hashes, answer.adapter_uris, answer.weights, answer.adapter_norms)
                 with ordinality c(adapter_id, adapter, version, task, sha256, uri, weight, update_norm, rank)), '[]'),
         'generation', answer.generation || jsonb_build_object('choices', answer.choices)
-            || case when answer.stop is null then '{}' else jsonb_build_object('stop', answer.stop) end,
+            || case when answer.stop is null then '{}' else jsonb_build_object('stop', answer.stop) end
+            || coalesce(answer.held_to, '{}'),
         'timings', answer.timings,
         'chain', jsonb_build_object(
             'position', answer.position,
@@ -1350,7 +1441,8 @@ language sql immutable parallel safe
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
     select jsonb_build_object(
-        'prompt', answer.prompt, 'messages', answer.messages, 'choices', answer.choices, 'stop', answer.stop, 'text', answer.text,
+        'prompt', answer.prompt, 'messages', answer.messages, 'choices', answer.choices, 'stop', answer.stop,
+        'held_to', answer.held_to, 'text', answer.text,
         'choice', answer.choice, 'token_ids', answer.token_ids, 'logprobs', answer.logprobs, 'query', answer.query)
 $$;
 comment on function loradex.answer_erasable(loradex.answers) is
@@ -1942,6 +2034,7 @@ begin
             then 'it has more tokens than the job allows'
         when job.kind = 'generate' and jsonb_array_length(answer -> 'token_ids') < (job.settings ->> 'min_tokens')::int
              and not exists (select from jsonb_array_elements(job.settings -> 'stop'))
+             and not job.settings ?| array['json_schema', 'regex']
             then 'it has fewer tokens than the job asks for'
         when job.kind = 'generate' and exists (
             select from jsonb_array_elements_text(job.settings -> 'stop') s(one)
@@ -2096,6 +2189,13 @@ begin
         when e.job ->> 'kind' = 'generate' and j.choose then 'kind generate takes no choices; use kind choose'
         when j.choose and e.job ->> 'logprobs' is not null
             then 'logprobs are of a text that is written, and choices have scores; drop one of them'
+        when j.choose and (e.job ->> 'json_schema' is not null or e.job ->> 'regex' is not null)
+            then 'json_schema and regex are of a text that is written; drop them, or the choices'
+        when e.job ->> 'json_schema' is not null and e.job ->> 'regex' is not null
+            then 'give json_schema or regex, not both'
+        when e.job ->> 'json_schema' is not null and (case when pg_input_is_valid(e.job ->> 'json_schema', 'json')
+                then json_typeof((e.job ->> 'json_schema')::json) end) is distinct from 'object'
+            then 'json_schema is not an object in JSON, written as a text'
         when coalesce(e.job ->> 'min_tokens', defaults ->> 'min_tokens')::numeric
              > coalesce(e.job ->> 'max_new_tokens', defaults ->> 'max_new_tokens')::numeric
             then 'min_tokens is more than max_new_tokens; lower it'
@@ -3430,7 +3530,8 @@ begin
     delete from routings r where r.job_id = any (erased_jobs);
     update jobs j
     set prompt = '', messages = null, choices = case when j.choices is not null then '{}'::text[] end, idempotency_key = null,
-        metadata = null, settings = j.settings - 'stop', pieces_key = null, cancelled_by = case when j.cancelled_by is not null then 'erased' end,
+        metadata = null, settings = j.settings - array['stop', 'json_schema', 'regex'],
+        pieces_key = null, cancelled_by = case when j.cancelled_by is not null then 'erased' end,
         error_message = case when j.error_code = 'erased' then j.error_message
                              when j.error_code is not null then 'erased' end,
         erased_at = now
@@ -3438,7 +3539,7 @@ begin
 
     with emptied as (
         update answers a
-        set prompt = null, messages = null, choices = null, stop = null, text = null, choice = null, token_ids = null, logprobs = null,
+        set prompt = null, messages = null, choices = null, stop = null, held_to = null, text = null, choice = null, token_ids = null, logprobs = null,
             query = null, salt = null, commitments = answer_commitments(a)
         where a.id in (select j.answer_id from jobs j where j.id = any (erased_jobs)) and a.commitments is null
         returning a.id
@@ -4750,6 +4851,47 @@ comment on function loradex.own_jobs(text, jsonb, int, uuid) is
 revoke execute on function loradex.own_jobs(text, jsonb, int, uuid) from public;
 grant execute on function loradex.own_jobs(text, jsonb, int, uuid) to loradex_client, loradex_admin;
 
+-- file: functions/rate_answer.sql
+-- Writes down how good an answer is to whoever asked for it: 1 or -1. Rating it again adds a row, and the last one counts.
+-- An owner rates its own answers alone.
+-- Locks: none. Raises: LX001 another rating, or too many of one answer; LX004 no such answer, or another user's; LX011 no
+-- seal of this transaction; 42501 the key may not ask.
+create or replace function loradex.rate_answer(answer_id uuid, rating int) returns bigint
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    rater constant bigint := current_owner();
+    rated record;
+    made bigint;
+begin
+    perform check_scope('ask');
+    if rating is null or rate_answer.rating not in (-1, 1) then
+        raise exception using errcode = 'LX001', message = format(
+            'rating is %s; give 1 for good or -1 for bad', coalesce(rate_answer.rating::text, 'null'));
+    end if;
+    select a.id, a.chain_hash, a.owner_id, a.owner into rated
+    from answers a where a.id = rate_answer.answer_id and a.owner_id = rater;
+    if not found then
+        raise exception using errcode = 'LX004', message = format(
+            'no answer %s to rate, or it is another user''s', rate_answer.answer_id);
+    end if;
+    if (select count(*) from feedback f where f.answer_id = rated.id) >= 100 then
+        raise exception using errcode = 'LX001', message = format(
+            'answer %s was rated 100 times, which is the most', rated.id);
+    end if;
+    insert into feedback (answer_id, chain_hash, owner_id, owner, login, rating)
+    values (rated.id, rated.chain_hash, rated.owner_id, rated.owner, session_user, rate_answer.rating)
+    returning id into made;
+    return made;
+end
+$$;
+comment on function loradex.rate_answer(uuid, int) is
+    'Writes down how good an answer is to whoever asked for it: 1 or -1; returns the row''s id.';
+revoke execute on function loradex.rate_answer(uuid, int) from public;
+grant execute on function loradex.rate_answer(uuid, int) to loradex_client, loradex_admin;
+
 -- file: functions/recipe_hash.sql
 -- The hash that names a mixture: SHA-256, in hex, over one line per fact: merge, calibrated, density, dtype, and for each
 -- component, in order, its content hash and weight. Numbers stand as the 16 hex digits of their IEEE 754 double.
@@ -4823,8 +4965,11 @@ begin
     fresh.choices := job.choices;
     fresh.stop := (select array_agg(s.one order by s.place)
                    from jsonb_array_elements_text(job.settings -> 'stop') with ordinality s(one, place));
+    fresh.held_to := (select jsonb_object_agg(s.key, s.value) from jsonb_each(job.settings) s
+                      where s.key in ('json_schema', 'regex'));
     fresh.base_model := job.base_model;
-    fresh.generation := (record_answer.answer -> 'generation') - array['draws', 'prior'] || (job.settings - 'stop')
+    fresh.generation := (record_answer.answer -> 'generation') - array['draws', 'prior']
+        || (job.settings - array['stop', 'json_schema', 'regex'])
         || jsonb_build_object('kind', job.kind,
                               'seed', coalesce(job.settings -> 'seed', record_answer.answer #> '{generation,seed}'))
         || case when decided.routing -> 'draws' <> '[]' then jsonb_build_object('draws', decided.routing -> 'draws')
@@ -4958,6 +5103,8 @@ create or replace trigger append_only before update or delete or truncate on lor
 create or replace trigger append_only before update or delete or truncate on loradex.archives
     for each statement execute function loradex.refuse_change();
 create or replace trigger append_only before update or delete or truncate on loradex.evaluations
+    for each statement execute function loradex.refuse_change();
+create or replace trigger append_only before update or delete or truncate on loradex.feedback
     for each statement execute function loradex.refuse_change();
 -- An adapter is its content: only state and retired_at may change, and no row goes away.
 create or replace trigger append_only before delete or truncate on loradex.adapters
@@ -5993,9 +6140,9 @@ grant execute on function loradex.similar_answers(public.vector, int, text) to l
 -- file: functions/simulate_retire.sql
 -- The answers whose mixture would change if an adapter were retired, and how, judged by the neighbours that were
 -- stored with them, what their jobs draw among adapters that share a task, and the other adapters and affinities of
--- today. Answers of methods that take one adapter by name, or all alike, are left out.
+-- today. Answers of methods that take one adapter by name, or all alike, are left out. `since` leaves out older ones.
 -- Locks: none. Raises: LX002 unknown adapter.
-create or replace function loradex.simulate_retire(adapter text) returns table (
+create or replace function loradex.simulate_retire(adapter text, since timestamptz default null) returns table (
     answer_id uuid, created_at timestamptz, weight float8, total_variation float8, mixture jsonb
 )
 language plpgsql stable
@@ -6028,6 +6175,7 @@ begin
                 from answers a
                 join methods h on h.name = a.method and h.selection in ('nucleus', 'affinity')
                 where a.adapters @> array[simulate_retire.adapter]
+                  and a.id >= coalesce(first_id(simulate_retire.since), '00000000-0000-0000-0000-000000000000')
                 window chain as (order by a.position)
             ) p
         ) c
@@ -6059,10 +6207,10 @@ begin
     end loop;
 end
 $$;
-comment on function loradex.simulate_retire(text) is
+comment on function loradex.simulate_retire(text, timestamptz) is
     'Answers whose mixture would change without an adapter: its weight, total variation, the mixture instead.';
-revoke execute on function loradex.simulate_retire(text) from public;
-grant execute on function loradex.simulate_retire(text) to loradex_reader, loradex_worker, loradex_admin;
+revoke execute on function loradex.simulate_retire(text, timestamptz) from public;
+grant execute on function loradex.simulate_retire(text, timestamptz) to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/take_embeddings.sql
 -- The vectors that ask_embeddings asked for, in the order of the texts, or why there are none; they can be taken once. No
@@ -6954,7 +7102,7 @@ grant select on
 grant select on loradex.example_embeddings, loradex.evaluations, loradex.workers, loradex.erasures,
     loradex.archives
     to loradex_reader, loradex_worker, loradex_admin;
-grant select on loradex.jobs, loradex.answers
+grant select on loradex.jobs, loradex.answers, loradex.feedback
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 
 -- The administrator fills the library. Jobs, answers and their evidence are written by functions alone.
@@ -6966,6 +7114,9 @@ grant delete on loradex.examples, loradex.example_embeddings to loradex_admin;
 grant select on loradex.task_affinities to loradex_reader, loradex_client, loradex_worker, loradex_admin;
 -- The administrator adds vectors; which of them are near duplicates, group_duplicates alone decides.
 grant insert (example_id, encoder, task, embedding) on loradex.example_embeddings to loradex_admin;
+-- The administrator draws the map of the examples (loradex map build); who sees vectors sees it.
+grant select on loradex.projections, loradex.projected_examples to loradex_reader, loradex_worker, loradex_admin;
+grant insert, delete on loradex.projections, loradex.projected_examples to loradex_admin;
 
 -- file: policies.sql
 -- Clients see their own jobs and answers; the database user they logged in as decides, whatever role they took on. The
@@ -6977,6 +7128,12 @@ create policy own_jobs on loradex.jobs for select to loradex_client using (owner
 create policy own_answers on loradex.answers for select to loradex_client using (owner_id = (select loradex.current_owner()));
 create policy all_rows on loradex.jobs for select to loradex_reader, loradex_worker, loradex_admin using (true);
 create policy all_rows on loradex.answers for select to loradex_reader, loradex_worker, loradex_admin using (true);
+
+-- Ratings likewise.
+alter table loradex.feedback enable row level security;
+create policy own_feedback on loradex.feedback for select to loradex_client
+    using (owner_id = (select loradex.current_owner()));
+create policy all_rows on loradex.feedback for select to loradex_reader, loradex_worker, loradex_admin using (true);
 
 -- file: public.sql
 -- What Postgres lets everybody do that could fill the disk (temporary tables, large objects, messages in the WAL) or the
@@ -7095,6 +7252,10 @@ values
         'ids of tokens, and what is added to the logit of each'),
     ('logprobs', 'job', 'integer', null, 0, null, 20, null, null, null,
         'how many of the likeliest tokens are told at each place, beside the one written; left out: nothing is'),
+    ('json_schema', 'job', 'text', null, 2, null, 50000, null, null, null,
+        'a JSON schema, written as a text, by which the answer is valid JSON'),
+    ('regex', 'job', 'text', null, 1, null, 2000, null, null, null,
+        'a regular expression that matches the whole answer'),
     ('seed', 'job', 'integer', null, 0, null, 9223372036854775807, null, null, null, 'seed of the sampling'),
     ('stream', 'job', 'boolean', 'false', null, null, null, null, null, null,
         'whether its text is told to listeners while it is written; no answer depends on it'),

@@ -329,6 +329,11 @@ CONTRACTS = {
     ),
     "notify_job": Contract(OWNER, GIVEN, "it reads no table"),
     "notify_workers": Contract(OWNER, "it takes nothing", "it reads no table"),
+    "rate_answer": Contract(
+        ASKERS,
+        Refusal("select loradex.rate_answer(gen_random_uuid(), 2)", "LX001"),
+        Reads("select loradex.rate_answer({answer}, 1)", 2),
+    ),
     "own_jobs": Contract(
         ASKERS,
         Refusal("select loradex.own_jobs('lost')", "LX001"),

@@ -5,7 +5,8 @@ Its packages are imported when they are needed, so that tests of other rooms run
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
@@ -13,6 +14,7 @@ from psycopg.types.json import Jsonb
 from tests.fix_api import made_key
 from tests.fix_db import new_database, with_user
 from tests.needs import program
+from tests.repository import ROOT
 from tests.serving import serving
 from tests.world import World
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from loradex.service.api.door import Door
 
+PICTURES = ROOT / "docs" / "images"
 TOKEN = "token-for-tests-only"
 SCRIPT = "<script>window.hacked=1</script><img src=x onerror='window.hacked=1'>"
 HOSTILE = (
@@ -186,3 +189,17 @@ class _Watched:
         self._context.close()
         if kind is None:
             assert self._watch.complaints == []
+
+
+def accessible(page: "Page") -> None:
+    """What axe finds wrong, with its help."""
+    from axe_playwright_python.sync_playwright import Axe  # noqa: PLC0415
+
+    found: list[dict[str, Any]] = Axe().run(page).response["violations"]
+    assert [(one["id"], [node["target"] for node in one["nodes"]]) for one in found] == []
+
+
+@pytest.fixture
+def pictures(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Where pictures go: with `--pictures` into the documentation."""
+    return PICTURES if request.config.getoption("pictures") else tmp_path

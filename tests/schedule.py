@@ -12,6 +12,7 @@ TOGETHER = (
     (
         *("tests/acceptance/test_notebook.py", "tests/integration/test_docs_sql.py"),
         *("tests/integration/test_explorer.py", "tests/integration/test_explorer_doors.py"),
+        "tests/integration/test_explorer_map.py",
     ),
     ("tests/sql/test_every_function.py", "tests/sql/test_plans.py", "tests/sql/test_routing.py"),
 )

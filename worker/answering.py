@@ -122,7 +122,8 @@ class Answering:
 
     def _take_in(self) -> None:
         """Claims what there is room for, and makes it ready."""
-        if not self._rung.wait(PAUSE_SECONDS) and not self._more_wait:
+        # Urgent jobs ring, so that for them nothing is asked in between.
+        if not self._rung.wait(PAUSE_SECONDS) and not (self._more_wait and self._open_places() > 0):
             return
         self._rung.clear()
         self._stop.wait(self._linger)
@@ -141,12 +142,16 @@ class Answering:
                 continue
             self._hand_over(jobs)
 
+    def _open_places(self) -> int:
+        """Places free for any job."""
+        return self._rows - self._reserved - len(self._leases)
+
     def _hand_over(self, jobs: Sequence[Job]) -> None:
         self._intake.prepare(jobs, self._arrive)
 
     def _arrive(self, one: Prepared) -> None:
         try:
-            self._engine.fetch(one.adapters)
+            self._engine.fetch(one.adapters, one.row)
         except Exception:  # noqa: BLE001 - whatever it is, the job goes on without it
             # It spares the engine a wait, and is no reason to lose a job whose lease would be kept for ever.
             self._log.exception("answering.not_read_ahead", job=str(one.job.id))
@@ -222,8 +227,7 @@ class Answering:
         try:
             self._end(one, result)
         finally:
-            free = self._rows - self._reserved - len(self._leases)
-            if self._more_wait and free * CLAIM_AGAIN_SHARE >= self._rows:
+            if self._more_wait and self._open_places() * CLAIM_AGAIN_SHARE >= self._rows:
                 self._rung.set()
 
     def _record_all(self) -> None:

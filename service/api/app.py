@@ -22,6 +22,7 @@ from loradex.service.api.chunks import CHAT, COMPLETION, SILENCE, Chunks, Form
 from loradex.service.api.decisions import rankings_of
 from loradex.service.api.door import Door, answered, refusal, unless_gone
 from loradex.service.api.event_stream import EventStream
+from loradex.service.api.formats import held_to
 from loradex.service.api.measures import Measures
 from loradex.service.api.openapi import openapi
 from loradex.service.api.problem import Problem, refused
@@ -195,9 +196,8 @@ class Api:
             raise refused(f"n answers to each prompt may be {bodies.MOST_PROMPTS} altogether", "n")
         said, seconds = bodies.options_of(body)
         theirs = bodies.sampling_of(body)
-        offered = None if body.structured_outputs is None else body.structured_outputs.choice
         wanted = {
-            "choices": offered,
+            **held_to(body.response_format, body.structured_outputs),
             **said,
             "max_new_tokens": most,
             **theirs,

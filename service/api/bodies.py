@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
+from loradex.service.api.formats import ResponseFormat, StructuredOutputs
 from loradex.service.api.json_values import require_few_values
 from loradex.service.api.problem import Problem, refused
 from loradex.service.client.request import OPENAI_NAMES
@@ -39,7 +40,6 @@ NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "tool_choice": ("none", "auto"),
     "functions": ([],),
     "function_call": ("none", "auto"),
-    "response_format": ({"type": "text"},),
     "modalities": (["text"],),
     "audio": (),
     "prediction": (),
@@ -75,14 +75,6 @@ class StreamOptions(Tolerant):
     include_usage: bool | None = None
 
 
-class StructuredOutputs(BaseModel):
-    """vLLM's spelling of choices; its other ways to bind a text are refused."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
-
-    choice: list[str] | None = None
-
-
 class Asking(Tolerant):
     """What chat, completions and decisions have in common.
 
@@ -115,6 +107,7 @@ class Writing(Asking):
     seed: int | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    response_format: ResponseFormat | None = None
     structured_outputs: StructuredOutputs | None = None
 
     @property

@@ -14,6 +14,8 @@ SPOKEN = {
     "max_new_tokens": "max_completion_tokens",
     "seed": "seed",
     "logprobs": "logprobs",
+    "json_schema": "response_format",
+    "regex": "structured_outputs",
     "metadata": "metadata",
     "idempotency_key": "Idempotency-Key",
 }

@@ -105,6 +105,13 @@ BY_ERROR: Sequence[tuple[type[LoradexError], int, str | None, Mapping[str, str]]
 """The status and the code of an error, its own where none is said, and headers; another error is a fault of ours."""
 
 
+OF_WORKERS = {
+    errors.ConversationRefusedError.code: "messages",
+    errors.ConstraintRefusedError.code: "json_schema",
+}
+"""What the asker has to change though a worker says so, and the field where the text names none."""
+
+
 def problem_of(error: LoradexError, names: Names = CHAT) -> Problem:
     """What the client is told of an error; `names` are what its endpoint calls the fields of a job."""
     text = str(error)
@@ -112,8 +119,10 @@ def problem_of(error: LoradexError, names: Names = CHAT) -> Problem:
         return NO_KEY
     if error.code == errors.PromptTooLongError.code:
         return Problem(REFUSED, "context_length_exceeded", text, names.called("prompt"))
-    if error.code == errors.ConversationRefusedError.code:
-        return Problem(REFUSED, error.code, text, names.called("messages"))
+    if error.code in OF_WORKERS:
+        return Problem(
+            REFUSED, error.code, text, names.param_of(text) or names.called(OF_WORKERS[error.code])
+        )
     if error.code == ERASED:
         return Problem(410, ERASED, text)
     for kind, status, code, headers in BY_ERROR:

@@ -12,14 +12,25 @@ from loradex.service.audit.snapshot import Connection
 ANSWERS = "answers"
 ERASURES = "erasures"
 ARCHIVES = "archives"
-ERASABLE = ("prompt", "messages", "choices", "stop", "text", "choice", "token_ids", "logprobs", "query")
+ERASABLE = (
+    "prompt",
+    "messages",
+    "choices",
+    "stop",
+    "held_to",
+    "text",
+    "choice",
+    "token_ids",
+    "logprobs",
+    "query",
+)
 """Columns of an answer that stand in its canonical text by a commitment."""
 
 LINK = {"id": "uuid", "position": "bigint", "previous_hash": "bytea", "chain_hash": "bytea"}
 LINKS: Mapping[str, Mapping[str, str]] = {
     ANSWERS: LINK
     | {"salt": "bytea", "commitments": "jsonb", "prompt": "text", "choices": "text[]", "text": "text"}
-    | {"stop": "text[]", "choice": "text", "token_ids": "integer[]", "logprobs": "jsonb"}
+    | {"stop": "text[]", "choice": "text", "token_ids": "integer[]", "logprobs": "jsonb", "held_to": "jsonb"}
     | {"query": "public.vector", "messages": "jsonb"},
     ERASURES: LINK | {"answers": "uuid[]"},
     ARCHIVES: LINK | {"first_position": "bigint", "last_position": "bigint", "last_hash": "bytea"},

@@ -39,6 +39,7 @@ COMMANDS = {
     "examples": Entry(
         "loradex.service.cli.examples:app", "Add the examples that decide which task a prompt is like."
     ),
+    "map": Entry("loradex.service.cli.map:app", "Draw the map of the examples for the explorer."),
     "ask": Entry("loradex.service.cli.ask:ask", "Ask a question."),
     "cancel": Entry("loradex.service.cli.cancel:cancel", "End jobs that have no answer yet."),
     "explore": Entry(

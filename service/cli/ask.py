@@ -4,6 +4,7 @@ import csv
 import inspect
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
@@ -17,11 +18,15 @@ ONE_BY_ONE = {"exclude_tasks": "exclude_task", "exclude_adapters": "exclude_adap
 
 FORMS = {
     "choices": "separated by commas",
+    "json_schema": "a file that holds it",
     "metadata": "one is KEY=TEXT, and it may be given again",
     "logit_bias": "one is TOKEN=NUMBER, and it may be given again",
     **dict.fromkeys(("stop", *ONE_BY_ONE), "may be given again"),
 }
-"""How settings are written that are no single value; all but choices are given by an option that is repeated."""
+"""How settings are written that are no single value."""
+
+WHOLE = ("choices", "json_schema")
+"""Those of them that one option gives; the others' may be repeated."""
 
 
 def _plain(hint: Any) -> type:
@@ -50,7 +55,7 @@ def options_of_request(command: Callable[..., None]) -> Callable[..., None]:
             continue  # --system and the prompt are messages
         option = ONE_BY_ONE.get(name, name)
         flags = [f"--{option.replace('_', '-')}"]
-        kind: Any = str if name == "choices" else list[str] if name in FORMS else _plain(hints[name])
+        kind: Any = str if name in WHOLE else list[str] if name in FORMS else _plain(hints[name])
         more = f"; {FORMS[name]}" if name in FORMS else ""
         annotation = Annotated[
             kind | None, typer.Option(*flags, help=f"{words[name].removesuffix('.')}{more}.")
@@ -93,6 +98,7 @@ def ask(
     from loradex.service.client import Client
 
     settings["choices"] = split_choices(settings["choices"])
+    settings["json_schema"] = schema_in(settings["json_schema"])
     settings["metadata"] = split_pairs("--metadata", "KEY=TEXT", settings["metadata"])
     settings["logit_bias"] = split_biases(settings["logit_bias"])
     wanted = asked(prompt, system) | {name: value for name, value in settings.items() if value is not None}
@@ -128,6 +134,14 @@ def split_choices(text: str | None) -> list[str] | None:
             f'--choices cannot be read ({error}); write them as yes,no,"well, maybe"'
         ) from None
     return [part.strip() for part in parts]
+
+
+def schema_in(path: str | None) -> str | None:
+    """The text of a file; `InvalidArgumentError` if it cannot be read."""
+    try:
+        return None if path is None else Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgumentError(f"--json-schema takes the path of a file: {error}") from None
 
 
 def split_pairs(option: str, form: str, texts: list[str] | None) -> dict[str, str] | None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import json
 import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Annotated, Any, Literal, SupportsIndex
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
+from loradex.constraint import Constraint
 from loradex.errors import InvalidArgumentError
 
 OPENAI = "openai"
@@ -69,7 +71,18 @@ def _as_pairs(pairs: object) -> object:
     return dict(pairs) if isinstance(pairs, Mapping) else pairs
 
 
+def _as_json(schema: object) -> object:
+    """A schema given as an object becomes its text, in which properties keep their order."""
+    if not isinstance(schema, Mapping):
+        return schema
+    try:
+        return json.dumps(dict(schema), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"is no JSON: {error}") from error
+
+
 Text = Annotated[str, AfterValidator(_storable)]
+Schema = Annotated[str | Mapping[str, Any], BeforeValidator(_as_json)]
 Texts = Annotated[Sequence[str] | set[str] | frozenset[str], BeforeValidator(_in_order)]
 Pairs = Annotated[Mapping[str, str], BeforeValidator(_as_pairs)]
 Number = Annotated[float, AfterValidator(_finite)]
@@ -117,6 +130,8 @@ class Request:
         frequency_penalty: Taken off the logit of a token for each time it was written, in [-2, 2].
         logit_bias: Ids of tokens, and what is added to the logit of each, in [-100, 100].
         logprobs: How many of the likeliest tokens the answer tells at each place, up to 20.
+        json_schema: A JSON schema, as an object or its text; a written answer is JSON that is valid by it.
+        regex: A regular expression that matches the whole of a written answer.
         seed: Seed of the sampling.
         stream: Whether its text is told to listeners while it is written.
         expected_task: The true task where it is known, for the view `task_confusion`.
@@ -155,6 +170,8 @@ class Request:
     frequency_penalty: Number | None = field(default=None, metadata={OPENAI: "frequency_penalty"})
     logit_bias: Biases | None = field(default=None, metadata={OPENAI: "logit_bias"})
     logprobs: Integer | None = None
+    json_schema: Schema | None = None
+    regex: Text | None = None
     seed: Seed | None = None
     stream: bool | None = None
     expected_task: Text | None = None
@@ -173,6 +190,10 @@ class Request:
         ):
             for text in pair:
                 _storable(text)
+        for name in CONSTRAINTS:
+            if (held := getattr(self, name)) is not None:
+                _storable(held)
+                Constraint(**{name: held}).require_readable()
 
     @classmethod
     def of(cls, values: "Request | Mapping[str, Any]", also: Iterable[str] = ()) -> "Request":
@@ -213,6 +234,7 @@ OPENAI_NAMES: Mapping[str, str] = {
     one.name: one.metadata[OPENAI] for one in dataclasses.fields(Request) if OPENAI in one.metadata
 }
 """What OpenAI's and vLLM's clients call the fields that they have too."""
+CONSTRAINTS = ("json_schema", "regex")
 TEXTS = ("choices", "stop", "exclude_tasks", "exclude_adapters")
 
 

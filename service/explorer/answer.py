@@ -18,6 +18,9 @@ DOCUMENT: LiteralString = """
     from document d
     left join loradex.methods m on m.name = d.told ->> 'method'"""
 
+RATED: LiteralString = """
+    select rating, owner, created_at from loradex.feedback where answer_id = %s order by id desc limit 10"""
+
 SQL = "select jsonb_pretty(loradex.explain('{answer}'));"
 PYTHON = """from loradex import Client
 
@@ -48,6 +51,8 @@ async def page(look: Look) -> Response:
                 if name not in SAID_ELSEWHERE and value is not None
             },
             "verdict": verdict,
+            "ratings": await look.source.rows(RATED, (answer,)),
+            "asks": look.viewer.client is not None,
             "copies": {
                 "SQL": SQL.format(answer=answer),
                 "Python": PYTHON.format(answer=answer),

@@ -1,61 +1,32 @@
 """`/answers`: the table of answers, what they have in common, and the same as CSV, JSON and SQL."""
 
+import asyncio
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, LiteralString
+from typing import Any
 
-from psycopg.sql import SQL, Composed, Literal
+from psycopg.sql import Composed
 from starlette.responses import Response
 
-from loradex.service.explorer.filters import ANY, PERIODS, Edges, Filter, out_of_domain, where
+from loradex.service.explorer.answers_sql import (
+    COUNTED,
+    LOOKED,
+    answers_of,
+    facets_of,
+    failures_of,
+    last_of,
+    times_of,
+)
+from loradex.service.explorer.filters import ANY, PERIODS, Filter
 from loradex.service.explorer.look import Look
 
 PATH = "/answers"
 ROWS = 50
 ROWS_OF_A_FILE = 1_000
-COUNTED = 2_000
-"""Newest answers of a filter that facets are counted over, so that a table of millions opens at once."""
-
 SHOWN = 12
 """Values of one facet, commonest first."""
 
-ANSWERS: LiteralString = """\
-select answer_id, created_at, left(prompt, 1000) as prompt, left(answer, 1000) as answer, top_task, top_probability,
-       nearest_similarity, {out} as out_of_domain, adapters, weights, method, base_model, finish_reason,
-       total_milliseconds, owner
-from loradex.answer_provenance
-{where}order by answer_id desc
-limit {limit};
-"""
-FAILURES: LiteralString = """\
-select id as job_id, created_at, finished_at, left(prompt, 1000) as prompt, state, error_code,
-       left(error_message, 1000) as error_message, method, base_model, owner
-from loradex.jobs
-{where}order by id desc
-limit {limit};
-"""
-FACETS: LiteralString = """\
-with newest as materialized (
-    select top_task, adapters, method, base_model, finish_reason, {out} as out_of_domain
-    from loradex.answer_provenance
-    {where}order by answer_id desc
-    limit {limit}
-)
-select 'task' as facet, top_task as value, count(*) as answers from newest where top_task is not null group by top_task
-union all
-select 'adapter', a, count(*) from newest cross join unnest(adapters) a group by a
-union all
-select 'method', method, count(*) from newest group by method
-union all
-select 'model', base_model, count(*) from newest group by base_model
-union all
-select 'finish', finish_reason, count(*) from newest group by finish_reason
-union all
-select 'domain', case when out_of_domain then 'out' else 'in' end, count(*) from newest group by out_of_domain
-order by facet, answers desc, value;
-"""
 TITLES = {
     "task": "Likeliest task",
     "adapter": "Adapter",
@@ -63,6 +34,7 @@ TITLES = {
     "domain": "Domain",
     "finish": "It ended by",
     "model": "Base model",
+    "tenant": "Asked by",
 }
 WORDS = {"in": "in the domain", "out": "out of the domain", "choice": "a choice", "length": "its length"}
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -76,8 +48,13 @@ async def page(look: Look) -> Response:
         return await _failures(look, chosen)
     edges = await look.edges()
     statement = answers_of(chosen, edges, ROWS)
-    found = await look.source.rows(statement)
-    counts = await look.source.rows(_facets(chosen, edges))
+    found, counts, times, last = await asyncio.gather(
+        look.source.rows(statement),
+        look.source.rows(facets_of(chosen, edges)),
+        look.source.rows(times_of(chosen, edges)),
+        _last_looked(look, chosen),
+    )
+    more = _onward(chosen, found, ROWS, last)
     return look.page(
         "answers.html",
         {
@@ -85,11 +62,15 @@ async def page(look: Look) -> Response:
             "periods": PERIODS,
             "rows": found,
             "facets": _by_facet(counts),
+            "times": times,
+            "busiest": max((one["answers"] for one in times), default=0),
             "titles": TITLES,
             "words": WORDS,
             "counted": COUNTED,
+            "looked": LOOKED,
+            "all_looked_at": last is None,
             "sql": statement.as_string(),
-            "more": _more(chosen, found, "answer_id", ROWS),
+            "more": None if more is None else chosen.address(PATH, after=more),
         },
     )
 
@@ -97,9 +78,9 @@ async def page(look: Look) -> Response:
 async def as_json(look: Look) -> Response:
     """Up to a thousand rows as JSON, with the address of the next."""
     chosen, found, _ = await _rows(look, ROWS_OF_A_FILE)
-    name = _id(chosen)
-    last = str(found[-1][name]) if len(found) == ROWS_OF_A_FILE else None
-    onward = None if last is None else chosen.address(f"{PATH}.json", after=last)
+    last = None if chosen.error else await _last_looked(look, chosen)
+    more = _onward(chosen, found, ROWS_OF_A_FILE, last)
+    onward = None if more is None else chosen.address(f"{PATH}.json", after=more)
     return look.document({"rows": [_plain(row) for row in found], "next": onward})
 
 
@@ -124,6 +105,7 @@ async def as_sql(look: Look) -> Response:
 async def _failures(look: Look, chosen: Filter) -> Response:
     statement = failures_of(chosen, ROWS)
     found = await look.source.rows(statement)
+    more = _onward(chosen, found, ROWS, None)
     return look.page(
         "failures.html",
         {
@@ -132,7 +114,7 @@ async def _failures(look: Look, chosen: Filter) -> Response:
             "rows": found,
             "any": ANY,
             "sql": statement.as_string(),
-            "more": _more(chosen, found, "job_id", ROWS),
+            "more": None if more is None else chosen.address(PATH, after=more),
         },
     )
 
@@ -147,26 +129,6 @@ async def _statement(look: Look, chosen: Filter, limit: int) -> Composed:
     return failures_of(chosen, limit) if chosen.error else answers_of(chosen, await look.edges(), limit)
 
 
-def answers_of(chosen: Filter, edges: Edges, limit: int) -> Composed:
-    """The statement for the answers of a filter, newest first."""
-    return SQL(ANSWERS).format(
-        out=out_of_domain(edges), where=where(chosen.conditions(edges)), limit=Literal(limit)
-    )
-
-
-def failures_of(chosen: Filter, limit: int) -> Composed:
-    """The statement for questions that ended without an answer, newest first."""
-    return SQL(FAILURES).format(where=where(chosen.conditions_of_failures()), limit=Literal(limit))
-
-
-def _facets(chosen: Filter, edges: Edges) -> Composed:
-    """The statement for what the answers of a filter have in common, the same on each page of its table."""
-    everywhere = replace(chosen, after=None)
-    return SQL(FACETS).format(
-        out=out_of_domain(edges), where=where(everywhere.conditions(edges)), limit=Literal(COUNTED)
-    )
-
-
 def _by_facet(counts: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[str, int, float]]]:
     """Facet → value, answers, and their share of the commonest."""
     found: dict[str, list[tuple[str, int, float]]] = {name: [] for name in TITLES}
@@ -178,9 +140,20 @@ def _by_facet(counts: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[str, 
     return found
 
 
-def _more(chosen: Filter, found: Sequence[Mapping[str, Any]], name: str, limit: int) -> str | None:
-    """The address of the next page; None where this is the last."""
-    return chosen.address(PATH, after=str(found[-1][name])) if len(found) == limit else None
+async def _last_looked(look: Look, chosen: Filter) -> str | None:
+    """The answer at which a filter stops looking; None where it looks through all, or where there is none."""
+    if not chosen.conditions({}):
+        return None
+    found = await look.source.rows(last_of(chosen))
+    return found[0]["answer_id"] if found else None
+
+
+def _onward(chosen: Filter, found: Sequence[Mapping[str, Any]], limit: int, last: str | None) -> str | None:
+    """After which row the next page begins; None where this is the last.
+
+    `last` is the answer at which the filter stopped looking.
+    """
+    return str(found[-1][_id(chosen)]) if len(found) == limit else last
 
 
 def _id(chosen: Filter) -> str:

@@ -28,12 +28,14 @@ class Viewer:
 
     Attributes:
         source: Reads what this person may see.
+        client: Asks for this person; None where the pages read alone.
         everything: Whether that is all there is; otherwise it is the answers of one owner.
         headers: What every response to this person says beside: how many requests are left.
     """
 
     source: Rows
     everything: bool
+    client: AsyncClient | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -67,7 +69,8 @@ def with_keys(client: AsyncClient, allowances: Allowances) -> Entrance:
 
     async def enter(key: str) -> Viewer:
         headers = await allowances.admitted(key)
-        return Viewer(Bounded(client.acting_for(key), room), everything=False, headers=headers)
+        acting = client.acting_for(key)
+        return Viewer(Bounded(acting, room), everything=False, client=acting, headers=headers)
 
     return Entrance(enter, "an API key (`lx_...`)", "loradex_session", by_link=False)
 

@@ -27,6 +27,7 @@ EQUALS: Mapping[str, LiteralString] = {
     "method": "method = {}",
     "model": "base_model = {}",
     "finish": "finish_reason = {}",
+    "tenant": "owner = {}",
 }
 """Facet → the condition for one value, on `loradex.answer_provenance`."""
 
@@ -40,6 +41,7 @@ class Filter:
 
     Attributes:
         since, until: One of `PERIODS`, or a time of ISO 8601, in UTC where it says no other.
+        tenant: Whose question it was, by name.
         task: The likeliest task of an answer.
         adapter: One that took part in it.
         domain: `in` or `out`.
@@ -49,6 +51,7 @@ class Filter:
 
     since: str | None = None
     until: str | None = None
+    tenant: str | None = None
     task: str | None = None
     adapter: str | None = None
     method: str | None = None
@@ -78,7 +81,8 @@ class Filter:
             if value:
                 chosen[name] = value
         made = cls(**chosen)
-        made.conditions({})  # refuses what is no time and no id
+        made.conditions({})
+        made.times("answer_id")  # refuses what is no time and no id
         return made
 
     def address(self, path: str, **changes: str | None) -> str:
@@ -92,12 +96,12 @@ class Filter:
         return {name: value for name, value in asdict(self).items() if value is not None and name != "after"}
 
     def conditions(self, edges: Edges) -> list[Composable]:
-        """The conditions on `loradex.answer_provenance`.
+        """The conditions on `loradex.answer_provenance`, but for those of the time.
 
         Raises:
             Problem: A value is none that can be compared.
         """
-        found = self._times("answer_id")
+        found: list[Composable] = []
         for name, condition in EQUALS.items():
             value = getattr(self, name)
             if value is not None:
@@ -117,10 +121,14 @@ class Filter:
         Raises:
             Problem: A value is none that can be compared, or one that no such question has.
         """
-        found: list[Composable] = [SQL("state in ('failed', 'cancelled', 'expired')"), *self._times("id")]
+        found: list[Composable] = [SQL("state in ('failed', 'cancelled', 'expired')"), *self.times("id")]
         if self.error is not None and self.error != ANY:
             found.append(SQL("error_code = {}").format(Literal(self.error)))
-        for name, column in (("method", SQL("method")), ("model", SQL("base_model"))):
+        for name, column in (
+            ("method", SQL("method")),
+            ("model", SQL("base_model")),
+            ("tenant", SQL("owner")),
+        ):
             value = getattr(self, name)
             if value is not None:
                 found.append(SQL("{} = {}").format(column, Literal(value)))
@@ -129,7 +137,12 @@ class Filter:
                 raise refused(f"a question without an answer has no {name}; take the filter off", name)
         return found
 
-    def _times(self, column: LiteralString) -> list[Composable]:
+    def times(self, column: LiteralString) -> list[Composable]:
+        """The conditions of the time and the page, on the ids in this column.
+
+        Raises:
+            Problem: A value is no time, or no id.
+        """
         found: list[Composable] = []
         if self.since is not None:
             found.append(SQL(column) + SQL(" >= loradex.first_id({})").format(_moment(self.since, "since")))

@@ -1,13 +1,13 @@
 """One look of somebody at one page."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from loradex.service.api.problem import Problem
+from loradex.service.api.problem import Problem, refused
 from loradex.service.explorer.edges import KnownEdges
 from loradex.service.explorer.entrance import Viewer
 from loradex.service.explorer.filters import Edges
@@ -15,9 +15,11 @@ from loradex.service.explorer.page import HEADERS, Pages
 from loradex.service.explorer.rows import Rows
 
 FOR_ALL = (("Answers", "/answers"),)
+FOR_WHO_ASKS = (*FOR_ALL, ("Playground", "/playground"))
 FOR_WHO_SEES_EVERYTHING = (
     *FOR_ALL,
     ("What if", "/what-if"),
+    ("Map", "/map"),
     ("Adapters and tasks", "/adapters"),
     ("Health", "/health"),
 )
@@ -33,12 +35,14 @@ class Look:
         viewer: Who looks.
         pages: The templates.
         known_edges: Where domains end, as it was found lately.
+        form: What a form said, which came from a page of this site; empty where none was sent.
     """
 
     http: Request
     viewer: Viewer
     pages: Pages
     known_edges: KnownEdges
+    form: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def source(self) -> Rows:
@@ -51,9 +55,21 @@ class Look:
 
     def page(self, template: str, values: Mapping[str, Any], status: int = 200) -> Response:
         """The page, with its head."""
-        places = FOR_WHO_SEES_EVERYTHING if self.viewer.everything else FOR_ALL
+        alone = FOR_ALL if self.viewer.client is None else FOR_WHO_ASKS
+        places = FOR_WHO_SEES_EVERYTHING if self.viewer.everything else alone
         head = {"places": places, "here": self.http.url.path, "everything": self.viewer.everything}
         return self.pages.shown(template, {**head, **values}, status)
+
+    def said(self, name: str) -> str:
+        """What the form said under this name; empty where it said nothing.
+
+        Raises:
+            Problem: It holds what Postgres cannot.
+        """
+        told = self.form.get(name, ("",))[0].replace("\r\n", "\n")
+        if "\0" in told:
+            raise refused(f"{name} must not contain NUL characters", name)
+        return told
 
     def document(self, value: Any) -> Response:
         """The same as JSON."""
@@ -63,6 +79,10 @@ class Look:
         """The same as a file to keep."""
         kept = {"content-disposition": f'attachment; filename="{name}"'}
         return Response(value, media_type=kind, headers=HEADERS | kept)
+
+    def bytes(self, value: bytes) -> Response:
+        """Figures for a script of the page."""
+        return Response(value, media_type="application/octet-stream", headers=HEADERS)
 
     def require_everything(self) -> None:
         """Refuse who sees only what is theirs.

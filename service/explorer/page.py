@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
@@ -56,6 +56,7 @@ class Pages:
             "clipped": clipped,
             "chosen": chosen,
             "moment": moment,
+            "second": second,
             "number": number,
             "as_json": as_json,
         }
@@ -111,6 +112,11 @@ def moment(when: datetime | str) -> Markup:
     return Markup('<time datetime="{}">{} UTC</time>').format(
         told.isoformat(timespec="milliseconds"), told.strftime("%Y-%m-%d %H:%M:%S")
     )
+
+
+def second(when: datetime, later: int = 0) -> str:
+    """A time in UTC as a form has it, in whole seconds, some later."""
+    return (when.astimezone(UTC) + timedelta(seconds=later)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def number(value: float | None, digits: int = 0) -> Markup:

@@ -1,7 +1,7 @@
 """The paths of the explorer, and what every request to it passes: who looks, and errors as pages."""
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, quote
 
@@ -13,7 +13,17 @@ from loradex.errors import KeyRefusedError, LoradexError
 from loradex.service.api.door import answered, unless_gone
 from loradex.service.api.incoming import bytes_of, key_of
 from loradex.service.api.problem import Problem, problem_of, refused
-from loradex.service.explorer import answer, answers, health, library, sweep, what_if
+from loradex.service.explorer import (
+    answer,
+    answers,
+    example_map,
+    health,
+    library,
+    playground,
+    retirement,
+    sweep,
+    what_if,
+)
 from loradex.service.explorer.edges import KnownEdges
 from loradex.service.explorer.entrance import LONGEST_SECRET, SECONDS, Entrance, Sessions, Viewer
 from loradex.service.explorer.look import Look
@@ -26,6 +36,8 @@ SIGN_IN = "/sign-in"
 MOST_BYTES = 4_096
 """Of the form that shows a key."""
 
+MOST_BYTES_OF_A_QUESTION = 1 << 20
+MOST_FIELDS = 20
 FOR_PROGRAMS = (".json", ".csv", ".sql")
 INSIDE = re.compile(r"/(?![/\\])[\x21-\x7e]{0,2000}")
 """An address of this site, to go on to."""
@@ -38,10 +50,20 @@ PATHS: Sequence[tuple[str, Page]] = (
     ("/answers/{id}.json", answer.document),
     ("/answers/{id}", answer.page),
     ("/adapters", library.page),
+    ("/adapters/{name:path}", retirement.page),
     ("/health", health.page),
     ("/what-if", sweep.page),
     ("/what-if/{id}", what_if.page),
+    ("/map", example_map.page),
+    ("/map.bin", example_map.points),
+    ("/playground", playground.page),
+    ("/playground/{id}/stream", playground.stream),
 )
+FORMS: Sequence[tuple[str, Page]] = (
+    ("/playground", playground.ask),
+    ("/answers/{id}/rating", playground.rate),
+)
+"""Where forms are sent."""
 
 
 class Explorer:
@@ -61,6 +83,7 @@ class Explorer:
             Route(SIGN_IN, self._sign_in, methods=["GET", "POST"]),
             Route("/sign-out", self._sign_out, methods=["POST"]),
             *(Route(path, self._let_in(page)) for path, page in PATHS),
+            *(Route(path, self._let_in(page), methods=["POST"]) for path, page in FORMS),
         ]
 
     async def _home(self, _: Request) -> Response:
@@ -84,7 +107,8 @@ class Explorer:
             onward = quote(f"{http.url.path}?{http.url.query}" if http.url.query else http.url.path)
             return RedirectResponse(f"{SIGN_IN}?next={onward}", 303, headers=HEADERS)
         http.state.headers = viewer.headers
-        return await unless_gone(http, page(Look(http, viewer, self._pages, self._edges)))
+        form = await _form_of(http) if http.method == "POST" else {}
+        return await unless_gone(http, page(Look(http, viewer, self._pages, self._edges, form)))
 
     async def _viewer(self, http: Request) -> Viewer | None:
         """Who shows this key in a header, otherwise this cookie; None where a person should sign in."""
@@ -167,6 +191,20 @@ class Explorer:
 def _onward(http: Request) -> str:
     told = http.query_params.get("next", HOME)
     return told if INSIDE.fullmatch(told) else HOME
+
+
+async def _form_of(http: Request) -> Mapping[str, Sequence[str]]:
+    """What a form of this site says.
+
+    Raises:
+        Problem: It comes from elsewhere, or is too large.
+    """
+    _require_own_form(http)
+    raw = await bytes_of(http, MOST_BYTES_OF_A_QUESTION)
+    try:
+        return parse_qs(raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise refused("this is no form of these pages") from None
 
 
 def _require_own_form(http: Request) -> None:

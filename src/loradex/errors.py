@@ -170,6 +170,13 @@ class ConversationRefusedError(LoradexError):
     code = "conversation_refused"
 
 
+class ConstraintRefusedError(InvalidArgumentError):
+    """A JSON schema or a regular expression that no text can be held to; the text says why."""
+
+    code = "constraint_refused"
+    sqlstate = None  # type: ignore[assignment]  # no SQL function raises it
+
+
 class ConfinedError(LoradexError):
     """Work in a process of its own took more time or memory than it may, or broke."""
 

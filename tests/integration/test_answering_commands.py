@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.fix_answering import Stack
@@ -66,6 +67,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "frequency_penalty": ("0.2",),
     "logit_bias": ("7=-1.5", "9=2"),
     "logprobs": ("1",),
+    "regex": (".*",),
     "seed": ("3",),
     "expected_task": ("kitchen",),
     "idempotency_key": ("of-all-settings",),
@@ -79,7 +81,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 def test_every_setting_of_a_text_may_be_given(
     command: Command, client: Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    of_others = {"prompt", "messages", "choices", "adapter", "stream"}
+    of_others = {"prompt", "messages", "choices", "json_schema", "adapter", "stream"}
     given = {ask.ONE_BY_ONE.get(name, name) for name in FIELDS if name not in of_others}
     assert given == SETTINGS.keys()
     words = [
@@ -92,6 +94,20 @@ def test_every_setting_of_a_text_may_be_given(
     told = client.explain(json.loads(capsys.readouterr().out)["answer_id"])
     assert told["generation"]["stop"] == ["zq", "a, b"]
     assert told["generation"]["logit_bias"] == {"7": -1.5, "9": 2}
+
+
+def test_ask_holds_a_text_to_a_schema(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"enum": ["yes", "no"]}', encoding="utf-8")
+    words = ("ask", PROMPT, "--method", "base", "--json")
+    assert command(*words, "--json-schema", str(schema)) == 0
+    assert json.loads(json.loads(capsys.readouterr().out)["text"]) in {"yes", "no"}
+    assert command(*words, "--json-schema", str(tmp_path / "missing")) == 2
+    assert "takes the path of a file" in capsys.readouterr().err
+    assert command(*words, "--regex", "(a") == 2
+    assert "unclosed group" in capsys.readouterr().err
 
 
 def test_ask_and_explain_tell_people(

@@ -249,12 +249,21 @@ def test_each_endpoint_names_the_field_that_it_was_sent(served: Served) -> None:
     ("options", "param"),
     [
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": {"type": "grammar"}}, "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, "response_format"),
+        (
+            {"extra_body": {"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}},
+            "response_format.json_schema.schema",
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"not": {}}}}},
+            "response_format",
+        ),
         ({"logprobs": 0}, "logprobs"),
-        ({"extra_body": {"structured_outputs": {"regex": "a"}}}, "structured_outputs.regex"),
+        ({"extra_body": {"structured_outputs": {"regex": "(a"}}}, "structured_outputs"),
         (
             {"extra_body": {"structured_outputs": {"choice": ["a", "b"], "json": {}}}},
-            "structured_outputs.json",
+            "structured_outputs",
         ),
         ({"n": 17}, "n"),
         ({"temperature": -1}, "temperature"),

@@ -1,5 +1,7 @@
 """What OpenAI's and vLLM's clients ask of the text that is written, by OpenAI's own client."""
 
+import json
+import re
 from typing import Any
 
 import openai
@@ -104,6 +106,53 @@ def test_vllms_fields_reach_the_job(served: Served) -> None:
         "sampling_temperature": 2,
     }.items() <= told.items()
     assert ask(served, extra_body={"top_k": -1}).choices[0].message.content
+
+
+PET = {
+    "type": "object",
+    "properties": {"name": {"enum": ["Rex", "Tom"]}, "legs": {"type": "integer", "minimum": 1, "maximum": 4}},
+    "required": ["name", "legs"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "pet", "schema": PET, "strict": True},
+            }
+        },
+        {"extra_body": {"structured_outputs": {"json": PET}}},
+        {"extra_body": {"structured_outputs": {"json": json.dumps(PET)}}},
+    ],
+)
+def test_a_schema_is_kept_to(served: Served, asked: dict[str, Any]) -> None:
+    answer = ask(served, max_completion_tokens=100, **asked)
+    (choice,) = answer.choices
+    assert choice.finish_reason == "stop"
+    told = json.loads(choice.message.content)
+    assert (list(told), told["name"] in {"Rex", "Tom"}, 1 <= told["legs"] <= 4) == (
+        ["name", "legs"],
+        True,
+        True,
+    )
+    document: Any = served.client().get(f"/answers/{answer.loradex['answer_id']}/explain", cast_to=object)
+    assert json.loads(document["generation"]["json_schema"]) == PET
+
+
+def test_any_object_and_patterns_are_kept_to_in_streams_too(served: Served) -> None:
+    held = ask(
+        served, extra_body={"structured_outputs": {"regex": "[ab]{3}-[cd]{3}"}}, n=2, seed=1, temperature=1
+    )
+    assert all(re.fullmatch("[ab]{3}-[cd]{3}", one.message.content) for one in held.choices)
+    chunks = ask(
+        served, response_format={"type": "json_object"}, stream=True, logit_bias={}, max_completion_tokens=9
+    )
+    text = "".join(one.choices[0].delta.content or "" for one in chunks if one.choices)
+    assert text.startswith("{")
 
 
 @pytest.mark.parametrize(

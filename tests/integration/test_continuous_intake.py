@@ -71,20 +71,6 @@ def test_an_urgent_job_does_not_wait_for_others_to_end(site: Stack, client: Clie
     assert ended_at(site, urgent) < min(ended_at(site, job) for job in (*running, *later))
 
 
-def test_the_next_place_is_the_most_urgent_jobs(site: Stack, client: Client) -> None:
-    running = [
-        client.enqueue(f"Now, {number}", max_new_tokens=LONG, min_tokens=LONG) for number in range(PLACES)
-    ]
-    until_running(running)
-    held = client.enqueue("Urgent and long", max_new_tokens=LONG, min_tokens=LONG, priority=1)
-    until(lambda: held.status != "queued", WAIT_SECONDS)
-    later = [client.enqueue(f"Later, {number}", max_new_tokens=20) for number in range(2 * PLACES)]
-    urgent = client.enqueue("Next", max_new_tokens=2, priority=100)
-    for job in (held, *running, *later, urgent):
-        job.wait(WAIT_SECONDS)
-    assert ended_at(site, urgent) < min(ended_at(site, job) for job in later)
-
-
 def test_a_cancelled_text_makes_room_at_once(site: Stack, client: Client) -> None:
     running = [
         client.enqueue(f"To cancel, {number}", max_new_tokens=LONG, min_tokens=LONG)

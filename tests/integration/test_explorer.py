@@ -2,45 +2,29 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from tests.fix_explorer import HOSTILE, Explored, Hostile, watched
-from tests.repository import ROOT
+from tests.fix_explorer import HOSTILE, Explored, Hostile, accessible, watched
 
 from loradex.db.session import connect
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-PICTURES = ROOT / "docs" / "images"
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 SMALLEST = {"width": 360, "height": 640}
 LARGEST = {"width": 3840, "height": 2160}
 
 
-def accessible(page: "Page") -> None:
-    """What axe finds wrong, with its help."""
-    from axe_playwright_python.sync_playwright import Axe  # noqa: PLC0415
-
-    found: list[dict[str, Any]] = Axe().run(page).response["violations"]
-    assert [(one["id"], [node["target"] for node in one["nodes"]]) for one in found] == []
-
-
-def harmless(page: "Page") -> None:
+def harmless(page: "Page", scripts: int = 1) -> None:
     """Nothing of the texts ran, nothing unseen reached the page, and nothing is wider than it."""
     assert page.evaluate("window.hacked") is None
     assert UNSEEN.search(page.inner_text("body").replace("\t", "")) is None
-    assert page.evaluate("document.querySelectorAll('script').length") == 1
+    assert page.evaluate("document.querySelectorAll('script').length") == scripts
     assert page.evaluate("document.querySelectorAll('img').length") == 1
     width = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
     assert width[0] <= width[1], width
-
-
-@pytest.fixture
-def pictures(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Where pictures go: with `--pictures` into the documentation."""
-    return PICTURES if request.config.getoption("pictures") else tmp_path
 
 
 def test_a_person_finds_an_answer_and_sees_why(explored: Explored, tab: "Page", pictures: Path) -> None:
@@ -148,6 +132,11 @@ def test_a_person_sees_what_is_shared_and_how_it_is(
         accessible(tab)
         tab.click("table.listed a >> nth=0")
         assert tab.url.endswith("/answers?adapter=wnli")
+        tab.go_back()
+        tab.click("[aria-label='What if wnli were retired']")
+        accessible(tab)
+        assert re.search(r"\d+ answers would be made of other adapters", tab.inner_text("main"))
+        assert tab.locator("table.listed tbody tr").count() > 3
         tab.click("header >> text=Health")
         accessible(tab)
         assert "48" in tab.inner_text("li:has-text('answered in the last hour')")
@@ -192,7 +181,7 @@ def test_hostile_texts_do_nothing(hostile: Hostile, browser: "Browser", viewport
             tab.goto(f"{hostile.url}/what-if/{answer}?k=8")
             tab.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
             harmless(tab)
-        for path in ("/adapters", "/health", "/what-if?k=8"):
+        for path in ("/adapters", "/adapters/boats-lora", "/health", "/what-if?k=8"):
             tab.goto(f"{hostile.url}{path}")
             harmless(tab)
         assert tab.locator("table.listed tbody tr").count() > 0

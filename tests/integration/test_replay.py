@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -138,6 +139,17 @@ def test_what_a_job_wishes_of_its_text_is_wished_again(
         forged = replayed({**wished, "logprobs": logprobs})
         assert (forged.same, forged.difference) == (False, None)
         assert forged.logprob_difference > forged.logprob_tolerance  # type: ignore[operator]
+
+
+def test_what_a_text_was_held_to_is_asked_again(
+    client: Client, replayed: Callable[[dict[str, Any]], Replay]
+) -> None:
+    answer = client.ask(PROMPT, max_new_tokens=12, method="base", regex="[ab]{3,5}")
+    assert re.fullmatch("[ab]{3,5}", answer.text)
+    held = client.explain(answer.answer_id)
+    assert replayed(held).same
+    generation = {name: value for name, value in held["generation"].items() if name != "regex"}
+    assert not replayed({**held, "generation": generation}).same
 
 
 def test_the_files_of_the_model_are_hashed_once(

@@ -413,6 +413,7 @@ NOTHING = {
     "exclude_tasks": "array['forged']",
     "exclude_adapters": "array['forged']",
     "stop": "array['forged']",
+    "held_to": """'{"regex": "forged"}'""",
     "logprobs": "'[]'",
 }
 """What these answers have nothing in."""

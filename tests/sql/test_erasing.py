@@ -1,5 +1,6 @@
 """What people asked can be erased: the values go, the chain holds, and a note says what was done."""
 
+import json
 import re
 
 import psycopg
@@ -11,7 +12,19 @@ from loradex.service.audit.snapshot import PINNED
 
 ERASE = "select jobs, answers from loradex.erase_jobs('asked to be forgotten', 'privacy', %s)"
 SECRET = "The secret is 4711"
-GONE = ("prompt", "messages", "choices", "stop", "text", "choice", "token_ids", "logprobs", "query", "salt")
+GONE = (
+    "prompt",
+    "messages",
+    "choices",
+    "stop",
+    "held_to",
+    "text",
+    "choice",
+    "token_ids",
+    "logprobs",
+    "query",
+    "salt",
+)
 
 
 def verified(world: World) -> list[str]:
@@ -85,6 +98,16 @@ def test_texts_go_and_the_chain_holds(scratch: World) -> None:
     assert scratch.rows(ERASE, [job_of(scratch, first)]) == [(0, 0)]
     assert verified(scratch) == []
     assert {second, third, fourth} <= {row[0] for row in scratch.rows("select id from loradex.answers")}
+
+
+@pytest.mark.parametrize("held", [{"regex": SECRET}, {"json_schema": json.dumps({"const": SECRET})}])
+def test_what_a_text_was_held_to_goes(scratch: World, held: dict[str, str]) -> None:
+    (answer,) = scratch.answered(held)
+    assert scratch.value("select held_to from loradex.answers") == held
+    assert SECRET in everything(scratch)
+    assert scratch.rows(ERASE, [job_of(scratch, answer)]) == [(1, 1)]
+    assert SECRET not in everything(scratch)
+    assert verified(scratch) == []
 
 
 def test_what_is_left_can_be_asked_about(scratch: World) -> None:
@@ -226,7 +249,9 @@ def test_what_an_erasure_leaves_was_decided_on(scratch: World) -> None:
         "messages",
         "choices",
         "idempotency_key",
+        "json_schema",
         "metadata",
+        "regex",
         "stop",
     }
 

@@ -29,18 +29,26 @@ CATALOGUE = {
         "tasks",
     ),
 }
-INNER = {"archives", "erasures", "example_embeddings", "evaluations", "workers"}
+INNER = {
+    *("archives", "erasures", "example_embeddings", "evaluations", "projected_examples", "projections"),
+    "workers",
+}
 SELECT = {
-    "loradex_client": EVIDENCE | CATALOGUE | {"jobs"},
-    "loradex_reader": EVIDENCE | CATALOGUE | INNER | {"jobs"},
-    "loradex_worker": EVIDENCE | CATALOGUE | INNER | {"jobs"},
-    "loradex_admin": EVIDENCE | CATALOGUE | INNER | {"jobs"},
+    "loradex_client": EVIDENCE | CATALOGUE | {"feedback", "jobs"},
+    "loradex_reader": EVIDENCE | CATALOGUE | INNER | {"feedback", "jobs"},
+    "loradex_worker": EVIDENCE | CATALOGUE | INNER | {"feedback", "jobs"},
+    "loradex_admin": EVIDENCE | CATALOGUE | INNER | {"feedback", "jobs"},
 }
 WRITE = {
     ("loradex_admin", "examples", "INSERT"),
     ("loradex_admin", "examples", "DELETE"),
     ("loradex_admin", "example_embeddings", "DELETE"),
     ("loradex_admin", "evaluations", "INSERT"),
+    *(
+        ("loradex_admin", table, right)
+        for table in ("projected_examples", "projections")
+        for right in ("INSERT", "DELETE")
+    ),
 }
 UPDATE = {
     ("loradex_admin", "examples", "prompt"),
@@ -114,6 +122,7 @@ ASKING = {
     "job_obstacle",
     "job_outcome",
     "own_jobs",
+    "rate_answer",
     "take_embeddings",
 }
 INTERNAL = {

@@ -1,5 +1,6 @@
 """What a job may ask of the text that is written, what of it is kept with the answer, and what a worker may say."""
 
+import json
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +34,14 @@ TOLD = [
         ({"frequency_penalty": -2.1}, "from -2 to 2"),
         ({"logprobs": 21}, "from 0 to 20"),
         ({"logprobs": 0, "choices": ["a", "b"]}, "drop one of them"),
+        ({"regex": ""}, "regex is empty"),
+        ({"regex": "a" * 2001}, "give at most 2000"),
+        ({"regex": "a", "json_schema": "{}"}, "not both"),
+        ({"regex": "a", "choices": ["a", "b"]}, "drop them, or the choices"),
+        ({"json_schema": "[]"}, "not an object in JSON"),
+        ({"json_schema": '{"type": '}, "not an object in JSON"),
+        ({"json_schema": {"type": "object"}}, "json_schema must be text"),
+        ({"json_schema": json.dumps({"const": "a" * 50_000})}, "give at most 50000"),
         ({"logit_bias": [1]}, "must be an object of numbers"),
         ({"logit_bias": {"a": 1}}, "no whole number"),
         ({"logit_bias": {"-1": 1}}, "no whole number"),
@@ -79,6 +88,17 @@ def test_what_was_asked_is_in_the_answer_and_what_was_not_is_not(scratch: World)
         (asked["stop"], False),
         (None, False),
     ]
+    assert scratch.rows("select * from loradex.verify_audit_chain()") == []
+
+
+def test_what_a_text_is_held_to_is_in_the_answer_as_it_was_written(scratch: World) -> None:
+    schema = '{"required": ["b", "a"],  "properties": {"b": {}, "a": {}}}'
+    first, second = scratch.answered({"json_schema": schema, "min_tokens": 9}, {"regex": "a|b"})
+    told = [scratch.value("select loradex.explain(%s)", one)["generation"] for one in (first, second)]
+    assert [(one.get("json_schema"), one.get("regex")) for one in told] == [(schema, None), (None, "a|b")]
+    assert (
+        scratch.value("select count(*) from loradex.answers where generation ?| '{json_schema,regex}'") == 0
+    )
     assert scratch.rows("select * from loradex.verify_audit_chain()") == []
 
 

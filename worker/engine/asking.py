@@ -1,17 +1,22 @@
 """From rows to questions: what cannot be answered is refused here, before anything is computed."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from loradex.errors import InvalidArgumentError, PromptTooLongError
+from loradex.errors import ConstraintRefusedError, InvalidArgumentError, PromptTooLongError
 from loradex.worker.engine.architecture import Architecture
 from loradex.worker.engine.bank import AdapterBank
 from loradex.worker.engine.choose import MOST_CHOICE_TOKENS
 from loradex.worker.engine.compose import check, keys_of
+from loradex.worker.engine.grammars import Grammars, margin_of
 from loradex.worker.engine.protocol import Ticket
 from loradex.worker.engine.questions import Question
 from loradex.worker.engine.rows import Row
 from loradex.worker.engine.sampling import require_tokens
 from loradex.worker.engine.text import Text
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class Asking:
         architecture: How the base model reads.
         vocabulary: How many tokens it knows.
         dtype: Numbers it computes in.
+        grammars: What texts may be held to; None: to nothing, and rows that are held to something are refused.
     """
 
     text: Text
@@ -31,6 +37,7 @@ class Asking:
     architecture: Architecture
     vocabulary: int
     dtype: str
+    grammars: Grammars | None = None
 
     def question(self, ticket: Ticket, row: Row) -> Question:
         """The row with its tokens.
@@ -38,6 +45,7 @@ class Asking:
         Raises:
             InvalidArgumentError: It is not a question that can be answered.
             PromptTooLongError: The model does not read as many tokens.
+            ConstraintRefusedError: Its text cannot be held to what it says.
             AdapterChangedError, AdapterRefusedError, UnknownNameError: An adapter cannot be read.
         """
         ids = tuple(self.text.prompt(row.prompt_text))
@@ -55,7 +63,7 @@ class Asking:
         elif row.max_new_tokens < 1:
             raise InvalidArgumentError(f"max_new_tokens is {row.max_new_tokens}; give 1 or more")
         require_tokens(row, self.vocabulary)
-        question = Question(ticket, row, ids, choices)
+        question = Question(ticket, row, ids, choices, self._grammar(row))
         needed = question.most_tokens
         if needed > self.architecture.context:
             raise PromptTooLongError(
@@ -78,3 +86,12 @@ class Asking:
                 "raise its byte budget"
             )
         return question
+
+    def _grammar(self, row: Row) -> "LLMatcher | None":
+        if self.grammars is not None:
+            return self.grammars.of(row)
+        if margin_of(row) is not None:
+            raise ConstraintRefusedError(
+                "this worker's engine holds no text to a schema or a pattern; LORADEX_ENGINE=torch does"
+            )
+        return None

@@ -1,10 +1,11 @@
-"""What a row asks to be changed in its logits before a token is chosen: biases, penalties, ends that come too early."""
+"""What a row asks to be changed in its logits before a token is chosen: biases, penalties, early ends, constraints."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from loradex.worker.engine.constrained import Constrained, hold
 from loradex.worker.engine.rows import Row
 
 ROOM = 64
@@ -18,9 +19,17 @@ class Edits:
         row: What was asked.
         prompt: Tokens of its prompt.
         ends: Tokens that end a text.
+        constrained: What its text is held to, if to anything.
     """
 
-    def __init__(self, row: Row, prompt: Sequence[int], ends: frozenset[int]) -> None:
+    def __init__(
+        self,
+        row: Row,
+        prompt: Sequence[int],
+        ends: frozenset[int],
+        constrained: Constrained | None = None,
+    ) -> None:
+        self.constrained = constrained
         self.bias = dict(row.logit_bias)
         self.penalties = (row.repetition_penalty, row.presence_penalty, row.frequency_penalty)
         self._ends = tuple(sorted(ends))
@@ -33,14 +42,23 @@ class Edits:
         self._counts = torch.zeros(len(self._tokens))
 
     @classmethod
-    def of(cls, row: Row, prompt: Sequence[int], ends: frozenset[int]) -> "Edits | None":
+    def of(
+        cls,
+        row: Row,
+        prompt: Sequence[int],
+        ends: frozenset[int],
+        constrained: Constrained | None = None,
+    ) -> "Edits | None":
         """The edits that the row asks for; None where it asks for none."""
-        made = cls(row, prompt, ends)
-        return made if made.bias or made._penalised or made._too_early > 0 else None
+        made = cls(row, prompt, ends, constrained)
+        asked = made.bias or made._penalised or made._too_early > 0 or constrained is not None
+        return made if asked else None
 
     def take(self, token: int) -> None:
         """Remembers a token that was written."""
         self._too_early -= 1
+        if self.constrained is not None:
+            self.constrained.take(token)
         if self._penalised:
             place = self._place(token)
             self._counts[place] += 1
@@ -71,8 +89,9 @@ def edited(logits: Tensor, rows: Sequence[Edits]) -> Tensor:
     First the bias is added (`SequenceBiasLogitsProcessor` for single tokens). Then the logits of tokens that stand in
     the prompt or were written are divided by the repetition penalty where they are positive and multiplied by it where
     not (`RepetitionPenaltyLogitsProcessor`; Keskar et al. 2019, arXiv 1909.05858). Then OpenAI's penalties are taken
-    off: the frequency penalty times how often the token was written, and the presence penalty if it was. At last the
-    ends are forbidden while the text is too short (`MinNewTokensLengthLogitsProcessor`).
+    off: the frequency penalty times how often the token was written, and the presence penalty if it was. Then the
+    ends are forbidden while the text is too short (`MinNewTokensLengthLogitsProcessor`). At last what a constraint does
+    not allow is forbidden.
     """
     made = logits.to(torch.float32, copy=True)
     device = logits.device
@@ -97,4 +116,7 @@ def edited(logits: Tensor, rows: Sequence[Edits]) -> Tensor:
     if forbidden:
         places, tokens = torch.tensor(forbidden, device=device).unbind(-1)
         made[places, tokens] = -torch.inf
+    held = {place: one.constrained for place, one in enumerate(rows) if one.constrained is not None}
+    if held:
+        hold(made, held)
     return made

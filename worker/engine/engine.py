@@ -1,6 +1,7 @@
 """Our own engine: rows of different mixtures in one forward pass, which come and go while others write."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,7 @@ from loradex.worker.engine.compose import Composer
 from loradex.worker.engine.ends import ends_of
 from loradex.worker.engine.form import Form
 from loradex.worker.engine.forward import Forward
+from loradex.worker.engine.grammars import Grammars
 from loradex.worker.engine.head import logits_in_float32
 from loradex.worker.engine.layout import Layout
 from loradex.worker.engine.load import load_model
@@ -111,7 +113,11 @@ class Engine:
         self.bank = AdapterBank(shapes, self.device, model.dtype, self.budgets.bank, host, base=base)
         self._composer = Composer(self.bank, CHUNK_BYTES[kind])
         self._forward = Forward(model, architecture, self.device)
-        self._asking = Asking(self.text, self.bank, architecture, vocabulary, self.dtype)
+        ends = ends_of(model, tokenizer) if ends is None else ends
+        self._grammars = Grammars(tokenizer, vocabulary, ends)
+        self._asking = Asking(
+            self.text, self.bank, architecture, vocabulary, self.dtype, grammars=self._grammars
+        )
         reference.require(shapes, self._forward, self._switch)
         self._stream = Stream(
             self._forward,
@@ -119,7 +125,7 @@ class Engine:
             self._composer,
             self.bank,
             self.text,
-            ends=ends_of(model, tokenizer) if ends is None else ends,
+            ends=ends,
             sizes=lambda: Sizes(
                 token=reference.token_bytes,
                 slot=self.bank.slot_bytes,
@@ -168,9 +174,11 @@ class Engine:
         """Tokens of the row's prompt."""
         return len(self.text.prompt(row.prompt_text))
 
-    def fetch(self, adapters: Mapping[str, Path]) -> None:
-        """Reads adapters that a row is about to name, so that no step waits for their files. For any thread."""
+    def fetch(self, adapters: Mapping[str, Path], row: Row) -> None:
+        """Reads the adapters that a row names, and what its text is held to, so that no step waits. For any thread."""
         self.bank.fetch(adapters)
+        with suppress(LoradexError):  # It is raised when the row is added.
+            self._grammars.of(row)
 
     def add(self, ticket: Ticket, row: Row, adapters: Mapping[str, Path] | None = None) -> None:
         """Takes a row in hand; `adapters` has the directories of those that were not made known before.
@@ -178,6 +186,7 @@ class Engine:
         Raises:
             InvalidArgumentError: It is not a question that can be answered.
             PromptTooLongError: The model does not read as many tokens.
+            ConstraintRefusedError: No text of this model can be held to what it says.
             AdapterChangedError, AdapterRefusedError, UnknownNameError: An adapter cannot be read.
         """
         if adapters:

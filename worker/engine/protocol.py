@@ -59,8 +59,8 @@ class Usage:
 class AnswerEngine(Protocol):
     """Answers rows that come and go. One thread at a time may use it."""
 
-    def fetch(self, adapters: Mapping[str, Path]) -> None:
-        """Reads adapters that a row is about to name, by content hash. For any thread; raises nothing."""
+    def fetch(self, adapters: Mapping[str, Path], row: Row) -> None:
+        """Reads adapters that a row names, by content hash, and its constraint. For any thread; raises nothing."""
 
     def add(self, ticket: Ticket, row: Row, adapters: Mapping[str, Path]) -> None:
         """Takes a row in hand; it begins in a later step, when there is room.

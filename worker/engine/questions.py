@@ -1,13 +1,16 @@
 """A row made ready for the model, and its groups."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 from loradex.worker.engine.protocol import Ticket
 from loradex.worker.engine.rows import Row
 from loradex.worker.isolation import Failure
 from loradex.worker.packing import pack_by_length
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher
 
 UNWANTED: Final = Failure("unwanted", "nobody wants this answer any more")
 
@@ -21,6 +24,7 @@ class Question:
         row: What was asked.
         ids: Tokens of the prompt.
         choices: Tokens of each choice.
+        grammar: What its text is held to, if to anything: a matcher at the beginning, to copy.
         alone: Whether no other row may be computed beside it: something broke in company.
         said: Characters of its text that were given out before it began again.
     """
@@ -29,6 +33,7 @@ class Question:
     row: Row
     ids: tuple[int, ...]
     choices: tuple[tuple[int, ...], ...] = ()
+    grammar: "LLMatcher | None" = field(default=None, repr=False, compare=False)
     alone: bool = False
     said: int = 0
 

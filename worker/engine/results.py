@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
+from loradex.errors import ConstraintRefusedError
 from loradex.worker.engine.choose import Scored, normalised
 from loradex.worker.engine.questions import Question
 from loradex.worker.engine.rows import MergeReport, RowResult
@@ -50,6 +51,10 @@ def written(writing: Writing, spell: Callable[[int], str]) -> RowResult | Failur
     """The answer of a row that wrote; `spell` gives the text of one token by itself."""
     if not writing.finite:
         return NOT_FINITE
+    if writing.problem is not None:
+        return Failure(
+            ConstraintRefusedError.code, f"the constraint lets the text not go on: {writing.problem}"
+        )
     told = tuple(writing.logprobs) if writing.question.row.logprobs is not None else None
     named = {token for one in told or () for token in (one.token, *dict(one.likeliest))}
     return RowResult(

@@ -36,6 +36,8 @@ class Row:
         frequency_penalty: What is taken off the logit of a token for each time it was written.
         logit_bias: Tokens, and what is added to the logit of each.
         logprobs: How many of the likeliest tokens are told at each place beside the one written; None: nothing is.
+        json_schema: The schema by which the text must be valid JSON; None: any text.
+        regex: The regular expression that must match the whole text; None: any text.
     """
 
     prompt_text: Framed | str
@@ -57,6 +59,8 @@ class Row:
     frequency_penalty: float = 0.0
     logit_bias: tuple[tuple[int, float], ...] = ()
     logprobs: int | None = None
+    json_schema: str | None = None
+    regex: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.prompt_text, Framed):
@@ -131,8 +135,8 @@ class RowResult:
         scores: Normalised log-likelihood of each choice in the order given, natural log; None for `generate`.
         prompt_tokens: Length of the prompt in tokens.
         output_tokens: Length of `token_ids`.
-        finish_reason: `choice` for `choose`; for `generate` `stop` if the last token ends a text or wrote a text of
-            `stop` to its end, else `length`.
+        finish_reason: `choice` for `choose`; for `generate` `stop` if the last token ends a text, wrote a text of
+            `stop` to its end or leaves a constrained text nothing to go on with, else `length`.
         merge: What was mixed.
         timings: Milliseconds this row spent in each stage (`merge`, `prefill`, `decode` or `choices`).
         logprobs: How likely each token of `token_ids` was, if the row asks for it.

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from loradex.errors import InvalidArgumentError
+from loradex.worker.engine.constrained import Constrained
 from loradex.worker.engine.draw import draw
 from loradex.worker.engine.edits import Edits, edited
 from loradex.worker.engine.logprobs import logprobs_of
@@ -46,15 +47,24 @@ class Sampler:
         self._generator = torch.Generator().manual_seed(seed) if temperature > 0 else None
 
     @classmethod
-    def of(cls, row: Row, prompt: Sequence[int], ends: frozenset[int]) -> "Sampler":
-        """The sampler of a row with this prompt, in tokens; `ends` are the tokens that end a text."""
+    def of(
+        cls,
+        row: Row,
+        prompt: Sequence[int],
+        ends: frozenset[int],
+        constrained: Constrained | None = None,
+    ) -> "Sampler":
+        """The sampler of a row with this prompt, in tokens; `ends` are the tokens that end a text.
+
+        `constrained` is what its text is held to, if to anything.
+        """
         return cls(
             row.sampling_temperature,
             top_k=row.sampling_top_k,
             top_p=row.sampling_top_p,
             min_p=row.sampling_min_p,
             seed=row.seed,
-            edits=Edits.of(row, prompt, ends),
+            edits=Edits.of(row, prompt, ends, constrained),
             logprobs=row.logprobs,
         )
 

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from loradex.worker.engine.constrained import Constrained
+from loradex.worker.engine.grammars import margin_of
 from loradex.worker.engine.questions import Question
 from loradex.worker.engine.rows import Logprobs, MergeReport
 from loradex.worker.engine.sampling import Picked, Sampler
@@ -25,7 +27,9 @@ class Writing:
         logprobs: How likely each of them was, if the row asks.
         text: Their text.
         finite: False once the model gave it NaN or infinite logits.
-        ended: True once it wrote a token that ends a text, or a stop string, be it with its last token.
+        ended: True once it wrote a token that ends a text, or a stop string, be it with its last token, or all that
+            its constraint allows.
+        problem: Why its constraint lets it not go on; None where it does.
         said: Characters of its text that were given out.
     """
 
@@ -42,8 +46,10 @@ class Writing:
         self.report = report
         self.tokens: list[int] = []
         self.logprobs: list[Logprobs] = []
-        self.text = WrittenText(decode, row.stop)
-        self.sampler = Sampler.of(row, question.ids, ends)
+        grammar = question.grammar
+        self._constrained = Constrained(grammar.deep_copy(), ends) if grammar is not None else None
+        self.text = WrittenText(decode, row.stop, margin_of(row))
+        self.sampler = Sampler.of(row, question.ids, ends, self._constrained)
         self.finite = True
         self.ended = False
         self.said = question.said
@@ -64,12 +70,17 @@ class Writing:
             self.logprobs.append(picked.logprobs)
         self.sampler.take(picked.token)
         self._left -= 1
-        last = picked.token in self._ends or not self._left
+        whole = self._constrained is not None and self._constrained.ended
+        last = picked.token in self._ends or not self._left or whole
         self._unsaid.append(self.text.add(picked.token))
         if last:
             self._unsaid.append(self.text.rest())
-        self.ended = picked.token in self._ends or self.text.stopped
-        return not last and not self.ended
+        self.ended = picked.token in self._ends or self.text.stopped or whole
+        return not last and not self.ended and self.problem is None
+
+    @property
+    def problem(self) -> str | None:
+        return self._constrained.problem if self._constrained is not None else None
 
     def piece(self) -> str:
         """What may be given out since the last call. A row that began again does not say twice what it said."""

@@ -12,15 +12,19 @@ class WrittenText:
     Args:
         decode: From tokens to text as it stands, white space included and special tokens left out.
         stop: Texts that end this one; none is empty. Of several, the one counts that is whole first.
+        before: What stands before the text and is no part of it; all else is. None: `own_text` tells.
 
     Attributes:
         stopped: A stop string was written; tokens that come after it are not looked at.
     """
 
-    def __init__(self, decode: Callable[[Sequence[int]], str], stop: Sequence[str] = ()) -> None:
+    def __init__(
+        self, decode: Callable[[Sequence[int]], str], stop: Sequence[str] = (), before: str | None = None
+    ) -> None:
         self.stopped = False
         self._decoder = TokenDecoder(decode)
         self._stop = tuple(stop)
+        self._before = before
         self._said: list[str] = []
         # What may be white space at the end, or the start of a stop string.
         self._held = ""
@@ -29,7 +33,7 @@ class WrittenText:
     def text(self) -> str:
         """What was said so far; once the text has stopped, or after `rest`, all of it.
 
-        It has no margin (`own_text`), and neither a stop string nor what comes after.
+        It has no margin (`own_text`, or `before`), and neither a stop string nor what comes after.
         """
         return "".join(self._said)
 
@@ -66,10 +70,15 @@ class WrittenText:
         return len(self._held)
 
     def _say(self, text: str) -> str:
-        """Says so much of what is held, but for the margin around all."""
-        said = text.rstrip()
+        """Says so much of what is held, but for what stands before it, or the margin around all."""
+        if self._before is not None:
+            said = text
+            piece = said.removeprefix(self._before)
+            self._before = "" if said else self._before
+        else:
+            said = text.rstrip()
+            piece = said if self._said else own_start(said)
         self._held = self._held[len(said) :]
-        piece = said if self._said else own_start(said)
         if piece:
             self._said.append(piece)
         return piece

@@ -37,7 +37,8 @@ begin
                         answer.adapter_hashes, answer.adapter_uris, answer.weights, answer.adapter_norms)
                 with ordinality c(adapter_id, adapter, version, task, sha256, uri, weight, update_norm, rank)), '[]'),
         'generation', answer.generation || jsonb_build_object('choices', answer.choices)
-            || case when answer.stop is null then '{}' else jsonb_build_object('stop', answer.stop) end,
+            || case when answer.stop is null then '{}' else jsonb_build_object('stop', answer.stop) end
+            || coalesce(answer.held_to, '{}'),
         'timings', answer.timings,
         'chain', jsonb_build_object(
             'position', answer.position,

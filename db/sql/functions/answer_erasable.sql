@@ -6,7 +6,8 @@ language sql immutable parallel safe
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
     select jsonb_build_object(
-        'prompt', answer.prompt, 'messages', answer.messages, 'choices', answer.choices, 'stop', answer.stop, 'text', answer.text,
+        'prompt', answer.prompt, 'messages', answer.messages, 'choices', answer.choices, 'stop', answer.stop,
+        'held_to', answer.held_to, 'text', answer.text,
         'choice', answer.choice, 'token_ids', answer.token_ids, 'logprobs', answer.logprobs, 'query', answer.query)
 $$;
 comment on function loradex.answer_erasable(loradex.answers) is

@@ -42,6 +42,7 @@ begin
             then 'it has more tokens than the job allows'
         when job.kind = 'generate' and jsonb_array_length(answer -> 'token_ids') < (job.settings ->> 'min_tokens')::int
              and not exists (select from jsonb_array_elements(job.settings -> 'stop'))
+             and not job.settings ?| array['json_schema', 'regex']
             then 'it has fewer tokens than the job asks for'
         when job.kind = 'generate' and exists (
             select from jsonb_array_elements_text(job.settings -> 'stop') s(one)

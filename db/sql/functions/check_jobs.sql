@@ -58,6 +58,13 @@ begin
         when e.job ->> 'kind' = 'generate' and j.choose then 'kind generate takes no choices; use kind choose'
         when j.choose and e.job ->> 'logprobs' is not null
             then 'logprobs are of a text that is written, and choices have scores; drop one of them'
+        when j.choose and (e.job ->> 'json_schema' is not null or e.job ->> 'regex' is not null)
+            then 'json_schema and regex are of a text that is written; drop them, or the choices'
+        when e.job ->> 'json_schema' is not null and e.job ->> 'regex' is not null
+            then 'give json_schema or regex, not both'
+        when e.job ->> 'json_schema' is not null and (case when pg_input_is_valid(e.job ->> 'json_schema', 'json')
+                then json_typeof((e.job ->> 'json_schema')::json) end) is distinct from 'object'
+            then 'json_schema is not an object in JSON, written as a text'
         when coalesce(e.job ->> 'min_tokens', defaults ->> 'min_tokens')::numeric
              > coalesce(e.job ->> 'max_new_tokens', defaults ->> 'max_new_tokens')::numeric
             then 'min_tokens is more than max_new_tokens; lower it'

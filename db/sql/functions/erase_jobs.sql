@@ -46,7 +46,8 @@ begin
     delete from routings r where r.job_id = any (erased_jobs);
     update jobs j
     set prompt = '', messages = null, choices = case when j.choices is not null then '{}'::text[] end, idempotency_key = null,
-        metadata = null, settings = j.settings - 'stop', pieces_key = null, cancelled_by = case when j.cancelled_by is not null then 'erased' end,
+        metadata = null, settings = j.settings - array['stop', 'json_schema', 'regex'],
+        pieces_key = null, cancelled_by = case when j.cancelled_by is not null then 'erased' end,
         error_message = case when j.error_code = 'erased' then j.error_message
                              when j.error_code is not null then 'erased' end,
         erased_at = now
@@ -54,7 +55,7 @@ begin
 
     with emptied as (
         update answers a
-        set prompt = null, messages = null, choices = null, stop = null, text = null, choice = null, token_ids = null, logprobs = null,
+        set prompt = null, messages = null, choices = null, stop = null, held_to = null, text = null, choice = null, token_ids = null, logprobs = null,
             query = null, salt = null, commitments = answer_commitments(a)
         where a.id in (select j.answer_id from jobs j where j.id = any (erased_jobs)) and a.commitments is null
         returning a.id

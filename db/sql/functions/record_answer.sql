@@ -45,8 +45,11 @@ begin
     fresh.choices := job.choices;
     fresh.stop := (select array_agg(s.one order by s.place)
                    from jsonb_array_elements_text(job.settings -> 'stop') with ordinality s(one, place));
+    fresh.held_to := (select jsonb_object_agg(s.key, s.value) from jsonb_each(job.settings) s
+                      where s.key in ('json_schema', 'regex'));
     fresh.base_model := job.base_model;
-    fresh.generation := (record_answer.answer -> 'generation') - array['draws', 'prior'] || (job.settings - 'stop')
+    fresh.generation := (record_answer.answer -> 'generation') - array['draws', 'prior']
+        || (job.settings - array['stop', 'json_schema', 'regex'])
         || jsonb_build_object('kind', job.kind,
                               'seed', coalesce(job.settings -> 'seed', record_answer.answer #> '{generation,seed}'))
         || case when decided.routing -> 'draws' <> '[]' then jsonb_build_object('draws', decided.routing -> 'draws')

@@ -23,6 +23,8 @@ create or replace trigger append_only before update or delete or truncate on lor
     for each statement execute function loradex.refuse_change();
 create or replace trigger append_only before update or delete or truncate on loradex.evaluations
     for each statement execute function loradex.refuse_change();
+create or replace trigger append_only before update or delete or truncate on loradex.feedback
+    for each statement execute function loradex.refuse_change();
 -- An adapter is its content: only state and retired_at may change, and no row goes away.
 create or replace trigger append_only before delete or truncate on loradex.adapters
     for each statement execute function loradex.refuse_change();

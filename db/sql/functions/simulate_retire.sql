@@ -1,8 +1,8 @@
 -- The answers whose mixture would change if an adapter were retired, and how, judged by the neighbours that were
 -- stored with them, what their jobs draw among adapters that share a task, and the other adapters and affinities of
--- today. Answers of methods that take one adapter by name, or all alike, are left out.
+-- today. Answers of methods that take one adapter by name, or all alike, are left out. `since` leaves out older ones.
 -- Locks: none. Raises: LX002 unknown adapter.
-create or replace function loradex.simulate_retire(adapter text) returns table (
+create or replace function loradex.simulate_retire(adapter text, since timestamptz default null) returns table (
     answer_id uuid, created_at timestamptz, weight float8, total_variation float8, mixture jsonb
 )
 language plpgsql stable
@@ -35,6 +35,7 @@ begin
                 from answers a
                 join methods h on h.name = a.method and h.selection in ('nucleus', 'affinity')
                 where a.adapters @> array[simulate_retire.adapter]
+                  and a.id >= coalesce(first_id(simulate_retire.since), '00000000-0000-0000-0000-000000000000')
                 window chain as (order by a.position)
             ) p
         ) c
@@ -66,7 +67,7 @@ begin
     end loop;
 end
 $$;
-comment on function loradex.simulate_retire(text) is
+comment on function loradex.simulate_retire(text, timestamptz) is
     'Answers whose mixture would change without an adapter: its weight, total variation, the mixture instead.';
-revoke execute on function loradex.simulate_retire(text) from public;
-grant execute on function loradex.simulate_retire(text) to loradex_reader, loradex_worker, loradex_admin;
+revoke execute on function loradex.simulate_retire(text, timestamptz) from public;
+grant execute on function loradex.simulate_retire(text, timestamptz) to loradex_reader, loradex_worker, loradex_admin;

@@ -16,6 +16,7 @@ create table loradex.answers (
     choice text,
     choices text[],
     stop text[],
+    held_to jsonb,
     scores float8[],
     token_ids int[],
     logprobs jsonb,
@@ -73,7 +74,7 @@ create table loradex.answers (
     constraint answers_erased_check check (
         case when commitments is null
             then num_nulls(prompt, text, token_ids, query, salt) = 0
-            else num_nonnulls(prompt, messages, choices, stop, text, choice, token_ids, logprobs, query, salt) = 0 end)
+            else num_nonnulls(prompt, messages, choices, stop, held_to, text, choice, token_ids, logprobs, query, salt) = 0 end)
 ) partition by range (id);
 comment on table loradex.answers is
     'Answers and all that led to them, one row each, append-only and hash-chained; partitioned by month.';
@@ -90,6 +91,7 @@ comment on column loradex.answers.text is 'the answer''s text';
 comment on column loradex.answers.choice is 'the choice that won, for choose';
 comment on column loradex.answers.choices is 'the choices there were, for choose';
 comment on column loradex.answers.stop is 'the stop strings there were';
+comment on column loradex.answers.held_to is 'the json_schema or the regex that the text had to fit';
 comment on column loradex.answers.scores is 'score of each choice, in the job''s order';
 comment on column loradex.answers.token_ids is 'tokens of the answer';
 comment on column loradex.answers.logprobs is

@@ -3,15 +3,24 @@
 
 const written = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
+// Making a format is slow, and a page has hundreds of numbers.
+const formats = new Map();
+
+function formatted(value, digits) {
+  if (!formats.has(digits)) {
+    const told = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+    formats.set(digits, new Intl.NumberFormat(undefined, told));
+  }
+  return formats.get(digits).format(value);
+}
+
 function localized(root) {
   for (const one of root.querySelectorAll("time[datetime]")) {
     one.title = one.textContent;
     one.textContent = written.format(new Date(one.dateTime));
   }
   for (const one of root.querySelectorAll("data.number")) {
-    const digits = Number(one.dataset.digits);
-    const told = { minimumFractionDigits: digits, maximumFractionDigits: digits };
-    one.textContent = new Intl.NumberFormat(undefined, told).format(Number(one.value));
+    one.textContent = formatted(Number(one.value), Number(one.dataset.digits));
   }
 }
 

@@ -270,7 +270,7 @@ def test_rows_go_on_when_the_bank_is_laid_out_anew(zoo: Zoo, merge: str) -> None
     for place, row in enumerate(rows):
         named = {part.sha256 for part in row.recipe.components}
         directories = {one.sha256: one.directory for one in zoo.all if one.sha256 in named}
-        engine.fetch(directories)
+        engine.fetch(directories, row)
         engine.add(place, row, directories)
         events += [*engine.step(), *engine.step()]
     events += to_the_end(engine)

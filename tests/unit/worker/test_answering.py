@@ -37,7 +37,7 @@ class OneStepEngine:
         self.breaks = False
         self.reads_ahead = True
 
-    def fetch(self, adapters: Mapping[str, Path]) -> None:
+    def fetch(self, adapters: Mapping[str, Path], _row: Row) -> None:
         assert not adapters
         if not self.reads_ahead:
             raise RuntimeError("a fault of an engine")

@@ -83,7 +83,7 @@ class VllmEngine:
         """Tokens of the row's prompt."""
         return len(self._asking.text.prompt(row.prompt_text))
 
-    def fetch(self, adapters: Mapping[str, Path]) -> None:
+    def fetch(self, adapters: Mapping[str, Path], _row: Row) -> None:
         """Reads adapters that a row is about to name. For any thread."""
         self.bank.fetch(adapters)
 

@@ -1,0 +1,165 @@
+"""The playground in a real Chromium, before a running worker: ask, read along, compare, rate."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import httpx2
+import pytest
+from tests.fix_api import Served
+from tests.fix_explorer import HOSTILE, Explored, accessible, watched
+from tests.repository import ROOT
+
+from loradex.db.session import connect
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+PROMPT = "The pan smokes. Is the oil too hot?"
+
+
+@pytest.fixture
+def alice(served: Served) -> Iterator[httpx2.Client]:
+    """A tenant who signed in."""
+    with httpx2.Client(base_url=served.url, timeout=60) as client:
+        client.post("/sign-in", data={"secret": served.alice})
+        yield client
+
+
+def asked(client: httpx2.Client, **form: str) -> str:
+    """Where the answers to a question are read."""
+    told = client.post("/playground", data={"prompt": PROMPT, "tokens": "4", **form})
+    assert told.status_code == 303, told.text
+    return str(told.headers["location"])
+
+
+def test_a_tenant_asks_compares_and_rates(served: Served, browser: "Browser", pictures: Path) -> None:
+    from playwright.sync_api import expect  # noqa: PLC0415
+
+    with watched(browser) as tab:
+        tab.goto(f"{served.url}/playground")
+        tab.fill("#secret", served.alice)
+        tab.keyboard.press("Enter")
+        tab.wait_for_url(f"{served.url}/playground")
+        accessible(tab)
+        tab.fill("#prompt", PROMPT)
+        tab.select_option("#way", "method:base")
+        tab.select_option("#other", "adapter:tiny-kitchen")
+        tab.fill("#tokens", "8")
+        tab.click("text=Ask")
+        rating = tab.get_by_role("button", name="Good")
+        expect(rating).to_have_count(2, timeout=60_000)
+        assert tab.inner_text("h2 >> nth=0") == "base"
+        assert tab.inner_text("h2 >> nth=1") == "tiny-kitchen alone"
+        texts = tab.locator("pre.text").all_inner_texts()
+        assert all(texts)
+        assert (tab.locator("mark").count() > 0) == (texts[0].split() != texts[1].split())
+        accessible(tab)
+        tab.screenshot(path=pictures / "explorer-playground.png")
+        rating.nth(0).click()
+        expect(tab.get_by_text("You said it is good.")).to_have_count(1)
+        assert tab.locator("pre.text").count() == 2
+        tab.click("text=Why it came out so >> nth=0")
+        expect(tab.locator("h1")).to_have_text("Answer")
+        expect(tab.locator("main")).to_contain_text("You said it is good.")
+        tab.click("[aria-label='Rate this answer'] >> text=Bad")
+        expect(tab.locator("main")).to_contain_text("You said it is bad.")
+        accessible(tab)
+        tab.click("text=Ask it in another way")
+        expect(tab.locator("#prompt")).to_have_value(PROMPT)
+    with connect(served.database_url) as connection:
+        rows = connection.execute(
+            "select f.rating, f.owner, f.chain_hash = a.chain_hash from loradex.feedback f "
+            "join loradex.answers a on a.id = f.answer_id order by f.id desc limit 2"
+        ).fetchall()
+        shown = re.search(r"```sql\n(.*?)```", (ROOT / "docs" / "explorer.md").read_text(), re.DOTALL)
+        assert shown is not None
+        found = {row[0]: row[1:] for row in connection.execute(shown[1].encode()).fetchall()}
+    assert [(rating, whole) for rating, _, whole in rows] == [(-1, True), (1, True)]
+    assert found["base"] == (1, 0)
+
+
+def test_words_come_as_they_are_written(alice: httpx2.Client) -> None:
+    job = asked(alice, way="method:base").partition("job=")[2]
+    told = alice.get(f"/playground/{job}/stream")
+    assert told.headers["content-type"].startswith("text/event-stream")
+    assert '"piece"' in told.text
+    assert '"answer_id"' in told.text.splitlines()[-2]
+    assert "Good" in alice.get(f"/playground?job={job}").text
+    failed = asked(alice, way="adapter:tiny-weather", prompt="word " * 3_000).partition("job=")[2]
+    assert alice.get(f"/playground/{failed}/stream").status_code == 400
+    assert "It is failed" in alice.get(f"/playground?job={failed}").text
+
+
+def test_nobody_asks_or_rates_for_another(served: Served, alice: httpx2.Client, explored: Explored) -> None:
+    place = asked(alice)
+    job = place.partition("job=")[2]
+    alice.get(f"/playground/{job}/stream")
+    elsewhere = {"origin": "http://evil.example"}
+    form = {"prompt": PROMPT, "tokens": "4"}
+    assert alice.post("/playground", data=form, headers=elsewhere).status_code == 400
+    with connect(served.database_url) as connection:
+        row = connection.execute("select answer_id from loradex.jobs where id = %s", (job,)).fetchone()
+        assert row is not None
+        rate = f"/answers/{row[0]}/rating"
+        assert alice.post(rate, data={"rating": "good"}, headers=elsewhere).status_code == 400
+        with httpx2.Client(base_url=served.url) as bob:
+            bob.post("/sign-in", data={"secret": served.bob})
+            assert bob.get(place).status_code == 404
+            assert bob.get(f"/playground/{job}/stream").status_code == 404
+            assert bob.post(rate, data={"rating": "good"}).status_code == 404
+            assert bob.get("/playground", params={"like": str(row[0])}).text.count(PROMPT) == 0
+        reading = {"authorization": f"Bearer {served.key('alice', scopes=['read'])[1]}"}
+        with httpx2.Client(base_url=served.url) as reader:
+            assert reader.post("/playground", data=form, headers=reading).status_code == 403
+            assert reader.post(rate, data={"rating": "bad"}, headers=reading).status_code == 403
+        found = connection.execute("select count(*) from loradex.feedback where answer_id = %s", (row[0],))
+        assert found.fetchone() == (0,)
+    assert alice.post(rate, data={"rating": "bad"}).headers["location"] == f"/answers/{row[0]}"
+    with httpx2.Client(base_url=explored.url) as all_seeing:
+        all_seeing.get(explored.entrance)
+        assert "loradex serve" in all_seeing.get("/playground").text
+        assert all_seeing.post("/playground", data=form).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"prompt": "  "},
+        {"tokens": "0"},
+        {"tokens": "x"},
+        {"way": "somehow"},
+        {"way": "method:none such"},
+        {"other": "adapter:none such"},
+        {"prompt": "a\0b"},
+    ],
+)
+def test_a_question_that_cannot_be_is_refused(alice: httpx2.Client, form: dict[str, str]) -> None:
+    told = alice.post("/playground", data={"prompt": PROMPT, "tokens": "4", **form})
+    assert told.status_code in {400, 404}
+    assert alice.post(f"/answers/{uuid4()}/rating", data={"rating": "fair"}).status_code == 400
+    assert alice.get(f"/playground?job={uuid4()}").status_code == 404
+    assert alice.post("/playground", content=b"prompt=%ff&" + b"a=&" * 30).status_code == 400
+
+
+def test_hostile_words_do_nothing(served: Served, browser: "Browser") -> None:
+    """As a question, in a stream, and where two are compared."""
+    from playwright.sync_api import expect  # noqa: PLC0415
+
+    with watched(browser, java_script_enabled=False, viewport={"width": 360, "height": 640}) as tab:
+        tab.goto(f"{served.url}/playground")
+        tab.fill("#secret", served.alice)
+        tab.click("text=Look")
+        tab.fill("#prompt", HOSTILE.replace("\x07", "").replace("\x1b", ""))
+        tab.fill("#tokens", "1")
+        tab.click("text=Ask")
+        again = tab.get_by_text("Look again")
+        while again.count():
+            again.click()
+        expect(tab.get_by_role("button", name="Good")).to_have_count(1)
+        assert "<script>window.hacked=1</script>" in tab.input_value("#prompt")
+        assert "\u202e" not in tab.content()
+        width = tab.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+        assert width[0] <= width[1]
