@@ -185,6 +185,8 @@ class Answering:
                 del self._computed[job.id]
                 self._engine.abort(job.id)
                 self._ending.fenced_off(job)
+                # Its place is another's at once.
+                self._rung.set()
         try:
             events = self._engine.step()
         except Exception as error:

@@ -12,6 +12,7 @@ from loradex.service.client.request import FIELDS, TEXTS, Request
 
 LIVE = ("db/sql", "db/*.py", "worker", "service", "library", "embedded", "src/loradex/*.py")
 FILES_A_SETTING_TOUCHES = 4
+SAID_TO_OTHER_ENGINES = {"worker/engine/vllm/wishes.py"}
 MADE_UP = """
     insert into loradex.settings (name, kind, type, value, minimum, maximum, description)
     values ('warmth', 'job', 'number', '0.5', 0, 2, 'a made-up setting')"""
@@ -45,7 +46,10 @@ def test_a_row_is_all_that_the_database_needs(scratch: World) -> None:
 
 
 def test_a_setting_of_the_engine_touches_few_files() -> None:
-    """Its row, the client's field, the engine's row, and the code that reads it."""
+    """Its row, the client's field, the engine's row, and the code that reads it.
+
+    An engine of others is told it in that engine's words, all settings in one file.
+    """
     found = subprocess.run(
         ["git", "grep", "-lw", "sampling_top_p", "--", *LIVE],
         cwd=ROOT,
@@ -53,7 +57,7 @@ def test_a_setting_of_the_engine_touches_few_files() -> None:
         text=True,
         check=True,
     ).stdout.split()
-    assert len(found) <= FILES_A_SETTING_TOUCHES, found
+    assert len(set(found) - SAID_TO_OTHER_ENGINES) <= FILES_A_SETTING_TOUCHES, found
 
 
 @pytest.mark.parametrize(
