@@ -31,8 +31,13 @@ const ranked = await generateText({ ...asked, providerOptions: { loradex: { lora
 told.ranked = ranked.text;
 told.unknown = await refusal(() => generateText({ ...asked, model: loradex("gpt-4o") }));
 told.long = await refusal(() => generateText({ ...asked, prompt: "long ".repeat(400) }));
-const schema = jsonSchema({ type: "object", properties: { late: { type: "boolean" } }, required: ["late"] });
-told.object = await refusal(() => generateObject({ ...asked, schema }));
+const schema = jsonSchema({
+  type: "object",
+  properties: { late: { type: "boolean" } },
+  required: ["late"],
+  additionalProperties: false,
+});
+told.object = (await generateObject({ ...asked, maxOutputTokens: 40, schema })).object;
 const vectors = await embedMany({ model: loradex.textEmbeddingModel("loradex"), values: ["dark", "light"] });
 told.vectors = vectors.embeddings.map((one) => one.length);
 console.log(JSON.stringify(told));

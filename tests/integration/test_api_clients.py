@@ -15,6 +15,13 @@ from tests.repository import ROOT
 
 CLIENTS = ROOT / "tests" / "clients"
 QUESTION = "Is it late?"
+LATE = {
+    "title": "Late",
+    "type": "object",
+    "properties": {"late": {"type": "boolean"}},
+    "required": ["late"],
+    "additionalProperties": False,
+}
 
 
 @pytest.fixture
@@ -41,6 +48,8 @@ def test_langchain_asks_streams_and_is_refused(served: Served) -> None:
     assert [piece.usage_metadata for piece in pieces if piece.usage_metadata][-1] is not None
     ranked = langchain(served, extra_body={"loradex": {"choices": ["yes", "no"]}}).invoke(QUESTION)
     assert ranked.content in {"yes", "no"}
+    late = langchain(served, max_completion_tokens=40).with_structured_output(LATE, method="json_schema")
+    assert late.invoke(QUESTION)["late"] in {True, False}
     with pytest.raises(openai.NotFoundError) as unknown:
         langchain(served, model="gpt-4o").invoke(QUESTION)
     assert unknown.value.code == "model_not_found"
@@ -93,6 +102,7 @@ def test_the_ai_sdk_asks_and_streams(ai_sdk: Any) -> None:
     assert ai_sdk["streamed"]["reason"] == ai_sdk["whole"]["reason"]
     assert ai_sdk["streamed"]["usage"] == ai_sdk["whole"]["usage"]
     assert ai_sdk["ranked"] in {"yes", "no"}
+    assert ai_sdk["object"]["late"] in {True, False}
     assert len(ai_sdk["vectors"]) == 2
     assert ai_sdk["vectors"][0] == ai_sdk["vectors"][1] > 0
 
@@ -102,4 +112,3 @@ def test_the_ai_sdk_is_refused_by_name(ai_sdk: Any) -> None:
     assert ai_sdk["unknown"]["error"]["code"] == "model_not_found"
     assert not ai_sdk["unknown"]["retryable"]
     assert ai_sdk["long"]["error"]["code"] == "context_length_exceeded"
-    assert ai_sdk["object"]["error"]["param"] == "response_format"

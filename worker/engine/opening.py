@@ -1,4 +1,4 @@
-"""Begins the texts of a group of rows: their prompts are read, and each writes its first token."""
+"""Begins the texts of a group of rows: their prompts are read, equal ones once, and each writes its first token."""
 
 import time
 from collections.abc import Sequence
@@ -20,16 +20,22 @@ class Opening:
     Args:
         forward: The model.
         switch: Where the wrapped modules find the updates of the rows in hand.
-        questions: The rows.
-        updates: Theirs, in the same order.
+        twins: The rows, those together that have prompt and mixture in common.
+        updates: One of each of these.
     """
 
     def __init__(
-        self, forward: Forward, switch: UpdateSwitch, questions: Sequence[Question], updates: Updates | None
+        self,
+        forward: Forward,
+        switch: UpdateSwitch,
+        twins: Sequence[Sequence[Question]],
+        updates: Updates | None,
     ) -> None:
-        self.questions = questions
+        self.questions = [question for some in twins for question in some]
+        # Where each one's prompt is read.
+        self._places = [place for place, some in enumerate(twins) for _ in some]
         self._updates = updates
-        self._prefill = Prefill(forward, switch, questions, updates, 0)
+        self._prefill = Prefill(forward, switch, [some[0] for some in twins], updates, 0)
         self._logits: Tensor | None = None
         self._milliseconds = 0.0
 
@@ -57,7 +63,7 @@ class Opening:
         wanted = {row: writing for row, writing in enumerate(writings) if writing is not None}
         if not wanted:
             return []
-        logits = self._logits if len(wanted) == len(writings) else self._logits[list(wanted)]
+        logits = self._logits[[self._places[row] for row in wanted]]
         picked = pick(logits, [writing.sampler for writing in wanted.values()])
         going = {
             row: writing
@@ -65,7 +71,8 @@ class Opening:
             if writing.take(one)
         }
         if going:
+            places = [self._places[row] for row in going]
             running.join(
-                list(going.values()), list(going), self._prefill.store, self._prefill.columns, self._updates
+                list(going.values()), places, self._prefill.store, self._prefill.columns, self._updates
             )
         return [writing for row, writing in wanted.items() if row not in going]

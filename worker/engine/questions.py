@@ -1,6 +1,6 @@
 """A row made ready for the model, and its groups."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -43,6 +43,18 @@ class Question:
         if self.choices:
             return len(self.ids) + max(map(len, self.choices))
         return len(self.ids) + self.row.max_new_tokens
+
+
+def twins(questions: Sequence[Question]) -> list[list[Question]]:
+    """The questions in groups, in the order of each one's first: texts after one prompt, by one mixture.
+
+    Until their first token they are computed alike, whatever else they ask for. What has choices is by itself.
+    """
+    groups: dict[Hashable, list[Question]] = {}
+    for question in questions:
+        key = (question.ids, question.row.recipe) if not question.choices else question.ticket
+        groups.setdefault((bool(question.choices), key), []).append(question)
+    return list(groups.values())
 
 
 def slices_by_length(questions: Sequence[Question], tokens: int) -> Iterator[slice]:

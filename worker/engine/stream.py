@@ -15,7 +15,7 @@ from loradex.worker.engine.forward import Forward
 from loradex.worker.engine.memory import is_out_of_memory, release_cached_memory
 from loradex.worker.engine.opening import Opening
 from loradex.worker.engine.protocol import Event, Failed, Finished, Ticket, Usage, Wrote
-from loradex.worker.engine.questions import Question, slices_by_length
+from loradex.worker.engine.questions import Question, slices_by_length, twins
 from loradex.worker.engine.ranking import Ranking
 from loradex.worker.engine.results import NOT_FINITE, chosen, written
 from loradex.worker.engine.room import Sizes, Tally
@@ -159,30 +159,37 @@ class Stream:
         if not taken:
             return []
         taken.sort(key=self._group)
+        groups = twins(taken)
         start = time.perf_counter()
         broken = None
         try:
-            composition = self._composer.compose([question.row.recipe for question in taken])
+            composition = self._composer.compose([some[0].row.recipe for some in groups])
         except Exception as error:  # noqa: BLE001 - whatever it is, it must end as one recorded failure
             broken = _Broken.of(error)
         if broken is not None:
             return self._again(taken, broken)
         cohort = _Cohort(composition, 1000 * (time.perf_counter() - start))
         first = 0
-        for _, group in groupby(taken, key=lambda question: self._group(question)[:2]):
-            questions = list(group)
-            for some in slices_by_length(questions, self._tokens()):
-                self._take_up(cohort, questions[some], slice(first + some.start, first + some.stop))
-            first += len(questions)
+        for _, alike in groupby(groups, key=lambda some: self._group(some[0])[:2]):
+            rows = list(alike)
+            for some in slices_by_length([one[0] for one in rows], self._tokens()):
+                self._take_up(cohort, rows[some], slice(first + some.start, first + some.stop))
+            first += len(rows)
         return []
 
-    def _take_up(self, cohort: _Cohort, questions: Sequence[Question], rows: slice) -> None:
-        updates = cohort.composition.updates
-        work, parts = (Ranking, self._rankings) if questions[0].choices else (Opening, self._openings)
-        doing = work(
-            self._forward, self._switch, questions, updates.rows(rows) if updates is not None else None
-        )
-        parts.append(_Part(doing, cohort, cohort.composition.reports[rows]))
+    def _take_up(self, cohort: _Cohort, groups: Sequence[Sequence[Question]], rows: slice) -> None:
+        """Begins groups of twins that are composed at these rows."""
+        composition = cohort.composition
+        updates = composition.updates.rows(rows) if composition.updates is not None else None
+        reports = [
+            report for report, some in zip(composition.reports[rows], groups, strict=True) for _ in some
+        ]
+        if groups[0][0].choices:
+            ranking = Ranking(self._forward, self._switch, [some[0] for some in groups], updates)
+            self._rankings.append(_Part(ranking, cohort, reports))
+        else:
+            opening = Opening(self._forward, self._switch, groups, updates)
+            self._openings.append(_Part(opening, cohort, reports))
         cohort.parts += 1
 
     def _read_on(self) -> list[Event]:

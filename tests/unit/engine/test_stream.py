@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import random
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -284,3 +285,37 @@ def test_rows_go_on_when_the_bank_is_laid_out_anew(zoo: Zoo, merge: str) -> None
 def mixture(merge: str, *adapters: TinyAdapter) -> Recipe:
     weight = 1 / len(adapters)
     return Recipe(merge, 1.0, "float32", tuple(Component(one.sha256, weight) for one in adapters))
+
+
+@pytest.mark.parametrize("merge", ["cat", "linear"])
+def test_a_prompt_is_read_once_for_rows_that_share_it_and_its_mixture(
+    zoo: Zoo, monkeypatch: pytest.MonkeyPatch, merge: str
+) -> None:
+    engine = zoo.engine(ends=frozenset())
+    one, other = mixture(merge, *zoo.even[:2]), mixture(merge, zoo.even[2])
+    rows = [
+        *(
+            Row("under old maps", one, max_new_tokens=5 + n, sampling_temperature=1.5, seed=n)
+            for n in range(4)
+        ),
+        Row("seven pale tin", one, max_new_tokens=9),
+        *(Row("under old maps", other, max_new_tokens=6, sampling_temperature=1.5, seed=n) for n in range(2)),
+        *(Row("under old maps", one, "choose", ("a drum", "foxes")) for _ in range(2)),
+        Row("under old maps", BARE, max_new_tokens=6),
+    ]
+    expected = alone(engine, rows)
+    read = []
+    prompts = engine._forward.prompts
+
+    def counted(ids: Any, view: Any) -> Any:
+        read.extend(tuple(one) for one in ids)
+        return prompts(ids, view)
+
+    monkeypatch.setattr(engine._forward, "prompts", counted)
+    answers = [told(answer) for answer in engine.answer(rows)]
+    assert answers == expected
+    shared = tuple(engine.text.prompt("under old maps"))
+    # Twice for choices, of which each row reads by itself, and once for each of three mixtures.
+    assert sorted(read.count(ids) for ids in set(read)) == [1, read.count(shared)]
+    assert read.count(shared) == 5
+    assert len({text for text, *_ in answers[:4]}) > 1
