@@ -15,7 +15,8 @@ from pathlib import Path
 
 Row = dict[str, str | None]
 
-ERASABLE = ["prompt", "messages", "choices", "stop", "text", "choice", "token_ids", "logprobs", "query"]
+ASKED = ["prompt", "messages", "choices", "stop", "held_to", "query"]
+ERASABLE = [*ASKED, "text", "choice", "token_ids", "logprobs"]
 """Columns that stand in the canonical text by a commitment."""
 
 ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -50,6 +51,7 @@ def array(element: Callable[[str], str], text: str) -> str:
 
 WHOLE = "attempt position prompt_tokens output_tokens owner_id k first_position last_position answer_count"
 WHOLE_LISTS = "token_ids example_ids task_neighbours adapter_ids adapter_versions"
+DOCUMENTS = "generation timings versions messages commitments files logprobs held_to"
 NUMBERS = "top_p temperature routing_milliseconds density update_norm sign_conflict merge_milliseconds"
 NUMBER_LISTS = "scores similarities task_similarities probabilities task_weights weights adapter_norms"
 TEXT_LISTS = (
@@ -58,10 +60,7 @@ TEXT_LISTS = (
 )
 BOOLEAN = {"t": "true", "f": "false"}.__getitem__
 KINDS: dict[str, Callable[[str], str]] = {
-    **dict.fromkeys(
-        [*WHOLE.split(), "generation", "timings", "versions", "messages", "commitments", "files", "logprobs"],
-        str,
-    ),
+    **dict.fromkeys([*WHOLE.split(), *DOCUMENTS.split()], str),
     **dict.fromkeys(NUMBERS.split(), number),
     **dict.fromkeys(WHOLE_LISTS.split(), lambda text: array(str, text)),
     **dict.fromkeys(NUMBER_LISTS.split(), lambda text: array(number, text)),

@@ -140,7 +140,7 @@ def test_vectors_come_from_the_cache_after_the_database_lost_them(
 ) -> None:
     add(*data_directory.iterdir())
     before = rows_of(connection)
-    connection.execute("truncate loradex.examples, loradex.example_embeddings")
+    connection.execute("truncate loradex.examples, loradex.example_embeddings, loradex.projected_examples")
     assert sum(report.added for report in add(*data_directory.iterdir())) == 18
     assert rows_of(connection) == before
     assert encoder.texts == 18
@@ -235,7 +235,7 @@ near_rows = st.dictionaries(st.sampled_from(sorted(tools(0))), values, max_size=
 def test_any_line_is_added_whole_or_refused(
     add: Add, connection: Connection, tmp_path: Path, row: Any
 ) -> None:
-    connection.execute("truncate loradex.examples, loradex.example_embeddings")
+    connection.execute("truncate loradex.examples, loradex.example_embeddings, loradex.projected_examples")
     path = write_lines(tmp_path / "fuzz.jsonl", [rivers(0), row])
     refused = ""
     try:
@@ -253,7 +253,7 @@ def test_any_line_is_added_whole_or_refused(
 def test_any_text_is_stored_as_it_was_read(
     add: Add, connection: Connection, tmp_path: Path, goal: str
 ) -> None:
-    connection.execute("truncate loradex.examples, loradex.example_embeddings")
+    connection.execute("truncate loradex.examples, loradex.example_embeddings, loradex.projected_examples")
     if not goal.strip():
         return
     add(write_lines(tmp_path / "text.jsonl", [tools(0) | {"fields": {"goal": goal}}]))
