@@ -81,7 +81,7 @@ def test_an_intact_chain_is_intact_to_a_reader(chain: World, role_url: RoleUrl) 
         assert audit.length() == sum(steps) == audit.checked.answers == 3
     assert head is not None
     assert (head.position, head.chain_hash) == (3, kept[2][0])
-    assert (audit.checked.functions > 50, audit.checked.triggers) == (True, 7)
+    assert (audit.checked.functions > 50, audit.checked.triggers) == (True, 8)
 
 
 def test_an_owner_who_replaces_the_verifier_is_found(chain: World, verify: Verify) -> None:
