@@ -119,7 +119,12 @@ def _changed(
     base: BaseModules | None, name: str, factor: Factor | None, extras: Mapping[str, torch.Tensor]
 ) -> tuple[Factor | None, Mapping[Side, torch.Tensor]]:
     """The module's factor and vectors once its extras are applied, one after the other."""
-    if base is None or name not in base:
+    if base is None:
+        raise AdapterRefusedError(
+            f"{name} has gates, biases or a copy of weights, which are read beside the base model's own, and this "
+            "engine does not hold them; LORADEX_ENGINE=torch does"
+        )
+    if name not in base:
         raise AdapterRefusedError(
             f"{name} is not a linear module of this base model; of biases only those of linear modules are composed, "
             'which bias = "lora_only" trains'

@@ -18,6 +18,7 @@ from loradex.errors import AdapterRefusedError, InvalidArgumentError
 from loradex.library.adapter_files import content_hash, inspect
 from loradex.worker.engine.compose import check
 from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.factors import read_adapter
 from loradex.worker.engine.recipe import MERGES, Component, Recipe
 from loradex.worker.engine.rows import Row
 
@@ -197,6 +198,15 @@ def test_it_registers(made: Made) -> None:
     facts = [inspect(one.directory, "tiny", made.engine.bank.sizes, declared=True) for one in made.adapters]
     has_factors = not isinstance(made.kind.config(made.zoo.family, 1), IA3Config)
     assert [one.rank for one in facts] == ([2, 3] if has_factors else [1, 1])
+
+
+@pytest.mark.parametrize("kind", ["dora", "ia3", "tied words"])
+def test_an_engine_without_the_base_model_s_weights_says_which_has_them(
+    zoo: Zoo, tmp_path: Path, kind: str
+) -> None:
+    one = save(KINDS[kind], zoo, tmp_path / "one", 1)
+    with pytest.raises(AdapterRefusedError, match="LORADEX_ENGINE=torch does"):
+        read_adapter(one.directory, one.sha256)
 
 
 @torch.inference_mode()
