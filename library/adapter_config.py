@@ -22,6 +22,8 @@ _WRITE_AGAIN = "write it again, or fetch it again"
 MAX_RANK = 256
 MAX_ALPHA = 1_000_000
 MAX_TARGETS = 10_000
+NO_TEXT = frozenset({"classifier", "pre_classifier", "qa_outputs", "score", "summary", "v_head"})
+"""Heads of models that sort or rate texts, by the names that transformers and TRL give them."""
 NOTHING: tuple[object, ...] = (None, False, {}, [])
 """What a key holds that says nothing, whatever it is called."""
 
@@ -101,7 +103,7 @@ def parse_config(raw: bytes) -> LoraSettings:
     rank = partial(_rank, form)
     lora = fields if form is LORA else {}
     words = TrainedWords.of(lora.get("trainable_token_indices"), MAX_RANK)
-    whole = _names("modules_to_save", lora.get("modules_to_save") or [], 0)
+    whole = _whole(lora.get("modules_to_save"))
     extras = asked_for(fields)
     return LoraSettings(
         base_model=_base_model(fields.get("base_model_name_or_path")),
@@ -179,6 +181,17 @@ def _names(key: str, value: object, least: int) -> tuple[str, ...]:
             "names, or a pattern of target_modules; write down the modules that were trained"
         )
     return tuple(sorted(set(value)))
+
+
+def _whole(value: object) -> tuple[str, ...]:
+    names = _names("modules_to_save", value or [], 0)
+    other = sorted(NO_TEXT.intersection(names))
+    if other:
+        raise AdapterRefusedError(
+            f"adapter_config.json: modules_to_save names {', '.join(other)}, which writes no text; train it with "
+            "task_type CAUSAL_LM"
+        )
+    return names
 
 
 def _invocation(value: object, extras: frozenset[str]) -> tuple[int, ...]:

@@ -76,7 +76,7 @@ EXACT: Final[Mapping[str, Held]] = {
     ),
     "ensure_weight_tying": Held(_OFF, "tied weights would be updated twice", _AGAIN),
     "init_lora_weights": Held(
-        (True, False, "gaussian", "orthogonal", "eva", "mica"),
+        (None, True, False, "gaussian", "orthogonal", "eva", "mica"),
         "other initialisations change the base weights",
         f"{_CONVERT}; of LoftQ, register the base model that it left, and set this to true",
     ),
