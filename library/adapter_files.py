@@ -149,6 +149,12 @@ def inspect(
         warnings.append(f"its update has a root mean square of {rms:.3g}: as large as a model's own weights")
     if norm == 0 and not contents.more:
         warnings.append("its update is zero: it answers as the base model does")
+    whole = [module for module, extras in contents.extras.items() if "whole" in extras]
+    absent = [name for name in settings.whole if not any(name in module.split(".") for module in whole)]
+    if absent:
+        warnings.append(
+            f"modules_to_save names {', '.join(absent)[:200]}, which have no weights; the base model's answer"
+        )
     if settings.left_out:
         warnings.append(
             f"PEFT 0.21 does not know {', '.join(settings.left_out)[:200]}, which say nothing here and are left out"
