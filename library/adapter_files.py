@@ -20,6 +20,7 @@ from loradex.library.adapter_factors import (
     targets_of,
     update_norm,
 )
+from loradex.library.adapter_warnings import warnings_of
 from loradex.library.base_model_names import is_local, matched
 from loradex.library.module_sizes import Size
 from loradex.library.safetensors_file import SafetensorsError, read_header
@@ -31,9 +32,6 @@ CARD = "card.json"
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 MAX_CONFIG_BYTES = 256 << 10
 MAX_WEIGHTS_BYTES = 1 << 30
-BESIDE_FACTORS = frozenset({"magnitude", "whole", "words"})
-# Root mean squares: trained weights 0.02 to 0.2, updates by LoRA 0.001; as large as weights is absurd.
-ABSURD_RMS = 0.02
 
 
 @dataclass(frozen=True)
@@ -142,27 +140,7 @@ def inspect(
     except SafetensorsError as error:
         raise AdapterRefusedError(f"{directory / WEIGHTS}: {error}") from error
     rms = norm / max(touched, 1) ** 0.5
-    unused = sorted(set(settings.targets or ()) - set(targets))
-    if unused:
-        warnings.append(f"target_modules names {', '.join(unused)[:200]}, which have no factors")
-    if rms > ABSURD_RMS:
-        warnings.append(f"its update has a root mean square of {rms:.3g}: as large as a model's own weights")
-    if norm == 0 and not contents.more:
-        warnings.append("its update is zero: it answers as the base model does")
-    whole = [module for module, extras in contents.extras.items() if "whole" in extras]
-    absent = [name for name in settings.whole if not any(name in module.split(".") for module in whole)]
-    if absent:
-        warnings.append(
-            f"modules_to_save names {', '.join(absent)[:200]}, which have no weights; the base model's answer"
-        )
-    if settings.left_out:
-        warnings.append(
-            f"PEFT 0.21 does not know {', '.join(settings.left_out)[:200]}, which say nothing here and are left out"
-        )
-    if any(BESIDE_FACTORS & extras.keys() for extras in contents.extras.values()):
-        warnings.append(
-            "its norm is that of its factors; what it makes of the base model's weights comes on top"
-        )
+    warnings += warnings_of(settings, contents, targets, norm, rms)
     return AdapterFacts(
         sha256=files.sha256,
         files=files.digests,
