@@ -4,6 +4,7 @@ import dataclasses
 import json
 import random
 import re
+import time
 from typing import Any
 
 import pytest
@@ -62,6 +63,20 @@ def held_rows(count: int, seed: int, **wishes: Any) -> list[Row]:
         )
         for place in range(count)
     ]
+
+
+def short_texts(count: int) -> list[Row]:
+    numbers = random.Random(5)
+    return [
+        Row(sentence(numbers, 3), BARE, max_new_tokens=8, sampling_temperature=place % 2, seed=place)
+        for place in range(count)
+    ]
+
+
+def told(answer: RowResult | Failure) -> tuple[object, ...]:
+    if isinstance(answer, Failure):
+        return answer.code, answer.message
+    return answer.text, answer.token_ids, answer.finish_reason
 
 
 def unpacked(constrained: Constrained) -> list[int]:
@@ -212,6 +227,35 @@ def test_what_no_text_can_be_held_to_fails_its_row_alone(
     assert refused.code == "constraint_refused"
     assert reason in refused.message
     assert isinstance(fine, RowResult)
+
+
+PATHOLOGICAL: tuple[dict[str, str], ...] = (
+    {"regex": "(a{1,1000}){1,1000}"},
+    {"regex": ".*a.{30}"},
+    {"regex": "(x+x+)+y"},
+    {"regex": "(((a?){50}){50}){50}"},
+    {"regex": "|".join(f"w{number}.*z{number}" for number in range(300))},
+    {"json_schema": json.dumps({"type": "string", "maxLength": 10**9})},
+    {"json_schema": json.dumps({"type": "string", "pattern": "^(.*a.{30}){4}$"})},
+    {"json_schema": json.dumps({"enum": [f"{number:06d}" for number in range(20_000)]})},
+    {"json_schema": json.dumps({"type": "array", "minItems": 10**6, "items": {"type": "integer"}})},
+)
+"""What takes exponential time, or as much room, where it is read or followed carelessly."""
+SECONDS_OF_ONE = 2.0
+"""Of the processor, for a text of 16 tokens; each takes about a tenth."""
+
+
+def test_a_pathological_constraint_costs_little_and_harms_no_other_row(engine: Engine) -> None:
+    others = short_texts(6)
+    expected = [told(engine.answer([row])[0]) for row in others]
+    for place, held in enumerate(PATHOLOGICAL):
+        row = Row("old maps", BARE, max_new_tokens=16, sampling_temperature=1.5, seed=place, **held)
+        used = time.process_time()
+        [answer] = engine.answer([row])
+        assert time.process_time() - used < SECONDS_OF_ONE, held
+        together = engine.answer([*others, row])
+        assert [told(one) for one in together[:-1]] == expected
+        assert told(together[-1]) == told(answer)
 
 
 def test_a_constraint_is_read_once_and_few_are_kept(zoo: Zoo) -> None:
