@@ -15,8 +15,10 @@ COPY library ./library
 COPY worker ./worker
 COPY service ./service
 COPY evaluation ./evaluation
-# What vLLM brought stays as it is: the extra has bounds that it is within.
+# What vLLM brought stays as it is: the extra has bounds that it is within. Only llguidance, by which it reads grammars
+# of its own, is the one that all other workers have: an older one lets a schema's JSON have other spaces.
 RUN uv pip install '.[vllm,s3,sources]' \
+    && uv pip install --no-deps 'llguidance>=1.9,<2' \
     && groupadd --gid 10001 loradex \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/loradex loradex \
     && install --directory --owner=10001 --group=10001 --mode=0700 /var/lib/loradex \

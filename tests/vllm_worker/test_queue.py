@@ -1,5 +1,6 @@
 """Workers with vLLM and with our own engine serve one queue, and their answers are replayed from the evidence."""
 
+import json
 from collections import Counter
 
 import pytest
@@ -12,7 +13,14 @@ from loradex.worker.replay import replay
 from loradex.worker.settings import WorkerSettings
 
 VLLM = "0.32.0"
-PERSON = '{"type": "object", "properties": {"age": {"type": "integer", "maximum": 9}}, "required": ["age"]}'
+PERSON = json.dumps(
+    {
+        "type": "object",
+        "properties": {"age": {"enum": [1, 2, 3]}},
+        "required": ["age"],
+        "additionalProperties": False,
+    }
+)
 
 
 def answered(stack: Stack, asked: list[Request]) -> list[Answer]:
@@ -54,7 +62,7 @@ def test_answers_of_vllm_are_replayed_by_our_own_engine(
     ]
     answers = answered(stack, asked)
     assert versions(stack, answers) == {VLLM: len(asked)}
-    assert replayed(stack, answers, monkeypatch) == [True] * len(asked)
+    assert replayed(stack, answers, monkeypatch) == [True] * len(asked), [one.text for one in answers]
 
 
 def test_workers_of_both_kinds_answer_from_one_queue(
