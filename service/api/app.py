@@ -22,6 +22,7 @@ from loradex.service.api.chat import messages_of
 from loradex.service.api.chunks import CHAT, COMPLETION, SILENCE, Chunks, Form
 from loradex.service.api.decisions import rankings_of
 from loradex.service.api.door import Door, answered, refusal, unless_gone
+from loradex.service.api.elsewhere import told_of
 from loradex.service.api.event_stream import EventStream
 from loradex.service.api.formats import held_to
 from loradex.service.api.measures import Measures
@@ -378,7 +379,5 @@ async def _no_such_path(request: HttpRequest, error: Exception) -> Any:
                 405, "method_not_allowed", f"{path} is not asked for with {request.method}", headers=allowed
             ),
         )
-    return refusal(
-        request.scope,
-        Problem(status, "not_found", f"nothing is at {path}; /v1/models lists what answers"),
-    )
+    instead = told_of(request.url.path) or "/v1/models lists what answers"
+    return refusal(request.scope, Problem(status, "not_found", f"nothing is at {path}; {instead}"))
