@@ -109,7 +109,8 @@ async def named(client: AsyncClient, name: str) -> Model:
     Raises:
         Problem: There is none; the base model does not answer in its place.
     """
-    for row in await client.rows(MODELS, {"id": name}):
+    # Postgres has no text with a NUL, and no model of that name.
+    for row in await client.rows(MODELS, {"id": name}) if "\0" not in name else ():
         return Model(**row)
     raise Problem(
         404, "model_not_found", f"no model {ascii(name)[:100]}; see /v1/models for those that answer", "model"
