@@ -3103,10 +3103,10 @@ begin
     if coalesce(jsonb_typeof(modules), '') <> 'object' or octet_length(modules::text) > 4000000
        or modules = '{}' or exists (
            select from jsonb_each(modules) m(module, size)
-           where jsonb_path_match(m.size, 'strict exists($ ? (@.size() == 2 && @[0] > 0 && @[1] > 0))', '{}', true) is not true
+           where jsonb_path_match(m.size, 'strict exists($ ? (@.size() == 2 && @[0] > 0 && @[1] >= 0))', '{}', true) is not true
        ) then
         raise exception using errcode = 'LX001', message =
-            'modules is an object of at most 4,000,000 bytes that gives [d_out, d_in] for each module, both above 0';
+            'modules is an object of at most 4,000,000 bytes that gives [d_out, d_in] for each module, of a norm 0 for d_in';
     end if;
     select m.* into known from base_models m where m.name = describe_base_model.name;
     if not found then
@@ -3915,17 +3915,22 @@ revoke execute on function loradex.fence_job(uuid, int, text) from public;
 -- file: functions/finish_reason.sql
 -- Why an answer ended: `choice` where choices were ranked; of a text `stop` where it came to its end, `length` where it
 -- was cut off at max_new_tokens.
+-- It is asked of many answers at once, and their generation is kept out of line: it is fetched once.
 -- Locks: none. Raises: nothing.
 create or replace function loradex.finish_reason(generation jsonb, output_tokens int) returns text
-language sql immutable parallel safe
+language plpgsql immutable parallel safe
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
-    select case
-        when generation ->> 'kind' = 'choose' then 'choice'
+declare
+    fetched constant jsonb := generation || '{}';
+begin
+    return case
+        when fetched ->> 'kind' = 'choose' then 'choice'
         -- A text may come to its end with the last token that the job allows: the worker alone knows which tokens end one.
-        when generation ? 'finish_reason' then generation ->> 'finish_reason'
-        when output_tokens >= (generation ->> 'max_new_tokens')::int then 'length'
-        else 'stop' end
+        when fetched ? 'finish_reason' then fetched ->> 'finish_reason'
+        when output_tokens >= (fetched ->> 'max_new_tokens')::int then 'length'
+        else 'stop' end;
+end
 $$;
 comment on function loradex.finish_reason(jsonb, int) is
     'Why an answer ended: choice, stop or length, from its generation and its tokens.';
