@@ -245,6 +245,12 @@ def test_the_command_prints_a_table_and_writes_a_report(
     for picture in ("mixture-ood.png", "tasks-in-domain.png", "sweep.png"):
         assert (report / picture).read_bytes().startswith(b"\x89PNG")
 
+    (report / "evaluation.md").unlink()
+    assert run(["eval", "--report", str(report)]) == 0
+    assert (report / "evaluation.md").read_text() == page
+    assert run(["eval"]) == 2
+    assert "--data" in capsys.readouterr().err
+
 
 def test_unseen_tasks_are_asked_in_every_wording(
     exam: Path, exam_settings: WorkerSettings, capsys: pytest.CaptureFixture[str]
