@@ -1,6 +1,7 @@
 """Where adapter files may lie: directories below the configured roots, reached without links or `..`."""
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -16,6 +17,9 @@ from loradex.library.installed import installed_libraries
 
 if TYPE_CHECKING:
     from loradex.library.adapter_cache import AdapterCache
+
+
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def _split(value: object) -> object:
@@ -72,6 +76,11 @@ class AdapterRoots:
             AdapterRefusedError: It lies below no root, or at an address that is not allowed.
             AdapterUnavailableError: It cannot be fetched from there.
         """
+        if HUB_NAME.fullmatch(named) and not Path(named).exists():
+            raise AdapterRefusedError(
+                f"{named}: there is no such directory; if a repository of the hub is meant, name it "
+                f"hf://{named}@<commit>"
+            )
         if not is_remote(named):
             return self.place(Path(named)), Path(named)
         place, directory = self._remote(named).adopt(named)
@@ -104,11 +113,14 @@ class AdapterRoots:
             return self._remote(uri).locate(uri)
         path = PurePath(uri)
         if ".." in path.parts or "\0" in uri:
-            raise AdapterRefusedError(f"{uri!r}: an adapter's place must not hold '..'")
+            raise AdapterRefusedError(f"{uri!r}: an adapter's place must not hold '..'; register it again")
         if path.is_absolute():
             places = [inside for root in self.roots if (inside := self._inside(Path(path), root)) is not None]
             if not places:
-                raise AdapterRefusedError(f"{uri}: it lies below none of the adapter roots ({self._shown})")
+                raise AdapterRefusedError(
+                    f"{uri}: it lies below none of the adapter roots ({self._shown}); "
+                    "add its parent to LORADEX_ADAPTER_ROOTS"
+                )
         else:
             places = self._candidates(uri)
         if not places or not places[0].is_dir():
@@ -129,7 +141,7 @@ class AdapterRoots:
 
     def _remote(self, uri: str) -> "AdapterCache":
         if self.cache is None:
-            raise AdapterRefusedError(f"{uri}: this program reads adapters from directories alone")
+            raise AdapterRefusedError(f"{uri}: this program reads adapters from directories alone; name one")
         return self.cache
 
     def _candidates(self, relative: str) -> list[Path]:
@@ -143,7 +155,10 @@ class AdapterRoots:
         if lexical is None:
             return None
         if resolved != root / path.relative_to(lexical):
-            raise AdapterRefusedError(f"{path}: a symbolic link below an adapter root is not followed")
+            raise AdapterRefusedError(
+                f"{path}: a symbolic link below an adapter root is not followed; "
+                "name the directory itself, and add its parent to LORADEX_ADAPTER_ROOTS"
+            )
         cache = hub_cache.repository(resolved)
         if cache is not None and not cache.is_relative_to(root):
             raise AdapterRefusedError(
