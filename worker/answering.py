@@ -238,6 +238,6 @@ class Answering:
 
     def _end(self, one: Prepared, result: RowResult | Failure) -> None:
         if isinstance(result, Failure):
-            self._ending.fail(one.job, result)
+            self._ending.fail(one, result)
         else:
             self._ending.record(Answered(**vars(one), result=result))

@@ -15,6 +15,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from loradex.addresses import addresses
+from loradex.collector import tracing
 from loradex.program import PROGRAM
 from loradex.worker.answering import Answering
 from loradex.worker.embedding import Embedding
@@ -156,6 +157,7 @@ def serve(settings: WorkerSettings) -> None:
     sweep = Repeating("sweep", ring, settings.sweep_seconds, stop)
     with (
         exposed(settings, database_url, registry, observer, stop),
+        tracing("loradex-worker"),
         _stopped_by_signals(stop),
         closing(claiming),
         closing(recording),

@@ -1,5 +1,6 @@
 """How jobs end: answered, failed, given back to the queue, or left to whoever has them now."""
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -13,7 +14,8 @@ from loradex.worker.jobs import Job, Jobs
 from loradex.worker.leases import Leases
 from loradex.worker.observer import Observer
 from loradex.worker.pieces import Pieces
-from loradex.worker.stages import Answered
+from loradex.worker.stages import Answered, Claimed
+from loradex.worker.traces import RECORD, Traces
 
 
 class Ending:
@@ -35,6 +37,7 @@ class Ending:
         self._pieces = pieces
         self._observer = observer
         self._identity = identity
+        self._traces = Traces(identity)
         self._log = structlog.get_logger("answering")
 
     def record(self, one: Answered) -> None:
@@ -50,7 +53,9 @@ class Ending:
                     result=one.result,
                     timings=timings,
                 )
+                since = time.perf_counter()
                 answer_id = self._jobs.record(one.job, answer)
+                one.clock.called(RECORD, since)
             except LeaseLostError:
                 self.fenced_off(one.job)
             except RoutingLostError:
@@ -58,15 +63,17 @@ class Ending:
             except OUTAGES:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, it must end as a recorded failure
-                self.fail(one.job, Failure.of(error))
+                self.fail(one, Failure.of(error))
             else:
                 self._leases.let_go([one.job])
                 self._observer.answered(one.routing, answer)
+                self._traces.answered(one, answer, answer_id)
                 self._pieces.end(one.job, answer_id)
                 self._log.info("job.answered", job=str(one.job.id), answer=str(answer_id), **timings)
 
-    def fail(self, job: Job, failure: Failure) -> None:
+    def fail(self, one: Claimed, failure: Failure) -> None:
         """Ends a job as failed."""
+        job = one.job
         self._pieces.end(job)
         self._log.warning("job.failed", job=str(job.id), code=failure.code, reason=failure.message)
         with self.let_go_if_broken([job]):
@@ -77,6 +84,7 @@ class Ending:
             else:
                 self._leases.let_go([job])
                 self._observer.failed(failure.code)
+                self._traces.failed(one, failure.code)
 
     def fenced_off(self, job: Job) -> None:
         """The attempt is over: the job was cancelled, has expired, or is another worker's."""

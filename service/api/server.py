@@ -11,6 +11,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from loradex.addresses import redis_address
+from loradex.collector import tracing
 from loradex.errors import DatabaseUnavailableError, InvalidArgumentError
 from loradex.metrics_port import MetricsPort
 from loradex.service.api.allowance import Allowances
@@ -58,7 +59,11 @@ def serve(
     """
     database, redis = serving_address(settings), redis_address(settings)
     registry = CollectorRegistry()
-    with listening(host, port) as door, _seen(settings, database, metrics_port, registry):
+    with (
+        listening(host, port) as door,
+        _seen(settings, database, metrics_port, registry),
+        tracing("loradex-api"),
+    ):
         asyncio.run(_serve(settings, database, redis, door, said, registry=registry))
 
 

@@ -162,6 +162,12 @@ DATABASE = {
     "oldest_waiting_seconds": Declared(
         "loradex_queue_oldest_waiting_seconds", "Age of the oldest job that waits; 0 if none does", "priority"
     ),
+    "waiting_jobs_of": Declared(
+        "loradex_queue_waiting_jobs_by_asker", "Jobs that wait, by how they were handed in: key or login", "asker"
+    ),
+    "open_jobs": Declared(
+        "loradex_queue_open_jobs", "Jobs of a base model that wait or are held: what workers scale by", "base_model"
+    ),
     "running_jobs": Declared("loradex_queue_running_jobs", "Jobs that workers hold"),
     "expired_leases": Declared("loradex_queue_expired_leases", "Of these, those whose worker was lost"),
     "unserved_jobs": Declared(
