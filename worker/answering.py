@@ -175,7 +175,7 @@ class Answering:
                 # Its lease was over while this worker slept, and it was claimed anew.
                 self._engine.abort(one.job.id)
             self._computed[one.job.id] = one
-            self._observer.batch(len(self._computed))
+            self._observer.batch(len(self._computed), self._engine.usage().used_bytes)
             try:
                 self._engine.add(one.job.id, one.row, one.adapters)
             except Exception as error:  # noqa: BLE001 - whatever it is, it must end as one recorded failure

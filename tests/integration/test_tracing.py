@@ -39,21 +39,23 @@ def served(stack: Stack) -> Iterator[str]:
         **stack.environment(),
         "LORADEX_DATABASE_URL": with_user(stack.database_url, "loradex_client"),
     }
-    server = subprocess.Popen(
-        [sys.executable, "-P", "-c", "from loradex.service.cli import main; main()", "serve", "--port", "0"],
-        env=environment,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert server.stdout is not None
-        yield server.stdout.readline().removeprefix("listening at ").strip()
-        server.terminate()
-        assert server.wait(20) == 0
-    finally:
-        server.kill()
-        server.wait()
+    command = [
+        sys.executable,
+        "-P",
+        "-c",
+        "from loradex.service.cli import main; main()",
+        "serve",
+        "--port",
+        "0",
+    ]
+    with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            yield server.stdout.readline().removeprefix("listening at ").strip()
+            server.terminate()
+            assert server.wait(20) == 0
+        finally:
+            server.kill()
 
 
 def test_one_trace_from_http_to_the_record(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
