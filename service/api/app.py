@@ -28,6 +28,7 @@ from loradex.service.api.openapi import openapi
 from loradex.service.api.problem import Problem, refused
 from loradex.service.api.readiness import reasons_against
 from loradex.service.client import AsyncClient, AsyncJob, Request
+from loradex.service.client.samples import seed_of_sample
 
 EDGE: LiteralString = "select similarity from loradex.domain_edge(%s)"
 EDGE_SECONDS = 600.0
@@ -211,7 +212,7 @@ class Api:
             "metadata": body.metadata,
         }
         wanted_jobs = [
-            {**wanted, **prompt, "seed": None if body.seed is None else body.seed + sample}
+            {**wanted, **prompt, "seed": seed_of_sample(body.seed, sample)}
             for prompt in prompts
             for sample in range(samples)
         ]

@@ -12,6 +12,7 @@ from loradex.service.api.fields import Names
 from loradex.service.api.logs import FIELDS
 from loradex.service.api.problem import Problem, problem_of
 from loradex.service.client import AsyncClient, AsyncJob, Request
+from loradex.service.client.samples import key_of_sample
 
 WAIT_SECONDS = 300.0
 SILENCE_SECONDS = 10.0
@@ -93,7 +94,7 @@ def keyed(requests: Sequence[Request], key: str | None) -> list[Request]:
     """The jobs of a request with an idempotency key: of several each has it with its number, but one of its own."""
     if key is None:
         return list(requests)
-    keys = [key] if len(requests) == 1 else [f"{key}:{number}" for number in range(len(requests))]
+    keys = [key] if len(requests) == 1 else [key_of_sample(key, number) for number in range(len(requests))]
     return [
         replace(one, idempotency_key=one.idempotency_key or made)
         for one, made in zip(requests, keys, strict=True)

@@ -11,10 +11,10 @@ from loradex.service.api.formats import ResponseFormat, StructuredOutputs
 from loradex.service.api.json_values import require_few_values
 from loradex.service.api.problem import Problem, refused
 from loradex.service.client.request import OPENAI_NAMES
+from loradex.service.client.samples import MOST_SAMPLES
 
 MOST_MESSAGES = 1_000
 MOST_PROMPTS = 128
-MOST_SAMPLES = 16
 MOST_QUESTIONS = 400
 MOST_CHOICES = 255
 MOST_JOBS = 10_000

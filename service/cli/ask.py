@@ -3,15 +3,19 @@
 import csv
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
 from loradex import terminal
 from loradex.errors import InvalidArgumentError
 from loradex.service.client.request import FIELDS, Request
+
+if TYPE_CHECKING:
+    from loradex.service.client import Stream
 
 ONE_BY_ONE = {"exclude_tasks": "exclude_task", "exclude_adapters": "exclude_adapter"}
 """Settings that hold several, and what the option is called that gives one of them."""
@@ -82,8 +86,12 @@ def ask(
     system: Annotated[
         str | None, typer.Option(help="A system message before it, for models with a chat template.")
     ] = None,
+    n: Annotated[
+        int | None,
+        typer.Option("--n", "-n", help="Give so many answers, up to 16, each with a seed of its own."),
+    ] = None,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for the answer.")] = 60.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object; with --n a list.")] = False,
     **settings: Any,
 ) -> None:
     """Ask a question and print the answer with what it was mixed from.
@@ -94,7 +102,7 @@ def ask(
     Example: loradex ask "Premise: It rains. Hypothesis: The street is wet. Does the premise entail the
     hypothesis?" --choices yes,no,maybe
     """
-    from loradex.service.cli.answer_view import print_answer, print_provenance
+    from loradex.service.cli.answer_view import print_answer
     from loradex.service.client import Client
 
     settings["choices"] = split_choices(settings["choices"])
@@ -103,17 +111,30 @@ def ask(
     settings["logit_bias"] = split_biases(settings["logit_bias"])
     wanted = asked(prompt, system) | {name: value for name, value in settings.items() if value is not None}
     if settings["stream"] and not as_json:
-        with Client() as client, client.stream(timeout=timeout, cancel=True, **wanted) as stream:
-            terminal.flow(stream)
-        if stream.answer is not None:
-            print_provenance(stream.answer)
+        with Client() as client:
+            show_streams(client.stream(n=1 if n is None else n, timeout=timeout, cancel=True, **wanted))
         return
     with Client() as client:
-        answer = client.enqueue(**wanted).wait(timeout=timeout)
+        answers = client.ask(n=1 if n is None else n, timeout=timeout, **wanted)
     if as_json:
-        terminal.as_json(answer.as_dict())
+        told = [answer.as_dict() for answer in answers]
+        terminal.as_json(told[0] if n is None else told)
     else:
-        print_answer(answer)
+        for answer in answers:
+            print_answer(answer)
+
+
+def show_streams(streams: "Sequence[Stream]") -> None:
+    """Print texts as they are written, one after the other; to leave before the end cancels what has not ended."""
+    from loradex.service.cli.answer_view import print_provenance
+
+    with ExitStack() as left:
+        for stream in streams:
+            left.enter_context(stream)
+        for stream in streams:
+            terminal.flow(stream)
+            if stream.answer is not None:
+                print_provenance(stream.answer)
 
 
 def asked(prompt: str, system: str | None) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
-from typing import Any, LiteralString, Self
+from typing import Any, LiteralString, Self, overload
 from uuid import UUID
 
 import psycopg
@@ -53,7 +54,18 @@ from loradex.service.client.deadline import Deadline
 from loradex.service.client.facts import OWN_JOBS, JobFacts
 from loradex.service.client.outcome import CANCEL, OBSTACLE, OUTCOME, JobOutcome, Status, known, unfinished
 from loradex.service.client.request import Request
-from loradex.service.client.signatures import Ask, AsyncEnqueue, Streamed, takes
+from loradex.service.client.samples import samples_of
+from loradex.service.client.signatures import (
+    Ask,
+    AskSeveral,
+    AsyncEnqueue,
+    AsyncEnqueueSeveral,
+    Streamed,
+    StreamedSeveral,
+    implements,
+    takes,
+)
+from loradex.service.client.together import Together
 from loradex.service.client.wakeup import Waker
 from loradex.settings import Settings
 from loradex.tracing import calling
@@ -114,35 +126,72 @@ class AsyncClient:
         await self._ears.close()
         await self._pool.close()
 
+    @overload
     @takes(Ask)
-    async def ask(self, request: Request, *, timeout: float | None = 60.0) -> Answer:  # noqa: ASYNC109
-        """Hand one job in and wait for its answer."""
-        return await (await self.enqueue_many([request]))[0].wait(timeout)
+    async def ask(self, request: Request) -> Answer: ...
+    @overload
+    @takes(AskSeveral)
+    async def ask(self, request: Request) -> list[Answer]: ...
+    @implements(AskSeveral)
+    async def ask(
+        self,
+        request: Request,
+        *,
+        n: int | None = None,
+        timeout: float | None = 60.0,  # noqa: ASYNC109 - the same words as `Client.ask`
+    ) -> Answer | list[Answer]:
+        """Hand one job in and wait for its answer; with `n` the list of so many answers."""
+        jobs = await self.enqueue_many(samples_of(request, 1 if n is None else n))
+        if n is None:
+            return await jobs[0].wait(timeout)
+        deadline = Deadline(timeout)
+        return [await job.wait(deadline.left()) for job in jobs]
 
+    @overload
     @takes(Streamed)
+    def stream(self, request: Request) -> AsyncStream: ...
+    @overload
+    @takes(StreamedSeveral)
+    def stream(self, request: Request) -> list[AsyncStream]: ...
+    @implements(StreamedSeveral)
     def stream(
         self,
         request: Request,
         *,
+        n: int | None = None,
         timeout: float | None = 60.0,
         cancel: bool = False,
-    ) -> AsyncStream:
+    ) -> AsyncStream | list[AsyncStream]:
         """Hand one job in, and give the pieces of its text: `async for piece in client.stream(...)`.
 
-        The job is handed in when the first piece is asked for, or `async with` is entered. See `Client.stream`.
+        The job is handed in when the first piece is asked for, or `async with` is entered: with `n`, all the jobs when
+        the first stream is. See `Client.stream`.
         """
+        asked = samples_of(replace(request, stream=True), 1 if n is None else n)
+        jobs = Together(lambda: self.enqueue_many(asked))
+        streams = [
+            AsyncStream(partial(jobs.job, place), timeout=timeout, cancel=cancel)
+            for place in range(len(asked))
+        ]
+        return streams[0] if n is None else streams
 
-        async def handed_in() -> AsyncJob:
-            return (await self.enqueue_many([replace(request, stream=True)]))[0]
-
-        return AsyncStream(handed_in, timeout=timeout, cancel=cancel)
-
+    @overload
     @takes(AsyncEnqueue)
+    async def enqueue(self, request: Request) -> AsyncJob: ...
+    @overload
+    @takes(AsyncEnqueueSeveral)
+    async def enqueue(self, request: Request) -> list[AsyncJob]: ...
+    @implements(AsyncEnqueueSeveral)
     async def enqueue(
-        self, request: Request, *, connection: psycopg.AsyncConnection[Any] | None = None
-    ) -> AsyncJob:
-        """Hand one job in; see `Client.enqueue`."""
-        return (await self.enqueue_many([request], connection=connection))[0]
+        self,
+        request: Request,
+        *,
+        n: int | None = None,
+        connection: psycopg.AsyncConnection[Any] | None = None,
+    ) -> AsyncJob | list[AsyncJob]:
+        """Hand one job in; with `n` so many, as a list. See `Client.enqueue`."""
+        jobs = await self.enqueue_many(samples_of(request, 1 if n is None else n), connection=connection)
+        return jobs[0] if n is None else jobs
 
     async def enqueue_many(
         self,

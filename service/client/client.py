@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any, LiteralString, Self
+from typing import Any, LiteralString, Self, overload
 from uuid import UUID
 
 import psycopg
@@ -47,7 +47,17 @@ from loradex.service.client.listener import Listener
 from loradex.service.client.outcome import CANCEL, OBSTACLE, OUTCOME, JobOutcome, Status, known, unfinished
 from loradex.service.client.piece_feed import PieceFeed
 from loradex.service.client.request import Request
-from loradex.service.client.signatures import Ask, Enqueue, Streamed, takes
+from loradex.service.client.samples import samples_of
+from loradex.service.client.signatures import (
+    Ask,
+    AskSeveral,
+    Enqueue,
+    EnqueueSeveral,
+    Streamed,
+    StreamedSeveral,
+    implements,
+    takes,
+)
 from loradex.service.client.stream import Stream
 from loradex.service.client.wakeup import Waker
 from loradex.settings import Settings
@@ -99,31 +109,72 @@ class Client:
         self._ears.close()
         self._pool.close()
 
+    @overload
     @takes(Ask)
-    def ask(self, request: Request, *, timeout: float | None = 60.0) -> Answer:
-        """Hand one job in and wait for its answer. Raises as `enqueue` and `Job.wait` do."""
-        return self.enqueue_many([request])[0].wait(timeout)
+    def ask(self, request: Request) -> Answer: ...
+    @overload
+    @takes(AskSeveral)
+    def ask(self, request: Request) -> list[Answer]: ...
+    @implements(AskSeveral)
+    def ask(
+        self, request: Request, *, n: int | None = None, timeout: float | None = 60.0
+    ) -> Answer | list[Answer]:
+        """Hand one job in and wait for its answer. Raises as `enqueue` and `Job.wait` do.
 
+        With `n` the list of so many answers, each with a seed of its own; see `enqueue`.
+        """
+        jobs = self.enqueue_many(samples_of(request, 1 if n is None else n))
+        if n is None:
+            return jobs[0].wait(timeout)
+        deadline = Deadline(timeout)
+        return [job.wait(deadline.left()) for job in jobs]
+
+    @overload
     @takes(Streamed)
-    def stream(self, request: Request, *, timeout: float | None = 60.0, cancel: bool = False) -> Stream:
+    def stream(self, request: Request) -> Stream: ...
+    @overload
+    @takes(StreamedSeveral)
+    def stream(self, request: Request) -> list[Stream]: ...
+    @implements(StreamedSeveral)
+    def stream(
+        self, request: Request, *, n: int | None = None, timeout: float | None = 60.0, cancel: bool = False
+    ) -> Stream | list[Stream]:
         """Hand one job in, and give the pieces of its text as they are written: `for piece in client.stream(...)`.
 
         Afterwards the stream has the answer. Raises as `enqueue` does, and while it is read as `Stream.__next__`.
 
         Args:
             request: The prompt and the other fields.
+            n: Gives a list of so many streams, which may be read one after the other: none loses what it did not hear.
             timeout: Seconds until the answer must be there; None waits for ever.
             cancel: Leaving `with client.stream(...)` before the end cancels the job.
         """
-        return self.enqueue_many([replace(request, stream=True)])[0].stream(timeout, cancel=cancel)
+        jobs = self.enqueue_many(samples_of(replace(request, stream=True), 1 if n is None else n))
+        streams = [job.stream(timeout, cancel=cancel) for job in jobs]
+        return streams[0] if n is None else streams
 
+    @overload
     @takes(Enqueue)
-    def enqueue(self, request: Request, *, connection: psycopg.Connection[Any] | None = None) -> Job:
+    def enqueue(self, request: Request) -> Job: ...
+    @overload
+    @takes(EnqueueSeveral)
+    def enqueue(self, request: Request) -> list[Job]: ...
+    @implements(EnqueueSeveral)
+    def enqueue(
+        self,
+        request: Request,
+        *,
+        n: int | None = None,
+        connection: psycopg.Connection[Any] | None = None,
+    ) -> Job | list[Job]:
         """Hand one job in: a prompt and the other fields of `Request`.
 
         Returns when the job is committed. If Redis is down then, the job is accepted all the same: a warning
         is logged and `job.doorbell_error` says why. With `connection` the job becomes part of the caller's
         transaction, and workers hear of it at the commit.
+
+        With `n`, from 1 to 16, it gives the list of so many jobs, all of them handed in or none. Their seeds are
+        counted up from `seed`; without one each draws by its own id. At `sampling_temperature` 0 they write the same.
 
         Raises:
             InvalidArgumentError, UnknownNameError: The job is refused; nothing was written.
@@ -132,7 +183,8 @@ class Client:
             DatabaseUnavailableError: Without an `idempotency_key` it may be unknown whether the job was
                 accepted.
         """
-        return self.enqueue_many([request], connection=connection)[0]
+        jobs = self.enqueue_many(samples_of(request, 1 if n is None else n), connection=connection)
+        return jobs[0] if n is None else jobs
 
     def enqueue_many(
         self,

@@ -28,10 +28,24 @@ class Enqueue(Request):
 
 
 @dataclass(frozen=True, kw_only=True, config=OPAQUE)
+class EnqueueSeveral(Enqueue):
+    """The same, and how many answers are wanted."""
+
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True, config=OPAQUE)
 class AsyncEnqueue(Request):
     """A request and the caller's transaction that it becomes part of."""
 
     connection: psycopg.AsyncConnection[Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=OPAQUE)
+class AsyncEnqueueSeveral(AsyncEnqueue):
+    """The same, and how many answers are wanted."""
+
+    n: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +56,13 @@ class Ask(Request):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AskSeveral(Ask):
+    """The same, and how many answers are wanted."""
+
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Streamed(Request):
     """A request, the seconds to wait for its answer, and whether leaving before its end cancels it."""
 
@@ -49,12 +70,19 @@ class Streamed(Request):
     cancel: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class StreamedSeveral(Streamed):
+    """The same, and how many answers are wanted."""
+
+    n: int
+
+
 def takes(
     arguments: Callable[P, Request],
 ) -> Callable[[Callable[..., Result]], Callable[Concatenate[Any, P], Result]]:
     """Give a method that is written for a `Request` the arguments of `arguments` instead.
 
-    What `arguments` has beside the fields of a request reaches the method by name.
+    What `arguments` has beside the fields of a request reaches the method by name, and has the method's default.
     """
     own = sorted({field.name for field in dataclasses.fields(arguments)} - set(FIELDS))  # type: ignore[arg-type]
 
@@ -69,7 +97,18 @@ def takes(
             rest = {name: fields.pop(name) for name in own if name in fields}
             return method(self, Request.of(fields, own), **rest)
 
-        call.__signature__ = signature(arguments)  # type: ignore[attr-defined]
+        taken = signature(method).parameters
+        shown = signature(arguments)
+        call.__signature__ = shown.replace(  # type: ignore[attr-defined]
+            parameters=[taken.get(name, one) for name, one in shown.parameters.items()]
+        )
         return cast("Callable[Concatenate[Any, P], Result]", call)
 
     return decorate
+
+
+def implements(
+    arguments: Callable[..., Request],
+) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+    """`takes`, for what follows overloads: they say its types."""
+    return takes(arguments)

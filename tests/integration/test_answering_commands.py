@@ -140,6 +140,24 @@ def test_words_are_shown_as_they_are_written(command: Command, capsys: pytest.Ca
     assert "prompt" in capsys.readouterr().err
 
 
+def test_several_answers_are_shown_one_after_the_other(
+    command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = ("ask", PROMPT, "--method", "base", "--max-new-tokens", "5", "-n", "2", "--seed", "1")
+    wanted = (*wanted, "--sampling-temperature", "1.5")
+    assert command(*wanted, "--json") == 0
+    texts = [one["text"] for one in json.loads(capsys.readouterr().out)]
+    assert len(set(texts)) == 2
+    for more in ((), ("--stream",)):
+        assert command(*wanted, *more) == 0
+        told = capsys.readouterr().out
+        assert told.startswith(terminal.safe(texts[0]))
+        assert told.count("\nanswer ") == 2
+        assert terminal.safe(texts[1]) in told
+    assert command("ask", PROMPT, "-n", "17") == 2
+    assert "n: must be" in capsys.readouterr().err
+
+
 def test_an_answer_of_the_bare_model_says_so(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     assert command("ask", PROMPT, "--method", "base", "--max-new-tokens", "2") == 0
 

@@ -38,3 +38,4 @@ def test_signatures_show_every_argument_by_name() -> None:
         assert {"sampling_top_p", "metadata", more} <= parameters.keys()
         by_name = {name for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY}
         assert parameters.keys() - by_name == {"prompt"}
+        assert parameters["n"].default is None
