@@ -24,6 +24,7 @@ from loradex.worker.engine.embed import Encoder
 from loradex.worker.engine.form import numbers
 from loradex.worker.engine.load import shipped_model
 from loradex.worker.engine.quantization import packages_of
+from loradex.worker.engine.quiet import quiet
 from loradex.worker.engines import load_engine
 from loradex.worker.exposed import exposed
 from loradex.worker.identity import WorkerIdentity, expected_adapters, register_models, versions
@@ -49,6 +50,7 @@ LOOK_EVERY_SECONDS = 0.5
 def serve(settings: WorkerSettings) -> None:
     """Answer jobs until SIGTERM or Ctrl-C."""
     log_as_json(settings.log_level)
+    quiet()
     PROGRAM.set("loradex worker")
     database_url, redis_url = addresses(settings)
     worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
@@ -175,6 +177,7 @@ def serve(settings: WorkerSettings) -> None:
         Notifications(listen_url, ring, stop, leases.told),
     ):
         listen(app, stop)
+    structlog.get_logger("worker").info("worker.ended")
 
 
 @contextmanager

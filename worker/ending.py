@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 import structlog
 
 from loradex.errors import LeaseLostError, LoradexError, RoutingLostError
+from loradex.tracing import trace_id_of
 from loradex.worker.answers import answer_document
 from loradex.worker.identity import WorkerIdentity
 from loradex.worker.isolation import OUTAGES, REFUSED, Failure
@@ -69,13 +70,14 @@ class Ending:
                 self._observer.answered(one.routing, answer)
                 self._traces.answered(one, answer, answer_id)
                 self._pieces.end(one.job, answer_id)
-                self._log.info("job.answered", job=str(one.job.id), answer=str(answer_id), **timings)
+                self._log.info("job.answered", **_ids(one.job), answer=str(answer_id), **timings)
 
     def fail(self, one: Claimed, failure: Failure) -> None:
         """Ends a job as failed."""
         job = one.job
         self._pieces.end(job)
-        self._log.warning("job.failed", job=str(job.id), code=failure.code, reason=failure.message)
+        # Why, the job says: the text may hold its prompt.
+        self._log.warning("job.failed", **_ids(job), code=failure.code)
         with self.let_go_if_broken([job]):
             try:
                 self._jobs.fail(job, failure.code, failure.message)
@@ -90,7 +92,7 @@ class Ending:
         """The attempt is over: the job was cancelled, has expired, or is another worker's."""
         self._observer.lost()
         self._pieces.end(job)
-        self._log.warning("job.fenced_off", job=str(job.id), attempt=job.attempt)
+        self._log.warning("job.fenced_off", **_ids(job), attempt=job.attempt)
         self._leases.let_go([job])
 
     def give_back(self, jobs: Iterable[Job]) -> None:
@@ -121,3 +123,9 @@ class Ending:
         except BaseException:
             self._leases.let_go(jobs)
             raise
+
+
+def _ids(job: Job) -> dict[str, str]:
+    """By which the log's lines about a job are found, and those of the request that it came with."""
+    trace = trace_id_of(job.traceparent)
+    return {"job": str(job.id), **({} if trace is None else {"trace": trace})}

@@ -13,8 +13,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from loradex.errors import LoradexError
+from loradex.logs import FIELDS
 from loradex.service.api.fields import CHAT
-from loradex.service.api.logs import FIELDS
 from loradex.service.api.measures import LEFT, Measured, Measures
 from loradex.service.api.problem import INTERNAL, SERVER, SHUTTING_DOWN, Problem, problem_of
 from loradex.service.api.room import Room

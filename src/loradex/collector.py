@@ -105,7 +105,7 @@ def _provider(service: str) -> "TracerProvider":
             return result
 
         def shutdown(self) -> None:
-            self._exporter.shutdown()
+            self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
     # It logs each try that failed, and each span that found no place.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)

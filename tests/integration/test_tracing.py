@@ -1,5 +1,6 @@
 """One trace of a question from HTTP or a client through its job to the worker's stages and SQL, at a real collector."""
 
+import json
 import logging
 import os
 import socket
@@ -48,12 +49,13 @@ def served(stack: Stack) -> Iterator[str]:
         "--port",
         "0",
     ]
-    with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True) as server:
         try:
-            assert server.stdout is not None
-            yield server.stdout.readline().removeprefix("listening at ").strip()
+            assert server.stderr is not None
+            yield json.loads(server.stderr.readline())["address"]
             server.terminate()
-            assert server.wait(20) == 0
+            server.communicate(timeout=20)
+            assert server.returncode == 0
         finally:
             server.kill()
 
