@@ -7,7 +7,7 @@ import sys
 from pydantic import ValidationError
 
 from loradex.errors import LoradexError
-from loradex.logs import log_as_json, told_end
+from loradex.logs import FIELDS, log_as_json, told_end
 
 LOG = logging.getLogger("loradex.worker")
 WRONG_SETTING = 2
@@ -16,8 +16,9 @@ WRONG_SETTING = 2
 def main() -> int:
     """Serve; the exit code."""
     log_as_json()
-    # Read when transformers is imported: bars are no lines.
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    # Read when they are imported: bars are no lines.
+    for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "TQDM_DISABLE"):
+        os.environ.setdefault(name, "1")
     from loradex.worker.app import serve
     from loradex.worker.settings import WorkerSettings
 
@@ -31,8 +32,9 @@ def main() -> int:
         name = "LORADEX_" + "_".join(str(part) for part in first["loc"]).upper()
         told_end(LOG.name, "wrong_setting", f"{name}: {first['msg']}")
         return WRONG_SETTING
-    except Exception:
-        LOG.exception("program.crashed")
+    except Exception as error:
+        # This thread sees no job, so the text may be told.
+        LOG.exception("program.crashed", extra={FIELDS: {"reason": f"{type(error).__name__}: {error}"}})
         return 1
     return 0
 
