@@ -8,9 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from loradex.bounded_file import bounded_lines
 from loradex.errors import InvalidArgumentError
 from loradex.evaluation.plan import Case, Options
 from loradex.evaluation.scoring import Marks, interval
+
+MAX_LINE = 4 << 20
+MAX_FILE = 1 << 30
+BEGINNING = b'{"setting": '
+"""Of every cell that is written; a file of somebody else's is not cut."""
 
 
 @dataclass(frozen=True)
@@ -124,11 +130,11 @@ class Record:
         self.origin = origin
         self._cells: dict[tuple[object, ...], Cell] = {}
         if path is not None and path.exists():
-            if writing:
-                _without_torn_line(path)
-            for cell in read_cells(path):
+            for cell in read_cells(path, torn=writing):
                 if cell.origin == origin:
                     self._keep(cell)
+            if writing:
+                _without_torn_line(path)
 
     def find(self, case: Case, task: str, *, generated: bool) -> Cell | None:
         """The cell measured before, if it has all that is asked."""
@@ -154,28 +160,44 @@ class Record:
         self._cells[_key(cell)] = cell
 
 
-def read_cells(path: Path) -> list[Cell]:
+def read_cells(path: Path, *, torn: bool = False) -> list[Cell]:
     """Every cell of a record.
 
+    Args:
+        path: The record.
+        torn: The last line may be one that a killed run had begun to write; it is then left out.
+
     Raises:
-        InvalidArgumentError: A line is not a cell.
+        InvalidArgumentError: It cannot be read, or a line is not a cell.
     """
     cells = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            document: dict[str, Any] = json.loads(line)
-            cells.append(Cell(**(document | {"origin": Origin(**document["origin"])})))
-        except (ValueError, TypeError, KeyError) as error:
-            raise InvalidArgumentError(
-                f"{path}, line {number}: not a cell of an evaluation; give another --record"
-            ) from error
+    try:
+        with path.open("rb") as stream:
+            for number, line in enumerate(bounded_lines(stream, MAX_LINE, MAX_FILE), start=1):
+                if torn and BEGINNING.startswith(line[: len(BEGINNING)]) and not line.endswith(b"\n"):
+                    break
+                cells.append(_cell(path, number, line))
+    except OSError as error:
+        raise InvalidArgumentError(f"{path}: {error.strerror or error}") from None
     return cells
 
 
+def _cell(path: Path, number: int, line: bytes) -> Cell:
+    try:
+        document: dict[str, Any] = json.loads(line)
+        return Cell(**(document | {"origin": Origin(**document["origin"])}))
+    except (ValueError, TypeError, KeyError) as error:
+        raise InvalidArgumentError(
+            f"{path}, line {number}: not a cell of an evaluation; give another --record"
+        ) from error
+
+
 def _without_torn_line(path: Path) -> None:
-    """Cut off what a killed run had begun to write."""
+    """Cut off what a killed run had begun to write; all before it are cells."""
     with path.open("rb+") as stream:
-        stream.truncate(stream.read().rfind(b"\n") + 1)
+        end = stream.seek(0, 2)
+        start = stream.seek(max(0, end - MAX_LINE))
+        stream.truncate(start + stream.read().rfind(b"\n") + 1)
 
 
 def of_case(cells: Iterable[Cell], setting: str, method: str) -> dict[str, Cell]:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from loradex.bounded_file import bounded_text
 from loradex.errors import TaskCardError
-from loradex.library.cards import Choices, Metric, TaskCard
+from loradex.library.cards import MAX_CARD_BYTES, Choices, Metric, TaskCard
 
 DIRECTORY = Path(str(files("loradex.evaluation") / "unseen"))
 BETWEEN = "."
@@ -50,12 +51,14 @@ def load_wordings(directory: Path = DIRECTORY) -> dict[str, TaskCard]:
     cards: dict[str, TaskCard] = {}
     for path in sorted(directory.glob("*.toml")):
         try:
-            task = Wordings.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+            task = Wordings.model_validate(tomllib.loads(bounded_text(path, MAX_CARD_BYTES)))
             shared = task.model_dump(exclude={"wordings"})
             for name, wording in task.wordings.items():
                 cards[f"{task.name}{BETWEEN}{name}"] = TaskCard.model_validate(
                     shared | wording.model_dump(exclude_none=True)
                 )
+        except OSError as error:
+            raise TaskCardError(f"{path}: {error.strerror or error}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
             raise TaskCardError(f"{path}: not a task in wordings: {error}") from None
         if task.name != path.stem:

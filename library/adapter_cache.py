@@ -233,7 +233,10 @@ class AdapterCache:
             file.flush()
             os.fsync(file.fileno())
         if size > limit and not exact:
-            raise AdapterRefusedError(f"{url}/{path.name}: more than {limit} bytes, which is the limit")
+            raise AdapterRefusedError(
+                f"{url}/{path.name}: more than {limit} bytes, which is the limit; save it in half "
+                "precision, or train less of the model"
+            )
         if exact and size != limit:
             more = "more" if size > limit else f"{size}"
             raise AdapterChangedError(f"{url}/{path.name}: it has {more} bytes, registered are {limit}")

@@ -14,8 +14,12 @@ from loradex.library.safetensors_file import SafetensorsError, TensorEntry, as_f
 
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 PREFIX = "base_model.model."
+SAVE_AGAIN = "save it again with PEFT's save_pretrained"
 # Names are bounded, since patterns are matched against them.
 MODULE = re.compile(r"[A-Za-z0-9_.]{1,512}")
+
+WITHOUT_FACTORS = frozenset({"gate", "whole", "words"})
+"""Extras that make an adapter, where there are no factors."""
 
 Tensors = Mapping[str, tuple[TensorEntry, ...]]
 """Of each module its tensors, in the order of its form's parts."""
@@ -57,32 +61,52 @@ def paired(entries: Mapping[str, TensorEntry], settings: LoraSettings) -> Conten
     found: dict[str, dict[str, TensorEntry]] = {}
     extras: dict[str, dict[str, TensorEntry]] = {}
     if not entries:
-        raise SafetensorsError("it holds no tensors")
+        raise SafetensorsError(f"it holds no tensors; {SAVE_AGAIN}")
     for name, entry in entries.items():
-        place = place_of(name, form)
-        if place is None:
-            raise SafetensorsError(_why_not(name))
-        module, part = place
-        if part in EXTRAS and part not in settings.extras:
-            raise SafetensorsError(f"tensor {name!r} {EXTRAS[part].without}")
+        module, part = _named(name, settings)
         (extras if part in EXTRAS else found).setdefault(module, {})[part] = entry
     dtypes = {entry.dtype for parts in found.values() for entry in parts.values()}
     all_dtypes = {entry.dtype for entry in entries.values()}
     if len(dtypes) > 1 or not all_dtypes <= DTYPES.keys():
         raise SafetensorsError(
-            f"its dtypes are {', '.join(sorted(all_dtypes))}; one of F32, F16, BF16 must hold for all factors"
+            f"its dtypes are {', '.join(sorted(all_dtypes))}; save it with one of F32, F16, BF16 for all "
+            "factors"
         )
     for module, parts in found.items():
         if len(parts) < len(form.parts):
             given = ", ".join(part.removesuffix(".weight") for part in parts)
-            raise SafetensorsError(f"module {module!r} has {given} alone")
+            raise SafetensorsError(f"module {module!r} has {given} alone; {SAVE_AGAIN}")
         if "magnitude" in settings.extras and "magnitude" not in extras.get(module, {}):
-            raise SafetensorsError(f"module {module!r} has no lora_magnitude_vector, and use_dora is set")
-    if not found and form.parts:
-        raise SafetensorsError(f"it holds no factors ({' and '.join(form.parts)})")
+            raise SafetensorsError(
+                f"module {module!r} has no lora_magnitude_vector, and use_dora is set; {SAVE_AGAIN}, "
+                "or set it to false"
+            )
+    if not found and not any(WITHOUT_FACTORS & parts.keys() for parts in extras.values()):
+        raise SafetensorsError(f"it holds no factors ({' and '.join(form.parts)}); {SAVE_AGAIN}")
     return Contents(
         {module: tuple(parts[part] for part in form.parts) for module, parts in found.items()}, extras
     )
+
+
+def _named(name: str, settings: LoraSettings) -> tuple[str, str]:
+    """The module and the part that a tensor is, as `place_of` says; `SafetensorsError` where the config forbids it."""
+    place = place_of(name, settings.form)
+    if place is None:
+        raise SafetensorsError(
+            f"tensor {name!r} is not a lora_A or lora_B of a linear module; train it without, or take it out"
+        )
+    module, part = place
+    if part in EXTRAS and part not in settings.extras:
+        raise SafetensorsError(f"tensor {name!r} {EXTRAS[part].without}")
+    if part == "whole" and not any(name in module.split(".") for name in settings.whole):
+        raise SafetensorsError(
+            f"tensor {name!r} is of a module that modules_to_save does not name; name it there, or {SAVE_AGAIN}"
+        )
+    if settings.invoked_by and "lora_embedding" in name:
+        raise SafetensorsError(
+            f"tensor {name!r} is of an embedding, which alora_invocation_tokens do not switch on; train it without"
+        )
+    return module, part
 
 
 def place_of(name: str, form: Form) -> tuple[str, str] | None:
@@ -94,13 +118,6 @@ def place_of(name: str, form: Form) -> tuple[str, str] | None:
         if name == f"{PREFIX}{module}.{part}" and MODULE.fullmatch(module):
             return module, parts[part]
     return None
-
-
-def _why_not(name: str) -> str:
-    """What a tensor is that is not a factor, and what would make the adapter acceptable."""
-    if ".modules_to_save." in name:
-        return f"tensor {name!r} is a whole trained module; train without modules_to_save"
-    return f"tensor {name!r} is not a lora_A or lora_B of a linear module"
 
 
 def targets_of(modules: Iterable[str], settings: LoraSettings) -> tuple[str, ...]:
@@ -115,7 +132,10 @@ def targets_of(modules: Iterable[str], settings: LoraSettings) -> tuple[str, ...
     for module in modules:
         named = [name for name in _ends(module) if name in settings.targets]
         if not named:
-            raise SafetensorsError(f"module {module!r} is in no target_modules")
+            raise SafetensorsError(
+                f"module {module!r} is in no target_modules, so PEFT leaves it out; name it there, or take "
+                "its tensors out"
+            )
         used.update(named)
     return tuple(name for name in settings.targets if name in used)
 
@@ -138,7 +158,9 @@ def check_shapes(contents: Contents, settings: LoraSettings, sizes: Mapping[str,
                 f"{part.removesuffix('.weight')} {list(entry.shape)}"
                 for part, entry in zip(settings.form.parts, parts, strict=True)
             )
-            raise SafetensorsError(f"module {module!r}: {shown} do not fit rank {rank}")
+            raise SafetensorsError(
+                f"module {module!r}: {shown} do not fit rank {rank}; set r or rank_pattern as it was trained"
+            )
         made[module] = found
         if sizes is None:
             continue
@@ -146,20 +168,36 @@ def check_shapes(contents: Contents, settings: LoraSettings, sizes: Mapping[str,
         if held != found and not (settings.transposed and held == found[::-1]):
             raise SafetensorsError(
                 f"module {module!r} is for a weight of {list(found)}, "
-                f"the base model has {list(held or ()) or 'none of that name'}"
+                f"the base model has {list(held or ()) or 'none of that name'}; "
+                "register it for the model it was trained on"
             )
     for module, extras in contents.extras.items():
         size = made.get(module) or (None if sizes is None else size_of(module, sizes))
         if size is None and sizes is not None:
             raise SafetensorsError(
-                f"module {module!r} is no linear module of the base model; of biases only those of linear modules are "
-                'composed, which bias = "lora_only" trains'
+                f"module {module!r} is no linear module of the base model, nor a norm with a bias; train it with "
+                'bias = "lora_only"'
+                if "bias" in extras
+                else f"module {module!r} is no linear module of the base model; register it for the model it was "
+                "trained on"
             )
         for name, entry in extras.items():
-            if size is not None and entry.shape not in EXTRAS[name].shapes(*size):
+            words = len(settings.words.of_module(module))
+            if size is not None and entry.shape not in EXTRAS[name].shapes(*size, words):
                 raise SafetensorsError(
                     f"tensor {entry.name!r} is {list(entry.shape)}, its module's weight {list(size)}"
+                    + (f" and {words} words are named" if name == "words" else "")
+                    + "; register it for the model it was trained on"
                 )
+
+
+def rank_of(contents: Contents, settings: LoraSettings) -> int:
+    """The largest rank of its modules' updates; trained words make one of as many as they are."""
+    words = (
+        len(settings.words.of_module(one)) for one, extras in contents.extras.items() if "words" in extras
+    )
+    ranks = (settings.form.product_rank(settings.rank_of(module)) for module in contents.factors)
+    return max((*words, *ranks), default=1)
 
 
 def update_norm(content: bytes, contents: Contents, settings: LoraSettings) -> tuple[float, int]:
@@ -179,5 +217,7 @@ def update_norm(content: bytes, contents: Contents, settings: LoraSettings) -> t
 def _finite(content: bytes, entry: TensorEntry) -> np.ndarray:
     values = as_float32(content, entry)
     if not np.isfinite(values).all():
-        raise SafetensorsError(f"tensor {entry.name!r} holds NaN or infinity")
+        raise SafetensorsError(
+            f"tensor {entry.name!r} holds NaN or infinity; train it again, with a lower learning rate"
+        )
     return values

@@ -12,7 +12,15 @@ from typing import Any
 from loradex.errors import AdapterChangedError, AdapterRefusedError
 from loradex.library import hub_cache
 from loradex.library.adapter_config import LoraSettings, parse_config, strict_object
-from loradex.library.adapter_factors import DTYPES, check_shapes, paired, targets_of, update_norm
+from loradex.library.adapter_factors import (
+    DTYPES,
+    check_shapes,
+    paired,
+    rank_of,
+    targets_of,
+    update_norm,
+)
+from loradex.library.adapter_warnings import warnings_of
 from loradex.library.base_model_names import is_local, matched
 from loradex.library.module_sizes import Size
 from loradex.library.safetensors_file import SafetensorsError, read_header
@@ -24,8 +32,6 @@ CARD = "card.json"
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 MAX_CONFIG_BYTES = 256 << 10
 MAX_WEIGHTS_BYTES = 1 << 30
-# Root mean squares: trained weights 0.02 to 0.2, updates by LoRA 0.001; as large as weights is absurd.
-ABSURD_RMS = 0.02
 
 
 @dataclass(frozen=True)
@@ -134,22 +140,12 @@ def inspect(
     except SafetensorsError as error:
         raise AdapterRefusedError(f"{directory / WEIGHTS}: {error}") from error
     rms = norm / max(touched, 1) ** 0.5
-    unused = sorted(set(settings.targets or ()) - set(targets))
-    if unused:
-        warnings.append(f"target_modules names {', '.join(unused)[:200]}, which have no factors")
-    if rms > ABSURD_RMS:
-        warnings.append(f"its update has a root mean square of {rms:.3g}: as large as a model's own weights")
-    if norm == 0 and not contents.more:
-        warnings.append("its update is zero: it answers as the base model does")
-    if "magnitude" in settings.extras:
-        warnings.append(
-            "its norm is that of its factors; what DoRA makes of the base model's weights comes on top"
-        )
+    warnings += warnings_of(settings, contents, targets, norm, rms)
     return AdapterFacts(
         sha256=files.sha256,
         files=files.digests,
         base_model=base_model,
-        rank=max(settings.form.product_rank(settings.rank_of(module)) for module in contents.modules),
+        rank=rank_of(contents, settings),
         alpha=settings.alpha,
         target_modules=targets,
         dtype=DTYPES[contents.dtype],
@@ -172,26 +168,29 @@ def read_regular(path: Path, limit: int) -> bytes:
             hub_cache.blob(path) or path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         )
     except OSError as error:
-        reason = error.strerror
+        reason = f"{error.strerror}; put the file there, or name the directory that has it"
         if path.is_symlink() and hub_cache.blob(path) is None:
             reason = "a symbolic link is not followed; copy the file itself there"
         raise AdapterRefusedError(f"{path}: {reason}") from error
     with os.fdopen(descriptor, "rb") as stream:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise AdapterRefusedError(f"{path}: not a regular file")
+            raise AdapterRefusedError(f"{path}: not a regular file; copy the file itself there")
         if status.st_size > limit:
-            raise AdapterRefusedError(f"{path}: {status.st_size} bytes, the limit is {limit}")
+            raise AdapterRefusedError(
+                f"{path}: {status.st_size} bytes, the limit is {limit}; save it in half precision, "
+                "or train less of the model"
+            )
         content = stream.read(limit + 1)
     if len(content) != status.st_size:
-        raise AdapterRefusedError(f"{path}: it changed while it was read")
+        raise AdapterRefusedError(f"{path}: it changed while it was read; register it when it is whole")
     return content
 
 
 def _beside(directory: Path) -> list[str]:
     """Warnings about what lies beside the two files; `AdapterRefusedError` where they are not there at all."""
     if not directory.is_dir():
-        raise AdapterRefusedError(f"{directory}: not a directory")
+        raise AdapterRefusedError(f"{directory}: not a directory; name the one with {CONFIG}")
     others = sorted(path.name for path in directory.glob("adapter_model.*") if path.name != WEIGHTS)
     if os.path.lexists(directory / WEIGHTS):
         return [f"{name} is not read, only {WEIGHTS} is" for name in others]

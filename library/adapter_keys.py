@@ -8,8 +8,11 @@ from typing import Final
 SILENT: Final = frozenset(
     {
         "auto_mapping",
-        # It only chooses where the factors start, and how large each is.
+        # These four say how factors start; which of the ways it was stands in init_lora_weights.
+        "corda_config",
         "eva_config",
+        "loftq_config",
+        "lora_ga_config",
         "exclude_modules",
         "inference_mode",
         "layers_pattern",
@@ -24,55 +27,87 @@ SILENT: Final = frozenset(
 )
 READ: Final = frozenset(
     {
+        "alora_invocation_tokens",
         "alpha_pattern",
         "base_model_name_or_path",
         "fan_in_fan_out",
         "lora_alpha",
+        "modules_to_save",
         "peft_type",
         "r",
         "rank_pattern",
         "target_modules",
+        "trainable_token_indices",
         "use_rslora",
     }
 )
-CONVERT: Final = (
-    "save it with PEFT's save_pretrained(..., path_initial_model_for_weight_conversion=...), "
-    "which makes a plain LoRA of it"
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a key must hold.
+
+    Attributes:
+        values: Any of these.
+        otherwise: What another value would mean.
+        cure: What would make the adapter acceptable.
+    """
+
+    values: tuple[object, ...]
+    otherwise: str
+    cure: str
+
+
+_OFF: Final = (None, False)
+_AGAIN: Final = "train it without"
+_CONVERT: Final = (
+    "save it with PEFT's save_pretrained(..., path_initial_model_for_weight_conversion=...), which makes a plain "
+    "LoRA of it"
 )
-# Keys that must hold one of these values, and what any other would mean.
-EXACT: Mapping[str, tuple[tuple[object, ...], str]] = {
-    "alora_invocation_tokens": ((None,), "aLoRA switches on in the middle of a prompt"),
-    "arrow_config": ((None,), "Arrow routes inside the layer"),
-    "bias": (("none", "all", "lora_only"), "PEFT knows no other"),
-    "corda_config": ((None,), f"CorDA changes the base weights; {CONVERT}"),
-    # PEFT up to 0.2 wrote these two.
-    "enable_lora": ((None,), "parts of a merged layer would be left out"),
-    "ensure_weight_tying": ((False, None), "tied weights would be updated twice"),
-    "init_lora_weights": (
-        (True, False, "gaussian", "orthogonal", "eva", "mica"),
-        f"other initialisations change the base weights; {CONVERT}",
+_SWITCH: Final = "set it to true or false"
+EXACT: Final[Mapping[str, Held]] = {
+    "arrow_config": Held((None,), "Arrow routes inside the layer", "register the adapters that it routes to"),
+    "bias": Held(
+        ("none", "all", "lora_only"), "PEFT knows no other", 'set it to "none" if no biases were trained'
     ),
-    "kasa_config": ((None,), "KaSA changes the base weights"),
-    "layer_replication": ((None,), "replicated layers are another base model"),
-    "loftq_config": ((None, {}), f"LoftQ changes the base weights; {CONVERT}"),
-    "lora_bias": ((False, None, True), "it is switched on or off"),
-    "lora_ga_config": ((None,), "LoRA-GA changes the base weights"),
-    "megatron_config": ((None,), "Megatron layers are not composed"),
-    "merge_weights": ((False, None), "the factors would already be in the base weights"),
-    "modules_to_save": (
-        (None, []),
-        "whole trained modules cannot be mixed by weights; train it without modules_to_save",
+    # PEFT up to 0.2 wrote this and merge_weights.
+    "enable_lora": Held(
+        (None,), "parts of a merged layer would be left out", f"{_AGAIN}, or name whole modules as targets"
     ),
-    "monteclora_config": ((None,), "MonteCLoRA samples its update"),
-    "target_parameters": ((None, []), "only linear modules are composed, not bare parameters"),
+    "ensure_weight_tying": Held(_OFF, "tied weights would be updated twice", _AGAIN),
+    "init_lora_weights": Held(
+        (None, True, False, "gaussian", "orthogonal", "eva", "mica"),
+        "other initialisations change the base weights",
+        f"{_CONVERT}; of LoftQ, register the base model that it left, and set this to true",
+    ),
+    "kasa_config": Held((None,), "KaSA changes the base weights", _AGAIN),
+    "layer_replication": Held(
+        (None,), "replicated layers are another base model", "save and register the replicated model as one"
+    ),
+    "lora_bias": Held((*_OFF, True), "it is switched on or off", _SWITCH),
+    "megatron_config": Held((None,), "Megatron layers are split over machines", "save it for transformers"),
+    "merge_weights": Held(
+        _OFF, "the factors would already be in the base weights", "save it unmerged, and set this to false"
+    ),
+    "monteclora_config": Held((None,), "MonteCLoRA samples its update", _AGAIN),
+    "target_parameters": Held(
+        (None, []), "only linear modules are composed, not bare parameters", f"{_AGAIN}, with target_modules"
+    ),
     # Of SEQ_2_SEQ_LM the names of modules and their sizes decide: PEFT wrote decoders' adapters under it.
-    "task_type": ((None, "CAUSAL_LM", "SEQ_2_SEQ_LM"), "the base model is a causal language model"),
-    "trainable_token_indices": ((None,), "trained token embeddings are not a low-rank update"),
-    "use_bdlora": ((None, False), "block-diagonal factors have another shape"),
-    "use_dora": ((False, None, True), "it is switched on or off"),
-    "use_qalora": ((False, None), "QA-LoRA pools its input"),
-    "velora_config": ((None,), "VeLoRA is not composed"),
+    "task_type": Held(
+        (None, "CAUSAL_LM", "SEQ_2_SEQ_LM"),
+        "the base model is a causal language model, and writes texts",
+        "train it with task_type CAUSAL_LM",
+    ),
+    "use_bdlora": Held(_OFF, "block-diagonal factors have another shape", _AGAIN),
+    "use_dora": Held((*_OFF, True), "it is switched on or off", _SWITCH),
+    "use_qalora": Held(_OFF, "QA-LoRA pools its input", _AGAIN),
+    "velora_config": Held((None,), "VeLoRA packs what its layers are given", _AGAIN),
 }
+"""Keys that must hold one of some values."""
+NOT_WHOLE: Final = Held(
+    (None, []), "whole modules are taken of LoRA alone", "train it without modules_to_save, or as LoRA"
+)
 
 
 @dataclass(frozen=True)
@@ -82,13 +117,13 @@ class Keys:
     Attributes:
         silent: They do not change what the stored factors mean.
         read: Their values are used.
-        exact: They must hold one of these values; and what any other would mean.
+        exact: What they must hold.
         alpha: What it calls the numerator of its scaling.
     """
 
     silent: frozenset[str]
     read: frozenset[str]
-    exact: Mapping[str, tuple[tuple[object, ...], str]]
+    exact: Mapping[str, Held]
     alpha: str
 
 
@@ -107,8 +142,12 @@ KEYS: Final[Mapping[str, Keys]] = {
             "revision",
             "use_effective_conv2d",
         },
-        (READ - {"fan_in_fan_out", "lora_alpha", "use_rslora"}) | {"alpha"},
-        {key: EXACT[key] for key in ("modules_to_save", "task_type")},
+        (
+            READ
+            & {"alpha_pattern", "base_model_name_or_path", "peft_type", "r", "rank_pattern", "target_modules"}
+        )
+        | {"alpha"},
+        {"modules_to_save": NOT_WHOLE, "task_type": EXACT["task_type"]},
         "alpha",
     ),
     "IA3": Keys(
@@ -116,7 +155,7 @@ KEYS: Final[Mapping[str, Keys]] = {
         # The shape of a gate tells on which side of its module it is.
         | {"feedforward_modules", "init_ia3_weights"},
         READ & {"base_model_name_or_path", "fan_in_fan_out", "peft_type", "target_modules"},
-        {key: EXACT[key] for key in ("modules_to_save", "task_type")},
+        {"modules_to_save": NOT_WHOLE, "task_type": EXACT["task_type"]},
         "alpha",
     ),
 }

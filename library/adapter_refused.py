@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 _CONVERT: Final = (
-    "its updates are not composed; PEFT's save_as_lora makes a LoRA of it, which is near it and not the same"
+    "its updates are not composed; save it with PEFT's save_as_lora, which makes a LoRA of it that is near it"
 )
 _PROMPT: Final = "it adds to what the model reads and changes no weights; train a LoRA instead"
 _MULTIPLY: Final = "it multiplies what modules say, and products do not add up; train a LoRA instead"

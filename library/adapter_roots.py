@@ -104,11 +104,14 @@ class AdapterRoots:
             return self._remote(uri).locate(uri)
         path = PurePath(uri)
         if ".." in path.parts or "\0" in uri:
-            raise AdapterRefusedError(f"{uri!r}: an adapter's place must not hold '..'")
+            raise AdapterRefusedError(f"{uri!r}: an adapter's place must not hold '..'; register it again")
         if path.is_absolute():
             places = [inside for root in self.roots if (inside := self._inside(Path(path), root)) is not None]
             if not places:
-                raise AdapterRefusedError(f"{uri}: it lies below none of the adapter roots ({self._shown})")
+                raise AdapterRefusedError(
+                    f"{uri}: it lies below none of the adapter roots ({self._shown}); "
+                    "add its parent to LORADEX_ADAPTER_ROOTS"
+                )
         else:
             places = self._candidates(uri)
         if not places or not places[0].is_dir():
@@ -129,7 +132,7 @@ class AdapterRoots:
 
     def _remote(self, uri: str) -> "AdapterCache":
         if self.cache is None:
-            raise AdapterRefusedError(f"{uri}: this program reads adapters from directories alone")
+            raise AdapterRefusedError(f"{uri}: this program reads adapters from directories alone; name one")
         return self.cache
 
     def _candidates(self, relative: str) -> list[Path]:
@@ -143,7 +146,10 @@ class AdapterRoots:
         if lexical is None:
             return None
         if resolved != root / path.relative_to(lexical):
-            raise AdapterRefusedError(f"{path}: a symbolic link below an adapter root is not followed")
+            raise AdapterRefusedError(
+                f"{path}: a symbolic link below an adapter root is not followed; "
+                "name the directory itself, and add its parent to LORADEX_ADAPTER_ROOTS"
+            )
         cache = hub_cache.repository(resolved)
         if cache is not None and not cache.is_relative_to(root):
             raise AdapterRefusedError(

@@ -76,7 +76,7 @@ def checked(url: str) -> str:
     if match is None or len(bare) > MAX_URL:
         raise AdapterRefusedError(
             f"{url[:200]}: an adapter elsewhere is {', '.join(f'{scheme}://' for scheme in SCHEMES)} and a plain path; "
-            "logins, signatures and questions do not belong into it (credentials come from the environment)"
+            "write it without logins, signatures and questions (credentials come from the environment)"
         )
     host, _, path = match["place"].partition("/")
     if match["scheme"] == "hf":
@@ -86,10 +86,12 @@ def checked(url: str) -> str:
             )
     elif "@" in host:
         raise AdapterRefusedError(
-            f"{bare}: a login does not belong into an address; it comes from the environment"
+            f"{bare}: a login does not belong into an address; take it out, and set it in the environment"
         )
     if any(part in {"", ".", ".."} for part in path.split("/")) and path:
-        raise AdapterRefusedError(f"{bare}: its path must not hold '..' or be empty between slashes")
+        raise AdapterRefusedError(
+            f"{bare}: its path must not hold '..' or be empty between slashes; write it out"
+        )
     return bare
 
 

@@ -117,7 +117,7 @@ def _from_hub(url: str, name: str, stalled_seconds: float) -> Iterator[bytes]:
         raise AdapterRefusedError(f"{url}: reading it needs pip install 'loradex[sources]'") from None
     match = HUB.fullmatch(url)
     if match is None:
-        raise AdapterRefusedError(f"{url}: not a place of the hub")
+        raise AdapterRefusedError(f"{url}: not a place of the hub; write hf://org/name@commit")
     patience = httpx2.Timeout(stalled_seconds, connect=CONNECT.total_seconds())
     # Bytes are hashed as they come, and packed ones could be a thousand times as many.
     headers = build_hf_headers() | {"accept-encoding": "identity"}
@@ -134,7 +134,7 @@ def _from_hub(url: str, name: str, stalled_seconds: float) -> Iterator[bytes]:
         with closing(_reply(client, request, f"{url}/{name}")) as reply:
             yield from reply.iter_raw()
     except HFValidationError as error:
-        raise AdapterRefusedError(f"{url}: {error}") from None
+        raise AdapterRefusedError(f"{url}: {error}; write hf://org/name@commit") from None
     except OfflineModeIsEnabled:
         raise AdapterUnavailableError(f"{url}: HF_HUB_OFFLINE is set, so the hub is not asked") from None
     except httpx2.HTTPError as error:
@@ -157,7 +157,8 @@ def _reply(client: Any, request: Any, shown: str) -> Any:
             break
         if request.url.scheme == "https" and following.url.scheme != "https":
             raise AdapterRefusedError(
-                f"{shown}: the hub leads to {following.url.scheme}://, which is not encrypted"
+                f"{shown}: the hub leads to {following.url.scheme}://, which is not encrypted; use a hub "
+                "behind https"
             )
         request = following
     else:

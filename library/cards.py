@@ -8,11 +8,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from loradex.bounded_file import bounded_text
 from loradex.errors import TaskCardError, UnknownNameError
 from loradex.library.examples import Example
 from loradex.library.installed import TASKS_DIRECTORY
 
 GAP = " ... "
+MAX_CARD_BYTES = 1 << 20
 
 Normalization = Literal["none", "tokens", "bytes"]
 Metric = Literal["accuracy", "exact_match", "f1", "rouge_l", "bleu"]
@@ -203,7 +205,7 @@ def load_card(path: Path) -> TaskCard:
         TaskCardError: The file is missing, no TOML, or not a card of its own name.
     """
     try:
-        card = TaskCard.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        card = TaskCard.model_validate(tomllib.loads(bounded_text(path, MAX_CARD_BYTES)))
     except OSError as error:
         raise TaskCardError(f"{path}: {error.strerror or error}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from loradex.bounded_file import bounded_text
 from loradex.errors import ConversationRefusedError, ModelRefusedError
 from loradex.library.conversation import Confined, Slot, layout
 from loradex.library.model_json import read_object
@@ -90,6 +91,9 @@ def _template(directory: Path, given: Path | None) -> tuple[str, dict[str, str]]
 
 
 def _text(path: Path) -> str:
-    if path.stat().st_size > MOST_BYTES:
-        raise ModelRefusedError(f"{path}: a chat template has at most {MOST_BYTES:,} bytes")
-    return path.read_text(encoding="utf-8")
+    try:
+        return bounded_text(path, MOST_BYTES)
+    except UnicodeDecodeError:
+        raise ModelRefusedError(f"{path}: not UTF-8") from None
+    except OSError as error:
+        raise ModelRefusedError(f"{path}: {error.strerror or error}") from None

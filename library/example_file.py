@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from loradex.bounded_file import bounded_lines
 from loradex.errors import ExampleFileError
 from loradex.library.cards import TaskCard
 from loradex.library.example_forms import UNNAMED, FormError, content_id, in_our_form
@@ -20,6 +21,10 @@ SEPARATOR: Final = "|"
 """Between the parts of such a cell of a CSV file."""
 SHOWN: Final = 20
 """Refused lines that a message names; the others are counted."""
+MAX_LINE: Final = 4 << 20
+"""Bytes, or in CSV characters: more than all texts of an example in their longest spelling."""
+MAX_FILE: Final = 4 << 30
+"""Bytes of a file, whose rows are all held at once; a million rows of the longest common tasks have 1 GB."""
 
 
 class Refusals:
@@ -28,9 +33,13 @@ class Refusals:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._found: list[tuple[int, str]] = []
+        self._more = 0
 
     def add(self, line: int, reason: str) -> None:
-        self._found.append((line, reason))
+        if len(self._found) < SHOWN:
+            self._found.append((line, reason))
+        else:
+            self._more += 1
 
     def raise_any(self) -> None:
         """Go on if no line was refused.
@@ -41,11 +50,9 @@ class Refusals:
         if not self._found:
             return
         (line, reason), *others = sorted(self._found, key=lambda found: found[0])
-        named = "".join(f"; line {number}: {why}" for number, why in others[: SHOWN - 1])
-        more = len(others) - SHOWN + 1
-        raise ExampleFileError(
-            self._file, line, reason + named + (f"; and {more} more lines" if more > 0 else "")
-        )
+        named = "".join(f"; line {number}: {why}" for number, why in others)
+        more = f"; and {self._more} more lines" if self._more else ""
+        raise ExampleFileError(self._file, line, reason + named + more)
 
 
 def numbered_examples(
@@ -137,7 +144,7 @@ def _rows(path: Path, refusals: Refusals) -> Iterator[tuple[int, Any]]:
 
 
 def _lines(stream: Any, refusals: Refusals) -> Iterator[tuple[int, Any]]:
-    for line, raw in enumerate(stream, start=1):
+    for line, raw in enumerate(bounded_lines(stream, MAX_LINE, MAX_FILE), start=1):
         if not raw.strip():
             continue
         try:
@@ -152,7 +159,7 @@ def _table(path: Path, refusals: Refusals) -> Iterator[tuple[int, dict[str, Any]
     """The rows of a CSV file by the names in its first line; empty cells are left out, lists are taken apart."""
     csv.field_size_limit(MAX_TEXT_CHARACTERS * 4)
     with path.open(encoding="utf-8-sig", newline="") as stream:
-        table = csv.DictReader(stream, strict=True)
+        table = csv.DictReader(bounded_lines(stream, MAX_LINE, MAX_FILE), strict=True)
         for line, cells in _cells(table, refusals):
             if None in cells or None in cells.values():
                 refusals.add(line, "it has not as many cells as the first line")

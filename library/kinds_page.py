@@ -35,7 +35,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _kinds() -> str:
-    rows = []
+    rows: list[tuple[str, str, str]] = []
     for form in FORMS.values():
         rows.append((f"`{form.kind}`", _merges(form.merges), form.about))
         rows += [
@@ -47,6 +47,9 @@ def _kinds() -> str:
             for extra in EXTRAS.values()
             if extra.called and form.kind in extra.forms
         ]
+    rows.append(
+        ("`LORA` with `alora_invocation_tokens`", "`cat`", "counts from these tokens of a prompt on (aLoRA)")
+    )
     return _table(("kind", "is mixed by", "what it is"), rows)
 
 
@@ -56,10 +59,10 @@ def _merges(merges: tuple[str, ...] | None) -> str:
 
 def _keys() -> str:
     rows = [
-        (f"`{key}`", ", ".join(f"`{json.dumps(value)}`" for value in allowed), reason)
-        for key, (allowed, reason) in sorted(EXACT.items())
+        (f"`{key}`", ", ".join(f"`{json.dumps(value)}`" for value in held.values), held.otherwise, held.cure)
+        for key, held in sorted(EXACT.items())
     ]
-    return _table(("key", "may be", "otherwise"), rows)
+    return _table(("key", "may be", "otherwise", "what to do"), rows)
 
 
 def _refused() -> str:

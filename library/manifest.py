@@ -116,7 +116,10 @@ def list_files(directory: Path) -> dict[str, FileEntry]:
         if path.is_symlink():
             raise LibraryCorruptError(f"{path}: a symbolic link has no place in a library")
         if path.is_file() and name != MANIFEST and not name.startswith(CHECKPOINTS):
-            found[name] = entry_of(path.read_bytes())
+            with path.open("rb") as stream:
+                found[name] = FileEntry(
+                    sha256=hashlib.file_digest(stream, "sha256").hexdigest(), bytes=stream.tell()
+                )
     return found
 
 

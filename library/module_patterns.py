@@ -36,7 +36,8 @@ class Patterns(Generic[Value]):
         """
         if len(values) > MAX_PATTERNS:
             raise AdapterRefusedError(
-                f"adapter_config.json: {key} has {len(values)} patterns, the limit is {MAX_PATTERNS}"
+                f"adapter_config.json: {key} has {len(values)} patterns, the limit is {MAX_PATTERNS}; "
+                "name modules together"
             )
         return cls(tuple((_compiled(key, pattern), value) for pattern, value in values.items()))
 
@@ -63,7 +64,7 @@ def _compiled(key: str, pattern: str) -> re.Pattern[str]:
         return re.compile(rf"(.*\.)?({pattern})$")
     except re.error as error:
         raise AdapterRefusedError(
-            f"adapter_config.json: {key} has the pattern {pattern[:60]!r}: {error}"
+            f"adapter_config.json: {key} has the pattern {pattern[:60]!r}: {error}; write it as PEFT reads it"
         ) from error
 
 

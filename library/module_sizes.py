@@ -10,7 +10,7 @@ from loradex.library.model_json import read_object
 from loradex.library.safetensors_file import SafetensorsError, read_header
 
 Size = tuple[int, int]
-"""`(d_out, d_in)` of a linear module's weight, or of an embedding's turned one."""
+"""`(d_out, d_in)` of a linear module's weight, or of an embedding's turned one; of a norm with a bias d_in is 0."""
 
 TURNED: Final = frozenset({"gpt2", "openai-gpt"})
 """Model types that keep their weights as `[d_in, d_out]` (transformers' `Conv1D`)."""
@@ -44,9 +44,13 @@ def module_sizes(directory: Path) -> dict[str, Size]:
     turned = config.get("model_type") in TURNED
     sizes: dict[str, Size] = {}
     embedding: Size | None = None
-    for name, shape in tensor_shapes(directory).items():
+    shapes = tensor_shapes(directory)
+    for name, shape in shapes.items():
         module, dot, kind = name.rpartition(".")
         match shape:
+            case (int(values),) if dot and kind == "bias" and shapes.get(f"{module}.weight") == shape:
+                sizes[module] = values, 0
+                continue
             case (int(rows), int(columns)) if dot and kind == "weight":
                 pass
             case _:

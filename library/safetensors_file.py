@@ -41,7 +41,14 @@ ITEM_BYTES = {
 
 
 class SafetensorsError(ValueError):
-    """The bytes are no well-formed safetensors file; the text says where."""
+    """The bytes are no well-formed safetensors file; the text says where, and what to do."""
+
+
+class BrokenFileError(SafetensorsError):
+    """The bytes are not those that somebody saved."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(f"{fault}; the file is cut off or damaged, so fetch or save it again")
 
 
 @dataclass(frozen=True)
@@ -63,15 +70,17 @@ def read_header(stream: BinaryIO, size: int) -> dict[str, TensorEntry]:
     """The tensors of a file of `size` bytes, in the order of the numbers; raises `SafetensorsError`."""
     prefix = stream.read(8)
     if len(prefix) < 8:  # noqa: PLR2004 - the length of the header is a 64-bit number
-        raise SafetensorsError("it is shorter than eight bytes")
+        raise BrokenFileError("it is shorter than eight bytes")
     length = int.from_bytes(prefix, "little")
     if length > MAX_HEADER_BYTES:
-        raise SafetensorsError(f"its header claims {length} bytes, the limit is {MAX_HEADER_BYTES}")
+        raise BrokenFileError(f"its header claims {length} bytes, the limit is {MAX_HEADER_BYTES}")
     if 8 + length > size:
-        raise SafetensorsError(f"its header claims {length} bytes, the file has {size}")
+        raise BrokenFileError(f"its header claims {length} bytes, the file has {size}")
     fields = _header_object(stream.read(length))
     if len(fields) > MAX_TENSORS:
-        raise SafetensorsError(f"it has {len(fields)} tensors, the limit is {MAX_TENSORS}")
+        raise SafetensorsError(
+            f"it has {len(fields)} tensors, the limit is {MAX_TENSORS}; train fewer modules"
+        )
     entries = sorted(
         (_entry(name, value, 8 + length) for name, value in fields.items()),
         key=lambda entry: (entry.begin, entry.end),
@@ -80,10 +89,10 @@ def read_header(stream: BinaryIO, size: int) -> dict[str, TensorEntry]:
     for entry in entries:
         if entry.begin != position:
             fault = "overlaps the one before it" if entry.begin < position else "leaves a hole before it"
-            raise SafetensorsError(f"tensor {entry.name!r} {fault}")
+            raise BrokenFileError(f"tensor {entry.name!r} {fault}")
         position = entry.end
     if position != size:
-        raise SafetensorsError(f"its tensors end at byte {position}, the file at {size}")
+        raise BrokenFileError(f"its tensors end at byte {position}, the file at {size}")
     return {entry.name: entry for entry in entries}
 
 
@@ -98,7 +107,9 @@ def as_float32(content: bytes, entry: TensorEntry) -> Matrix:
         case "BF16":  # numpy has no bfloat16: it is the upper half of a float32
             values = (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
         case _:
-            raise SafetensorsError(f"tensor {entry.name!r} is {entry.dtype}, only F32, F16 and BF16 are read")
+            raise SafetensorsError(
+                f"tensor {entry.name!r} is {entry.dtype}; save it as F32, F16 or BF16, which alone are read"
+            )
     return values.reshape(entry.shape)
 
 
@@ -106,12 +117,12 @@ def _header_object(raw: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(raw.decode("utf-8"), object_pairs_hook=unique_keys, parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
-        raise SafetensorsError(f"its header is not JSON ({error})") from error
+        raise BrokenFileError(f"its header is not JSON ({error})") from error
     if not isinstance(fields, dict):
-        raise SafetensorsError("its header is not a JSON object")
+        raise BrokenFileError("its header is not a JSON object")
     metadata = fields.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise SafetensorsError("its __metadata__ is not an object of strings")
+        raise BrokenFileError("its __metadata__ is not an object of strings")
     return fields
 
 
@@ -120,15 +131,15 @@ def _entry(name: str, value: object, base: int) -> TensorEntry:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [begin, end], **rest} if not rest:
             pass
         case _:
-            raise SafetensorsError(f"tensor {name!r} is not described by dtype, shape and data_offsets")
+            raise BrokenFileError(f"tensor {name!r} is not described by dtype, shape and data_offsets")
     if dtype not in ITEM_BYTES:
-        raise SafetensorsError(f"tensor {name!r} has the unknown dtype {dtype!r}")
+        raise BrokenFileError(f"tensor {name!r} has the unknown dtype {dtype!r}")
     if len(shape) > MAX_DIMENSIONS or not all(_is_extent(extent) for extent in shape):
-        raise SafetensorsError(f"tensor {name!r} has no usable shape")
+        raise BrokenFileError(f"tensor {name!r} has no usable shape")
     if not (_is_offset(begin) and _is_offset(end) and begin <= end):
-        raise SafetensorsError(f"tensor {name!r} has no usable data_offsets")
+        raise BrokenFileError(f"tensor {name!r} has no usable data_offsets")
     if end - begin != math.prod(shape) * ITEM_BYTES[dtype]:
-        raise SafetensorsError(
+        raise BrokenFileError(
             f"tensor {name!r} has {end - begin} bytes, its shape and dtype need another number"
         )
     return TensorEntry(name, dtype, tuple(shape), base + begin, base + end)

@@ -8,17 +8,22 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from peft.tuners.lora import LoraLayer
 from tests.fix_models import TinyAdapter
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 
 class PeftMixed:
-    """A copy of a model to which `weights[i]` times the change of `adapters[i]` is added, module by module."""
+    """A copy of a model to which `weights[i]` times the change of `adapters[i]` is added, module by module.
+
+    `offsets[i]` is how many tokens at the end that adapter counts for; without it, it counts for all.
+    """
 
     def __init__(self, model: Any, adapters: Sequence[TinyAdapter], weights: Sequence[float]) -> None:
         self.model = copy.deepcopy(model)
         self.weights = list(weights)
+        self.offsets: list[int | None] = [None] * len(adapters)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PEFT warns of tied words that are changed apart.
             self.tuned = [
@@ -33,8 +38,18 @@ class PeftMixed:
         return {name: one for name, one in self.model.named_modules() if isinstance(one, kinds)}
 
     def _add(self, name: str, _: nn.Module, given: Any, out: Tensor) -> Tensor:
-        changes = (tuned.get_submodule(name)(*given) - out for tuned in self.tuned)
+        changes = (
+            self._changed(tuned.get_submodule(name), given, offset) - out
+            for tuned, offset in zip(self.tuned, self.offsets, strict=True)
+        )
         return out + sum(weight * change for weight, change in zip(self.weights, changes, strict=True))
+
+    @staticmethod
+    def _changed(module: nn.Module, given: Any, offset: int | None) -> Tensor:
+        """What a module of an adapter says."""
+        told = {"alora_offsets": [offset]} if offset is not None and isinstance(module, LoraLayer) else {}
+        changed: Tensor = module(*given, **told)
+        return changed
 
     @torch.inference_mode()
     def norms(self) -> tuple[list[float], float]:

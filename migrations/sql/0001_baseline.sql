@@ -3105,10 +3105,10 @@ begin
     if coalesce(jsonb_typeof(modules), '') <> 'object' or octet_length(modules::text) > 4000000
        or modules = '{}' or exists (
            select from jsonb_each(modules) m(module, size)
-           where jsonb_path_match(m.size, 'strict exists($ ? (@.size() == 2 && @[0] > 0 && @[1] > 0))', '{}', true) is not true
+           where jsonb_path_match(m.size, 'strict exists($ ? (@.size() == 2 && @[0] > 0 && @[1] >= 0))', '{}', true) is not true
        ) then
         raise exception using errcode = 'LX001', message =
-            'modules is an object of at most 4,000,000 bytes that gives [d_out, d_in] for each module, both above 0';
+            'modules is an object of at most 4,000,000 bytes that gives [d_out, d_in] for each module, of a norm 0 for d_in';
     end if;
     select m.* into known from base_models m where m.name = describe_base_model.name;
     if not found then

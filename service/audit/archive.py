@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from loradex.bounded_file import bounded_text
 from loradex.errors import InvalidArgumentError
 from loradex.service.audit.batch import LINKS_AT_ONCE, Batch, batches, canonical
 from loradex.service.audit.chain import Chain
@@ -20,6 +21,7 @@ from loradex.service.audit.finding import Finding
 from loradex.service.audit.snapshot import Connection
 
 MANIFEST = "archive.json"
+MAX_MANIFEST_BYTES = 1 << 20
 KINDS = b"loradex.kinds"
 """Key in a file's schema: column → type in the database; all are kept as the text that Postgres prints."""
 
@@ -99,7 +101,7 @@ class Archive:
             InvalidArgumentError: There is none, or not one of Loradex.
         """
         try:
-            told = json.loads((directory / MANIFEST).read_text())
+            told = json.loads(bounded_text(directory / MANIFEST, MAX_MANIFEST_BYTES))
             found = cls(directory, told)
             _ = (
                 found.first_position,

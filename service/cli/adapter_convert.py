@@ -76,11 +76,14 @@ def _unpickle(pickle: Path, raw: bytes, output: int) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise AdapterRefusedError(f"{pickle}: reading it took longer than {SECONDS:.0f} s") from None
+        raise AdapterRefusedError(
+            f"{pickle}: reading it took longer than {SECONDS:.0f} s; save it again with PEFT, as safetensors"
+        ) from None
     told = done.stderr.decode(errors="replace").strip().split("\n")[-1]
     if "No module named" in told:
         raise AdapterRefusedError(f"{pickle}: reading a pickle needs torch: pip install 'loradex[worker]'")
     if done.returncode != 0:
         raise AdapterRefusedError(
-            f"{pickle}: only weights are read from a pickle; {told or f'its reader ended with {done.returncode}'}"
+            f"{pickle}: only weights are read from a pickle; {told or f'its reader ended with {done.returncode}'}; "
+            "save it again with PEFT, as safetensors"
         )

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 import typer
 
 from loradex import terminal
+from loradex.bounded_file import bounded_text
 from loradex.errors import InvalidArgumentError
 from loradex.service.client.request import FIELDS, Request
 
 if TYPE_CHECKING:
     from loradex.service.client import Stream
 
+MAX_SCHEMA_BYTES = 1 << 20
 ONE_BY_ONE = {"exclude_tasks": "exclude_task", "exclude_adapters": "exclude_adapter"}
 """Settings that hold several, and what the option is called that gives one of them."""
 
@@ -160,7 +162,7 @@ def split_choices(text: str | None) -> list[str] | None:
 def schema_in(path: str | None) -> str | None:
     """The text of a file; `InvalidArgumentError` if it cannot be read."""
     try:
-        return None if path is None else Path(path).read_text(encoding="utf-8")
+        return None if path is None else bounded_text(Path(path), MAX_SCHEMA_BYTES)
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"--json-schema takes the path of a file: {error}") from None
 

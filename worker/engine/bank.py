@@ -79,6 +79,7 @@ class AdapterBank:
         self._ahead_lock = threading.Lock()
         self._norms: dict[str, float] = {}
         self._merges: dict[str, tuple[str, ...] | None] = {}
+        self._invoked_by: dict[str, tuple[int, ...]] = {}
         self._ranks: dict[str, Mapping[str, int]] = {}
         # Thousands of adapters have a few shapes: kept once each, they weigh nothing.
         self._alike: dict[tuple[tuple[str, int], ...], Mapping[str, int]] = {}
@@ -131,8 +132,11 @@ class AdapterBank:
 
     @property
     def sizes(self) -> Mapping[str, tuple[int, int]]:
-        """Every module an adapter may change, with its weight's `(d_out, d_in)`."""
-        return {name: (shape.d_out, shape.d_in) for name, shape in self._shapes.items()}
+        """Every module an adapter may change, with its weight's `(d_out, d_in)`; of norms with a bias d_in is 0."""
+        sizes = {name: (shape.d_out, shape.d_in) for name, shape in self._shapes.items()}
+        return sizes | (
+            {} if self.base is None else {name: (wide, 0) for name, wide in self.base.norms.items()}
+        )
 
     @property
     def capacity(self) -> int:
@@ -190,6 +194,7 @@ class AdapterBank:
             self._widen(adapter)
             self._norms[sha256] = adapter.norm()
             self._merges[sha256] = adapter.merges
+            self._invoked_by[sha256] = adapter.invoked_by
             ranks = {name: factor.rank for name, factor in adapter.factors.items()}
             self._ranks[sha256] = self._alike.setdefault(tuple(ranks.items()), ranks)
         return self._ranks[sha256]
@@ -203,6 +208,11 @@ class AdapterBank:
         """The merges that are defined for an adapter of its kind; None is every merge."""
         self.ranks(sha256)
         return self._merges[sha256]
+
+    def invoked_by(self, sha256: str) -> tuple[int, ...]:
+        """The tokens of a prompt from which on the adapter counts; none is always."""
+        self.ranks(sha256)
+        return self._invoked_by[sha256]
 
     def vectors(self, key: Key) -> Vectors:
         """Gates and biases of an entry that is in the bank, float32; few have any, and they lie beside the slots."""
@@ -231,10 +241,33 @@ class AdapterBank:
             if key in self._entries:
                 self._entries[key] = self._entries.pop(key)
         for key in missing:
-            self._place(key, self._adapter(key.sha256))
+            adapter = self._adapter(key.sha256)
+            self._make_room(adapter.whole_bytes, wanted)
+            self._place(key, adapter)
         if missing:
             self.counts.miss_seconds += time.perf_counter() - start
         return {key: self._entries[key] for key in wanted}
+
+    def _make_room(self, whole: int, wanted: Sequence[Key]) -> None:
+        """Lets entries with whole modules go until so many bytes of them may come: they have the budget once more.
+
+        Raises:
+            InvalidArgumentError: Those that are wanted do not fit together.
+        """
+        held = {key: _whole_bytes(vectors) for key, vectors in self._vectors.items()}
+        for key in [key for key in self._entries if whole and held.get(key)]:
+            if sum(held.values()) + whole <= self._budget:
+                return
+            if key not in wanted:
+                self._vectors.pop(key)
+                self._free.append(self._entries.pop(key))
+                self.counts.evictions += 1
+                del held[key]
+        if whole and sum(held.values()) + whole > self._budget:
+            raise InvalidArgumentError(
+                f"whole modules of adapters need {sum(held.values()) + whole} bytes at once, they have {self._budget}; "
+                "raise the bank's byte budget"
+            )
 
     def _place(self, key: Key, adapter: Adapter) -> None:
         if not self._free:
@@ -292,14 +325,25 @@ class AdapterBank:
         return adapter
 
     def _check(self, directory: Path, adapter: Adapter) -> None:
+        if adapter.whole_bytes > self._budget:
+            raise AdapterRefusedError(
+                f"{directory}: its whole modules need {adapter.whole_bytes} bytes, and have {self._budget}; "
+                "raise LORADEX_BANK_BYTES, or train it without modules_to_save"
+            )
         for name, factor in adapter.factors.items():
             shape = self._shapes.get(name)
             if shape is None:
                 raise AdapterRefusedError(
-                    f"{directory} changes {name}, which is not a linear module of this base model, nor its embedding"
+                    f"{directory} changes {name}, which is not a linear module of this base model, nor its embedding; "
+                    "register it for the model it was trained on"
                 )
             if (factor.a.shape[1], factor.b.shape[0]) != (shape.d_in, shape.d_out):
                 raise AdapterRefusedError(
                     f"{directory}: {name} is {shape.d_in} -> {shape.d_out} here, "
-                    f"but {factor.a.shape[1]} -> {factor.b.shape[0]} in the adapter, made for another model"
+                    f"but {factor.a.shape[1]} -> {factor.b.shape[0]} in the adapter; register it for the model "
+                    "it was trained on"
                 )
+
+
+def _whole_bytes(vectors: Vectors) -> int:
+    return sum(one.nbytes for (_, side), one in vectors.items() if side == "whole")

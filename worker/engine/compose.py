@@ -108,10 +108,11 @@ class Composer:
         if not entries:
             return None, [MergeReport(0.0, 0.0, 0.0, ()) for _ in recipes]
         gated = {key for key in entries if self._bank.vectors(key)}
+        summed = gated | {key for key in entries if self._bank.invoked_by(key.sha256)}
         mixtures = [
             Mixture(
-                # An adapter with gates or biases is mixed by the sum alone, and alone it is its own update.
-                SHARED if gated.intersection(row) else recipe.effective_merge,
+                # Such an adapter is mixed by the sum alone, and alone it is its own update.
+                SHARED if summed.intersection(row) else recipe.effective_merge,
                 [entries[key] for key in row],
                 [part.weight for part in recipe.components],
             )
@@ -201,7 +202,11 @@ class Composer:
         coefficients = scaled * bank.scaling[:, group.slots]
         # The empty slot is below all named ones, so it comes out as the first of them, with coefficient 0.
         places = torch.searchsorted(named, group.slots)
-        return SharedFactors(bank.layout, planes, [keys[slot] for slot in slots], places, coefficients)
+        names = [keys[slot] for slot in slots]
+        invoked_by: dict[object, tuple[int, ...]] = {
+            name: tokens for name in names if (tokens := bank.invoked_by(name.sha256))
+        }
+        return SharedFactors(bank.layout, planes, names, places, coefficients, invoked_by=invoked_by)
 
     def _merge(self, mixtures: Sequence[Mixture]) -> dict[int, Tensor]:
         """The merged factors by width, `[planes, rows, rank, width]`, zero for other rows; {} if none is."""

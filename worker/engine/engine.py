@@ -13,13 +13,14 @@ from loradex.library.model_files import ModelFiles, read_whole
 from loradex.worker.engine.architecture import Architecture
 from loradex.worker.engine.asking import Asking
 from loradex.worker.engine.bank import AdapterBank
-from loradex.worker.engine.base_modules import BaseModules
+from loradex.worker.engine.base_modules import BaseModules, is_norm
 from loradex.worker.engine.compose import Composer
 from loradex.worker.engine.ends import ends_of
 from loradex.worker.engine.form import Form
 from loradex.worker.engine.forward import Forward
 from loradex.worker.engine.grammars import Grammars
 from loradex.worker.engine.head import logits_in_float32
+from loradex.worker.engine.invocation import invoked
 from loradex.worker.engine.layout import Layout
 from loradex.worker.engine.load import load_model
 from loradex.worker.engine.memory import NOTHING_EXPECTED, USUAL_RANK, Budgets, Expected, budgets, free_bytes
@@ -97,7 +98,8 @@ class Engine:
         reference = Reference(model, architecture, rough=self.quantization in ROUNDS_WHAT_IT_READS)
         shapes = shapes_of(model, reference.ask)
         self._switch = UpdateSwitch(self.device)
-        wrap(model, tuple(shapes), self._switch)
+        norms = [name for name, module in model.named_modules() if is_norm(module)]
+        wrap(model, (*shapes, *norms), self._switch)
         suits = budgets(
             free_bytes(self.device),
             Layout(expected.rank or USUAL_RANK, shapes).slot_bytes(model.dtype.itemsize),
@@ -249,8 +251,9 @@ class Engine:
     @torch.inference_mode()
     def margin(self, row: Row, written: Sequence[int], one: int, other: int) -> float:
         """How much likelier token `one` is than `other` after the prompt and `written`; natural log."""
-        ids = (*self.text.prompt(row.prompt_text), *written)
-        updates, _ = self.compose([row.recipe])
+        prompt = self.text.prompt(row.prompt_text)
+        ids = (*prompt, *written)
+        updates = invoked(self.compose([row.recipe])[0], [prompt])
         ranking = Ranking(self._forward, self._switch, [Question(0, row, ids, ((one,), (other,)))], updates)
         try:
             while not ranking.done:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -20,3 +21,11 @@ class Factor:
     def norm_squared(self) -> float:
         """|scaling * B A|_F^2 = scaling^2 * sum((A A^T) * (B^T B)): the product itself is never formed."""
         return self.scaling**2 * float(((self.a @ self.a.T) * (self.b.T @ self.b)).sum())
+
+
+def beside(one: Factor | None, other: Factor) -> Factor:
+    """The sum of two updates of a module as one, whose rank is the sum of theirs."""
+    if one is None:
+        return other
+    scaled = torch.cat([one.scaling * one.b, other.scaling * other.b], 1)
+    return Factor(torch.cat([one.a, other.a]), scaled, 1.0)

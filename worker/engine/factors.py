@@ -14,7 +14,7 @@ from loradex.library.adapter_extras import EXTRAS
 from loradex.library.adapter_factors import place_of
 from loradex.library.adapter_files import read_files
 from loradex.worker.engine.base_modules import BaseModules
-from loradex.worker.engine.factor import Factor
+from loradex.worker.engine.factor import Factor, beside
 from loradex.worker.engine.kinds import APPLY, Change
 from loradex.worker.engine.row_vectors import Side, Vectors
 
@@ -26,6 +26,7 @@ class Adapter:
     Attributes:
         factors: By module name.
         merges: What it can be mixed by; None is every merge.
+        invoked_by: The tokens from which on it counts; none is always.
         vectors: Gates and biases beside the factors, float32 on the host.
     """
 
@@ -33,6 +34,12 @@ class Adapter:
     factors: Mapping[str, Factor]
     merges: tuple[str, ...] | None = None
     vectors: Vectors = field(default_factory=dict)
+    invoked_by: tuple[int, ...] = ()
+
+    @property
+    def whole_bytes(self) -> int:
+        """Bytes of the modules that were trained whole."""
+        return sum(one.nbytes for (_, side), one in self.vectors.items() if side == "whole")
 
     @property
     def rank(self) -> int:
@@ -62,7 +69,7 @@ def read_adapter(directory: Path, sha256: str, base: BaseModules | None = None) 
     try:
         tensors = parse_safetensors(files.weights)
     except Exception as error:
-        raise AdapterRefusedError(f"{directory} cannot be read: {error}") from error
+        raise AdapterRefusedError(f"{directory} cannot be read: {error}; fetch or save it again") from error
     found = _found(directory, settings, tensors)
     factors: dict[str, Factor] = {}
     vectors: dict[tuple[str, Side], torch.Tensor] = {}
@@ -70,18 +77,30 @@ def read_adapter(directory: Path, sha256: str, base: BaseModules | None = None) 
         factor = _factor(directory, settings, name, parts, base.scale(name) if base and name in base else 1.0)
         extras = [extra for extra in APPLY if extra in parts]
         if factor is not None and "magnitude" in settings.extras and "magnitude" not in parts:
-            raise AdapterRefusedError(f"{directory}: use_dora is set, and {name} has no magnitude")
+            raise AdapterRefusedError(
+                f"{directory}: use_dora is set, and {name} has no magnitude; save it again"
+            )
         if extras:
             try:
-                factor, more = _changed(base, name, factor, {extra: parts[extra] for extra in extras})
+                changed = _changed(
+                    base,
+                    name,
+                    factor,
+                    settings.words.of_module(name),
+                    {extra: parts[extra] for extra in extras},
+                )
             except (AdapterRefusedError, RuntimeError) as error:
                 raise AdapterRefusedError(f"{directory}: {error}") from error
-            vectors |= {(name, side): vector for side, vector in more.items()}
+            factor = changed.factor
+            vectors |= {(name, side): vector for side, vector in changed.vectors.items()}
+            head = changed.base.tied_to(name)
+            if head is not None and changed.tied is not None:
+                factors[head] = beside(factors.get(head), changed.tied)
         if factor is not None:
-            factors[name] = factor
+            factors[name] = beside(factors.get(name), factor) if name in factors else factor
     if not factors and not vectors:
-        raise AdapterRefusedError(f"{directory} holds no LoRA factors")
-    return Adapter(sha256, factors, settings.merges, vectors)
+        raise AdapterRefusedError(f"{directory} holds no LoRA factors; save it again with PEFT")
+    return Adapter(sha256, factors, settings.merges, vectors, settings.invoked_by)
 
 
 def _found(
@@ -92,9 +111,11 @@ def _found(
     for key, tensor in tensors.items():
         place = place_of(key, settings.form)
         if place is None or (place[1] in EXTRAS and place[1] not in settings.extras):
-            raise AdapterRefusedError(f"{directory}: {key} is not a factor of a linear module")
+            raise AdapterRefusedError(
+                f"{directory}: {key} is not a factor of a linear module; register it again"
+            )
         if not torch.isfinite(tensor).all():
-            raise AdapterRefusedError(f"{directory}: {key} holds NaN or infinity")
+            raise AdapterRefusedError(f"{directory}: {key} holds NaN or infinity; train it again")
         name, part = place
         found.setdefault(name, {})[part] = tensor.to(torch.float32).contiguous()
     return found
@@ -109,16 +130,20 @@ def _factor(
         return None
     if len(ordered) < len(form.parts) or form.sizes([tuple(one.shape) for one in ordered], rank) is None:
         raise AdapterRefusedError(
-            f"{directory}: {name} lacks a factor, or has another rank than its config says"
+            f"{directory}: {name} lacks a factor, or has another rank than its config says; register it again"
         )
     a, b = form.factors(ordered)
     return Factor(a, b, scale * settings.scaling_of(name))
 
 
 def _changed(
-    base: BaseModules | None, name: str, factor: Factor | None, extras: Mapping[str, torch.Tensor]
-) -> tuple[Factor | None, Mapping[Side, torch.Tensor]]:
-    """The module's factor and vectors once its extras are applied, one after the other."""
+    base: BaseModules | None,
+    name: str,
+    factor: Factor | None,
+    words: tuple[int, ...],
+    extras: Mapping[str, torch.Tensor],
+) -> Change:
+    """The module's part once its extras are applied, one after the other."""
     if base is None:
         raise AdapterRefusedError(
             f"{name} has gates, biases or a copy of weights, which are read beside the base model's own, and this "
@@ -126,10 +151,10 @@ def _changed(
         )
     if name not in base:
         raise AdapterRefusedError(
-            f"{name} is not a linear module of this base model; of biases only those of linear modules are composed, "
-            'which bias = "lora_only" trains'
+            f"{name} is not a linear module of this base model, nor a norm with a bias; register it for the model it "
+            'was trained on, and train biases with bias = "lora_only"'
         )
-    change = Change(name, base, factor)
+    change = Change(name, base, factor, words)
     for extra, tensor in extras.items():
         APPLY[extra](change, tensor)
-    return change.factor, change.vectors
+    return change

@@ -68,7 +68,7 @@ def _factors(
             return
         case RowFactors():
             yield from _merged(bank, updates, recipe)
-        case SharedFactors():
+        case SharedFactors(invoked_by=invoked_by) if not invoked_by:
             yield from _side_by_side(bank, updates)
         case _:
             raise InvalidArgumentError(

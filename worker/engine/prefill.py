@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from loradex.worker.engine.cache import Store, StoreView
 from loradex.worker.engine.forward import Forward
+from loradex.worker.engine.invocation import reading
 from loradex.worker.engine.questions import Question
 from loradex.worker.engine.updates import Updates, UpdateSwitch
 
@@ -46,15 +48,22 @@ class Prefill:
 
     def advance(self, tokens: int) -> tuple[int, Tensor | None]:
         """Reads on by about so many tokens; how many it read, and the logits `[rows, vocabulary]` at the end."""
-        self._switch.current = self._updates
         rows = slice(0, len(self._ids))
         pieces = len(self._ids) == 1 and self._forward.architecture.branches
         if not pieces or (self._read == 0 and self.columns <= tokens):
+            self._switch.current = reading(self._updates, self._numbers(0, self.columns))
             view = StoreView(self.store, rows, 0) if self.store is not None else None
             return self.tokens, self._forward.prompts(self._ids, view)
         if self.store is None:
             self.store = Store(self._forward.architecture.layers, 1, self.columns)
         piece = self._ids[0][self._read : self._read + tokens]
+        self._switch.current = reading(self._updates, self._numbers(self._read, len(piece)))
         logits = self._forward.piece(piece, self._read, StoreView(self.store, rows, 0, self._read))
         self._read += len(piece)
         return len(piece), logits if self._read == self.columns else None
+
+    def _numbers(self, first: int, count: int) -> Tensor:
+        """Which token of its row each column holds; the shorter rows are padded on the left."""
+        columns = torch.arange(first, first + count, device=self._forward.device)
+        padding = torch.tensor([self.columns - len(row) for row in self._ids], device=self._forward.device)
+        return columns - padding.unsqueeze(1)

@@ -20,6 +20,7 @@ class _Readers:
     modules: int
     a: Tensor  # [modules * adapters * rank, d_in]
     coefficients: Tensor  # [modules * adapters, 1, rows, 1]
+    counts: Tensor | None = None  # [1, adapters, 1, rows, tokens], where not all adapters count at all tokens
     x: Tensor | None = None
     narrow: Sequence[Tensor] = ()  # for each module, [rows * tokens, adapters * rank]
 
@@ -28,6 +29,10 @@ class _Readers:
         # Words pick columns of A.
         narrow = torch.mm(self.a, x.flatten(0, 1).T) if x.is_floating_point() else self.a[:, x.flatten()]
         narrow.view(len(self.coefficients), -1, *x.shape[:2]).mul_(self.coefficients)
+        if self.counts is not None:
+            # A head may be given the last tokens alone.
+            by_adapter = narrow.view(self.modules, self.counts.shape[1], -1, *x.shape[:2])
+            by_adapter.mul_(self.counts[..., -x.shape[1] :])
         apart = narrow.view(self.modules, -1, narrow.shape[1])
         self.x, self.narrow = x, apart.transpose(1, 2).unbind()
 
@@ -49,6 +54,9 @@ class SharedFactors:
         names: What each of the adapters is called.
         places: Which adapters each row names, `[rows, k]`; any with coefficient 0 pads.
         coefficients: c, `[modules, rows, k]`, float32.
+        invoked_by: Of some adapters the tokens from which on they count, by name.
+        starts: The first token at which each adapter counts in each row, `[rows, adapters]`; None is 0.
+        at: The tokens that are read, by their numbers, `[rows, tokens]`; None are those after all starts.
     """
 
     def __init__(
@@ -58,8 +66,14 @@ class SharedFactors:
         names: Sequence[object],
         places: Tensor,
         coefficients: Tensor,
+        *,
+        invoked_by: Mapping[object, tuple[int, ...]] | None = None,
+        starts: Tensor | None = None,
+        at: Tensor | None = None,
     ) -> None:
         self.layout = layout
+        self.invoked_by = invoked_by or {}
+        self.starts = starts
         self.planes = planes
         self.names = names
         self.places = places
@@ -70,12 +84,14 @@ class SharedFactors:
         summed = torch.zeros(modules, self._rows, adapters, device=places.device)
         summed.scatter_add_(2, places.expand(modules, -1, -1), coefficients)
         met = summed.to(dtype).transpose(1, 2).reshape(modules, adapters, 1, self._rows, 1)
+        self._counts = None if starts is None or at is None else at.unsqueeze(1) >= starts.unsqueeze(2)
+        counts = None if self._counts is None else self._counts.to(dtype).transpose(0, 1)[None, :, None]
         self._tokens = ADAPTER_COPY_COST_TOKENS * k / max(adapters - k, 1)
         self._modules: dict[str, tuple[_Readers, int, Tensor]] = {}
         for run in layout.readers:
             width, first = layout.places[run.start, "A"]
             a = planes[width][first : first + len(run)].flatten(0, 2)
-            readers = _Readers(len(run), a, met[run.start : run.stop].flatten(0, 1))
+            readers = _Readers(len(run), a, met[run.start : run.stop].flatten(0, 1), counts)
             for place, index in enumerate(run):
                 wide_b, b = layout.places[index, "B"]
                 self._modules[layout.modules[index]] = (readers, place, planes[wide_b][b].flatten(0, 1))
@@ -102,9 +118,18 @@ class SharedFactors:
         )
         narrow = torch.bmm(of_a, x.transpose(1, 2))
         narrow.view(rows, k, self.layout.rank, -1).mul_(self._own[index])
+        if self._counts is not None:
+            own = self._counts.gather(1, self.places.unsqueeze(2).expand(-1, -1, self._counts.shape[2]))
+            narrow.view(rows, k, self.layout.rank, -1).mul_(own[:, :, None, -x.shape[1] :])
         out.baddbmm_(narrow.transpose(1, 2).to(out.dtype), of_b.to(out.dtype))
 
     def rows(self, index: slice | Tensor) -> "SharedFactors":
         return SharedFactors(
-            self.layout, self.planes, self.names, self.places[index], self.coefficients[:, index]
+            self.layout,
+            self.planes,
+            self.names,
+            self.places[index],
+            self.coefficients[:, index],
+            invoked_by=self.invoked_by,
+            starts=None if self.starts is None else self.starts[index],
         )

@@ -12,6 +12,7 @@ from loradex.worker.engine.admission import Admission
 from loradex.worker.engine.bank import AdapterBank
 from loradex.worker.engine.compose import Composer, Composition
 from loradex.worker.engine.forward import Forward
+from loradex.worker.engine.invocation import invoked
 from loradex.worker.engine.memory import is_out_of_memory, release_cached_memory
 from loradex.worker.engine.opening import Opening
 from loradex.worker.engine.protocol import Event, Failed, Finished, Ticket, Usage, Wrote
@@ -181,6 +182,7 @@ class Stream:
         """Begins groups of twins that are composed at these rows."""
         composition = cohort.composition
         updates = composition.updates.rows(rows) if composition.updates is not None else None
+        updates = invoked(updates, [some[0].ids for some in groups])
         reports = [
             report for report, some in zip(composition.reports[rows], groups, strict=True) for _ in some
         ]

@@ -10,6 +10,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loradex.bounded_file import bounded_bytes
 from loradex.errors import AnchorError
 from loradex.service.audit.anchors.anchor import PATIENCE_SECONDS, Kept, bounded, file_name, installed, named
 from loradex.service.audit.head import Head
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 EXTRA = "timestamps"
 SUFFIX = ".tsr"
 MAX_TOKEN_BYTES = 1 << 20
+MAX_ROOTS_BYTES = 4 << 20
 HEADERS = {"Content-Type": "application/timestamp-query", "Accept": "application/timestamp-reply"}
 
 
@@ -88,7 +90,7 @@ class TimestampAnchor:
         with installed(self.name, EXTRA):
             from cryptography import x509
 
-        for root in x509.load_pem_x509_certificates(self._roots.read_bytes()):
+        for root in x509.load_pem_x509_certificates(bounded_bytes(self._roots, MAX_ROOTS_BYTES)):
             builder = builder.add_root_certificate(root)
         return builder.build()
 

@@ -172,9 +172,9 @@ def test_what_was_used_last_outlives_a_larger_rank(zoo: Zoo, tmp_path: Path) -> 
     [
         ({"use_dora": True}, "has no magnitude"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights"),
-        ({"alora_invocation_tokens": [1]}, "alora_invocation_tokens"),
+        ({"alora_invocation_tokens": []}, "alora_invocation_tokens"),
         ({"rank_pattern": {"q_proj": 5}}, "another rank"),
-        ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
+        ({"modules_to_save": ["score"]}, "modules_to_save"),
     ],
 )
 def test_what_cannot_be_composed_exactly_is_refused(

@@ -59,6 +59,8 @@ KINDS = {
     "dora beside biases": Kind("gpt2", {"use_dora": True, "use_rslora": True}, ("c_attn", "c_fc")),
     "lora_bias": Kind("gpt2", {"lora_bias": True}),
     "bias all": Kind("qwen", {"bias": "all"}, ("q_proj", "down_proj")),
+    "bias all beside norms": Kind("gpt2", {"bias": "all"}, ("c_attn",)),
+    "bias all of one norm a layer": Kind("phi", {"bias": "all"}, ("q_proj", "fc1")),
     "bias lora_only": Kind("gpt2", {"bias": "lora_only"}, ("c_attn",)),
     "dora and bias": Kind("qwen", {"use_dora": True, "bias": "lora_only"}, ("q_proj", "up_proj")),
     "ia3": Kind("llama", {"feedforward_modules": ["down_proj"]}, ("k_proj", "v_proj", "down_proj")),
@@ -66,6 +68,14 @@ KINDS = {
     "head and words": Kind("qwen", {}, ("q_proj", "lm_head", "embed_tokens"), MERGES),
     "tied words": Kind("llama", {}, ("v_proj", "embed_tokens"), MERGES),
     "tied head": Kind("llama", {}, ("v_proj", "lm_head"), MERGES),
+    "trained words": Kind("qwen", {"trainable_token_indices": [3, 70, 5]}, ("q_proj",)),
+    "trained words, tied": Kind("llama", {"trainable_token_indices": [3, 70, 5]}, ("q_proj",)),
+    "trained words beside a head": Kind(
+        "qwen", {"trainable_token_indices": {"embed_tokens": [9, 4], "lm_head": [7]}}, ("q_proj",)
+    ),
+    "whole head and words": Kind("qwen", {"modules_to_save": ["lm_head", "embed_tokens"]}, ("q_proj",)),
+    "whole words, tied": Kind("llama", {"modules_to_save": ["embed_tokens"]}, ("q_proj",)),
+    "a whole module beside": Kind("gpt2", {"modules_to_save": ["c_fc"]}, ("c_attn",)),
 }
 
 
@@ -197,7 +207,9 @@ def test_other_merges_are_refused_by_name_and_alone_it_is_itself(made: Made) -> 
 def test_it_registers(made: Made) -> None:
     facts = [inspect(one.directory, "tiny", made.engine.bank.sizes, declared=True) for one in made.adapters]
     has_factors = not isinstance(made.kind.config(made.zoo.family, 1), IA3Config)
-    assert [one.rank for one in facts] == ([2, 3] if has_factors else [1, 1])
+    words = made.kind.keys.get("trainable_token_indices", ())
+    least = max(map(len, words.values())) if isinstance(words, dict) else len(words)
+    assert [one.rank for one in facts] == ([max(2, least), 3] if has_factors else [1, 1])
 
 
 @pytest.mark.parametrize("kind", ["dora", "ia3", "tied words"])

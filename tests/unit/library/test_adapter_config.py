@@ -69,6 +69,11 @@ def test_each_module_has_its_own_rank_and_scale() -> None:
     assert [settings.scaling_of(name) for name in names] == [2 / 4, 8 / 4, 8 / 3, 8 / 2]
 
 
+def test_a_key_of_a_later_peft_that_says_nothing_is_left_out() -> None:
+    settings = parse_config(config(use_new=False, new_config=None, new_pattern={}, new_list=[]))
+    assert settings.left_out == ("new_config", "new_list", "new_pattern", "use_new")
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -76,6 +81,14 @@ def test_each_module_has_its_own_rank_and_scale() -> None:
         {"enable_lora": None, "merge_weights": False, "fan_in_fan_out": None},
         {"rank_pattern": {"q_proj": 2}},
         {"init_lora_weights": "eva", "eva_config": {"rho": 2.0}},
+        # What PEFT writes once it converted them.
+        {"corda_config": {"corda_method": "kpm"}},
+        {"lora_ga_config": {"direction": "ArBr"}},
+        {"loftq_config": {"loftq_bits": 4}},
+        {"modules_to_save": ["lm_head", "embed_tokens"]},
+        {"trainable_token_indices": [1, 2]},
+        {"trainable_token_indices": {"embed_tokens": [1], "lm_head": [2]}, "target_modules": None},
+        {"alora_invocation_tokens": [5, 6]},
         {"init_lora_weights": "mica"},
         {"use_rslora": True},
         {"fan_in_fan_out": True},
@@ -98,14 +111,27 @@ def test_what_changes_only_names_ranks_and_scales_is_accepted(changes: dict[str,
         ({"peft_type": "LOHA"}, "LOHA has no key 'bias'"),
         ({"use_dora": "yes"}, "use_dora"),
         ({"bias": "some"}, "bias"),
-        ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
+        ({"modules_to_save": "lm_head"}, "modules_to_save"),
+        ({"modules_to_save": [1]}, "modules_to_save"),
+        ({"modules_to_save": ["score"]}, "score, which writes no text"),
         ({"layer_replication": [[0, 2]]}, "layer_replication"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights"),
         ({"init_lora_weights": 1}, "init_lora_weights"),
         ({"target_parameters": ["w"]}, "target_parameters"),
-        ({"trainable_token_indices": [1]}, "trainable_token_indices"),
+        ({"trainable_token_indices": [-1]}, "trainable_token_indices"),
+        ({"trainable_token_indices": {"embed_tokens": []}}, "trainable_token_indices"),
+        ({"trainable_token_indices": list(range(MAX_RANK + 1))}, "list of 1 to 256 numbers"),
+        ({"alora_invocation_tokens": []}, "alora_invocation_tokens"),
+        ({"alora_invocation_tokens": [True]}, "alora_invocation_tokens"),
+        (
+            {"alora_invocation_tokens": [1], "use_dora": True},
+            "plain factors alone, and this adapter has magnitude",
+        ),
         ({"task_type": "SEQ_CLS"}, "task_type"),
         ({"shiny_new_key": 1}, "no key 'shiny_new_key'"),
+        ({"shiny_new_key": 0}, "no key 'shiny_new_key'"),
+        ({"shiny_new_key": True}, "no key 'shiny_new_key'"),
+        ({"shiny_new_key": {"a": None}}, "no key 'shiny_new_key'"),
         ({"r": 0}, "r = 0"),
         ({"r": True}, "r = True"),
         ({"r": MAX_RANK + 1}, "not a rank"),

@@ -13,8 +13,10 @@ import torch
 from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
+from loradex.bounded_file import bounded_text
 from loradex.errors import TrainingDataError
 
+MAX_CARD_BYTES = 1 << 20
 PACKAGES = ("torch", "transformers", "peft", "tokenizers", "safetensors")
 
 
@@ -53,7 +55,7 @@ def earlier(directory: Path, card: Mapping[str, Any]) -> dict[str, Any]:
             split it has seen rows that are now held out.
     """
     try:
-        found: dict[str, Any] = json.loads((directory / "card.json").read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(bounded_text(directory / "card.json", MAX_CARD_BYTES))
         differs = [
             name
             for name, mine, its in (

@@ -1,12 +1,13 @@
 """vLLM as an engine: its scheduler, memory and kernels, and our mixtures as its LoRAs."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
-from loradex.errors import InvalidArgumentError, PromptTooLongError
+from loradex.errors import InvalidArgumentError, LoradexError, PromptTooLongError
 from loradex.library.model_files import ModelFiles
 from loradex.worker.engine.asking import Asking
 from loradex.worker.engine.bank import AdapterBank
@@ -15,6 +16,7 @@ from loradex.worker.engine.memory import Budgets
 from loradex.worker.engine.protocol import Event, Ticket, Usage
 from loradex.worker.engine.questions import Question
 from loradex.worker.engine.rows import Row
+from loradex.worker.engine.vllm.held import HeldTexts, hold_texts
 from loradex.worker.engine.vllm.inhand import Ranked, Request, Written
 from loradex.worker.engine.vllm.joint import LLMEngine
 from loradex.worker.engine.vllm.mixtures import Mixtures
@@ -67,6 +69,8 @@ class VllmEngine:
             number_bare=device.type == "cpu",
         )
         self._llm = llm
+        self._held = HeldTexts(ends, asking.vocabulary)
+        hold_texts(llm, self._held)
         self._asking = asking
         self._ends = ends
         self.budgets = budgets
@@ -83,9 +87,12 @@ class VllmEngine:
         """Tokens of the row's prompt."""
         return len(self._asking.text.prompt(row.prompt_text))
 
-    def fetch(self, adapters: Mapping[str, Path], _row: Row) -> None:
-        """Reads adapters that a row is about to name. For any thread."""
+    def fetch(self, adapters: Mapping[str, Path], row: Row) -> None:
+        """Reads adapters that a row is about to name, and what its text is held to. For any thread."""
         self.bank.fetch(adapters)
+        if self._asking.grammars is not None:
+            with suppress(LoradexError):  # It is raised when the row is added.
+                self._asking.grammars.of(row)
 
     def add(self, ticket: Ticket, row: Row, adapters: Mapping[str, Path] | None = None) -> None:
         """Takes a row in hand, and composes its mixture unless a row before had it.
@@ -93,6 +100,7 @@ class VllmEngine:
         Raises:
             InvalidArgumentError: It is not a question that can be answered, or vLLM has no such setting.
             PromptTooLongError: The model does not read as many tokens.
+            ConstraintRefusedError: No text of this model can be held to what it says.
             AdapterChangedError, AdapterRefusedError, UnknownNameError: An adapter cannot be read.
         """
         if adapters:
@@ -158,7 +166,7 @@ class VllmEngine:
     def _ask(self, one: Written | Ranked, requests: Sequence[Request]) -> None:
         from vllm import SamplingParams  # noqa: PLC0415 - an extra
         from vllm.lora.request import LoRARequest  # noqa: PLC0415
-        from vllm.sampling_params import RequestOutputKind  # noqa: PLC0415
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams  # noqa: PLC0415
 
         mixed = one.mixed
         lora = None if mixed.number is None else LoRARequest(mixed.name, mixed.number, mixed.name)
@@ -169,11 +177,18 @@ class VllmEngine:
             one.names.append(name)
             try:
                 kind = RequestOutputKind[request.parameters["output_kind"]]
-                parameters = SamplingParams(**{**request.parameters, "output_kind": kind})
+                held = None
+                if (grammar := one.question.grammar) is not None:
+                    self._held.put(name, grammar)
+                    held = StructuredOutputsParams(grammar=name)
+                parameters = SamplingParams(
+                    **{**request.parameters, "output_kind": kind}, structured_outputs=held
+                )
                 self._llm.add_request(
                     name, {"prompt_token_ids": list(request.ids)}, parameters, lora_request=lora
                 )
             except ValueError as error:
+                self._held.forget(name)
                 raise InvalidArgumentError(f"vLLM refuses it: {error}") from error
 
     def _require(self, question: Question) -> None:
@@ -182,6 +197,11 @@ class VllmEngine:
             raise InvalidArgumentError(
                 f"vLLM samples at temperatures up to {WARMEST:g}, and this row asks for "
                 f"{question.row.sampling_temperature:g}; lower it, or set LORADEX_ENGINE=torch"
+            )
+        if question.grammar is not None and question.row.logprobs is not None:
+            raise InvalidArgumentError(
+                "vLLM tells logprobs of what a constraint leaves, not of the model; leave logprobs or the constraint "
+                "out, or set LORADEX_ENGINE=torch"
             )
         if question.choices and question.most_tokens >= self.context_length:
             raise PromptTooLongError(

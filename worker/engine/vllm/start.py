@@ -13,6 +13,7 @@ from loradex.worker.engine.architecture import Architecture
 from loradex.worker.engine.asking import Asking
 from loradex.worker.engine.bank import AdapterBank
 from loradex.worker.engine.ends import ends_of
+from loradex.worker.engine.grammars import Grammars
 from loradex.worker.engine.layout import Layout
 from loradex.worker.engine.load import DTYPES
 from loradex.worker.engine.memory import NOTHING_EXPECTED, USUAL_RANK, Budgets, Expected, budgets, free_bytes
@@ -115,10 +116,12 @@ def start(
         known,
     )
     bank = AdapterBank(shapes, torch.device("cpu"), DTYPES[dtype], has.bank, 0)
+    vocabulary, ends = model.config.get_text_config().vocab_size, ends_of(model, tokenizer)
+    grammars = Grammars(tokenizer, vocabulary, ends)
     engine = VllmEngine(
         llm,
-        Asking(Text(tokenizer), bank, architecture, model.config.get_text_config().vocab_size, dtype),
-        ends=ends_of(model, tokenizer),
+        Asking(Text(tokenizer), bank, architecture, vocabulary, dtype, grammars=grammars),
+        ends=ends,
         device=here,
         files=files,
         modules=frozenset(modules_of(llm)),
