@@ -170,12 +170,14 @@ class Answering:
 
     def _compute(self) -> None:
         """Gives the engine what is ready, lets it work for a moment, and hands on what came of it."""
+        joined = False
         for one in self._arrived():
             if one.job.id in self._computed:
                 # Its lease was over while this worker slept, and it was claimed anew.
                 self._engine.abort(one.job.id)
             self._computed[one.job.id] = one
-            self._observer.batch(len(self._computed), self._engine.usage().used_bytes)
+            joined = True
+            self._observer.batch(len(self._computed))
             try:
                 self._engine.add(one.job.id, one.row, one.adapters)
             except Exception as error:  # noqa: BLE001 - whatever it is, it must end as one recorded failure
@@ -195,6 +197,8 @@ class Answering:
                 self._engine.abort(ticket)
                 self._hand_on(ticket, Failure.of(error))
             raise
+        if joined:
+            self._observer.used(self._engine.usage().used_bytes)
         for event in events:
             self._heard(event)
 

@@ -38,10 +38,13 @@ class Observer:
         self._adapters: set[str] = set()
         registry.register(_Bank(bank))
 
-    def batch(self, rows: int, used_bytes: int) -> None:
-        """A row was given to the engine, which has so many in hand now; those it computes may need so many bytes."""
+    def batch(self, rows: int) -> None:
+        """A row was given to the engine, which has so many in hand now."""
         self._metrics.batch_rows.observe(rows)
-        self._metrics.batch_bytes.observe(used_bytes)
+
+    def used(self, count: int) -> None:
+        """Rows joined those that the engine computes, which may come to need so many bytes."""
+        self._metrics.batch_bytes.observe(count)
 
     def answered(self, routing: Routing, answer: Mapping[str, Any]) -> None:
         """An answer, as `answer_document` says it, was recorded."""

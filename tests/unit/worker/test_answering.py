@@ -142,7 +142,7 @@ class Worker:
             reserved=reserved,
             linger=0,
             stop=threading.Event(),
-            observer=cast(Any, SimpleNamespace(batch=lambda _rows, _bytes: None)),
+            observer=cast(Any, SimpleNamespace(batch=lambda _rows: None, used=lambda _count: None)),
         )
 
     def asked(
