@@ -86,7 +86,9 @@ class Traces:
             at = until
 
     def _generation(self, one: Answered, answer: Mapping[str, Any], answer_id: UUID) -> Attributes:
-        settings, model = one.job.settings, self._identity.base_model
+        model = self._identity.base_model
+        # Numbers alone: a text that a job sets is its asker's.
+        numbers = {name: value for name, value in one.job.settings.items() if isinstance(value, int | float)}
         read, wrote = answer["prompt_tokens"], answer["output_tokens"]
         return {
             "gen_ai.operation.name": _operation(one.job),
@@ -95,12 +97,10 @@ class Traces:
             "gen_ai.response.model": model,
             "gen_ai.response.id": str(answer_id),
             "gen_ai.response.finish_reasons": [answer["generation"]["finish_reason"]],
-            "gen_ai.request.max_tokens": settings["max_new_tokens"],
-            "gen_ai.request.temperature": float(settings["sampling_temperature"]),
-            "gen_ai.request.top_p": float(settings["sampling_top_p"]),
             "gen_ai.usage.input_tokens": read,
             "gen_ai.usage.output_tokens": wrote,
             "llm.model_name": model,
+            "llm.invocation_parameters": json.dumps(numbers),
             "llm.provider": "loradex",
             "llm.token_count.prompt": read,
             "llm.token_count.completion": wrote,

@@ -49,7 +49,7 @@ def test_a_worker_whose_servers_fail(stack: Stack) -> None:
         assert cut[0] >= 2
         assert client.ask(SECRET, max_new_tokens=1, timeout=60)
     worker.wait_for("wakeup.not_heard", 60)
-    assert worker.stop() == 0
+    assert worker.stop(120) == 0
     lines = lines_of(worker.since(0))
     by_event = {line["event"]: line for line in lines}
     assert lines[-1]["event"] == "worker.ended"

@@ -105,6 +105,7 @@ def test_one_trace_from_http_to_the_record(stack: Stack, monkeypatch: pytest.Mon
     said, told = attributes(generation), answer.json()
     assert (said["gen_ai.operation.name"], said["gen_ai.request.model"]) == ("chat", "smollm2-135m-instruct")
     assert said["gen_ai.usage.output_tokens"] == said["llm.token_count.completion"] == 2
+    assert json.loads(said["llm.invocation_parameters"])["max_new_tokens"] == 2
     assert said["gen_ai.response.finish_reasons"] == ["length"]
     assert said["gen_ai.response.id"] == told["loradex"]["answer_id"]
     assert attributes(came.named("route"))["loradex.adapters"] == [
