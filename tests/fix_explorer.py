@@ -3,6 +3,7 @@
 Its packages are imported when they are needed, so that tests of other rooms run without the extra `serve`.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +17,16 @@ from tests.fix_db import new_database, with_user
 from tests.needs import program
 from tests.repository import ROOT
 from tests.serving import serving
-from tests.world import World
+from tests.world import ENCODER, World
 
 from loradex.db.session import connect
 from loradex.embedded import EmbeddedPostgres
+from loradex.library.projection import project
 from loradex.service.client import AsyncClient
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Page
+    from psycopg import Connection as AnyConnection
 
     from loradex.service.api.door import Door
 
@@ -34,6 +37,9 @@ HOSTILE = (
     f'{SCRIPT}"></pre></textarea>{{{{7*7}}}}{{% include "x" %}}\u202eevil\u2066\u200b\x1b[2J\x07\U000e0041'
 )
 LONG = f"{HOSTILE} {'<b>word</b> ' * 9_000}"[:100_000]
+
+
+UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,8 @@ class Hostile(Explored):
         failure: A question that failed with hostile words.
         alice, bob: Keys of two tenants.
         of_alice: Her answer.
+        dora: Key of a third, who asked what is hostile.
+        of_dora: Her answer, and jobs of hers: answered, answered, failed.
     """
 
     tenants: str
@@ -71,6 +79,8 @@ class Hostile(Explored):
     alice: str
     bob: str
     of_alice: UUID
+    dora: str
+    of_dora: tuple[UUID, list[UUID]]
 
 
 def _reading(url: str) -> "Door":
@@ -108,20 +118,60 @@ def hostile(postgres: EmbeddedPostgres, stocked: str) -> Iterator[Hostile]:
         connection.execute(
             "select loradex.fail_job(%s, %s, 'internal', %s)", (failed, attempts[failed], HOSTILE)
         )
-        alice, bob = (
-            made_key(database, f"{name}<script>window.hacked=1</script>")[1] for name in ("alice", "bob")
+        _odd_library(connection, world)
+        alice, bob, dora = (
+            made_key(database, f"{name}<script>window.hacked=1</script>")[1]
+            for name in ("alice", "bob", "dora")
         )
         client_url = with_user(database, "loradex_client")
-        with connect(client_url) as session, session.transaction():
-            session.execute("select loradex.authenticate(%s, 'ask')", (alice,))
-            session.execute("select * from loradex.enqueue_jobs(%s)", (Jsonb([{"prompt": "Alice asks."}]),))
+        _asked(client_url, alice, "Alice asks.")
         of_alice = _claimed_and_answered(world)
+        hers: list[UUID] = []
+        for prompt in (HOSTILE, LONG, HOSTILE):
+            hers += _asked(client_url, dora, prompt)
+            if len(hers) < 3:
+                of_dora = _claimed_and_answered(world, text=prompt)
+                with connect(client_url) as session, session.transaction():
+                    session.execute("select loradex.authenticate(%s)", (dora,))
+                    session.execute("select loradex.rate_answer(%s, 1)", (of_dora,))
+        attempts = world.claim(rows=1)
+        connection.execute(
+            "select loradex.fail_job(%s, %s, 'internal', %s)", (hers[-1], attempts[hers[-1]], LONG[:9_000])
+        )
 
         def keyed() -> "Door":
             return application(AsyncClient(client_url, "redis://127.0.0.1:1/0"))
 
         with serving(lambda: _reading(database)) as url, serving(keyed) as tenants:
-            yield Hostile(url, database, tenants, answers, failed, alice, bob, of_alice)
+            yield Hostile(
+                url, database, tenants, answers, failed, alice, bob, of_alice, dora, (of_dora, hers)
+            )
+
+
+def _asked(client_url: str, key: str, prompt: str) -> list[UUID]:
+    """The job of an owner's question."""
+    with connect(client_url) as session, session.transaction():
+        session.execute("select loradex.authenticate(%s, 'ask')", (key,))
+        rows = session.execute(
+            "select job_id from loradex.enqueue_jobs(%s)", (Jsonb([{"prompt": prompt}]),)
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
+def _odd_library(connection: "AnyConnection[Any]", world: World) -> None:
+    """Names as long as may be, a hostile family, a hostile worker, and a map on which every example is odd."""
+    name = "w" * 100
+    connection.execute("select loradex.register_task(%s, %s, 'accuracy')", (name, HOSTILE[:100]))
+    connection.execute("update loradex.tasks set family = %s", (HOSTILE[:100],))
+    world.register(name, name=name)
+    connection.execute(
+        "select loradex.announce_worker(%s, %s, %s, %s, %s, '{}', 1, %s)",
+        (*[HOSTILE[:200]] * 5, Jsonb({"loradex": HOSTILE})),
+    )
+    project(connection, ENCODER, compared=False)
+    connection.execute(
+        "update loradex.projected_examples set near_duplicate = true, looks_like = %s", (name,)
+    )
 
 
 def _answered(world: World, job: dict[str, object]) -> UUID:
@@ -160,10 +210,15 @@ class Watch:
 
     def __init__(self, page: "Page") -> None:
         self.complaints: list[str] = []
-        page.on("console", lambda one: self.complaints.append(one.text))
+        page.on("console", lambda one: self._said(one, page))
         page.on("pageerror", lambda one: self.complaints.append(str(one)))
         page.on("dialog", lambda one: self.complaints.append(f"a dialog: {one.message}"))
         page.on("request", lambda one: self._asked(one.url))
+
+    def _said(self, message: "ConsoleMessage", page: "Page") -> None:
+        # A page that is refused is a page too, which its test reads.
+        if not (message.location["url"] == page.url and " status of 4" in message.text):
+            self.complaints.append(message.text)
 
     def _asked(self, url: str) -> None:
         if not url.startswith("http://127.0.0.1:"):
@@ -191,11 +246,25 @@ class _Watched:
             assert self._watch.complaints == []
 
 
-def accessible(page: "Page") -> None:
-    """What axe finds wrong, with its help."""
+def harmless(page: "Page") -> None:
+    """Nothing of the texts ran, nothing unseen reached the page, and nothing is wider than it."""
+    assert page.evaluate("window.hacked") is None
+    assert UNSEEN.search(page.inner_text("body").replace("\t", "")) is None
+    assert page.evaluate(
+        "[...document.scripts].every(one => one.src.startsWith(location.origin + '/static/'))"
+    )
+    assert page.evaluate("document.querySelectorAll('img').length") == 1
+    width = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+    assert width[0] <= width[1], (page.url, width)
+
+
+def accessible(page: "Page", *rules: str) -> None:
+    """What axe finds wrong, with its help; with rules, by these alone."""
     from axe_playwright_python.sync_playwright import Axe  # noqa: PLC0415
 
-    found: list[dict[str, Any]] = Axe().run(page).response["violations"]
+    found: list[dict[str, Any]] = (
+        Axe().run(page, options={"runOnly": list(rules)} if rules else {}).response["violations"]
+    )
     assert [(one["id"], [node["target"] for node in one["nodes"]]) for one in found] == []
 
 

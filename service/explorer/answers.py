@@ -3,7 +3,7 @@
 import asyncio
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from psycopg.sql import Composed
@@ -13,10 +13,9 @@ from loradex.service.explorer.answers_sql import (
     COUNTED,
     LOOKED,
     answers_of,
-    facets_of,
     failures_of,
     last_of,
-    times_of,
+    summary_of,
 )
 from loradex.service.explorer.filters import ANY, PERIODS, Filter
 from loradex.service.explorer.look import Look
@@ -36,6 +35,9 @@ TITLES = {
     "model": "Base model",
     "tenant": "Asked by",
 }
+TIME = "time"
+"""The facet of the bars."""
+
 WORDS = {"in": "in the domain", "out": "out of the domain", "choice": "a choice", "length": "its length"}
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What makes a spreadsheet calculate a text that begins so; the last four are as wide as a Chinese character."""
@@ -48,12 +50,10 @@ async def page(look: Look) -> Response:
         return await _failures(look, chosen)
     edges = await look.edges()
     statement = answers_of(chosen, edges, ROWS)
-    found, counts, times, last = await asyncio.gather(
-        look.source.rows(statement),
-        look.source.rows(facets_of(chosen, edges)),
-        look.source.rows(times_of(chosen, edges)),
-        _last_looked(look, chosen),
+    found, summary, last = await asyncio.gather(
+        look.source.rows(statement), look.source.rows(summary_of(chosen, edges)), _last_looked(look, chosen)
     )
+    times = [row for row in summary if row["facet"] == TIME]
     more = _onward(chosen, found, ROWS, last)
     return look.page(
         "answers.html",
@@ -61,7 +61,7 @@ async def page(look: Look) -> Response:
             "chosen": chosen,
             "periods": PERIODS,
             "rows": found,
-            "facets": _by_facet(counts),
+            "facets": _by_facet(row for row in summary if row["facet"] != TIME),
             "times": times,
             "busiest": max((one["answers"] for one in times), default=0),
             "titles": TITLES,
@@ -129,7 +129,7 @@ async def _statement(look: Look, chosen: Filter, limit: int) -> Composed:
     return failures_of(chosen, limit) if chosen.error else answers_of(chosen, await look.edges(), limit)
 
 
-def _by_facet(counts: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[str, int, float]]]:
+def _by_facet(counts: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[str, int, float]]]:
     """Facet → value, answers, and their share of the commonest."""
     found: dict[str, list[tuple[str, int, float]]] = {name: [] for name in TITLES}
     for row in counts:

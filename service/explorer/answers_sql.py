@@ -46,38 +46,32 @@ from loradex.jobs
 {where}order by id desc
 limit {limit};
 """
-FACETS: LiteralString = """\
-with newest as materialized (
-    select top_task, adapters, method, base_model, finish_reason, owner, {out} as out_of_domain
-    from loradex.answer_provenance
-    where answer_id in (
-        select answer_id
-        from (select * from loradex.answer_provenance
-              {times}order by answer_id desc limit {looked}) looked
-        {conditions}order by answer_id desc
-        limit {limit})
-)
-select 'task' as facet, top_task as value, count(*) as answers from newest where top_task is not null group by top_task
-union all
-select 'adapter', a, count(*) from newest cross join unnest(adapters) a group by a
-union all
-select 'method', method, count(*) from newest group by method
-union all
-select 'model', base_model, count(*) from newest group by base_model
-union all
-select 'finish', finish_reason, count(*) from newest group by finish_reason
-union all
-select 'tenant', owner, count(*) from newest group by owner
-union all
-select 'domain', case when out_of_domain then 'out' else 'in' end, count(*) from newest group by out_of_domain
-order by facet, answers desc, value;
-"""
-TIMES: LiteralString = """\
+# One statement for both, so that answers are looked through once.
+SUMMARY: LiteralString = """\
 with found as materialized (
-    select uuid_extract_timestamp(answer_id) as moment
+    select answer_id, uuid_extract_timestamp(answer_id) as moment
     from (select * from loradex.answer_provenance
           {times}order by answer_id desc limit {looked}) looked
     {conditions}
+), newest as materialized (
+    select top_task, adapters, method, base_model, finish_reason, owner, {out} as out_of_domain
+    from loradex.answer_provenance
+    where answer_id in (select answer_id from found order by answer_id desc limit {counted})
+), facets as (
+    select 'task' as facet, top_task as value, count(*) as answers from newest
+    where top_task is not null group by top_task
+    union all
+    select 'adapter', a, count(*) from newest cross join unnest(adapters) a group by a
+    union all
+    select 'method', method, count(*) from newest group by method
+    union all
+    select 'model', base_model, count(*) from newest group by base_model
+    union all
+    select 'finish', finish_reason, count(*) from newest group by finish_reason
+    union all
+    select 'tenant', owner, count(*) from newest group by owner
+    union all
+    select 'domain', case when out_of_domain then 'out' else 'in' end, count(*) from newest group by out_of_domain
 ), ends as (
     select min(moment) as first, greatest(max(moment) - min(moment), interval '1 second') as whole from found
 ), counted as (
@@ -87,11 +81,12 @@ with found as materialized (
     from found f cross join ends e
     group by 1
 )
-select e.first + bar * e.whole / {bars} as since, e.first + (bar + 1) * e.whole / {bars} as until,
-       coalesce(c.answers, 0) as answers
+select facet, value, answers, null::timestamptz as since, null::timestamptz as until from facets
+union all
+select 'time', null, coalesce(c.answers, 0), e.first + bar * e.whole / {bars}, e.first + (bar + 1) * e.whole / {bars}
 from ends e cross join generate_series(0, {bars} - 1) bar left join counted c using (bar)
 where e.first is not null
-order by bar;
+order by facet, since, answers desc, value;
 """
 
 
@@ -117,23 +112,18 @@ def failures_of(chosen: Filter, limit: int) -> Composed:
     return SQL(FAILURES).format(where=where(chosen.conditions_of_failures()), limit=Literal(limit))
 
 
-def facets_of(chosen: Filter, edges: Edges) -> Composed:
-    """The statement for what the answers of a filter have in common, the same on each page of its table."""
-    return _of_all_pages(FACETS, chosen, edges)
+def summary_of(chosen: Filter, edges: Edges) -> Composed:
+    """The statement for what the answers of a filter have in common, the same on each page of its table.
 
-
-def times_of(chosen: Filter, edges: Edges) -> Composed:
-    """The statement for when the answers of a filter were recorded, the same on each page of its table."""
-    return _of_all_pages(TIMES, chosen, edges)
-
-
-def _of_all_pages(statement: LiteralString, chosen: Filter, edges: Edges) -> Composed:
+    A row is a value of a facet and how many of the newest `COUNTED` have it; or, with facet `time`, how many of all
+    were recorded from `since` to `until`.
+    """
     everywhere = replace(chosen, after=None)
-    return SQL(statement).format(
+    return SQL(SUMMARY).format(
         out=out_of_domain(edges),
         times=where(everywhere.times("answer_id")),
         conditions=where(everywhere.conditions(edges)),
         looked=Literal(LOOKED),
-        limit=Literal(COUNTED),
+        counted=Literal(COUNTED),
         bars=Literal(BARS),
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 
 MOST_WORDS = 2_000
-"""Of each text; the time that comparing takes grows with their product."""
+"""Of each text; the time that comparing takes grows with their product, up to half a second: leave it to a thread."""
 
 WORD = re.compile(r"\s*\S+\s*")
 Part = tuple[str, bool]

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from loradex.service.api.problem import refused
 from loradex.service.explorer.filters import PERIODS, out_of_domain, where
 from loradex.service.explorer.look import Look
+from loradex.service.explorer.regions import MOST_GATHERED, regions_of
 
 PATH = "/map"
 MOST_POINTS = 100_000
@@ -22,9 +23,13 @@ MOST_LISTED = 100
 MOST_CORNERS = 200
 LONGEST = 200
 WITHIN = "24h"
+UNCOVERED = "uncovered"
+"""The layer of questions that lie far from any example."""
+
 LAYERS: Mapping[str, tuple[str, LiteralString]] = {
     "duplicates": ("near duplicates", "p.near_duplicate"),
     "mislabelled": ("look like another task's", "p.looks_like is not null"),
+    UNCOVERED: ("uncovered regions", "false"),
 }
 """What an address calls it → title, condition."""
 
@@ -73,15 +78,17 @@ POINTS: LiteralString = """
             where t.name in (select p.task from loradex.projected_examples p where p.encoder = %(encoder)s)
         ) t
     )
-    select coalesce(string_agg(
-        int2send(round(p.x / j.reach * 32767)::int2) || int2send(round(p.y / j.reach * 32767)::int2)
-        || int2send(((n.numbers ->> p.task)::int + case when p.near_duplicate then 4096 else 0 end
-                     + case when p.looks_like is not null then 8192 else 0 end)::int2), ''), '') as points
+    select coalesce(string_agg(substr(int8send(
+        (round((1 + p.x / j.reach) * 4095.5)::bigint << 27) | (round((1 + p.y / j.reach) * 4095.5)::bigint << 14)
+        | case when p.looks_like is not null then 8192 else 0 end | case when p.near_duplicate then 4096 else 0 end
+        | (n.numbers ->> p.task)::bigint), 4), ''), '') as points
     from loradex.projections j
     cross join numbered n
     join loradex.projected_examples p on p.encoder = j.encoder
     where j.encoder = %(encoder)s and p.example_id %% greatest(ceil(j.examples / %(most)s::float8)::bigint, 1) = 0"""
-"""Six bytes a point, each pair the most significant first: x and y from -32767 to 32767, then task and layers."""
+"""Five bytes a point, the most significant first: 13 bits each of x and y, from 0 to 8191, two of layers, 12 of a task.
+
+A page of `MOST_POINTS` shall weigh at most 700 kB."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +130,7 @@ class View:
     @property
     def narrowed(self) -> bool:
         """Whether it chooses some of the examples."""
-        return bool(self.inside) or self.task is not None or self.layer is not None
+        return bool(self.inside) or self.task is not None or self.layer not in {None, UNCOVERED}
 
     def address(self, **changes: str | None) -> str:
         """The page with some of it changed."""
@@ -164,8 +171,10 @@ async def page(look: Look) -> Response:
     if shown is None:
         return look.page("map.html", {"shown": None, "view": view})
     statement = chosen_of(view, shown["encoder"])
+    edges = await look.edges()
+    regions = regions_of(PERIODS[view.since], shown["encoder"], edges)
     questions = SQL(QUESTIONS).format(
-        out=out_of_domain(await look.edges()),
+        out=out_of_domain(edges),
         encoder=Literal(shown["encoder"]),
         since=Literal(PERIODS[view.since]),
         limit=Literal(MOST_QUESTIONS),
@@ -180,11 +189,16 @@ async def page(look: Look) -> Response:
             "questions": await look.source.rows(questions),
             "rows": await look.source.rows(statement) if view.narrowed else [],
             "layers": LAYERS,
+            "regions": await look.source.rows(regions) if view.layer == UNCOVERED else None,
+            "gathered": MOST_GATHERED,
             "periods": PERIODS,
             "drawn": MOST_POINTS,
             "listed": MOST_LISTED,
             "points": f"{PATH}.bin?{urlencode({'encoder': shown['encoder']})}",
-            "queries": (statement.as_string(), questions.as_string()),
+            "queries": [
+                one.as_string()
+                for one in (statement, questions, *([regions] if view.layer == UNCOVERED else []))
+            ],
         },
     )
 

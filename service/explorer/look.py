@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from loradex.service.api.problem import Problem, refused
+from loradex.service.client import AsyncClient
 from loradex.service.explorer.edges import KnownEdges
 from loradex.service.explorer.entrance import Viewer
 from loradex.service.explorer.filters import Edges
@@ -83,6 +84,20 @@ class Look:
     def bytes(self, value: bytes) -> Response:
         """Figures for a script of the page."""
         return Response(value, media_type="application/octet-stream", headers=HEADERS)
+
+    def asking(self) -> AsyncClient:
+        """Asks for who looks; whether their key may ask, Postgres says.
+
+        Raises:
+            Problem: This explorer reads alone.
+        """
+        if self.viewer.client is None:
+            raise Problem(
+                403,
+                "permission_refused",
+                "`loradex explore` reads alone: to ask, open the address of `loradex serve` with a key",
+            )
+        return self.viewer.client
 
     def require_everything(self) -> None:
         """Refuse who sees only what is theirs.

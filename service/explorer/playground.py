@@ -1,5 +1,6 @@
 """`/playground`: a question asked in one way or in two, answers read as they are written, compared and rated."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, LiteralString
@@ -12,7 +13,7 @@ from loradex.service.api.asking import Asked, heard
 from loradex.service.api.chunks import SILENCE, event
 from loradex.service.api.event_stream import EventStream
 from loradex.service.api.fields import JOB
-from loradex.service.api.problem import Problem, refused
+from loradex.service.api.problem import refused
 from loradex.service.client import AsyncClient, Request
 from loradex.service.client.calls import uuid_of
 from loradex.service.explorer.differences import differences
@@ -46,7 +47,7 @@ RATE: LiteralString = "select loradex.rate_answer(%s, %s)"
 
 async def page(look: Look) -> Response:
     """The page: a form, and below it what was asked last."""
-    _client(look)
+    look.asking()
     told = look.http.query_params
     jobs = [uuid_of(one, UnknownJobError) for one in told.getlist("job")[:2]]
     asked = await look.source.rows(ASKED, (jobs, jobs)) if jobs else []
@@ -64,7 +65,7 @@ async def page(look: Look) -> Response:
             "ways": await look.source.rows(WAYS),
             "prompt": prompt,
             "asked": asked,
-            "parts": differences(*texts) if compared else None,
+            "parts": await asyncio.to_thread(differences, *texts) if compared else None,
             "most": MOST_TOKENS,
             "here_again": f"{PATH}?{look.http.url.query}",
         },
@@ -73,7 +74,7 @@ async def page(look: Look) -> Response:
 
 async def ask(look: Look) -> Response:
     """Hand the question in, once for each way, and go to where its answers are read."""
-    client = _client(look)
+    client = look.asking()
     prompt, tokens = look.said("prompt"), look.said("tokens")
     if not prompt.strip():
         raise refused("there is no question; write one", "prompt")
@@ -91,14 +92,14 @@ async def ask(look: Look) -> Response:
 
 async def stream(look: Look) -> Any:
     """What is written of one job, as server-sent events."""
-    client = _client(look)
+    client = look.asking()
     wanted = uuid_of(look.http.path_params["id"], UnknownJobError)
     return await EventStream.begun(_told(client, wanted), HEADERS)
 
 
 async def rate(look: Look) -> Response:
     """Rate an answer, and go back to it."""
-    client = _client(look)
+    client = look.asking()
     wanted = uuid_of(look.http.path_params["id"], UnknownAnswerError)
     rating = RATINGS.get(look.said("rating"))
     if rating is None:
@@ -128,18 +129,3 @@ def _fields(way: str) -> Mapping[str, Any]:
     if kind == "adapter":
         return {"method": "own", "adapter": name}
     return {"method": name} if name else {}
-
-
-def _client(look: Look) -> AsyncClient:
-    """Who asks.
-
-    Raises:
-        Problem: This explorer reads alone.
-    """
-    if look.viewer.client is None:
-        raise Problem(
-            403,
-            "permission_refused",
-            "`loradex explore` reads alone: to ask, open the address of `loradex serve` with a key",
-        )
-    return look.viewer.client

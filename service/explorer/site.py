@@ -14,6 +14,7 @@ from loradex.service.api.door import answered, unless_gone
 from loradex.service.api.incoming import bytes_of, key_of
 from loradex.service.api.problem import Problem, problem_of, refused
 from loradex.service.explorer import (
+    again,
     answer,
     answers,
     example_map,
@@ -28,6 +29,7 @@ from loradex.service.explorer.edges import KnownEdges
 from loradex.service.explorer.entrance import LONGEST_SECRET, SECONDS, Entrance, Sessions, Viewer
 from loradex.service.explorer.look import Look
 from loradex.service.explorer.page import HEADERS, Pages
+from loradex.service.explorer.wish import MOST_NAMES
 
 Page = Callable[[Look], Awaitable[Response]]
 
@@ -37,7 +39,7 @@ MOST_BYTES = 4_096
 """Of the form that shows a key."""
 
 MOST_BYTES_OF_A_QUESTION = 1 << 20
-MOST_FIELDS = 20
+MOST_FIELDS = MOST_NAMES + 20
 FOR_PROGRAMS = (".json", ".csv", ".sql")
 INSIDE = re.compile(r"/(?![/\\])[\x21-\x7e]{0,2000}")
 """An address of this site, to go on to."""
@@ -49,6 +51,7 @@ PATHS: Sequence[tuple[str, Page]] = (
     ("/answers.sql", answers.as_sql),
     ("/answers/{id}.json", answer.document),
     ("/answers/{id}", answer.page),
+    ("/answers/{id}/again", again.page),
     ("/adapters", library.page),
     ("/adapters/{name:path}", retirement.page),
     ("/health", health.page),
@@ -62,6 +65,7 @@ PATHS: Sequence[tuple[str, Page]] = (
 FORMS: Sequence[tuple[str, Page]] = (
     ("/playground", playground.ask),
     ("/answers/{id}/rating", playground.rate),
+    ("/answers/{id}/again", again.ask),
 )
 """Where forms are sent."""
 

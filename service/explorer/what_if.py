@@ -1,4 +1,4 @@
-"""`/what-if/{id}`: one answer routed again with other settings, beside what is on record. Nothing is generated."""
+"""`/what-if/{id}`: one answer routed again with other settings, beside what is on record. Nothing is generated here."""
 
 from typing import Any, LiteralString
 
@@ -57,6 +57,15 @@ select
         as total_variation
 from loradex.check_routing({k}, {top_p}, {temperature}, {exclude_tasks}, null, {exclude_adapters});
 """
+FOR_OWNERS: LiteralString = """\
+select w.told -> 'tasks' as distribution, '[]'::jsonb as neighbours, (w.told ->> 'total_variation')::float8
+           as total_variation,
+       (select coalesce(jsonb_agg(m.part || jsonb_build_object('rank', m.rank) order by m.rank), '[]')
+        from jsonb_array_elements(w.told -> 'mixture') with ordinality m(part, rank)) as mixture
+from loradex.what_if({answer}, {k}, {top_p}, {temperature}, {method}, {exclude_tasks}, {exclude_adapters}) w(told);
+"""
+"""The owner of a key sees no vectors, and is not told which examples are nearest now."""
+
 MIXTURES: dict[str, LiteralString] = {
     "nucleus": "select row_number() over (order by d.rank) as rank, d.adapter, d.version, d.task, d.sha256, d.weight\n"
     "    from distribution d where d.in_nucleus",
@@ -68,7 +77,6 @@ MIXTURES: dict[str, LiteralString] = {
 
 async def page(look: Look) -> Response:
     """The page."""
-    look.require_everything()
     wish = Wish.of(look.http.query_params.multi_items())
     wanted = uuid_of(look.http.path_params["id"], UnknownAnswerError)
     found = await look.source.rows(STORED, (wanted,))
@@ -85,7 +93,7 @@ async def page(look: Look) -> Response:
     if not routed:  # the answer's own does not look at neighbours
         settings["method"] = next(iter(catalogue["methods"]))
     selection = catalogue["methods"][settings["method"]]
-    statement = routing(stored["answer_id"], settings, selection)
+    statement = routing(stored["answer_id"], settings, selection if look.viewer.everything else None)
     (told,) = await look.source.rows(statement)
     return look.page(
         "what_if.html",
@@ -105,19 +113,27 @@ async def page(look: Look) -> Response:
                 told["neighbours"], told["distribution"], told["mixture"], by_affinity=selection == "affinity"
             ),
             "by_affinity": selection == "affinity",
+            "asks": look.viewer.client is not None,
             "sql": statement.as_string(),
         },
     )
 
 
-def routing(answer: str, settings: dict[str, Any], selection: str) -> Composed:
-    """The statement that routes an answer's stored query with these settings, as `route_jobs` would."""
-    return SQL(ROUTED).format(
+def routing(answer: str, settings: dict[str, Any], selection: str | None) -> Composed:
+    """The statement that routes an answer's stored query with these settings, as `route_jobs` would.
+
+    Args:
+        answer: Whose query it is.
+        settings: Those of routing, all of them.
+        selection: How the method selects; None: the statement of an owner, who sees no vectors.
+    """
+    return SQL(FOR_OWNERS if selection is None else ROUTED).format(
         answer=Literal(answer),
-        mixture=SQL(MIXTURES[selection]),
+        mixture=SQL("" if selection is None else MIXTURES[selection]),
         k=Literal(settings["k"]),
         top_p=SQL("{}::float8").format(Literal(settings["top_p"])),
         temperature=SQL("{}::float8").format(Literal(settings["temperature"])),
+        method=Literal(settings["method"]),
         exclude_tasks=SQL("{}::text[]").format(Literal(list(settings["exclude_tasks"]))),
         exclude_adapters=SQL("{}::text[]").format(Literal(list(settings["exclude_adapters"]))),
     )

@@ -303,6 +303,19 @@ def test_settings_that_cannot_be_are_refused(inside: httpx2.Client, query: str) 
 def test_what_all_share_is_not_shown_to_the_owner_of_a_key(hostile: Hostile) -> None:
     with httpx2.Client(base_url=hostile.tenants) as client:
         client.post("/sign-in", data={"secret": hostile.alice})
-        for path in ("/what-if", f"/what-if/{hostile.of_alice}", "/adapters", "/health"):
+        for path in ("/what-if", "/adapters", "/health", "/map"):
             told = client.get(path)
             assert (told.status_code, "loradex explore" in told.text) == (403, True)
+
+
+def test_an_owner_tries_other_settings_for_what_is_theirs(hostile: Hostile) -> None:
+    """As `loradex.what_if` routes it; what is another's is not there."""
+    with httpx2.Client(base_url=hostile.tenants) as client:
+        client.post("/sign-in", data={"secret": hostile.alice})
+        path = f"/what-if/{hostile.of_alice}"
+        assert 'value="0.000"' in client.get(path).text.partition('id="result"')[2]
+        assert "loradex.what_if(" in client.get(f"{path}?k=1").text
+        assert "Generate both answers" in client.get(path).text
+        assert client.get(f"{path}?k=0").status_code == 400
+        for other in hostile.answers:
+            assert client.get(f"/what-if/{other}").status_code == 404

@@ -135,6 +135,9 @@ def test_a_person_looks_at_the_map(
         tab.keyboard.press("-")
         tab.keyboard.press("Enter")
         expect(chosen).to_have_text(f"{drawn.examples:,} examples chosen")
+        tab.select_option("#layer", "uncovered")
+        expect(tab.locator("#regions")).to_be_visible()
+        assert tab.locator("tr[data-region]").count() > 0
         tab.emulate_media(color_scheme="dark")
         accessible(tab)
     with watched(browser, java_script_enabled=False, viewport={"width": 360, "height": 640}) as tab:
@@ -151,15 +154,45 @@ def test_a_person_looks_at_the_map(
 
 def test_points_are_those_of_the_table(inside: httpx2.Client, explored: Explored, drawn: Projection) -> None:
     told = inside.get("/map.bin", params={"encoder": ENCODER}).content
-    assert len(told) == 6 * drawn.examples
-    flags = [int.from_bytes(told[at + 4 : at + 6]) for at in range(0, len(told), 6)]
+    assert len(told) == 5 * drawn.examples
+    points = [int.from_bytes(told[at : at + 5]) for at in range(0, len(told), 5)]
+    flags = [one & 0x3FFF for one in points]
     assert sum(bool(one & 4096) for one in flags) == drawn.near_duplicates
     assert sum(bool(one & 8192) for one in flags) == drawn.mislabelled
     with connect(explored.database_url) as connection:
         tasks = connection.execute("select count(distinct task) from loradex.projected_examples").fetchone()
+        places = connection.execute(
+            "select p.x / j.reach, p.y / j.reach from loradex.projected_examples p join loradex.projections j "
+            "using (encoder)"
+        ).fetchall()
     assert tasks == (len({one & 4095 for one in flags}),)
+    for place, shift in enumerate((27, 14)):
+        found = sorted(one >> shift & 8191 for one in points)
+        assert found == pytest.approx(sorted((1 + one[place]) * 4095.5 for one in places), abs=1)
     assert inside.get("/map.bin", params={"encoder": "none such"}).content == b""
     assert "duplicates" in inside.get("/map?layer=duplicates").text
+
+
+def test_regions_hold_what_no_example_covers(inside: httpx2.Client, explored: Explored) -> None:
+    """Every question out of the domain is in one of them, beside those that are as near as an example must be."""
+    told = inside.get("/map?layer=uncovered").text
+    part = told.partition('id="regions"')[2].partition('id="questions"')[0]
+    regions = [
+        (int(count), answer)
+        for count, answer in re.findall(r'<td><data [^>]*value="(\d+)".*?href="/answers/([^"]+)"', part)
+    ]
+    out = {row["answer_id"] for row in inside.get("/answers.json?domain=out").json()["rows"]}
+    assert {answer for _, answer in regions} <= out
+    assert sum(count for count, _ in regions) == len(out) > 0
+    with connect(explored.database_url) as connection:
+        row = connection.execute(
+            "select count(*) from loradex.answers a, loradex.answers b where a.id < b.id and a.id = any (%s) "
+            "and b.id = any (%s) and 1 - (a.query operator(public.<=>) b.query) >= "
+            "(select loradex.in_domain_similarity(%s))",
+            (list(out), list(out), ENCODER),
+        ).fetchone()
+    assert row is not None
+    assert (len(regions) < len(out)) == (row[0] > 0)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ from tests.fix_explorer import HOSTILE, Explored, accessible, watched
 from tests.repository import ROOT
 
 from loradex.db.session import connect
+from loradex.service.client import Request
+from loradex.service.explorer.again import asked_again
+from loradex.service.explorer.wish import Wish
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -111,10 +114,15 @@ def test_nobody_asks_or_rates_for_another(served: Served, alice: httpx2.Client, 
             assert bob.get(f"/playground/{job}/stream").status_code == 404
             assert bob.post(rate, data={"rating": "good"}).status_code == 404
             assert bob.get("/playground", params={"like": str(row[0])}).text.count(PROMPT) == 0
+            again = f"/answers/{row[0]}/again"
+            assert bob.post(again).status_code == 404
+            assert bob.get(f"{again}?job={job}").status_code == 404
+        assert alice.post(again, headers=elsewhere).status_code == 400
         reading = {"authorization": f"Bearer {served.key('alice', scopes=['read'])[1]}"}
         with httpx2.Client(base_url=served.url) as reader:
             assert reader.post("/playground", data=form, headers=reading).status_code == 403
             assert reader.post(rate, data={"rating": "bad"}, headers=reading).status_code == 403
+            assert reader.post(again, headers=reading).status_code == 403
         found = connection.execute("select count(*) from loradex.feedback where answer_id = %s", (row[0],))
         assert found.fetchone() == (0,)
     assert alice.post(rate, data={"rating": "bad"}).headers["location"] == f"/answers/{row[0]}"
@@ -122,6 +130,101 @@ def test_nobody_asks_or_rates_for_another(served: Served, alice: httpx2.Client, 
         all_seeing.get(explored.entrance)
         assert "loradex serve" in all_seeing.get("/playground").text
         assert all_seeing.post("/playground", data=form).status_code == 403
+        assert all_seeing.post(again).status_code == 403
+
+
+def answered(client: httpx2.Client, place: str) -> str:
+    """The address of the answer to the job whose answer is read at `place`, once it is there."""
+    client.get(f"/playground/{place.partition('job=')[2]}/stream").raise_for_status()
+    found = re.search('href="(/answers/[^"]+)">Why', client.get(place).text)
+    assert found is not None
+    return found[1]
+
+
+def test_a_question_is_asked_again_beside_what_is_on_record(
+    served: Served, alice: httpx2.Client, browser: "Browser", pictures: Path
+) -> None:
+    """As it was, and with other settings; with scripts and without."""
+    from playwright.sync_api import expect  # noqa: PLC0415
+
+    answer = answered(alice, asked(alice))
+    with watched(browser) as tab:
+        tab.goto(f"{served.url}{answer}")
+        tab.fill("#secret", served.alice)
+        tab.keyboard.press("Enter")
+        tab.click("text=Ask it again as it was")
+        verdict = tab.locator("p.moved")
+        expect(verdict).to_have_text("The same mixture, and the same answer token by token.", timeout=60_000)
+        assert tab.inner_text("main").count("the settings and the seed on record") == 1
+        assert tab.locator("[aria-labelledby=again] tbody tr").count() > 1
+        accessible(tab)
+        tab.click("[aria-labelledby=recorded] >> xpath=../.. >> p >> a >> nth=0")
+        tab.click("text=What if the settings were others?")
+        tab.fill("#top_p", "0.05")
+        tab.click("text=Generate both answers")
+        expect(verdict).to_contain_text("Another mixture", timeout=60_000)
+        expect(tab.locator("main")).to_contain_text("top_p 0.05 instead of")
+        assert tab.locator("[aria-labelledby=again] tbody tr").count() == 1
+        tab.screenshot(path=pictures / "explorer-again.png")
+        accessible(tab)
+    with watched(browser, java_script_enabled=False) as tab:
+        tab.goto(f"{served.url}/what-if{answer.removeprefix('/answers')}")
+        tab.fill("#secret", served.alice)
+        tab.keyboard.press("Enter")
+        tab.fill("#k", "1")
+        tab.click("text=Generate both answers")
+        tab.wait_for_url("**job=*")
+        alice.get(f"/playground/{tab.url.partition('job=')[2]}/stream").raise_for_status()
+        tab.goto(tab.url)
+        assert "k 1 instead of" in tab.inner_text("main")
+        assert tab.locator("[aria-labelledby=again] pre").inner_text()
+
+
+def test_what_is_asked_again_is_what_was_asked() -> None:
+    """But for what is wished, and for what belongs to the first job alone."""
+    said = [{"role": "user", "content": PROMPT}]
+    job = {
+        "prompt": PROMPT,
+        "messages": said,
+        "embedded_messages": "last",
+        "kind": "generate",
+        "k": 32,
+        "method": "own",
+        "adapter": "tiny-kitchen",
+        "top_p": 0.9,
+        "stop": ["."],
+        "choices": None,
+        "idempotency_key": "once",
+        "metadata": {"a": "b"},
+        "priority": 3,
+        "seed": None,
+        "state": "done",
+    }
+    same = {
+        "messages": said,
+        "embedded_messages": "last",
+        "top_p": 0.9,
+        "stop": ["."],
+        "seed": 7,
+        "stream": True,
+    }
+    told = asked_again(job, 7, Wish())
+    assert told == same | {"method": "own", "adapter": "tiny-kitchen", "k": 32}
+    Request.of(told)
+    told = asked_again(job, 7, Wish(k=8, method="cat", exclude_tasks=["weather"]))
+    assert told == same | {"method": "cat", "k": 8, "exclude_tasks": ["weather"]}
+
+
+def test_a_choice_is_asked_again_with_its_choices(served: Served, alice: httpx2.Client) -> None:
+    told = alice.post(
+        "/v1/jobs",
+        json={"prompt": PROMPT, "choices": ["yes", "no"], "method": "base"},
+        headers={"authorization": f"Bearer {served.alice}"},
+    )
+    answer = answered(alice, f"/playground?job={told.json()['data'][0]['id']}").rpartition("/")[2]
+    place = alice.post(f"/answers/{answer}/again").headers["location"]
+    alice.get(f"/playground/{place.partition('job=')[2]}/stream").raise_for_status()
+    assert "The same</strong> mixture, and the same answer" in alice.get(place).text
 
 
 @pytest.mark.parametrize(
@@ -141,6 +244,9 @@ def test_a_question_that_cannot_be_is_refused(alice: httpx2.Client, form: dict[s
     assert told.status_code in {400, 404}
     assert alice.post(f"/answers/{uuid4()}/rating", data={"rating": "fair"}).status_code == 400
     assert alice.get(f"/playground?job={uuid4()}").status_code == 404
+    for settings in ({}, {"k": "0"}, {"method": "none such"}):
+        assert alice.post(f"/answers/{uuid4()}/again", data=settings).status_code == 404
+    assert alice.get(f"/answers/{uuid4()}/again").status_code == 303
     assert alice.post("/playground", content=b"prompt=%ff&" + b"a=&" * 30).status_code == 400
 
 

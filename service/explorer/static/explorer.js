@@ -70,7 +70,11 @@ function sliding(form) {
     number.after(slider);
   }
   form.addEventListener("change", follow);
-  form.addEventListener("submit", (event) => { event.preventDefault(); follow(); });
+  form.addEventListener("submit", (event) => {
+    if (event.submitter?.hasAttribute("formaction")) return;  // it goes elsewhere
+    event.preventDefault();
+    follow();
+  });
 }
 
 for (const form of document.querySelectorAll("form[data-replaces]")) sliding(form);

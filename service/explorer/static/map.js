@@ -1,7 +1,8 @@
 // The map: points that the server sends as bytes, drawn pixel by pixel so that a hundred thousand are one picture.
 "use strict";
 
-const BYTES = 6, TASK = 4095, DUPLICATE = 4096, MISLABELLED = 8192;
+const BYTES = 5, REACH = 4095.5, TASK = 4095, DUPLICATE = 4096, MISLABELLED = 8192, NONE = 16384;
+const LAYERS = { duplicates: DUPLICATE, mislabelled: MISLABELLED, uncovered: NONE };
 const canvas = document.getElementById("map");
 
 function colour(number) {  // red, green and blue; turns of the golden angle lie far from each other
@@ -15,7 +16,19 @@ function colour(number) {  // red, green and blue; turns of the golden angle lie
 async function mapped() {
   const told = await fetch(canvas.dataset.points);
   if (!told.ok) throw new Error(`the points did not come: ${told.status}`);
-  return new DataView(await told.arrayBuffer());
+  return decoded(new DataView(await told.arrayBuffer()));
+}
+
+function decoded(bytes) {  // as shares of the reach, from -1 to 1; and task and layers
+  const count = bytes.byteLength / BYTES;
+  const points = { count, x: new Float32Array(count), y: new Float32Array(count), flags: new Uint16Array(count) };
+  for (let number = 0; number < count; number += 1) {
+    const high = bytes.getUint32(number * BYTES), low = bytes.getUint8(number * BYTES + 4);
+    points.x[number] = (high >>> 19) / REACH - 1;
+    points.y[number] = (high >>> 6 & 8191) / REACH - 1;
+    points.flags[number] = (high & 63) << 8 | low;
+  }
+  return points;
 }
 
 function drawing(points) {
@@ -33,6 +46,7 @@ function drawing(points) {
   };
 
   function draw() {
+    if (!width() || !height()) return;  // it is not shown
     const began = performance.now(), ink = getComputedStyle(canvas);
     const picture = pen.createImageData(width(), height()), cells = new Uint32Array(picture.data.buffer);
     const byFamily = document.getElementById("colours").value === "family";
@@ -40,14 +54,14 @@ function drawing(points) {
       const [red, green, blue] = colour(byFamily ? family : number);
       return (255 << 24 | blue << 16 | green << 8 | red) >>> 0;
     });
-    const task = document.getElementById("task").selectedIndex - 1, layer = document.getElementById("layer").value;
-    const needed = layer === "duplicates" ? DUPLICATE : layer === "mislabelled" ? MISLABELLED : 0, faint = 0x40808080;
+    const task = document.getElementById("task").selectedIndex - 1, needed = LAYERS[document.getElementById("layer").value] ?? 0;
+    const faint = 0x40808080;
     for (const bright of [false, true]) {
-      for (let at = 0; at < points.byteLength; at += BYTES) {
-        const flags = points.getInt16(at + 4), number = flags & TASK;
+      for (let at = 0; at < points.count; at += 1) {
+        const flags = points.flags[at], number = flags & TASK;
         const wanted = (task < 0 || task === number) && (!needed || (flags & needed) !== 0);
         if (wanted !== bright) continue;
-        const x = across(points.getInt16(at) / 32767) | 0, y = down(points.getInt16(at + 2) / 32767) | 0;
+        const x = across(points.x[at]) | 0, y = down(points.y[at]) | 0;
         if (x < 0 || y < 0 || x >= width() - 1 || y >= height() - 1) continue;
         const cell = y * width() + x, ink = bright ? palette[number] : faint;
         cells[cell] = cells[cell + 1] = cells[cell + width()] = cells[cell + width() + 1] = ink;
@@ -55,6 +69,7 @@ function drawing(points) {
     }
     pen.putImageData(picture, 0, 0);
     for (const row of document.querySelectorAll("tr[data-place]")) star(row, ink);
+    for (const row of document.querySelectorAll("tr[data-region]")) circle(row, ink);
     if (lasso) outline(lasso, ink.color);
     else if (inside.value) outline(inside.value.split(",").map(Number), ink.color);
     canvas.dataset.milliseconds = (performance.now() - began).toFixed(1);
@@ -77,6 +92,17 @@ function drawing(points) {
       pen.lineTo(across(x) + right, down(y) + up);
     }
     pen.stroke();
+  }
+
+  function circle(row, ink) {
+    const [x, y, radius] = row.dataset.region.split(",").map(Number);
+    pen.strokeStyle = ink.outlineColor;
+    pen.lineWidth = 2;
+    pen.setLineDash([6, 4]);
+    pen.beginPath();
+    pen.arc(across(x), down(y), Math.max(radius * unit(), 9), 0, 2 * Math.PI);
+    pen.stroke();
+    pen.setLineDash([]);
   }
 
   function outline(corners, ink) {
@@ -103,7 +129,7 @@ function drawing(points) {
       const [right, up, nearer] = KEYS[event.key];
       view.x += right / view.scale;
       view.y += up / view.scale;
-      view.scale = Math.max(0.5, Math.min(view.scale * nearer, 64));
+      view.scale = Math.max(0.5, Math.min(view.scale * nearer, 32));
     } else if (event.key === "Enter") {
       const w = width() / 2 / unit(), h = height() / 2 / unit();
       choose([view.x - w, view.y - h, view.x + w, view.y - h, view.x + w, view.y + h, view.x - w, view.y + h]);
@@ -115,7 +141,7 @@ function drawing(points) {
   canvas.addEventListener("wheel", (event) => {
     event.preventDefault();
     const before = back(event);
-    view.scale = Math.max(0.5, Math.min(view.scale * (event.deltaY < 0 ? 1.2 : 1 / 1.2), 64));
+    view.scale = Math.max(0.5, Math.min(view.scale * (event.deltaY < 0 ? 1.2 : 1 / 1.2), 32));
     const after = back(event);
     view.x += before[0] - after[0];
     view.y += before[1] - after[1];
@@ -155,7 +181,7 @@ function drawing(points) {
   window.addEventListener("resize", fitted);
   for (const one of document.querySelectorAll(".only-drawn")) one.hidden = false;
   fitted();
-  const count = new Intl.NumberFormat().format(points.byteLength / BYTES);
+  const count = new Intl.NumberFormat().format(points.count);
   document.getElementById("drawn").textContent = `${count} examples are drawn.`;
   performance.mark("drawn");  // the benchmark reads it
 }
