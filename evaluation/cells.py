@@ -143,7 +143,7 @@ class Record:
 
     def add(self, cell: Cell) -> None:
         """Remember a cell, on disk at once; one that is there already is not written twice."""
-        if self._cells.get(_key(cell)) == cell:
+        if self._cells.get(key_of(cell)) == cell:
             return
         self._keep(cell)
         if self.path is not None and self._writing:
@@ -157,7 +157,7 @@ class Record:
         return list(self._cells.values())
 
     def _keep(self, cell: Cell) -> None:
-        self._cells[_key(cell)] = cell
+        self._cells[key_of(cell)] = cell
 
 
 def read_cells(path: Path, *, torn: bool = False) -> list[Cell]:
@@ -213,7 +213,8 @@ def options_of(cell: Cell) -> Options:
     return Options(**cell.options)  # type: ignore[arg-type]
 
 
-def _key(cell: Cell) -> tuple[object, ...]:
+def key_of(cell: Cell) -> tuple[object, ...]:
+    """Which case on which task; a record has each once."""
     return (cell.setting, cell.method, *_sorted(cell.options), cell.task)
 
 

@@ -9,9 +9,11 @@ from loradex.evaluation.cells import Cell, of_case
 from loradex.evaluation.methods import BASELINES, MERGED, METHODS
 from loradex.evaluation.paired import Side, differences
 from loradex.evaluation.plan import FIXED, IN_DOMAIN, SETTINGS, TRAINED, UNSEEN
+from loradex.evaluation.records import TEST
 from loradex.evaluation.summary import Line, summarise
 from loradex.evaluation.sweep_points import series
 from loradex.evaluation.tables import by_task, by_wording, compared, markdown, overview, retrieval
+from loradex.evaluation.wordings import task_of
 
 PAGE = "evaluation.md"
 EXPLAINED = {
@@ -42,18 +44,24 @@ and that were out of the index. No test row was read.
 """
 SHOWN = "affinity_calibrated_cat"
 """The database's default; the pictures show it where it was measured."""
+PAIRS = [
+    *((Side(SHOWN), Side(name)) for name in (*FIXED, *BASELINES)),
+    *((Side(name, calibrated=True), Side(name)) for name in (SHOWN, "base")),
+]
+"""What a reader wants to see compared."""
 BARS = {IN_DOMAIN: 101, "semi-ood": 95, "ood": 92}
 
 
-def write_report(directory: Path, cells: Sequence[Cell], swept: Sequence[Cell] = ()) -> Path:
+def write_report(directory: Path, recorded: Sequence[Cell]) -> Path:
     """Write page and pictures; the page.
 
     Args:
         directory: Made if it is missing.
-        cells: Of test rows.
-        swept: Of held-out training rows under several options.
+        recorded: Of test rows, and perhaps of held-out training rows under several options.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    cells = [cell for cell in recorded if cell.origin.rows == TEST] or list(recorded)
+    swept = [cell for cell in recorded if cell.origin.rows != TEST]
     parts = [_head(cells)]
     parts += [
         _setting(directory, cells, setting) if setting in TRAINED else _unseen(cells)
@@ -71,14 +79,26 @@ def write_report(directory: Path, cells: Sequence[Cell], swept: Sequence[Cell] =
 
 def _head(cells: Sequence[Cell]) -> str:
     origin, revisions = cells[0].origin, sorted({cell.revision for cell in cells})
-    limit = "all" if origin.limit is None else f"at most {origin.limit}"
     hours = sum(cell.seconds for cell in cells) / 3600
+    trained = [cell for cell in cells if cell.setting != UNSEEN]
+    unseen = [cell for cell in cells if cell.setting == UNSEEN]
+    asked = " and ".join(_asked(some, what) for some, what in ((trained, ""), (unseen, " unseen")) if some)
     return (
         "# Evaluation\n\n"
-        f"{len({cell.task for cell in cells})} tasks, {limit} {origin.rows} rows each; {origin.dtype}; "
-        f"{hours:.1f} hours of answering. Library `{origin.library[:16]}`, code {', '.join(revisions)}.\n\n"
+        f"{asked}; {origin.dtype}; {hours:.1f} hours of answering. "
+        f"Library `{origin.library[:16]}`, code {', '.join(revisions)}.\n\n"
         f"{LEGEND}\n"
     )
+
+
+def _asked(cells: Sequence[Cell], what: str) -> str:
+    """How many tasks and rows, such as `22 tasks, at most 200 test rows each`."""
+    origin = cells[0].origin
+    limit = "all" if origin.limit is None else f"at most {origin.limit}"
+    names = {task_of(cell.task) for cell in cells}
+    asked = {cell.task for cell in cells}
+    wordings = "" if asked == names else f" in {len(asked)} wordings"
+    return f"{len(names)}{what} tasks{wordings}, {limit} {origin.rows} rows each"
 
 
 def _setting(directory: Path, cells: Sequence[Cell], setting: str) -> str:
@@ -120,10 +140,7 @@ def _unseen(cells: Sequence[Cell]) -> str:
 
 def _compared(cells: Sequence[Cell], setting: str) -> str:
     """Which differences of the database's default are beyond noise."""
-    shown = Side(SHOWN)
-    pairs = [(shown, Side(name)) for name in (*FIXED, *BASELINES)]
-    pairs += [(Side(name, calibrated=True), Side(name)) for name in (SHOWN, "base")]
-    found = differences(cells, setting, pairs)
+    found = differences(cells, setting, PAIRS)
     return f"### Beyond noise, {setting}\n\n{markdown(compared(found))}\n" if found else ""
 
 

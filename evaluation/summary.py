@@ -9,6 +9,7 @@ import numpy.typing as npt
 from loradex.evaluation.cells import Cell, Kept, marks_of, of_case
 from loradex.evaluation.plan import IN_DOMAIN, home
 from loradex.evaluation.scoring import RESAMPLES, bounds
+from loradex.evaluation.wordings import task_of
 
 Scores = npt.NDArray[np.float64]
 
@@ -127,10 +128,13 @@ def _of_families(families: Sequence[str]) -> list[list[int]]:
 
 
 def draws_of(sides: Sequence[Kept], task: str, seed: int) -> Scores:
-    """Scores `[sides, 1 + RESAMPLES]` of one task: as measured, then of rows drawn again and again."""
+    """Scores `[sides, 1 + RESAMPLES]` of one task: as measured, then of rows drawn again and again.
+
+    In each wording of an unseen task the same rows are drawn: a question that is hard to one is hard to all.
+    """
     values = np.stack([marks_of(side) for side in sides])
     rows = values.shape[1]
-    generator = np.random.default_rng([seed, *task.encode()])
+    generator = np.random.default_rng([seed, *task_of(task).encode()])
     drawn = values[:, generator.integers(0, rows, size=(RESAMPLES, rows))].mean(axis=2)
     return np.concatenate([values.mean(axis=1, keepdims=True), drawn], axis=1)
 

@@ -80,3 +80,8 @@ def in_all_wordings(cards: Mapping[str, TaskCard], names: Sequence[str] | None) 
 def wording_of(name: str) -> str:
     """The wording in the name of what was asked; a task's own card has none."""
     return name.partition(BETWEEN)[2]
+
+
+def task_of(name: str) -> str:
+    """The task in the name of what was asked."""
+    return name.partition(BETWEEN)[0]

@@ -100,7 +100,7 @@ class Intake:
             recipe,
             kind=job.kind,
             choices=job.choices,
-            settings={**job.settings, "prior": routing.prior},
+            settings={**job.settings, "prior": routing.prior, "urgent": job.urgent},
             seed=job.seed,
         )
         adapters = {part["sha256"]: self._adapters.locate(part["uri"]) for part in routing.mixture}

@@ -24,7 +24,8 @@ CLAIM: LiteralString = """
                select b.chat_template from loradex.base_models b where b.name = base_model) end as chat_template,
            attempt - releases - 1 as lost_attempts,
            -- A clock may be set back, and a claim begins before the commit of what it finds.
-           greatest(extract(epoch from started_at - created_at)::float8 * 1000, 0) as waited_ms
+           greatest(extract(epoch from started_at - created_at)::float8 * 1000, 0) as waited_ms,
+           priority > (select s.value::int from loradex.settings s where s.name = 'priority') as urgent
     from loradex.claim_jobs(
         %s, %s, %s, %s, only_base_model => %s, only_encoder => %s, token => %s, only_urgent => %s)"""
 
@@ -60,6 +61,7 @@ class Job:
         pieces_key: Where Redis has its text while it is written; None: nobody listens.
         lost_attempts: Attempts whose worker died or went silent.
         waited_ms: Milliseconds from acceptance to this claim.
+        urgent: Whether its priority is above the default.
     """
 
     id: UUID
@@ -73,6 +75,7 @@ class Job:
     pieces_key: UUID | None
     lost_attempts: int
     waited_ms: float
+    urgent: bool = False
 
     @property
     def seed(self) -> int:

@@ -16,14 +16,17 @@ if TYPE_CHECKING:
     from loradex.evaluation.plan import Plan
     from loradex.evaluation.session import Session
 
-RECORDS = {False: "cells.jsonl", True: "sweep.jsonl"}
-
 
 def evaluate(
     *,
     data: Annotated[
-        Path, typer.Option(help="Directory of TASK.test.jsonl or .csv files.", exists=True, file_okay=False)
-    ],
+        Path | None,
+        typer.Option(
+            help="Directory of TASK.test.jsonl or .csv files; without it, --report shows what was measured.",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
     setting: Annotated[
         str,
         typer.Option(
@@ -75,23 +78,31 @@ def evaluate(
         Path | None, typer.Option(help="File that keeps what was measured; the same command goes on there.")
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(help="Directory for tables and plots; the record is kept there too.")
+        Path | None,
+        typer.Option(
+            help="Directory for tables and plots, made of every record (*.jsonl) in it; this one is kept there too."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a task and method.")] = False,
 ) -> None:
     """Measure methods on test files: choices by log-likelihood, open questions by exact match.
 
     It needs a stack with a library (`loradex up`, `loradex library load`); the figures also go to
-    loradex.evaluations.
+    loradex.evaluations. With --report alone nothing is measured: the records in that directory become one page.
 
     Example: loradex eval --data data --setting in-domain,ood --method base,own,cat --limit 50
     """
+    if data is None:
+        _render(report)
+        return
     import torch
 
     from loradex.errors import InvalidArgumentError
     from loradex.evaluation.methods import chosen_methods, chosen_names
     from loradex.evaluation.pages import keep_freed_pages
     from loradex.evaluation.plan import SETTINGS, UNSEEN, Options, Plan
+    from loradex.evaluation.printed import show
+    from loradex.evaluation.records import beside, recorded
     from loradex.evaluation.report import write_report
     from loradex.evaluation.session import Session
     from loradex.evaluation.sweep import sweep
@@ -120,7 +131,8 @@ def evaluate(
         generated=generated,
     )
     if record is None and report is not None:
-        record = report / RECORDS[sweeping]
+        record = report / ("sweep.jsonl" if sweeping else "unseen.jsonl" if unseen else "cells.jsonl")
+    others = [cell for _, cell in recorded(report)] if report is not None else []
     settings = WorkerSettings()
     if processes is None:
         alone = not in_process or (settings.device != "cpu" and torch.cuda.is_available())
@@ -129,10 +141,20 @@ def evaluate(
         cells = _measure(session, plan, processes, as_json=as_json)
         session.keep(cells)
     if not as_json and not sweeping and not given.given():
-        _show(cells, plan)
+        show(cells, plan)
     if report is not None:
-        page = write_report(report, *(_recorded(report, name, cells) for name in RECORDS.values()))
-        sys.stderr.write(f"{page}\n")
+        sys.stderr.write(f"{write_report(report, beside(cells, others))}\n")
+
+
+def _render(report: Path | None) -> None:
+    """One page of the records of several runs."""
+    from loradex.errors import InvalidArgumentError
+    from loradex.evaluation.records import read_together
+    from loradex.evaluation.report import write_report
+
+    if report is None:
+        raise InvalidArgumentError("give --data DIR to measure, or --report DIR to show what was measured")
+    sys.stderr.write(f"{write_report(report, read_together(report))}\n")
 
 
 def _measure(session: "Session", plan: "Plan", processes: int, *, as_json: bool) -> "list[Cell]":
@@ -149,47 +171,6 @@ def _measure(session: "Session", plan: "Plan", processes: int, *, as_json: bool)
                 sys.stdout.write(json.dumps(asdict(cell) | figures) + "\n")
                 sys.stdout.flush()
     return cells
-
-
-def _recorded(report: Path, name: str, cells: "list[Cell]") -> "list[Cell]":
-    """The cells of a file beside the report that may stand beside these."""
-    from loradex.evaluation.cells import read_cells
-
-    path = report / name
-    origin = cells[0].origin
-    return [
-        cell
-        for cell in (read_cells(path) if path.exists() else [])
-        if (cell.origin.library, cell.origin.dtype) == (origin.library, origin.dtype)
-        and (name != RECORDS[False] or origin.rows != "test" or cell.origin == origin)
-    ]
-
-
-def _show(cells: "list[Cell]", plan: "Plan") -> None:
-    """Tables for a terminal: task by task where there is little to show, otherwise a line per method."""
-    from rich.console import Console
-    from rich.table import Table as RichTable
-
-    from loradex.evaluation.methods import METHODS
-    from loradex.evaluation.paired import Side, differences
-    from loradex.evaluation.plan import FIXED, UNSEEN
-    from loradex.evaluation.summary import summarise
-    from loradex.evaluation.tables import brief, by_task, by_wording, compared
-
-    console = Console()
-    few = set(plan.methods) <= set(FIXED)
-    pairs = [(Side(method), Side("base")) for method in plan.methods if method not in FIXED]
-    for setting in plan.settings[: 1 if few else None]:
-        lines = summarise(cells, setting, METHODS)
-        calibrated = summarise(cells, setting, METHODS, lambda cell: cell.calibrated)
-        tables = [by_task(cells, setting)] if few or not lines else []
-        if setting == UNSEEN:
-            tables = [by_wording(cells), compared(differences(cells, UNSEEN, pairs))]
-        for rows in [*tables, *([brief(lines, calibrated)] if lines else [])]:
-            table = RichTable(*rows[0], title=setting)
-            for row in rows[1:]:
-                table.add_row(*row)
-            console.print(table)
 
 
 def _trimming(methods: tuple[str, ...]) -> bool:

@@ -992,7 +992,7 @@ comment on column loradex.workers.seen_at is 'its last sign of life';
 
 -- file: tables/embeddings.sql
 -- Texts that somebody waits for the vectors of, and the vectors until they are taken: minutes at most. Unlogged, since after
--- a crash whoever waited asks again; only its four functions come here.
+-- a crash whoever waited asks again; only its five functions come here.
 create unlogged table loradex.embeddings (
     id uuid not null,
     owner_id bigint not null,
@@ -4340,6 +4340,25 @@ comment on function loradex.jobs_to_erase(uuid[], bigint, timestamptz, int) is
     'Jobs of which texts would be erased, by id, owner and age; those that were erased are left out.';
 revoke execute on function loradex.jobs_to_erase(uuid[], bigint, timestamptz, int) from public;
 grant execute on function loradex.jobs_to_erase(uuid[], bigint, timestamptz, int) to loradex_admin;
+
+-- file: functions/leave_embeddings.sql
+-- Nobody waits any more for vectors that ask_embeddings asked for: texts and vectors are deleted now. Whether there was
+-- such a request; one that is over, or another user's, looks the same.
+-- Locks: the row. Raises: nothing.
+create or replace function loradex.leave_embeddings(embeddings_id uuid) returns boolean
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    delete from embeddings e where e.id = embeddings_id and e.owner_id = current_owner();
+    return found;
+end
+$$;
+comment on function loradex.leave_embeddings(uuid) is
+    'Deletes texts whose vectors nobody waits for any more, and vectors that are there; whether there were any.';
+revoke execute on function loradex.leave_embeddings(uuid) from public;
+grant execute on function loradex.leave_embeddings(uuid) to loradex_client, loradex_admin;
 
 -- file: functions/limit_api_key.sql
 -- Sets what an API key may do at most; null takes a limit away. Servers follow within a minute, the queue at once.

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -80,10 +80,14 @@ class Asking:
             yield await asyncio.shield(handing_in)
         except (asyncio.CancelledError, GeneratorExit):
             if key is None:
-                task = asyncio.create_task(_abandon(client, handing_in))
-                self._cancelling.add(task)
-                task.add_done_callback(self._cancelling.discard)
+                self.afterwards(_abandon(client, handing_in))
             raise
+
+    def afterwards(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do this for somebody who has left; `close` waits for it."""
+        task = asyncio.create_task(work)
+        self._cancelling.add(task)
+        task.add_done_callback(self._cancelling.discard)
 
     async def close(self) -> None:
         """Wait for what is being cancelled."""

@@ -30,7 +30,7 @@ from loradex.errors import (
     UnknownJobError,
 )
 from loradex.program import program_name
-from loradex.service.client.acting import acting
+from loradex.service.client.acting import fetched
 from loradex.service.client.answer import Answer
 from loradex.service.client.async_job import AsyncJob
 from loradex.service.client.async_listener import AsyncListener
@@ -329,12 +329,8 @@ class AsyncClient:
         """The rows of a statement, which is repeated through an outage for `seconds`."""
 
         async def fetch() -> list[Row]:
-            async with (
-                self._pool.session() as session,
-                acting(session, self._key),
-                session.cursor(row_factory=row_factory) as cursor,
-            ):
-                return await (await cursor.execute(statement, values)).fetchall()
+            async with self._pool.session() as session:
+                return await fetched(session, self._key, statement, values, row_factory)
 
         return await repeat_through_outage_async(seconds, fetch)
 

@@ -11,14 +11,16 @@ from loradex.worker.engine.room import Sizes, Tally
 
 CHOICES_SHARE = 4
 """One part in so many of the room is kept for rows with choices."""
+URGENT_SHARE = 8
+"""One part in so many of the room for texts is kept for urgent ones."""
 
 
 class Admission:
-    """Rows in the order they came, and the room for them.
+    """Rows in the order they came, urgent ones before others, and the room for them.
 
-    A text that does not fit yet keeps later texts back, so that a long one is not overtaken for ever. Choices have
-    a part of the room to themselves: they never wait for texts to end. A row that needs more than there is begins
-    when nothing else of its kind is in hand.
+    A text that does not fit yet keeps later texts back, so that a long one is not overtaken for ever; but urgent ones
+    overtake, and other texts leave a part of the room to them. Choices have a part of the room to themselves: they
+    never wait for texts to end. A row that needs more than there is begins when nothing else of its kind is in hand.
 
     Args:
         room: Bytes for all rows in hand.
@@ -64,26 +66,24 @@ class Admission:
         }
         room = {True: self.room // CHOICES_SHARE, False: self.room - self.room // CHOICES_SHARE}
         taken: list[Question] = []
-        left: deque[Question] = deque()
         named: set[Key] = set()
         full = {True: False, False: False}
-        while self._waiting:
-            question = self._waiting.popleft()
+        for question in sorted(self._waiting, key=lambda one: not one.row.urgent):
             kind = bool(question.choices)
             if full[kind] or question.alone:
-                left.append(question)
                 continue
             tally, keys = tallies[kind], keys_of(question.row.recipe)
+            kept = 0 if kind or question.row.urgent else room[kind] // URGENT_SHARE
             if tally.rows and (
                 (self._most_rows is not None and tally.rows >= self._most_rows)
-                or tally.bytes_with(question) > room[kind]
+                or tally.bytes_with(question) > room[kind] - kept
                 or len(named.union(keys)) > capacity
             ):
                 full[kind] = True
-                left.append(question)
             else:
                 tally.add(question)
                 named.update(keys)
                 taken.append(question)
-        self._waiting = left
+        begun = {question.ticket for question in taken}
+        self._waiting = deque(one for one in self._waiting if one.ticket not in begun)
         return taken

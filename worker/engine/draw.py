@@ -6,8 +6,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-LOOKED_AT = (128, 4096)
+LOOKED_AT = (128, 1024, 4096)
 """How many of the likeliest tokens are ordered before the whole vocabulary is: nearly all draws end in the first."""
+BLOCKS = 4
+"""Blocks of the vocabulary for each token that is looked for: the more, the fewer are found beside the likeliest."""
 
 
 class Draws(Protocol):
@@ -46,11 +48,9 @@ def draw(logits: Tensor, rows: Sequence[Draws]) -> list[int]:
     def numbers(values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float64, device=held.device)
 
-    probabilities = torch.softmax(
-        held.to(torch.float64, copy=True).div_(numbers([one.temperature for one in rows])[:, None]), -1
-    )
     rules = torch.stack(
         [
+            numbers([one.temperature for one in rows]),
             numbers([one.top_k if 0 < one.top_k < vocabulary else 0 for one in rows]),
             numbers([one.top_p for one in rows]),
             numbers([one.min_p for one in rows]),
@@ -59,12 +59,9 @@ def draw(logits: Tensor, rows: Sequence[Draws]) -> list[int]:
     )
     drawn = [-1] * len(rows)
     left = list(range(len(rows)))
-    for count in (*(some for some in LOOKED_AT if some < vocabulary), vocabulary):
-        if len(left) == len(rows):
-            found = _among_likeliest(probabilities, rules, count)
-        else:
-            places = torch.tensor(left, device=held.device)
-            found = _among_likeliest(probabilities[places], rules[:, places], count)
+    for count in (*(some for some in LOOKED_AT if 2 * BLOCKS * some <= vocabulary), vocabulary):
+        some = left if len(left) < len(rows) else slice(None)
+        found = _among_likeliest(held[some], rules[:, some], count)
         for row, token in zip(left, found.tolist(), strict=True):
             drawn[row] = token
         left = [row for row in left if drawn[row] < 0]
@@ -73,40 +70,81 @@ def draw(logits: Tensor, rows: Sequence[Draws]) -> list[int]:
     return drawn
 
 
-def _among_likeliest(probabilities: Tensor, rules: Tensor, count: int) -> Tensor:
+def _among_likeliest(logits: Tensor, rules: Tensor, count: int) -> Tensor:
     """The token drawn in each row `[rows]` if the `count` likeliest tell which it is; else -1.
 
-    `rules` `[4, rows]` are top-k, top-p, min-p and the random number.
+    `rules` `[5, rows]` are temperature, top-k, top-p, min-p and the random number.
     """
-    top_k, top_p, min_p, at = rules
-    whole = count == probabilities.shape[1]
-    if whole:
-        ordered, tokens = probabilities.sort(dim=-1, descending=True, stable=True)
-        known = torch.ones_like(ordered, dtype=torch.bool)
-    else:
-        tokens = probabilities.topk(count, dim=-1, sorted=False).indices.sort(dim=-1).values
-        ordered, places = probabilities.gather(-1, tokens).sort(dim=-1, descending=True, stable=True)
-        tokens = tokens.gather(-1, places)
-        # Which of the tokens as likely as the last were left out is not known.
-        known = ordered > ordered[:, -1:]
-    # What is kept is the start of the order: all that is likelier than each of the three allows.
+    temperature, top_k, top_p, min_p, at = rules
+    whole = count == logits.shape[1]
+    ordered, tokens, known = _likeliest(logits, temperature, count)
+    # What is kept is the start of the order: all that is likelier than each of the three allows. Tokens that are not
+    # known are less likely than all that are.
     all_k, all_p = top_k < 1, top_p >= 1
-    least = ordered.gather(-1, (top_k.long() - 1).clamp_(0, count - 1)[:, None])[:, 0].masked_fill_(
-        all_k, 0.0
-    )
-    k_ends = ~all_k & (top_k <= count) & (least > ordered[:, -1]) | whole
-    ordered_k = torch.where(ordered >= least[:, None], ordered, 0.0)
-    # A running sum, so that it does not depend on how many zeros follow.
+    least = ordered.gather(-1, (top_k.long() - 1).clamp_(0, ordered.shape[1] - 1)[:, None])[:, 0]
+    k_ends = ~all_k & (top_k <= known) | whole
+    ordered_k = torch.where(ordered >= least.masked_fill_(all_k, 0.0)[:, None], ordered, 0.0)
+    # Running sums, so that they do not depend on how many zeros follow.
     mass_k = torch.where(all_k, 1.0, ordered_k.cumsum(-1)[:, -1])
-    before = ordered.cumsum(-1) - ordered
-    beyond_p = ~all_p[:, None] & (before >= (top_p * mass_k)[:, None])
-    beyond_m = ordered < (min_p * ordered[:, 0])[:, None]
-    nucleus = torch.where(beyond_p | beyond_m, 0.0, ordered_k).cumsum(-1)
+    upto = ordered.cumsum(-1)
+    beyond_p = ~all_p[:, None] & (upto - ordered >= (top_p * mass_k)[:, None])
+    least_m = min_p * ordered[:, 0]
+    kept = (ordered_k > 0) & ~beyond_p & (ordered >= least_m[:, None])
+    nucleus = torch.where(kept, ordered, 0.0).cumsum(-1)
     # Where none of the three ends within these, all tokens are kept, or more than these.
-    p_knows = all_p | all_k | k_ends
-    ends = p_knows & (k_ends | (known & beyond_p).any(-1) | beyond_m[:, -1]) | whole
-    unbounded = all_k & all_p & (min_p <= 0)
-    mass = torch.where(unbounded & (not whole), 1.0, nucleus[:, -1])
-    place = torch.searchsorted(nucleus, (at * mass)[:, None], right=True).clamp_(max=count - 1)
-    certain = (ends | unbounded) & known.gather(-1, place)[:, 0]
+    p_ends = ~all_p & (upto[:, -1] >= top_p * mass_k)
+    m_ends = ordered.gather(-1, known[:, None] - 1)[:, 0] <= least_m
+    ends = (all_p | all_k | k_ends) & (k_ends | p_ends | m_ends) | whole
+    unbounded = all_k & all_p & (min_p <= 0) & (not whole)
+    sought = at * torch.where(unbounded, 1.0, nucleus[:, -1])
+    certain = ends | unbounded & (sought < nucleus[:, -1])
+    # The product may be rounded up to the mass itself.
+    place = torch.searchsorted(nucleus, sought[:, None], right=True)
+    place = torch.minimum(place, kept.sum(-1, keepdim=True) - 1)
     return torch.where(certain, tokens.gather(-1, place)[:, 0], -1)
+
+
+def _likeliest(logits: Tensor, temperature: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """At least the `count` likeliest tokens of each row, and whatever is as likely as the last of them.
+
+    Returns:
+        Probabilities, likeliest first and among equals the lower token first, and 0 behind them; tokens; both
+        `[rows, the most of a row]`. And how many each row has, `[rows]`.
+    """
+    rows = len(logits)
+    # A row a thread stays in a core's cache through all passes over it.
+    together = rows if logits.device.type != "cpu" else torch.get_num_threads()
+    scores, shares = logits.new_empty((2, min(rows, together), logits.shape[1]), dtype=torch.float64)
+    parts = []
+    for start in range(0, rows, together):
+        some = logits[start : start + together]
+        row, token = (some >= _least(some, count)).nonzero(as_tuple=True)
+        if len(some) < len(scores):
+            scores, shares = scores[: len(some)], shares[: len(some)]
+        torch.div(some, temperature[start : start + together, None], out=scores)
+        torch.softmax(scores, -1, out=shares)
+        parts.append((row + start, token, shares[row, token]))
+    row, token, probability = (torch.cat(part) for part in zip(*parts, strict=True))
+    known = row.bincount(minlength=rows)
+    place = torch.arange(len(row), device=row.device) - (known.cumsum(0) - known)[row]
+    widest = int(known.max())
+    found = probability.new_full((rows, widest), -1.0)
+    found[row, place] = probability
+    tokens = token.new_zeros((rows, widest))
+    tokens[row, place] = token
+    ordered, places = found.sort(dim=-1, descending=True, stable=True)
+    return ordered.clamp_(min=0.0), tokens.gather(-1, places), known
+
+
+def _least(logits: Tensor, count: int) -> Tensor:
+    """A logit that at least `count` tokens of a row reach, and few more, `[rows, 1]`.
+
+    The vocabulary is cut into blocks; the `count`-th greatest of their maxima is such a logit, and found without an
+    order of the vocabulary.
+    """
+    blocks = BLOCKS * count
+    size = logits.shape[1] // blocks
+    if size <= 1:
+        return logits.new_full((len(logits), 1), -torch.inf)
+    maxima = logits[:, : size * blocks].view(-1, size, blocks).amax(1)
+    return maxima.topk(count, dim=-1, sorted=False).values.amin(-1, keepdim=True)

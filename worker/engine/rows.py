@@ -38,6 +38,7 @@ class Row:
         logprobs: How many of the likeliest tokens are told at each place beside the one written; None: nothing is.
         json_schema: The schema by which the text must be valid JSON; None: any text.
         regex: The regular expression that must match the whole text; None: any text.
+        urgent: Whether it begins before rows that are not, and has a part of the room that they have not.
     """
 
     prompt_text: Framed | str
@@ -61,6 +62,7 @@ class Row:
     logprobs: int | None = None
     json_schema: str | None = None
     regex: str | None = None
+    urgent: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.prompt_text, Framed):

@@ -103,8 +103,12 @@ def pick(logits: Tensor, samplers: Sequence[Sampler]) -> list[Picked]:
     It is computed on the logits' device, for all rows at once; what a row is given does not depend on the others. A
     row that is drawn uses one random number of its own, unless it is not finite.
     """
-    likeliest, tokens = logits.max(-1)
-    picked: list[int] = tokens.tolist()
+    picked = [0] * len(samplers)
+    if any(one.greedy and one.edits is None for one in samplers):
+        likeliest, tokens = logits.max(-1)
+        picked = tokens.tolist()
+    else:
+        likeliest = logits.amax(-1)
     finite = torch.isfinite(likeliest).tolist()
     good = [place for place, fine in enumerate(finite) if fine]
     scores = logits

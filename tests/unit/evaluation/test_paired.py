@@ -91,3 +91,18 @@ def test_the_more_is_tried_the_less_luck_is_believed() -> None:
     assert holm([0.03, 0.9]) == [False, False]
     assert holm([0.9, 0.001, 0.03]) == [False, True, False]
     assert holm([]) == []
+
+
+def test_more_wordings_of_the_same_rows_are_no_more_rows() -> None:
+    """Asked in three wordings with like outcomes, a task says as little as asked in one."""
+    one, other = ("1101001110100101", "0101101010100001")
+    told = []
+    for wordings in (("card",), ("card", "chat", "flan")):
+        cells = [
+            cell(method, f"sick.{wording}", right, setting=UNSEEN)
+            for method, right in (("cat", one), ("base", other))
+            for wording in wordings
+        ]
+        (found,) = differences(cells, UNSEEN, [(Side("cat"), Side("base"))])
+        told.append((found.points.low, found.points.high, found.p))
+    assert told[0] == pytest.approx(told[1])

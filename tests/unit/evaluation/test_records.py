@@ -1,0 +1,96 @@
+"""Records of several runs on one page."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from tests.unit.evaluation.test_summary import ORIGIN, cell
+
+from loradex.errors import InvalidArgumentError
+from loradex.evaluation.cells import Cell
+from loradex.evaluation.plan import UNSEEN
+from loradex.evaluation.records import beside, read_together
+from loradex.evaluation.report import write_report
+
+OTHER_LIBRARY = replace(ORIGIN, library="1" * 64)
+MORE_ROWS = replace(ORIGIN, limit=300)
+HELD_OUT = replace(ORIGIN, rows="held-out", limit=12)
+
+
+def write(path: Path, cells: Sequence[Cell]) -> None:
+    path.write_text("".join(json.dumps(asdict(one)) + "\n" for one in cells))
+
+
+def trained() -> list[Cell]:
+    return [
+        replace(
+            cell(method, task, right), mixture={"rte": 0.75, "snli": 0.25}, tasks={"rte": 0.5, "snli": 0.5}
+        )
+        for method, right in (("base", "0101"), ("own", "1111"), ("cat", "0111"))
+        for task in ("rte", "snli")
+    ]
+
+
+def unseen() -> list[Cell]:
+    return [
+        replace(cell(method, f"sick.{wording}", right, setting=UNSEEN), origin=MORE_ROWS)
+        for method, right in (("base", "000100"), ("affinity_calibrated_cat", "111101"))
+        for wording in ("card", "chat", "flan")
+    ]
+
+
+def test_tasks_with_adapters_and_unseen_ones_share_a_page_whatever_their_rows(tmp_path: Path) -> None:
+    write(tmp_path / "cells.jsonl", trained())
+    write(tmp_path / "unseen.jsonl", unseen())
+    page = write_report(tmp_path, read_together(tmp_path)).read_text()
+    head = "2 tasks, all test rows each and 1 unseen tasks in 3 wordings, at most 300 test rows each; float32"
+    assert head in page
+    assert page.index("## in-domain") < page.index("## unseen") < page.index("### Beyond noise, unseen")
+    assert "| affinity_calibrated_cat | base | +66.7" in page
+
+
+def test_a_case_in_two_records_counts_once_as_in_the_later(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", trained())
+    write(tmp_path / "b.jsonl", [cell("cat", "rte", "0000")])
+    cells = read_together(tmp_path)
+    assert len(cells) == 6
+    assert [one.score for one in cells if one.method == "cat"] == [0, 0.75]
+
+
+@pytest.mark.parametrize(
+    ("origin", "why"),
+    [
+        (OTHER_LIBRARY, "unlike libraries"),
+        (replace(ORIGIN, dtype="bfloat16"), r"unlike number formats \(float32, bfloat16\)"),
+        (MORE_ROWS, r"unlike limits of rows \(all, 300\)"),
+    ],
+)
+def test_what_may_not_be_compared_is_refused(tmp_path: Path, origin: object, why: str) -> None:
+    write(tmp_path / "a.jsonl", trained())
+    write(tmp_path / "b.jsonl", [replace(cell("ties", "rte", "0000"), origin=origin)])
+    with pytest.raises(InvalidArgumentError, match=f"a.jsonl and .*b.jsonl have {why}.*; move one away"):
+        read_together(tmp_path)
+
+
+def test_a_directory_without_test_rows_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "sweep.jsonl", [replace(cell("cat", "rte", "0101"), origin=HELD_OUT)])
+    with pytest.raises(
+        InvalidArgumentError, match=r"no record .* of test rows there; measure with --data first"
+    ):
+        read_together(tmp_path)
+
+
+def test_beside_new_cells_stand_those_of_the_same_library_and_as_many_rows() -> None:
+    swept = replace(cell("cat", "rte", "0101"), origin=HELD_OUT)
+    old = [
+        replace(cell("ties", "rte", "0000"), origin=OTHER_LIBRARY),
+        replace(cell("ties", "rte", "0000"), origin=MORE_ROWS),
+        cell("cat", "rte", "0000"),
+        swept,
+        *unseen(),
+    ]
+    stand = beside(trained(), old)
+    assert len(stand) == len([*trained(), swept, *unseen()])
+    assert all(one in stand for one in [*trained(), swept, *unseen()])
