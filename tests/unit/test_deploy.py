@@ -256,7 +256,7 @@ def test_make_says_what_there_is() -> None:
 
     targets = [line.split()[1] for line in shown.splitlines()]
     assert targets == [
-        *("help", "setup", "demo", "test", "test-vllm", "lint", "format", "bench", "faults", "pin")
+        *("help", "setup", "demo", "test", "test-vllm", "lint", "format", "bench", "faults", "release", "pin")
     ]
 
 
