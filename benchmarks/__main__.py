@@ -18,7 +18,10 @@ from loradex.benchmarks.pages import overview, page, stem
 RESULTS = Path(str(files("loradex.benchmarks") / "results"))
 ENGINE = ("merge", "generate", "sampling", "choose", "bank", "serve", "latency", "first_token")
 """The benchmarks of the model; the others never leave the CPU."""
-NAMES = (*ENGINE, "memory", "route", "load", "audit", "size", "limits", "streams", "overhead", "explorer")
+NAMES = (
+    *ENGINE,
+    *("memory", "route", "load", "audit", "size", "limits", "streams", "overhead", "refusals", "explorer"),
+)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 
 from loradex.db.outages import is_outage
 from loradex.db.session import Session, opened, set_up, settled, translate_errors
@@ -221,4 +221,8 @@ def is_quiet(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any])
 
 def is_reusable(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
     """Whether a call left the connection as it found it."""
-    return not connection.closed and connection.info.transaction_status == TransactionStatus.IDLE
+    return (
+        not connection.closed
+        and connection.info.transaction_status == TransactionStatus.IDLE
+        and connection.info.pipeline_status == PipelineStatus.OFF
+    )

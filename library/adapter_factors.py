@@ -91,6 +91,8 @@ def paired(entries: Mapping[str, TensorEntry], settings: LoraSettings) -> Conten
 def _named(name: str, settings: LoraSettings) -> tuple[str, str]:
     """The module and the part that a tensor is, as `place_of` says; `SafetensorsError` where the config forbids it."""
     place = place_of(name, settings.form)
+    if not name.startswith(PREFIX):
+        raise SafetensorsError(f"tensor {name!r} does not begin with {PREFIX!r}, as PEFT's do; {SAVE_AGAIN}")
     if place is None:
         raise SafetensorsError(
             f"tensor {name!r} is not a lora_A or lora_B of a linear module; train it without, or take it out"

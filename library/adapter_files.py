@@ -118,14 +118,15 @@ def inspect(
     """
     warnings = _beside(directory)
     files = read_files(directory)
+    for name, content in ((CONFIG, files.config), (WEIGHTS, files.weights)):
+        if content.startswith(LFS_POINTER):
+            raise AdapterRefusedError(
+                f"{directory / name}: a pointer of Git LFS, not the file; fetch it with `git lfs pull`"
+            )
     try:
         settings = parse_config(files.config)
     except AdapterRefusedError as error:
         raise AdapterRefusedError(f"{directory}: {error}") from error
-    if files.weights.startswith(LFS_POINTER):
-        raise AdapterRefusedError(
-            f"{directory / WEIGHTS}: a pointer of Git LFS, not the weights; fetch them with `git lfs pull`"
-        )
     found = matched(settings.base_model, base_model, aliases)
     if found is not None:
         warnings += [] if found.warning is None else [found.warning]
@@ -199,12 +200,17 @@ def _beside(directory: Path) -> list[str]:
             f"{directory / others[0]}: only safetensors are read, a pickle can run code; make one of it with "
             f"`loradex adapter convert {directory}`"
         )
-    nested = sorted({path.parent for depth in ("*", "*/*") for path in directory.glob(f"{depth}/{CONFIG}")})[
-        :5
-    ]
+    nested = sorted(
+        {path.parent for depth in ("*", "*/*", "*/*/*") for path in directory.glob(f"{depth}/{CONFIG}")}
+    )[:5]
     if nested:
         raise AdapterRefusedError(
             f"{directory}: no adapter lies in it, but below it: {', '.join(map(str, nested))}; name one of these"
+        )
+    if any(directory.glob("model*.safetensors")) and not os.path.lexists(directory / CONFIG):
+        raise AdapterRefusedError(
+            f"{directory}: a whole model lies there and no adapter; name the adapter that was merged into it, or "
+            "register the model with `loradex model register`"
         )
     return []
 
@@ -218,20 +224,20 @@ def _declared(
     declared: bool,
 ) -> str:
     """What to know of an adapter whose config names another base model; `AdapterRefusedError` unless it is declared."""
-    shown = "no base model" if settings.base_model is None else repr(settings.base_model)
+    shown = "a model it does not name" if settings.base_model is None else repr(settings.base_model)
     if not declared:
         raise AdapterRefusedError(
-            f"{directory}: it was trained for {shown}, this base model is {base_model!r}; if it is the same model, "
+            f"{directory}: it was trained for {shown}, this base model is {base_model!r}; if that is the same model, "
             f"say so with --base-model {base_model}, or for all adapters with `loradex model alias`"
         )
     if sizes is not None:
-        return f"its config names {shown}; that {base_model} is meant was declared, and its shapes fit"
+        return f"it was trained for {shown}; that {base_model} is meant was declared, and its shapes fit"
     if not is_local(settings.base_model):
         raise AdapterRefusedError(
             f"{directory}: it was trained for {shown}, and the files of {base_model} are not at hand to hold its "
             "factors against; start a worker with that model, or register it where its files are"
         )
-    return f"its config names {shown}; that {base_model} is meant was declared and could not be checked"
+    return f"it was trained for {shown}; that {base_model} is meant was declared and could not be checked"
 
 
 def _card(directory: Path) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 """Where adapter files may lie: directories below the configured roots, reached without links or `..`."""
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -16,6 +17,9 @@ from loradex.library.installed import installed_libraries
 
 if TYPE_CHECKING:
     from loradex.library.adapter_cache import AdapterCache
+
+
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def _split(value: object) -> object:
@@ -72,6 +76,11 @@ class AdapterRoots:
             AdapterRefusedError: It lies below no root, or at an address that is not allowed.
             AdapterUnavailableError: It cannot be fetched from there.
         """
+        if HUB_NAME.fullmatch(named) and not Path(named).exists():
+            raise AdapterRefusedError(
+                f"{named}: there is no such directory; if a repository of the hub is meant, name it "
+                f"hf://{named}@<commit>"
+            )
         if not is_remote(named):
             return self.place(Path(named)), Path(named)
         place, directory = self._remote(named).adopt(named)

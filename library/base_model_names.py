@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 # Copies of one model in fewer bits, as their publishers name them; the adapter's shapes are those of the original.
-QUANTISED = re.compile(r"-(?:unsloth-)?bnb-[48]bit$|-(?:awq|gptq)(?:-int[48])?$")
+BITS = r"(?:bnb|awq|gptq|hqq|gguf|exl2|fp8|nf4|int[48]|w[48]a(?:8|16)|[48]bit)"
+QUANTISED = re.compile(rf"(?:-unsloth)?(?:-quantized)?(?:[-.]{BITS})+(?:-dynamic|-g?\d{{2,3}}g?)?$")
 # `models--<organisation>--<name>/snapshots/<commit>`: where a hub's cache keeps a model.
-CACHED = re.compile(r"(?:^|/)models--(?P<name>[^/]+)/snapshots/[^/]+$")
+CACHED = re.compile(r"(?:^|/)models--(?P<name>[^/]+)(?:/snapshots/[^/]+)?$")
+# `<model>/<framework>/<variation>/<version>`: where Kaggle keeps one.
+KAGGLE = re.compile(r"(?:^|/)(?P<model>[^/]+)/(?:transformers|pytorch)/(?P<variation>[^/]+)/\d+$")
 VERSION = re.compile(r"\d+$")
 
 
@@ -59,5 +62,8 @@ def _names(path: str) -> Iterator[str]:
         path = cached["name"].replace("--", "/")
     parts = [part.replace("___", ".").casefold() for part in path.split("/")]
     yield parts[-1]
+    kept = KAGGLE.search(path.casefold())
+    if kept is not None:
+        yield kept["model"] if kept["variation"] == "default" else f"{kept['model']}-{kept['variation']}"
     if VERSION.fullmatch(parts[-1]) and len(parts) > 1:
         yield parts[-2]

@@ -304,6 +304,7 @@ CONTRACTS = {
     ),
     "job_request": Contract(EVERYBODY, ROW, "it reads no table"),
     "make_partition": Contract(OWNER, GIVEN, "it reads no table"),
+    "leave_embeddings": Contract(ASKERS, "any id may be asked for", "it deletes one by its id"),
     "list_api_keys": Contract(ADMIN, "it takes nothing", "it reads the keys"),
     "living_workers": Contract(READERS, "it takes nothing", "it reads the announced workers"),
     "mislabelled_candidates": Contract(

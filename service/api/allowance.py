@@ -75,22 +75,33 @@ class Allowances:
             Problem: The key must wait.
             KeyRefusedError: There is no such key.
         """
+        headers, judged = await self.counted(key)
+        if not judged:
+            await self.judge(key)
+        return headers
+
+    async def counted(self, key: str) -> tuple[Mapping[str, str], bool]:
+        """Count one request of this key: the headers that say what is left, and whether Postgres judged the key now.
+
+        Otherwise it was good less than `KEPT_SECONDS` ago. Raises as `admitted` does.
+        """
         name = hashlib.sha256(key.encode()).digest()
         allowance = self._keys.setdefault(name, Allowance())
         self._keys.move_to_end(name)
         try:
             # Those who come at once wait for one share, instead of taking one each.
             async with allowance.lock:
-                fresh = await self._counted(allowance, key)
-                headers = allowance.headers(time.monotonic())
-            if not fresh:
-                await self._client.acting_for(key).rows("select")
+                judged = await self._asked_postgres(allowance, key)
+                return allowance.headers(time.monotonic()), judged
         finally:
             self._forget(name, allowance)
-        return headers
 
-    async def _counted(self, allowance: Allowance, key: str) -> bool:
-        """Whether Postgres was asked, which authenticates."""
+    async def judge(self, key: str) -> None:
+        """Authenticate, and nothing else; `KeyRefusedError` where there is no such key."""
+        await self._client.acting_for(key).rows("select")
+
+    async def _asked_postgres(self, allowance: Allowance, key: str) -> bool:
+        """Count one; whether Postgres was asked, which authenticates."""
         now = time.monotonic()
         known = allowance.until > now
         if known and allowance.limit is None:

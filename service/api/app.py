@@ -14,6 +14,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from loradex.errors import LoradexError
 from loradex.service.api import bodies, embeddings, fields, incoming, jobs, models, replies, what_if
 from loradex.service.api.allowance import Allowances
 from loradex.service.api.asking import Asked, Asking, heard, keyed
@@ -21,13 +22,14 @@ from loradex.service.api.chat import messages_of
 from loradex.service.api.chunks import CHAT, COMPLETION, SILENCE, Chunks, Form
 from loradex.service.api.decisions import rankings_of
 from loradex.service.api.door import Door, answered, refusal, unless_gone
+from loradex.service.api.elsewhere import told_of
 from loradex.service.api.event_stream import EventStream
 from loradex.service.api.formats import held_to
 from loradex.service.api.measures import Measures
 from loradex.service.api.openapi import openapi
 from loradex.service.api.problem import Problem, refused
 from loradex.service.api.readiness import reasons_against
-from loradex.service.client import AsyncClient, Request
+from loradex.service.client import AsyncClient, AsyncJob, Request
 from loradex.service.client.samples import seed_of_sample
 
 EDGE: LiteralString = "select similarity from loradex.domain_edge(%s)"
@@ -35,6 +37,8 @@ EDGE_SECONDS = 600.0
 """How long the edge of the domain is taken for the same; finding it reads a sample of the library."""
 
 MOST_IGNORED = 20
+MOST_LOGGED = 16
+"""Ids of jobs in the log's line about a request."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,10 @@ class Call:
         """What its endpoint calls the fields of a job."""
         named: fields.Names = self.http.state.names
         return named
+
+    def note(self, jobs: Sequence[AsyncJob]) -> None:
+        """The jobs that it is about, for the log."""
+        self.http.state.jobs = [str(job.id) for job in jobs[:MOST_LOGGED]]
 
 
 Work = Callable[[Call], Awaitable[Any]]
@@ -147,12 +155,21 @@ class Api:
         return endpoint
 
     async def _admitted(self, http: HttpRequest, work: Work, most: int | None) -> Any:
-        """The key is judged before a body is read, and the body is read before anybody listens for the client's end."""
+        """The key is looked at before a body is read, and the body is read before anybody listens for the client's end.
+
+        A key that was good a moment ago is judged with what it asks for, in the same transaction; and by itself where
+        that is refused before, so that nobody learns from a key that is none any more what would be wrong with a body.
+        """
         key = incoming.key_of(http)
-        http.state.headers = await self._allowances.admitted(key)
+        http.state.headers, judged = await self._allowances.counted(key)
         client = self._client.acting_for(key)
-        document = None if most is None else await incoming.body_of(http, most)
-        return await unless_gone(http, work(Call(http, client, document)))
+        try:
+            document = None if most is None else await incoming.body_of(http, most)
+            return await unless_gone(http, work(Call(http, client, document)))
+        except (Problem, LoradexError):
+            if not judged:
+                await self._allowances.judge(key)
+            raise
 
     async def _livez(self, _: HttpRequest) -> Any:
         return JSONResponse({"status": "live"})
@@ -232,6 +249,7 @@ class Api:
         wanted = [replace(one, stream=True) for one in requests]
         usage = body.stream_options is not None and bool(body.stream_options.include_usage)
         async with self._asking.handed_in(call.client, wanted, key) as made:
+            call.note(made)
             chunks = Chunks(form, model, made, body.n or 1, usage=usage)
             async with aclosing(heard(made, seconds, call.names)) as told:
                 async for one in told:
@@ -240,7 +258,7 @@ class Api:
                     elif isinstance(one.said, str):
                         yield chunks.piece(one.place, one.said)
                     else:
-                        edge = await self._edge_of(call.client, said, [one.said])
+                        edge = await self._edge_of(call.client, model, said, [one.said])
                         yield chunks.end(one.place, one.said, edge)
             yield chunks.last()
 
@@ -284,7 +302,8 @@ class Api:
         """The model, the answers to these jobs in their order, and the edge of the domain they were judged by."""
         model, requests, key = await self._requested(call, name, said, jobs)
         asked = await self._asking.answers(call.client, requests, key, seconds, call.names)
-        return model, asked, await self._edge_of(call.client, said, asked)
+        call.note([one.job for one in asked])
+        return model, asked, await self._edge_of(call.client, model, said, asked)
 
     async def _requested(
         self, call: Call, name: str, said: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]]
@@ -296,20 +315,19 @@ class Api:
         return await models.with_base(call.client, found, said.get("base_model")), requests, key
 
     async def _edge_of(
-        self, client: AsyncClient, said: Mapping[str, Any], asked: Sequence[Asked]
+        self, client: AsyncClient, model: models.Model, said: Mapping[str, Any], asked: Sequence[Asked]
     ) -> float | None:
         """The edge that these answers are judged by; None where nothing was routed."""
         routed = any(one.answer["method"] not in replies.UNROUTED for one in asked)
-        return await self._edge(client, said.get("encoder")) if routed else None
+        return await self._edge(client, str(said.get("encoder", model.encoder))) if routed else None
 
-    async def _edge(self, client: AsyncClient, encoder: object) -> float | None:
+    async def _edge(self, client: AsyncClient, encoder: str) -> float | None:
         """The similarity below which a question is outside of what the library holds."""
-        name = str(encoder) if encoder is not None else (await client.rows(models.ENCODER))[0]["name"]
         async with self._finding:
-            until, edge = self._edges.get(name, (0.0, None))
+            until, edge = self._edges.get(encoder, (0.0, None))
             if until < time.monotonic():
-                edge = (await client.rows(EDGE, (name,)))[0]["similarity"]
-                self._edges[name] = time.monotonic() + EDGE_SECONDS, edge
+                edge = (await client.rows(EDGE, (encoder,)))[0]["similarity"]
+                self._edges[encoder] = time.monotonic() + EDGE_SECONDS, edge
             return edge
 
     async def _hand_in(self, call: Call) -> Any:
@@ -346,7 +364,7 @@ class Api:
 
     async def _embeddings(self, call: Call) -> Any:
         body = bodies.shaped(embeddings.EmbeddingBody, call.document)
-        return _json(await embeddings.embedded(call.client, body), body, {})
+        return _json(await embeddings.embedded(call.client, body, self._asking), body, {})
 
 
 def _json(document: Mapping[str, Any], body: bodies.Tolerant, headers: Mapping[str, str]) -> Any:
@@ -370,7 +388,5 @@ async def _no_such_path(request: HttpRequest, error: Exception) -> Any:
                 405, "method_not_allowed", f"{path} is not asked for with {request.method}", headers=allowed
             ),
         )
-    return refusal(
-        request.scope,
-        Problem(status, "not_found", f"nothing is at {path}; /v1/models lists what answers"),
-    )
+    instead = told_of(request.url.path) or "/v1/models lists what answers"
+    return refusal(request.scope, Problem(status, "not_found", f"nothing is at {path}; {instead}"))

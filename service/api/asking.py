@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from loradex.errors import JobFailedError, LoradexError, WaitTimeoutError
+from loradex.logs import FIELDS
 from loradex.service.api.fields import Names
-from loradex.service.api.logs import FIELDS
 from loradex.service.api.problem import Problem, problem_of
 from loradex.service.client import AsyncClient, AsyncJob, Request
 from loradex.service.client.samples import key_of_sample
@@ -80,10 +80,14 @@ class Asking:
             yield await asyncio.shield(handing_in)
         except (asyncio.CancelledError, GeneratorExit):
             if key is None:
-                task = asyncio.create_task(_abandon(client, handing_in))
-                self._cancelling.add(task)
-                task.add_done_callback(self._cancelling.discard)
+                self.afterwards(_abandon(client, handing_in))
             raise
+
+    def afterwards(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do this for somebody who has left; `close` waits for it."""
+        task = asyncio.create_task(work)
+        self._cancelling.add(task)
+        task.add_done_callback(self._cancelling.discard)
 
     async def close(self) -> None:
         """Wait for what is being cancelled."""

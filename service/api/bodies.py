@@ -50,6 +50,9 @@ NEUTRAL: Mapping[str, tuple[object, ...]] = {
 }
 """What would change the answer and cannot be done, with the values that ask for nothing. Null asks for nothing too."""
 
+KINDS = {"str", "bool", "int", "float"}
+"""What pydantic calls the kinds of a field that may be of several."""
+
 Body = TypeVar("Body", bound="Tolerant")
 Exact = TypeVar("Exact", bound=BaseModel)
 
@@ -275,7 +278,10 @@ def text_of(content: str | list[dict[str, Any]] | None, place: str) -> str:
 def _first(error: ValidationError) -> Problem:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     # Which kind of a union was tried, is said in parts that are no names of ours.
-    place = ".".join(str(part) for part in first["loc"] if str(part).isidentifier() or isinstance(part, int))[
-        :200
+    parts = [
+        str(part)
+        for part in first["loc"]
+        if isinstance(part, int) or (part.isidentifier() and part not in KINDS)
     ]
+    place = ".".join(parts)[:200]
     return refused(f"{place or 'the body'}: {first['msg']}", place or None)

@@ -11,7 +11,9 @@ from dataclasses import replace
 from typing import Any, Literal, LiteralString
 from uuid import UUID
 
-from loradex.errors import InvalidArgumentError
+from loradex.errors import InvalidArgumentError, LoradexError
+from loradex.logs import FIELDS
+from loradex.service.api.asking import LOG, Asking
 from loradex.service.api.bodies import Tolerant
 from loradex.service.api.models import ROUTED
 from loradex.service.api.problem import NO_RETRY, Problem, problem_of, refused
@@ -22,6 +24,7 @@ ENCODERS: LiteralString = """
     where e.retired_at is null
     order by e.name = (select value #>> '{}' from loradex.settings where name = 'encoder') desc, e.name"""
 ASK: LiteralString = "select loradex.ask_embeddings(%s, %s) as id"
+LEAVE: LiteralString = "select loradex.leave_embeddings(%s)"
 TAKE: LiteralString = """
     select t.tokens, t.refusal, v.vector::real[] as vector
     from loradex.take_embeddings(%s) t
@@ -42,8 +45,8 @@ class EmbeddingBody(Tolerant):
     dimensions: int | None = None
 
 
-async def embedded(client: AsyncClient, body: EmbeddingBody) -> dict[str, Any]:
-    """The response.
+async def embedded(client: AsyncClient, body: EmbeddingBody, asking: Asking) -> dict[str, Any]:
+    """The response. `asking` has the request deleted when whoever asked has left.
 
     Raises:
         Problem: There is no such encoder, the input is no text, other dimensions are asked for, or no worker made the
@@ -57,7 +60,7 @@ async def embedded(client: AsyncClient, body: EmbeddingBody) -> dict[str, Any]:
             "dimensions",
             "unsupported_parameter",
         )
-    vectors, tokens = await _made(client, texts, encoder)
+    vectors, tokens = await _made(client, texts, encoder, asking)
     shown = _base64 if body.encoding_format == "base64" else list
     return {
         "object": "list",
@@ -94,22 +97,36 @@ async def _encoder(client: AsyncClient, name: str) -> tuple[str, int]:
     )
 
 
-async def _made(client: AsyncClient, texts: Sequence[str], encoder: str) -> tuple[list[Sequence[float]], int]:
+async def _made(
+    client: AsyncClient, texts: Sequence[str], encoder: str, asking: Asking
+) -> tuple[list[Sequence[float]], int]:
     """A vector for each text, and how many tokens were read."""
+    handing_in = asyncio.ensure_future(client.rows(ASK, (list(texts), encoder)))
     try:
-        ((request,),) = [row.values() for row in await client.rows(ASK, (list(texts), encoder))]
-    except InvalidArgumentError as error:
-        raise replace(problem_of(error), param="input") from None
-    try:
+        ((request,),) = [row.values() for row in await asyncio.shield(handing_in)]
         async with asyncio.timeout(SECONDS):
             rows = await _taken(client, request)
+    except InvalidArgumentError as error:
+        raise replace(problem_of(error), param="input") from None
+    except asyncio.CancelledError:
+        asking.afterwards(_leave(client, handing_in))
+        raise
     except TimeoutError:
+        asking.afterwards(_leave(client, handing_in))
         raise Problem(
             504, "wait_timeout", f"no worker made the vectors within {SECONDS:g} s", headers=NO_RETRY
         ) from None
     if rows[0]["refusal"] is not None:
         raise refused(rows[0]["refusal"], "input")
     return [row["vector"] for row in rows], rows[0]["tokens"]
+
+
+async def _leave(client: AsyncClient, handing_in: "asyncio.Future[list[dict[str, Any]]]") -> None:
+    """Have deleted what nobody waits for, once it is known what that is; by itself it goes after ten minutes."""
+    try:
+        await client.rows(LEAVE, [row["id"] for row in await handing_in])
+    except LoradexError as error:
+        LOG.warning("embeddings.not_left", extra={FIELDS: {"code": error.code}})
 
 
 async def _taken(client: AsyncClient, request: UUID) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast, get_args
+from uuid import UUID
 
 from loradex.errors import InvalidArgumentError
 from loradex.service.api.models import Model, named
@@ -68,18 +69,18 @@ async def page_of(client: AsyncClient, query: Sequence[tuple[str, str]]) -> dict
     state, after, limit, metadata = None, None, 100, dict[str, str]()
     for name, value in query:
         pair = METADATA.fullmatch(name)
-        if pair is not None:
+        if pair is not None and "\0" not in name + value:
             metadata[pair["key"]] = value
         elif name == "state" and value in get_args(Status):
             state = cast("Status", value)
-        elif name == "after":
-            after = value
+        elif name == "after" and (last := _id_in(value)):
+            after = last
         elif name == "limit" and re.fullmatch("[0-9]{1,3}", value) and 1 <= int(value) <= MOST_LISTED:
             limit = int(value)
         else:
             raise refused(
                 f"state is one of {', '.join(get_args(Status))}, limit from 1 to {MOST_LISTED}, after an id, and "
-                "metadata[KEY] a text",
+                "metadata[KEY] a text without NUL",
                 ascii(name)[1:-1][:100],
             )
     shown: list[dict[str, Any]] = []
@@ -98,6 +99,14 @@ async def page_of(client: AsyncClient, query: Sequence[tuple[str, str]]) -> dict
         "last_id": shown[-1]["id"] if shown else None,
         "has_more": has_more,
     }
+
+
+def _id_in(text: str) -> str | None:
+    """The id, if it is one."""
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return None
 
 
 def accepted(job: AsyncJob) -> dict[str, Any]:

@@ -32,13 +32,13 @@ MODELS: LiteralString = """
         union all
         select 2, name, base_model, base_model, name, 'own', revision, since from adapter
     )
-    select id, parent, base_model, adapter, method, revision, since from model
+    select id, parent, base_model, adapter, method, revision, since, encoder.value #>> '{}' as encoder
+    from model left join loradex.settings encoder on encoder.name = 'encoder'
     where %(id)s::text is null or id = %(id)s
     order by place, id"""
 """All of them, or those of one name; the first of a name is meant by it."""
 
 REVISION: LiteralString = "select revision from loradex.base_models where name = %s and retired_at is null"
-ENCODER: LiteralString = "select value #>> '{}' as name from loradex.settings where name = 'encoder'"
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Model:
         method: How adapters are mixed; None where the job may say.
         revision: Hash of the base model's files.
         since: When it was registered.
+        encoder: What questions are embedded with where the job says nothing.
     """
 
     id: str
@@ -62,6 +63,7 @@ class Model:
     method: str | None
     revision: str
     since: datetime
+    encoder: str
 
     def card(self) -> dict[str, Any]:
         """As `/v1/models` lists it."""
@@ -107,7 +109,8 @@ async def named(client: AsyncClient, name: str) -> Model:
     Raises:
         Problem: There is none; the base model does not answer in its place.
     """
-    for row in await client.rows(MODELS, {"id": name}):
+    # Postgres has no text with a NUL, and no model of that name.
+    for row in await client.rows(MODELS, {"id": name}) if "\0" not in name else ():
         return Model(**row)
     raise Problem(
         404, "model_not_found", f"no model {ascii(name)[:100]}; see /v1/models for those that answer", "model"

@@ -117,12 +117,9 @@ def problem_of(error: LoradexError, names: Names = CHAT) -> Problem:
     text = str(error)
     if isinstance(error, errors.KeyRefusedError):
         return NO_KEY
-    if error.code == errors.PromptTooLongError.code:
-        return Problem(REFUSED, "context_length_exceeded", text, names.called("prompt"))
-    if error.code in OF_WORKERS:
-        return Problem(
-            REFUSED, error.code, text, names.param_of(text) or names.called(OF_WORKERS[error.code])
-        )
+    of_worker = _of_worker(error, text, names)
+    if of_worker is not None:
+        return of_worker
     if error.code == ERASED:
         return Problem(410, ERASED, text)
     for kind, status, code, headers in BY_ERROR:
@@ -131,3 +128,16 @@ def problem_of(error: LoradexError, names: Names = CHAT) -> Problem:
             return Problem(status, code or error.code, text, param, headers)
     # A job that ended without an answer would end so again.
     return Problem(500, error.code, text, headers=NO_RETRY)
+
+
+def _of_worker(error: LoradexError, text: str, names: Names) -> Problem | None:
+    """What the asker has to change though only a worker could see it; None where it is something else."""
+    told = names.param_of(text)
+    if error.code == errors.PromptTooLongError.code:
+        return Problem(REFUSED, "context_length_exceeded", text, names.called("prompt"))
+    if error.code in OF_WORKERS:
+        return Problem(REFUSED, error.code, text, told or names.called(OF_WORKERS[error.code]))
+    if isinstance(error, errors.JobFailedError) and error.code == errors.InvalidArgumentError.code and told:
+        # Of a field, such as a token that the model has not. Without one it is an operator's to mend.
+        return Problem(REFUSED, "invalid_value", text, told)
+    return None

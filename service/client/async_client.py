@@ -30,7 +30,7 @@ from loradex.errors import (
     UnknownJobError,
 )
 from loradex.program import program_name
-from loradex.service.client.acting import acting
+from loradex.service.client.acting import fetched
 from loradex.service.client.answer import Answer
 from loradex.service.client.async_job import AsyncJob
 from loradex.service.client.async_listener import AsyncListener
@@ -68,6 +68,7 @@ from loradex.service.client.signatures import (
 from loradex.service.client.together import Together
 from loradex.service.client.wakeup import Waker
 from loradex.settings import Settings
+from loradex.tracing import calling
 
 
 class AsyncClient:
@@ -215,7 +216,8 @@ class AsyncClient:
             ]
         if call.large:
             call.require_room(await self._fetched(MOST_BYTES))
-        rows = await self._fetched(ENQUEUE, (call.document,), seconds=REPEAT_SECONDS if call.keyed else 0)
+        with calling("loradex.enqueue_jobs"):
+            rows = await self._fetched(ENQUEUE, (call.document,), seconds=REPEAT_SECONDS if call.keyed else 0)
         error = await self._wake_workers([job_id for job_id, created in rows if created])
         return [AsyncJob(self, job_id, created=created, doorbell_error=error) for job_id, created in rows]
 
@@ -329,12 +331,8 @@ class AsyncClient:
         """The rows of a statement, which is repeated through an outage for `seconds`."""
 
         async def fetch() -> list[Row]:
-            async with (
-                self._pool.session() as session,
-                acting(session, self._key),
-                session.cursor(row_factory=row_factory) as cursor,
-            ):
-                return await (await cursor.execute(statement, values)).fetchall()
+            async with self._pool.session() as session:
+                return await fetched(session, self._key, statement, values, row_factory)
 
         return await repeat_through_outage_async(seconds, fetch)
 

@@ -21,7 +21,7 @@ from loradex.errors import (
     KeyRefusedError,
     PermissionRefusedError,
 )
-from loradex.service.client.acting import acting
+from loradex.service.client.acting import fetched
 from loradex.service.client.outcome import ENDED, JobOutcome
 from loradex.service.client.waiting import (
     CHANNEL,
@@ -184,9 +184,5 @@ class AsyncListener:
 
 async def _ended(connection: AsyncSession, jobs: Sequence[UUID], key: str | None) -> list[JobOutcome]:
     """Those of the jobs that have ended, as the owner of the key sees them."""
-    async with (
-        settled(connection),
-        acting(connection, key),
-        connection.cursor(row_factory=class_row(JobOutcome)) as cursor,
-    ):
-        return await (await cursor.execute(ENDED, (jobs,))).fetchall()
+    async with settled(connection):
+        return await fetched(connection, key, ENDED, (jobs,), class_row(JobOutcome))

@@ -22,7 +22,7 @@ from tests.until import until
 from tests.worker_process import asleep
 
 from loradex.db.session import connect
-from loradex.errors import UnknownAnswerError
+from loradex.errors import InvalidArgumentError, KeyRefusedError, UnknownAnswerError
 from loradex.service.api.app import Api
 from loradex.service.api.jobs import LISTED_AT_ONCE, MOST_LISTED_CHARACTERS
 from loradex.service.client import AsyncClient
@@ -85,6 +85,32 @@ def test_no_wrong_revoked_and_expired_keys_get_one_answer(served: Served, ask: A
     assert len(told) == 1
     for header in (f"Basic {served.alice}", served.alice, f"Bearer {served.alice}x"):
         error_of(ask("GET", "/v1/models", None, {"authorization": header}), 401)
+
+
+def test_a_connection_serves_on_after_whatever_was_refused_on_it(served: Served, answering: Stack) -> None:
+    """Key and statement travel together, so where the key is refused the statement was skipped, and its preparation."""
+    login = with_user(answering.database_url, "loradex_client")
+    pid = "select pg_backend_pid() as pid"
+
+    async def walk() -> None:
+        async with AsyncClient(login, answering.redis_url, connections=1) as client:
+            alice, nobody = client.acting_for(served.alice), client.acting_for("lx_nobody")
+            for _ in range(7):
+                with pytest.raises(KeyRefusedError):
+                    await nobody.rows(pid)
+            first = await alice.rows(pid)
+            for _ in range(7):
+                with pytest.raises(InvalidArgumentError):
+                    await alice.rows("select loradex.check_call_size(%s)", (1 << 60,))
+            assert await alice.rows(pid) == first
+            sleeping = asyncio.create_task(alice.rows("select pg_sleep(60)"))
+            await asyncio.sleep(0)
+            sleeping.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await sleeping
+            assert len(await alice.rows(pid)) == 1
+
+    asyncio.run(walk())
 
 
 def test_what_is_another_tenants_is_as_if_it_were_not(served: Served, ask: Ask) -> None:

@@ -1,5 +1,7 @@
 """Vectors over the API, asked for by OpenAI's own client and made by the worker that answers."""
 
+import json
+import socket
 from typing import Any
 
 import numpy as np
@@ -8,8 +10,10 @@ import pytest
 from tests.fix_answering import Stack
 from tests.fix_api import Served
 from tests.tiny_library import TinyLibrary
+from tests.until import until
 from tests.worker_process import asleep
 
+from loradex.db.session import connect
 from loradex.service.api import embeddings
 from loradex.worker.engine.embed import Encoder
 
@@ -58,10 +62,29 @@ def test_a_key_that_only_reads_asks_for_none(served: Served) -> None:
         served.client(key).embeddings.create(model="loradex", input="x")
 
 
-def test_a_wait_without_a_worker_has_an_end(
+def waiting(served: Served) -> int:
+    with connect(served.database_url) as connection:
+        (row,) = connection.execute("select count(*) from loradex.embeddings").fetchall()
+    return int(row[0])
+
+
+def test_a_wait_without_a_worker_has_an_end_and_leaves_nothing(
     served: Served, answering: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embeddings, "SECONDS", 0.1)
-    with asleep(answering.workers[0]), pytest.raises(openai.APIStatusError) as refused:
-        served.client().embeddings.create(model="loradex", input="x")
-    assert (refused.value.status_code, refused.value.code) == (504, "wait_timeout")
+    with asleep(answering.workers[0]):
+        with pytest.raises(openai.APIStatusError) as refused:
+            served.client().embeddings.create(model="loradex", input="x")
+        assert (refused.value.status_code, refused.value.code) == (504, "wait_timeout")
+        until(lambda: waiting(served) == 0)
+
+
+def test_what_a_client_that_leaves_waited_for_goes_at_once(served: Served, answering: Stack) -> None:
+    host, port = served.url.removeprefix("http://").split(":")
+    body = json.dumps({"model": "loradex", "input": "Nobody waits for this."})
+    head = f"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {served.alice}\r\n"
+    with asleep(answering.workers[0]):
+        with socket.create_connection((host, int(port))) as leaving:
+            leaving.sendall(f"{head}content-length: {len(body)}\r\n\r\n{body}".encode())
+            until(lambda: waiting(served) == 1)
+        until(lambda: waiting(served) == 0)

@@ -65,6 +65,19 @@ def test_they_are_taken_once_by_whoever_asked(world: World, server: Connection, 
     assert world.value("select count(*) from loradex.embeddings") == 0
 
 
+def test_whoever_asked_may_leave(world: World, server: Connection, worker: Connection) -> None:
+    leave = "select loradex.leave_embeddings(%s)"
+    mine = asked(server, ALICE, "The clouds turn dark.")
+    with acting(server, BOB):
+        assert one(server, leave, mine) == (False,)
+    assert one(server, leave, mine) == (False,)
+    assert one(worker, CLAIM)[0] == mine
+    with acting(server, ALICE):
+        assert one(server, leave, mine) == (True,)
+        assert one(server, leave, mine) == (False,)
+    assert world.value("select count(*) from loradex.embeddings") == 0
+
+
 def test_nobody_sees_the_texts(server: Connection, worker: Connection) -> None:
     asked(server, ALICE, "A secret")
     for connection in (server, worker):

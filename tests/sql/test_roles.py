@@ -121,6 +121,7 @@ ASKING = {
     "enqueue_jobs",
     "job_obstacle",
     "job_outcome",
+    "leave_embeddings",
     "own_jobs",
     "rate_answer",
     "take_embeddings",

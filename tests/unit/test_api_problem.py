@@ -3,8 +3,9 @@
 import pytest
 
 from loradex import errors
+from loradex.service.api.bodies import CompletionBody, shaped
 from loradex.service.api.fields import CHAT, COMPLETION, DECISION, JOB, JOBS, Names
-from loradex.service.api.problem import problem_of
+from loradex.service.api.problem import Problem, problem_of
 
 RETRIED = {408, 409, 429}
 
@@ -23,6 +24,8 @@ RETRIED = {408, 409, 429}
         (errors.QueueFullError("later"), 429, "queue_full", True),
         (errors.JobFailedError("prompt_too_long", "shorten"), 400, "context_length_exceeded", False),
         (errors.JobFailedError("adapter_changed", "no"), 500, "adapter_changed", False),
+        (errors.JobFailedError("invalid_argument", "logit_bias names token 9"), 400, "invalid_value", False),
+        (errors.JobFailedError("invalid_argument", "a file of ours"), 500, "invalid_argument", False),
         (errors.JobExpiredError("job_expired", "late"), 504, "job_expired", False),
         (errors.WaitTimeoutError("late"), 504, "wait_timeout", False),
         (errors.DatabaseUnavailableError("away"), 503, "database_unavailable", True),
@@ -67,3 +70,19 @@ def test_the_field_at_fault_is_named_as_its_endpoint_calls_it(
     message: str, names: Names, param: str | None
 ) -> None:
     assert problem_of(errors.InvalidArgumentError(message), names).param == param
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"stop": [1]}, "stop"),
+        ({"metadata": {"a": 1}}, "metadata.a"),
+        ({"n": "two"}, "n"),
+        ({"prompt": 1}, "prompt"),
+    ],
+)
+def test_a_field_of_several_kinds_is_named_without_the_kinds(more: dict[str, object], param: str) -> None:
+    with pytest.raises(Problem) as refused:
+        shaped(CompletionBody, {"model": "loradex", "prompt": "x", **more})
+    assert refused.value.param == param
+    assert refused.value.message.startswith(f"{param}: ")

@@ -1,5 +1,5 @@
 -- Texts that somebody waits for the vectors of, and the vectors until they are taken: minutes at most. Unlogged, since after
--- a crash whoever waited asks again; only its four functions come here.
+-- a crash whoever waited asks again; only its five functions come here.
 create unlogged table loradex.embeddings (
     id uuid not null,
     owner_id bigint not null,

@@ -1,5 +1,6 @@
 """The bank holds what was used last, within its budget, and nothing stale."""
 
+import copy
 import json
 import shutil
 import sys
@@ -8,12 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.fix_models import TinyAdapter, Zoo, save_adapter
+from tests.fix_models import TinyAdapter, Zoo, byte_tokenizer, save_adapter
 from tests.unit.engine.rows import mixed_rows
 
 from loradex.errors import AdapterChangedError, AdapterRefusedError, InvalidArgumentError
 from loradex.library.adapter_files import content_hash
 from loradex.worker.engine.bank import AdapterBank, Key
+from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.merging import trim
 from loradex.worker.engine.modules import shapes_of
 
@@ -207,3 +209,34 @@ def test_a_small_bank_answers_a_large_batch(zoo: Zoo) -> None:
     ]
     assert said[0] == said[1]
     assert tight.bank.counts.evictions > 0
+
+
+@pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings:UserWarning")
+def test_whole_modules_have_the_bank_s_memory_once_more(zoo: Zoo, tmp_path: Path) -> None:
+    """Two heads do not fit together; one after the other they do, and one alone must."""
+    heads = [
+        save_adapter(
+            zoo.model,
+            tmp_path / f"k{seed}",
+            seed,
+            r=2,
+            target_modules=["q_proj"],
+            modules_to_save=["lm_head"],
+        )
+        for seed in (1, 2)
+    ]
+    plain = zoo.even[2]
+    directories = {one.sha256: one.directory for one in (*heads, plain)}
+    keys = [Key(one.sha256) for one in (*heads, plain)]
+    needed = 4 * zoo.model.lm_head.weight.numel()
+    bank = Engine(copy.deepcopy(zoo.model), byte_tokenizer(), bank_bytes=needed * 3 // 2).bank
+    bank.ensure(directories)
+    for key in (keys[0], keys[1], keys[0]):
+        bank.acquire([key, keys[2]])
+        assert bank.vectors(key)["lm_head", "whole"].nbytes == needed
+        assert keys[2] in bank.resident
+    with pytest.raises(InvalidArgumentError, match=f"need {2 * needed} bytes at once"):
+        bank.acquire(keys)
+    tight = Engine(copy.deepcopy(zoo.model), byte_tokenizer(), bank_bytes=needed - 1).bank
+    with pytest.raises(AdapterRefusedError, match=f"need {needed} bytes, and have {needed - 1}"):
+        tight.ensure(directories)

@@ -14,7 +14,7 @@ from tests.fix_adapters import SHAPES, MakeAdapter, safetensors_bytes, tensors
 from torch import nn
 
 from loradex.errors import AdapterChangedError, AdapterRefusedError
-from loradex.library.adapter_files import content_hash, inspect, read_files
+from loradex.library.adapter_files import LFS_POINTER, content_hash, inspect, read_files
 from loradex.library.adapter_roots import AdapterRoots
 from loradex.library.module_sizes import Size, module_sizes
 
@@ -116,6 +116,10 @@ def with_value(value: float) -> dict[str, np.ndarray]:
             safetensors_bytes({**tensors(), "base_model.model.lm_head.weight": np.ones((2, 2))}),
             "not a lora_A",
         ),
+        (
+            safetensors_bytes({k.removeprefix("base_model.model."): v for k, v in tensors().items()}),
+            "does not begin with 'base_model.model.'",
+        ),
         *(
             (safetensors_bytes({**tensors(), f"{FIRST}.{part}": np.ones(8)}), reason)
             for part, reason in (
@@ -215,6 +219,35 @@ def test_a_pickle_is_never_read(make_adapter: MakeAdapter, name: str) -> None:
         inspect(directory, BASE)
 
 
+def test_a_whole_model_is_told_from_an_adapter(make_adapter: MakeAdapter) -> None:
+    directory = make_adapter()
+    (directory / "adapter_model.safetensors").rename(directory / "model.safetensors")
+    with pytest.raises(AdapterRefusedError, match="name the directory that has it"):
+        inspect(directory, BASE)
+    (directory / "adapter_config.json").unlink()
+    with pytest.raises(AdapterRefusedError, match="a whole model lies there and no adapter"):
+        inspect(directory, BASE)
+
+
+def test_a_config_that_git_lfs_points_to_is_said(make_adapter: MakeAdapter) -> None:
+    directory = make_adapter()
+    (directory / "adapter_config.json").write_bytes(LFS_POINTER + b"v1\n")
+    with pytest.raises(AdapterRefusedError, match="git lfs pull"):
+        inspect(directory, BASE)
+
+
+def test_modules_without_weights_and_keys_that_say_nothing_are_warnings(make_adapter: MakeAdapter) -> None:
+    directory = make_adapter(config={"modules_to_save": ["lm_head"], "use_new": False})
+    first, second = inspect(directory, BASE).warnings
+    assert "modules_to_save names lm_head, which have no weights" in first
+    assert "PEFT 0.21 does not know use_new" in second
+
+
+def test_a_repository_of_the_hub_is_told_from_a_directory(tmp_path: Path) -> None:
+    with pytest.raises(AdapterRefusedError, match="name it hf://someone/fixer@<commit>"):
+        AdapterRoots((tmp_path,)).found("someone/fixer")
+
+
 def test_an_adapter_in_a_folder_below_is_named(make_adapter: MakeAdapter) -> None:
     directory = make_adapter("run/checkpoint-20")
     with pytest.raises(AdapterRefusedError, match=str(directory)):
@@ -258,7 +291,11 @@ def test_weights_kept_the_other_way_round_fit(make_adapter: MakeAdapter) -> None
 @pytest.mark.parametrize(
     ("configured", "sizes", "said"),
     [
-        (None, None, "names no base model; that tiny-llama is meant was declared and could not be checked"),
+        (
+            None,
+            None,
+            "for a model it does not name; that tiny-llama is meant was declared and could not be checked",
+        ),
         ("/home/user/models/default/1", None, "could not be checked"),
         ("./out", None, "could not be checked"),
         ("other/Name", base_sizes(16), "was declared, and its shapes fit"),

@@ -26,6 +26,9 @@ def test_an_alias_is_a_whole_name_or_the_last_part_of_one(configured: str) -> No
         ("C:\\cache\\models--org--Small-1B\\snapshots\\main", "small-1b"),
         ("/home/user/models/Small2___5-1___5B-Chat", "small2.5-1.5b-chat"),
         ("/kaggle/input/small/transformers/small-1b-chat/1", "small-1b-chat"),
+        ("/kaggle/input/small/transformers/1b-chat/12", "small-1b-chat"),
+        ("/kaggle/input/small-1b/PyTorch/default/1", "small-1b"),
+        ("/home/user/.cache/hub/models--org--Small-1B", "small-1b"),
     ],
 )
 def test_one_model_has_many_names(configured: str, name: str) -> None:
@@ -36,7 +39,21 @@ def test_one_model_has_many_names(configured: str, name: str) -> None:
 
 @pytest.mark.parametrize(
     "copy",
-    ["-bnb-4bit", "-bnb-8bit", "-unsloth-bnb-4bit", "-AWQ", "-GPTQ", "-GPTQ-Int4", "-awq-int4", "-gptq-INT8"],
+    [
+        "-bnb-4bit",
+        "-bnb-8bit",
+        "-unsloth-bnb-4bit",
+        "-AWQ",
+        "-GPTQ",
+        "-GPTQ-Int4",
+        "-awq-int4",
+        "-gptq-INT8",
+        "-FP8-dynamic",
+        "-4bit",
+        "-quantized.w4a16",
+        "-GPTQ-4bit-128g",
+        "-GGUF",
+    ],
 )
 def test_a_quantised_copy_is_the_model_with_a_warning(copy: str) -> None:
     found = matched(f"someone/Small-1B{copy}", "small-1b")
@@ -56,6 +73,9 @@ def test_a_quantised_copy_is_the_model_with_a_warning(copy: str) -> None:
         ("org/Small-1B", "small-1b-instruct"),
         ("org/Small-1B-4bit-tuned", "small-1b"),
         ("/home/user/models/default/1", "1b"),
+        ("/kaggle/input/small-1b/transformers/other/1", "small-1b"),
+        ("org/Small-1B-dynamic", "small-1b"),
+        ("org/Small-1B-unsloth", "small-1b"),
         ("/home/user/small-1b/checkpoints", "small-1b"),
         (f"models--org--Small-1B/blobs/{COMMIT}", "small-1b"),
     ],
