@@ -14,6 +14,7 @@ from typing import Self
 
 from loradex.addresses import database_address
 from loradex.db.session import connect
+from loradex.errors import InvalidArgumentError
 from loradex.evaluation.answer_quality import measure_affinity
 from loradex.evaluation.as_jobs import AsJobs
 from loradex.evaluation.cells import Cell, Origin, Record
@@ -144,6 +145,13 @@ class Session:
         store_cells(self._connection, run, cells)
         return run
 
+    def unmeasured(self) -> int:
+        """How many pairs of the plan's tasks and active adapters have no affinity."""
+        known = AdapterStore(self._connection).affinities(self._settings.base_model)
+        adapters = self.active_adapters()
+        pairs = [(card.name, one.sha256) for card in self._plan.cards.values() for one in adapters]
+        return sum(pair not in known for pair in pairs)
+
     def active_adapters(self) -> list[StoredAdapter]:
         """Those that may answer."""
         return [
@@ -184,6 +192,12 @@ class Session:
     def _subject(self, card: TaskCard) -> Subject:
         kind = "train" if self._plan.held_out else "test"
         questions = self._questions(card, kind, slice(self._plan.limit))
+        if not questions:
+            raise InvalidArgumentError(
+                f"{card.name}: no row to ask in its {kind} file"
+                + (", since adapters were trained on each of them" if self._plan.held_out else "")
+                + "; add rows, or leave it out with --task"
+            )
         if self._plan.held_out:
             self._hidden.clear()
             self._hidden.update(question.source_ref for question in questions)

@@ -11,10 +11,13 @@ import typer
 from loradex.library.card_option import OUR_CARDS, Cards
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from loradex.evaluation.cells import Cell
     from loradex.evaluation.plan import Options
+    from loradex.evaluation.tuning import Value
+    from loradex.library.cards import TaskCard
+    from loradex.worker.settings import WorkerSettings
 
 
 def tune(
@@ -22,6 +25,7 @@ def tune(
     data: Annotated[
         Path, typer.Option(help="Directory of TASK.train.jsonl or .csv files.", exists=True, file_okay=False)
     ],
+    task: Annotated[list[str] | None, typer.Option(help="This task only; may be given again.")] = None,
     rows: Annotated[int, typer.Option(min=2, help="Rows a task, none of which was trained on.")] = 48,
     setting: Annotated[
         str, typer.Option(help="What is available: in-domain, semi-ood, ood, separated by commas.")
@@ -52,14 +56,15 @@ def tune(
     from loradex.evaluation.plan import TRAINED, Plan, cases
     from loradex.evaluation.session import Session
     from loradex.evaluation.tuning import tune as tuned
-    from loradex.library.cards import load_cards
+    from loradex.library.cards import chosen_cards, load_cards
     from loradex.terminal import measuring
     from loradex.worker.settings import WorkerSettings
 
     keep_freed_pages()
     settings = WorkerSettings()
     chosen = chosen_names("setting", setting, TRAINED)
-    known = load_cards(cards)
+    known = chosen_cards(load_cards(cards), task)
+    adopted: dict[str, Value] = {}
     with connect(database_address(settings)) as connection:
         method, start, prior = read_defaults(connection)
 
@@ -74,6 +79,7 @@ def tune(
             sys.stderr.write(f"evidence: run {run} in loradex.evaluations\n")
             return cells
 
+        _warn(known, data, settings)
         for trials in tuned(measure, start, prior):
             if as_json:
                 sys.stdout.writelines(json.dumps(asdict(trial)) + "\n" for trial in trials)
@@ -93,5 +99,32 @@ def tune(
                     f"{method}, against what stands",
                 )
             for trial in trials:
-                if trial.adopted and store:
-                    change_default(connection, trial.name, trial.value)
+                if trial.adopted:
+                    adopted[trial.name] = trial.value
+                    if store:
+                        change_default(connection, trial.name, trial.value)
+    terminal.complain(_told(adopted, store=store))
+
+
+def _warn(cards: "Mapping[str, TaskCard]", data: Path, settings: "WorkerSettings") -> None:
+    """Say so where the default method has nothing to weigh by yet."""
+    from loradex import terminal
+    from loradex.evaluation.plan import IN_DOMAIN, Plan
+    from loradex.evaluation.session import Session
+
+    plan = Plan(cards, data, (IN_DOMAIN,), (), None, held_out=True)
+    with Session(settings, plan, None, in_process=True, writing=False) as session:
+        missing = session.unmeasured()
+    if missing:
+        terminal.complain(
+            f"{missing} pairs of task and adapter have no affinity, which the default method weighs by; "
+            "`loradex library affinities` measures them, best before this"
+        )
+
+
+def _told(adopted: "Mapping[str, Value]", *, store: bool) -> str:
+    """What came of it, in a sentence."""
+    if not adopted:
+        return "no value is ahead beyond noise, so the defaults stay; more --rows may tell more"
+    values = ", ".join(f"{name} {value}" for name, value in adopted.items())
+    return f"the defaults {'are now' if store else 'would become'} {values}"

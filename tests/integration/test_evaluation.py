@@ -119,6 +119,26 @@ def test_held_out_rows_are_out_of_the_index(
     assert set(cell.tasks) == {"kitchen", "garden"}
 
 
+@pytest.mark.parametrize(
+    ("held_out", "why"), [(True, "trained on each of them"), (False, "in its test file; add")]
+)
+def test_a_task_without_a_row_to_ask_is_named(
+    exam: Path,
+    exam_cards: dict[str, TaskCard],
+    exam_settings: WorkerSettings,
+    tmp_path: Path,
+    held_out: bool,
+    why: str,
+) -> None:
+    for kind in ("train", "test"):
+        (tmp_path / f"weather.{kind}.jsonl").write_text("")
+    plan = a_plan(
+        exam, {"weather": exam_cards["weather"]}, data=tmp_path, methods=("cat",), held_out=held_out
+    )
+    with pytest.raises(InvalidArgumentError, match=f"weather: no row to ask .*{why}"):
+        measure(exam_settings, plan)
+
+
 def test_options_reach_postgres(
     exam: Path, exam_cards: dict[str, TaskCard], exam_settings: WorkerSettings
 ) -> None:
@@ -333,12 +353,17 @@ def test_tuning_changes_a_default_only_for_what_is_beyond_noise(
     url = exam_settings.database_url.get_secret_value()  # type: ignore[union-attr]
     with connect(url) as connection:
         before = read_defaults(connection)
-        tune(data=exam / "data", rows=2, setting=IN_DOMAIN, cards=exam / "cards", as_json=True)
+        tune(data=exam / "data", rows=3, setting=IN_DOMAIN, cards=exam / "cards", as_json=True)
         told = capsys.readouterr()
         trials = [json.loads(line) for line in told.out.splitlines()]
         assert {trial["name"] for trial in trials} == {"k", "top_p", "temperature", "choice_prior"}
         assert not any(trial["adopted"] for trial in trials)
         assert read_defaults(connection) == before
+        said = " ".join(told.err.split())
+        missing = connection.execute("select 9 - count(*) from loradex.task_affinities").fetchone()
+        assert missing is not None
+        assert (f"{missing[0]} pairs of task and adapter have no affinity" in said) == (missing[0] > 0)
+        assert "no value is ahead beyond noise, so the defaults stay" in said
         evidence = told.err.split("evidence: run ")[1].split()[0]
         kept = connection.execute(
             "select count(distinct settings), count(distinct task) from loradex.evaluations where run = %s",
