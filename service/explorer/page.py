@@ -55,6 +55,7 @@ class Pages:
             "shortened": shortened,
             "clipped": clipped,
             "chosen": chosen,
+            "spoken": spoken,
             "moment": moment,
             "second": second,
             "number": number,
@@ -103,6 +104,11 @@ def clipped(text: str, most: int) -> str:
 def chosen(values: Mapping[str, Any]) -> dict[str, Any]:
     """What is not None."""
     return {name: value for name, value in values.items() if value is not None}
+
+
+def spoken(period: str) -> str:
+    """A period as it stands after "the last": day, 7 days."""
+    return period.removeprefix("1 ")
 
 
 def moment(when: datetime | str) -> Markup:
