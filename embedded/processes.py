@@ -1,5 +1,6 @@
 """Processes that outlive the program that started them: known by id and birth, since ids are used again."""
 
+import json
 import os
 import subprocess
 import time
@@ -146,7 +147,16 @@ def last_lines(log: Path, count: int = 3) -> str:
     if not log.exists():
         return "(no log)"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return " | ".join(line.strip() for line in lines[-count:])
+    return " | ".join(_reason(line.strip()) for line in lines[-count:])
+
+
+def _reason(line: str) -> str:
+    """What a line says to people: of our own programs' JSON the reason or the event."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return line
+    return str(said.get("reason") or said.get("event") or line) if isinstance(said, dict) else line
 
 
 def _birth(pid: int) -> str:

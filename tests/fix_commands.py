@@ -1,6 +1,10 @@
 """The command line in this process, on a database of the test's own."""
 
-from collections.abc import Callable
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,21 @@ from loradex.library.model_store import ModelStore
 from loradex.service import cli
 
 Loradex = Callable[..., tuple[int, str, str]]
+
+
+@contextmanager
+def own_logs() -> Iterator[None]:
+    """Commands that serve make the log of their process; here it is given back to the tests."""
+    root, hooks = logging.getLogger(), (sys.excepthook, sys.unraisablehook, threading.excepthook)
+    before = root.handlers[:], root.level, logging.getLogger("loradex").level
+    try:
+        yield
+    finally:
+        logging.captureWarnings(capture=False)
+        sys.excepthook, sys.unraisablehook, threading.excepthook = hooks
+        root.handlers[:] = before[0]
+        root.setLevel(before[1])
+        logging.getLogger("loradex").setLevel(before[2])
 
 
 @pytest.fixture
@@ -35,7 +54,8 @@ def loradex(
         monkeypatch.setenv(name, str(value))
 
     def run(*arguments: object) -> tuple[int, str, str]:
-        code = cli.run([str(argument) for argument in arguments])
+        with own_logs():
+            code = cli.run([str(argument) for argument in arguments])
         captured = capfd.readouterr()
         return code, captured.out, captured.err
 

@@ -170,11 +170,13 @@ class Answering:
 
     def _compute(self) -> None:
         """Gives the engine what is ready, lets it work for a moment, and hands on what came of it."""
+        joined = False
         for one in self._arrived():
             if one.job.id in self._computed:
                 # Its lease was over while this worker slept, and it was claimed anew.
                 self._engine.abort(one.job.id)
             self._computed[one.job.id] = one
+            joined = True
             self._observer.batch(len(self._computed))
             try:
                 self._engine.add(one.job.id, one.row, one.adapters)
@@ -195,6 +197,8 @@ class Answering:
                 self._engine.abort(ticket)
                 self._hand_on(ticket, Failure.of(error))
             raise
+        if joined:
+            self._observer.used(self._engine.usage().used_bytes)
         for event in events:
             self._heard(event)
 
@@ -238,6 +242,6 @@ class Answering:
 
     def _end(self, one: Prepared, result: RowResult | Failure) -> None:
         if isinstance(result, Failure):
-            self._ending.fail(one.job, result)
+            self._ending.fail(one, result)
         else:
             self._ending.record(Answered(**vars(one), result=result))

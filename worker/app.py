@@ -15,6 +15,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from loradex.addresses import addresses
+from loradex.collector import tracing
 from loradex.program import PROGRAM
 from loradex.worker.answering import Answering
 from loradex.worker.embedding import Embedding
@@ -23,6 +24,7 @@ from loradex.worker.engine.embed import Encoder
 from loradex.worker.engine.form import numbers
 from loradex.worker.engine.load import shipped_model
 from loradex.worker.engine.quantization import packages_of
+from loradex.worker.engine.quiet import quiet
 from loradex.worker.engines import load_engine
 from loradex.worker.exposed import exposed
 from loradex.worker.identity import WorkerIdentity, expected_adapters, register_models, versions
@@ -48,6 +50,7 @@ LOOK_EVERY_SECONDS = 0.5
 def serve(settings: WorkerSettings) -> None:
     """Answer jobs until SIGTERM or Ctrl-C."""
     log_as_json(settings.log_level)
+    quiet()
     PROGRAM.set("loradex worker")
     database_url, redis_url = addresses(settings)
     worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
@@ -156,6 +159,7 @@ def serve(settings: WorkerSettings) -> None:
     sweep = Repeating("sweep", ring, settings.sweep_seconds, stop)
     with (
         exposed(settings, database_url, registry, observer, stop),
+        tracing("loradex-worker"),
         _stopped_by_signals(stop),
         closing(claiming),
         closing(recording),
@@ -173,6 +177,7 @@ def serve(settings: WorkerSettings) -> None:
         Notifications(listen_url, ring, stop, leases.told),
     ):
         listen(app, stop)
+    structlog.get_logger("worker").info("worker.ended")
 
 
 @contextmanager

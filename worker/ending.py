@@ -1,11 +1,13 @@
 """How jobs end: answered, failed, given back to the queue, or left to whoever has them now."""
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import structlog
 
 from loradex.errors import LeaseLostError, LoradexError, RoutingLostError
+from loradex.tracing import trace_id_of
 from loradex.worker.answers import answer_document
 from loradex.worker.identity import WorkerIdentity
 from loradex.worker.isolation import OUTAGES, REFUSED, Failure
@@ -13,7 +15,8 @@ from loradex.worker.jobs import Job, Jobs
 from loradex.worker.leases import Leases
 from loradex.worker.observer import Observer
 from loradex.worker.pieces import Pieces
-from loradex.worker.stages import Answered
+from loradex.worker.stages import Answered, Claimed
+from loradex.worker.traces import RECORD, Traces
 
 
 class Ending:
@@ -35,6 +38,7 @@ class Ending:
         self._pieces = pieces
         self._observer = observer
         self._identity = identity
+        self._traces = Traces(identity)
         self._log = structlog.get_logger("answering")
 
     def record(self, one: Answered) -> None:
@@ -50,7 +54,9 @@ class Ending:
                     result=one.result,
                     timings=timings,
                 )
+                since = time.perf_counter()
                 answer_id = self._jobs.record(one.job, answer)
+                one.clock.called(RECORD, since)
             except LeaseLostError:
                 self.fenced_off(one.job)
             except RoutingLostError:
@@ -58,17 +64,20 @@ class Ending:
             except OUTAGES:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, it must end as a recorded failure
-                self.fail(one.job, Failure.of(error))
+                self.fail(one, Failure.of(error))
             else:
                 self._leases.let_go([one.job])
                 self._observer.answered(one.routing, answer)
+                self._traces.answered(one, answer, answer_id)
                 self._pieces.end(one.job, answer_id)
-                self._log.info("job.answered", job=str(one.job.id), answer=str(answer_id), **timings)
+                self._log.info("job.answered", **_ids(one.job), answer=str(answer_id), **timings)
 
-    def fail(self, job: Job, failure: Failure) -> None:
+    def fail(self, one: Claimed, failure: Failure) -> None:
         """Ends a job as failed."""
+        job = one.job
         self._pieces.end(job)
-        self._log.warning("job.failed", job=str(job.id), code=failure.code, reason=failure.message)
+        # Why, the job says: the text may hold its prompt.
+        self._log.warning("job.failed", **_ids(job), code=failure.code)
         with self.let_go_if_broken([job]):
             try:
                 self._jobs.fail(job, failure.code, failure.message)
@@ -77,12 +86,13 @@ class Ending:
             else:
                 self._leases.let_go([job])
                 self._observer.failed(failure.code)
+                self._traces.failed(one, failure.code)
 
     def fenced_off(self, job: Job) -> None:
         """The attempt is over: the job was cancelled, has expired, or is another worker's."""
         self._observer.lost()
         self._pieces.end(job)
-        self._log.warning("job.fenced_off", job=str(job.id), attempt=job.attempt)
+        self._log.warning("job.fenced_off", **_ids(job), attempt=job.attempt)
         self._leases.let_go([job])
 
     def give_back(self, jobs: Iterable[Job]) -> None:
@@ -113,3 +123,9 @@ class Ending:
         except BaseException:
             self._leases.let_go(jobs)
             raise
+
+
+def _ids(job: Job) -> dict[str, str]:
+    """By which the log's lines about a job are found, and those of the request that it came with."""
+    trace = trace_id_of(job.traceparent)
+    return {"job": str(job.id), **({} if trace is None else {"trace": trace})}

@@ -1,5 +1,6 @@
 """The first stages of a job's way: claim, embed, route, prepare."""
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
@@ -16,6 +17,7 @@ from loradex.worker.isolation import Failure, run_isolated
 from loradex.worker.jobs import Job, Jobs
 from loradex.worker.leases import Leases
 from loradex.worker.stages import Claimed, Embedded, Prepared, Routed
+from loradex.worker.traces import ROUTE
 
 Before = TypeVar("Before", bound=Claimed)
 After = TypeVar("After", bound=Claimed)
@@ -76,7 +78,10 @@ class Intake:
         ]
 
     def _route(self, batch: Sequence[Embedded]) -> list[Routed | Failure]:
+        since = time.perf_counter()
         routings = self._jobs.route([one.job for one in batch], [one.question.vector for one in batch])
+        for one in batch:
+            one.clock.called(ROUTE, since)
         return [
             Routed(one.job, one.clock, one.question, routing)
             for one, routing in zip(batch, routings, strict=True)
@@ -117,7 +122,7 @@ class Intake:
         for one, result in zip(batch, run_isolated(step, batch), strict=True):
             one.clock.lap(stage)
             if isinstance(result, Failure):
-                self._ending.fail(one.job, result)
+                self._ending.fail(one, result)
             else:
                 done.append(result)
         return done

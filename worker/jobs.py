@@ -19,7 +19,7 @@ Vector = npt.NDArray[np.float32]
 Document = Mapping[str, Any]
 
 CLAIM: LiteralString = """
-    select id, kind, prompt, messages, choices, settings, attempt, pieces_key,
+    select id, kind, prompt, messages, choices, settings, attempt, pieces_key, traceparent,
            case when messages is not null then (
                select b.chat_template from loradex.base_models b where b.name = base_model) end as chat_template,
            attempt - releases - 1 as lost_attempts,
@@ -59,6 +59,7 @@ class Job:
         settings: What else it says, complete with defaults: those of loradex.settings without a column of
             their own.
         pieces_key: Where Redis has its text while it is written; None: nobody listens.
+        traceparent: The trace its spans belong to; None: none was told.
         lost_attempts: Attempts whose worker died or went silent.
         waited_ms: Milliseconds from acceptance to this claim.
         urgent: Whether its priority is above the default.
@@ -76,6 +77,7 @@ class Job:
     lost_attempts: int
     waited_ms: float
     urgent: bool = False
+    traceparent: str | None = None
 
     @property
     def seed(self) -> int:

@@ -1,44 +1,39 @@
-"""Logs of a worker: one JSON object a line on standard error, Celery's lines included."""
+"""The log of a worker: what its parts say through structlog and its libraries by themselves, line by line as JSON."""
 
 import logging
-import sys
 import warnings
+from typing import Any
 
 import structlog
+
+from loradex.logs import FIELDS, adopt
+from loradex.logs import log_as_json as log_all_as_json
 
 QUIET = ("celery", "kombu", "amqp", "httpx", "sentence_transformers", "transformers")
 
 
 def log_as_json(level: str) -> None:
     """Send structlog and the standard library's loggers through one JSON formatter."""
-    shared: list[structlog.typing.Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
+    log_all_as_json(level, libraries=level)
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[structlog.stdlib.filter_by_level, _as_record],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(sort_keys=False),
-            ],
-        )
-    )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     # It logs what its timers meet in Redis, with a traceback each time; `wakeup.not_heard` says it once.
     logging.getLogger("kombu.asynchronous.hub").setLevel(logging.CRITICAL)
     # Celery's, at every start of a consumer: it is about messages that run code, and ours are JSON.
     warnings.filterwarnings("ignore", message="You're running the worker with superuser")
+    adopt()
+
+
+def _as_record(_logger: Any, _method: str, said: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """The arguments of a method of `logging.Logger`."""
+    return {
+        "msg": str(said.pop("event")),
+        "exc_info": said.pop("exc_info", None),
+        "extra": {FIELDS: said},
+    }

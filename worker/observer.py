@@ -42,6 +42,10 @@ class Observer:
         """A row was given to the engine, which has so many in hand now."""
         self._metrics.batch_rows.observe(rows)
 
+    def used(self, count: int) -> None:
+        """Rows joined those that the engine computes, which may come to need so many bytes."""
+        self._metrics.batch_bytes.observe(count)
+
     def answered(self, routing: Routing, answer: Mapping[str, Any]) -> None:
         """An answer, as `answer_document` says it, was recorded."""
         metrics = self._metrics

@@ -29,7 +29,7 @@ from loradex.service.api.measures import Measures
 from loradex.service.api.openapi import openapi
 from loradex.service.api.problem import Problem, refused
 from loradex.service.api.readiness import reasons_against
-from loradex.service.client import AsyncClient, Request
+from loradex.service.client import AsyncClient, AsyncJob, Request
 from loradex.service.client.samples import seed_of_sample
 
 EDGE: LiteralString = "select similarity from loradex.domain_edge(%s)"
@@ -37,6 +37,8 @@ EDGE_SECONDS = 600.0
 """How long the edge of the domain is taken for the same; finding it reads a sample of the library."""
 
 MOST_IGNORED = 20
+MOST_LOGGED = 16
+"""Ids of jobs in the log's line about a request."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,10 @@ class Call:
         """What its endpoint calls the fields of a job."""
         named: fields.Names = self.http.state.names
         return named
+
+    def note(self, jobs: Sequence[AsyncJob]) -> None:
+        """The jobs that it is about, for the log."""
+        self.http.state.jobs = [str(job.id) for job in jobs[:MOST_LOGGED]]
 
 
 Work = Callable[[Call], Awaitable[Any]]
@@ -243,6 +249,7 @@ class Api:
         wanted = [replace(one, stream=True) for one in requests]
         usage = body.stream_options is not None and bool(body.stream_options.include_usage)
         async with self._asking.handed_in(call.client, wanted, key) as made:
+            call.note(made)
             chunks = Chunks(form, model, made, body.n or 1, usage=usage)
             async with aclosing(heard(made, seconds, call.names)) as told:
                 async for one in told:
@@ -295,6 +302,7 @@ class Api:
         """The model, the answers to these jobs in their order, and the edge of the domain they were judged by."""
         model, requests, key = await self._requested(call, name, said, jobs)
         asked = await self._asking.answers(call.client, requests, key, seconds, call.names)
+        call.note([one.job for one in asked])
         return model, asked, await self._edge_of(call.client, model, said, asked)
 
     async def _requested(

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from loradex.errors import JobFailedError, LoradexError, WaitTimeoutError
+from loradex.logs import FIELDS
 from loradex.service.api.fields import Names
-from loradex.service.api.logs import FIELDS
 from loradex.service.api.problem import Problem, problem_of
 from loradex.service.client import AsyncClient, AsyncJob, Request
 from loradex.service.client.samples import key_of_sample

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import re
 import traceback
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -12,11 +13,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from loradex.errors import LoradexError
+from loradex.logs import FIELDS
 from loradex.service.api.fields import CHAT
-from loradex.service.api.logs import FIELDS
 from loradex.service.api.measures import LEFT, Measured, Measures
-from loradex.service.api.problem import INTERNAL, SHUTTING_DOWN, Problem, problem_of
+from loradex.service.api.problem import INTERNAL, SERVER, SHUTTING_DOWN, Problem, problem_of
 from loradex.service.api.room import Room
+from loradex.tracing import current_traceparent, trace_id_of, traceparent_in, within
 
 MOST_UNDER_WAY = 1_000
 ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
@@ -66,7 +68,7 @@ class Door:
             await send(message)
 
         self._under_way += 1
-        with self._measures.request(scope) as measured:
+        with self._measures.request(scope) as measured, _traced(scope, measured):
             try:
                 if self._under_way > MOST_UNDER_WAY:
                     await refusal(scope, BUSY)(scope, receive, answer)
@@ -78,6 +80,29 @@ class Door:
                 LOG.info("request.answered", extra={FIELDS: _told(scope, measured)})
 
 
+@contextmanager
+def _traced(scope: MutableMapping[str, Any], measured: Measured) -> Iterator[None]:
+    """A span of a request to the API, in the trace that the client says it is in. Probes and pages have none."""
+    if not scope["path"].startswith("/v1/"):
+        yield
+        return
+    asking = traceparent_in(_header(scope, b"traceparent"))
+    with within(asking, scope["method"]) as now:
+        scope["state"]["trace"] = trace_id_of(current_traceparent())
+        try:
+            yield
+        finally:
+            told = _told(scope, measured)
+            now.name = f"{scope['method']} {measured.route}"
+            now.attributes |= {
+                "http.request.method": scope["method"],
+                "http.route": measured.route,
+                "http.response.status_code": told["status"],
+                "loradex.request_id": told["request"],
+            }
+            now.error, now.failed = told["code"], told["status"] >= SERVER
+
+
 def _told(scope: MutableMapping[str, Any], measured: Measured) -> dict[str, Any]:
     """What the log says of a request: nothing of who asked, and nothing that was asked."""
     return {
@@ -87,6 +112,7 @@ def _told(scope: MutableMapping[str, Any], measured: Measured) -> dict[str, Any]
         "status": measured.status or LEFT,
         "code": scope["state"].get("code"),
         "milliseconds": round(1000 * measured.seconds),
+        **{name: scope["state"][name] for name in ("trace", "jobs") if scope["state"].get(name)},
     }
 
 
@@ -170,7 +196,9 @@ async def _gone(request: Request) -> None:
 
 def _id_in(scope: MutableMapping[str, Any]) -> str:
     """The client's own name for its request, or a new one."""
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and ID.fullmatch(told := value.decode("latin-1")):
-            return str(told)
-    return f"req_{uuid4().hex}"
+    told = _header(scope, b"x-request-id")
+    return told if told is not None and ID.fullmatch(told) else f"req_{uuid4().hex}"
+
+
+def _header(scope: MutableMapping[str, Any], wanted: bytes) -> str | None:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), None)

@@ -12,9 +12,9 @@ from typing import Any, Literal, LiteralString
 from uuid import UUID
 
 from loradex.errors import InvalidArgumentError, LoradexError
+from loradex.logs import FIELDS
 from loradex.service.api.asking import LOG, Asking
 from loradex.service.api.bodies import Tolerant
-from loradex.service.api.logs import FIELDS
 from loradex.service.api.models import ROUTED
 from loradex.service.api.problem import NO_RETRY, Problem, problem_of, refused
 from loradex.service.client import AsyncClient

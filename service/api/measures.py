@@ -28,6 +28,11 @@ class Measured:
         self._first = True
 
     @property
+    def route(self) -> str:
+        """The path that answers, with its places for ids."""
+        return self._route()
+
+    @property
     def seconds(self) -> float:
         """Since it came."""
         return time.monotonic() - self.started

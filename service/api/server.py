@@ -11,13 +11,14 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from loradex.addresses import redis_address
+from loradex.collector import tracing
 from loradex.errors import DatabaseUnavailableError, InvalidArgumentError
+from loradex.logs import adopt, log_as_json
 from loradex.metrics_port import MetricsPort
 from loradex.service.api.allowance import Allowances
 from loradex.service.api.app import Api
 from loradex.service.api.door import Door
 from loradex.service.api.login import serving_address
-from loradex.service.api.logs import log_as_json
 from loradex.service.api.patience import Patience
 from loradex.service.api.readiness import STATE, wrong_login
 from loradex.service.client import AsyncClient
@@ -56,9 +57,14 @@ def serve(
         InvalidArgumentError: Nobody can listen there, or the login sees more than its own.
         StackError: Nothing says where the servers are.
     """
+    log_as_json()
     database, redis = serving_address(settings), redis_address(settings)
     registry = CollectorRegistry()
-    with listening(host, port) as door, _seen(settings, database, metrics_port, registry):
+    with (
+        listening(host, port) as door,
+        _seen(settings, database, metrics_port, registry),
+        tracing("loradex-api"),
+    ):
         asyncio.run(_serve(settings, database, redis, door, said, registry=registry))
 
 
@@ -131,9 +137,9 @@ class Draining(uvicorn.Server):  # type: ignore[misc]
 
 async def run(application: Door, door: socket.socket, said: Callable[[str], None]) -> None:
     """Serve it at an open door until a signal ends it; `said` is told the address."""
-    log_as_json()
     server = Draining(application)
     host, port = door.getsockname()[:2]
+    adopt()
     said(f"http://{f'[{host}]' if ':' in host else host}:{port}")
     # uvicorn sends the signal that ended it once more, to whoever had it before.
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,10 +1,14 @@
 """`loradex serve`: the API that OpenAI's clients speak."""
 
+import logging
+import sys
 from typing import Annotated
 
 import typer
 
 from loradex import terminal
+
+LOG = logging.getLogger("loradex.api")
 
 
 def serve(
@@ -25,18 +29,27 @@ def serve(
 
     Postgres is where LORADEX_DATABASE_URL says, with a login of the role client; on the embedded stack the server
     makes its login by itself. Keys are made by `loradex key create`. It ends at SIGTERM or Ctrl+C, after what is
-    under way has been answered, within 30 s. Metrics are served at LORADEX_METRICS_HOST, by itself 127.0.0.1.
+    under way has been answered, within 30 s. Metrics are served at LORADEX_METRICS_HOST, by itself 127.0.0.1. What
+    it says are lines of JSON on standard error.
 
     Example: loradex serve --port 8322
     """
+    from loradex.errors import LoradexError
+    from loradex.logs import FIELDS, told_end
     from loradex.service.api.server import serve as run
     from loradex.service.settings import ServiceSettings
 
+    def said(address: str) -> None:
+        LOG.info("server.listening", extra={FIELDS: {"address": f"{address}/v1"}})
+        if sys.stdout.isatty():
+            terminal.say(f"listening at {address}/v1")
+
     settings = ServiceSettings()
-    run(
-        settings,
-        host,
-        port,
-        lambda address: terminal.say(f"listening at {address}/v1"),
-        settings.api_metrics_port if metrics_port is None else metrics_port,
-    )
+    try:
+        run(settings, host, port, said, settings.api_metrics_port if metrics_port is None else metrics_port)
+    except LoradexError as error:
+        if sys.stderr.isatty():
+            raise
+        told_end(LOG.name, error.code, str(error))
+        raise typer.Exit(error.exit_code) from None
+    LOG.info("server.ended")

@@ -68,6 +68,7 @@ from loradex.service.client.signatures import (
 from loradex.service.client.together import Together
 from loradex.service.client.wakeup import Waker
 from loradex.settings import Settings
+from loradex.tracing import calling
 
 
 class AsyncClient:
@@ -215,7 +216,8 @@ class AsyncClient:
             ]
         if call.large:
             call.require_room(await self._fetched(MOST_BYTES))
-        rows = await self._fetched(ENQUEUE, (call.document,), seconds=REPEAT_SECONDS if call.keyed else 0)
+        with calling("loradex.enqueue_jobs"):
+            rows = await self._fetched(ENQUEUE, (call.document,), seconds=REPEAT_SECONDS if call.keyed else 0)
         error = await self._wake_workers([job_id for job_id, created in rows if created])
         return [AsyncJob(self, job_id, created=created, doorbell_error=error) for job_id, created in rows]
 

@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 from loradex.errors import InvalidArgumentError, LoradexError, UnknownAnswerError
 from loradex.service.client.handle import JobHandle
 from loradex.service.client.request import Request
+from loradex.tracing import current_traceparent
 
 ENQUEUE: LiteralString = "select job_id, created from loradex.enqueue_jobs(%s) order by ordinal"
 MOST_BYTES: LiteralString = "select value::bigint from loradex.settings where name = 'max_call_bytes'"
@@ -49,7 +50,9 @@ class Call:
         requests = [Request.of(job) for job in jobs]
         if not requests:
             return None
-        document = json.dumps([request.document() for request in requests], ensure_ascii=False)
+        trace = current_traceparent()
+        own = {} if trace is None else {"traceparent": trace}
+        document = json.dumps([own | request.document() for request in requests], ensure_ascii=False)
         return cls(document, all(request.idempotency_key is not None for request in requests))
 
     @property

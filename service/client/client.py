@@ -61,6 +61,7 @@ from loradex.service.client.signatures import (
 from loradex.service.client.stream import Stream
 from loradex.service.client.wakeup import Waker
 from loradex.settings import Settings
+from loradex.tracing import calling
 
 
 class Client:
@@ -201,7 +202,8 @@ class Client:
             ]
         if call.large:
             call.require_room(self._fetched(MOST_BYTES))
-        rows = self._fetched(ENQUEUE, (call.document,), seconds=REPEAT_SECONDS if call.keyed else 0)
+        with calling("loradex.enqueue_jobs"):
+            rows = self._fetched(ENQUEUE, (call.document,), seconds=REPEAT_SECONDS if call.keyed else 0)
         error = self._wake_workers([job_id for job_id, created in rows if created])
         return [Job(self, job_id, created=created, doorbell_error=error) for job_id, created in rows]
 

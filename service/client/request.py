@@ -134,6 +134,7 @@ class Request:
         regex: A regular expression that matches the whole of a written answer.
         seed: Seed of the sampling.
         stream: Whether its text is told to listeners while it is written.
+        traceparent: The W3C trace context its spans belong to; None: that of whoever hands it in, if there is one.
         expected_task: The true task where it is known, for the view `task_confusion`.
         idempotency_key: Enqueuing again with it gives the same job.
         metadata: Texts noted on the job, to find it by: 16 pairs at most.
@@ -174,6 +175,7 @@ class Request:
     regex: Text | None = None
     seed: Seed | None = None
     stream: bool | None = None
+    traceparent: Text | None = None
     expected_task: Text | None = None
     idempotency_key: Text | None = None
     metadata: Pairs | None = None

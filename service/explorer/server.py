@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 
 from loradex.errors import InvalidArgumentError
+from loradex.logs import log_as_json
 from loradex.service.api.door import Door
 from loradex.service.api.login import address_of
 from loradex.service.api.measures import Measures
@@ -44,6 +45,7 @@ def explore(settings: Settings, port: int, said: Callable[[str], None]) -> None:
         StackError: Nothing says where Postgres is.
         DatabaseUnavailableError: It does not answer.
     """
+    log_as_json()
     database = address_of(settings, LOGIN, "reader")
     with listening(HOST, port) as door:
         asyncio.run(_serve(database, door, said))

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 STAGE_SECONDS = (0.0005, 0.001, 0.0025, *SECONDS)
 TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+BYTES = tuple(1 << power for power in range(20, 38, 2))
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 ADAPTERS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 32)
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1)
@@ -96,6 +97,12 @@ class WorkerMetrics:
             buckets=ROWS,
             registry=registry,
         )
+        self.batch_bytes = Histogram(
+            "loradex_worker_batch_bytes",
+            "Bytes that the rows which are computed may come to need, as one joins them",
+            buckets=BYTES,
+            registry=registry,
+        )
         self.mixture = Histogram(
             "loradex_worker_mixture_adapters",
             "Adapters in an answer's mixture; 0 is the base model alone",
@@ -161,6 +168,16 @@ DATABASE = {
     ),
     "oldest_waiting_seconds": Declared(
         "loradex_queue_oldest_waiting_seconds", "Age of the oldest job that waits; 0 if none does", "priority"
+    ),
+    "waiting_jobs_of": Declared(
+        "loradex_queue_waiting_jobs_by_asker",
+        "Jobs that wait, by how they were handed in: key or login",
+        "asker",
+    ),
+    "open_jobs": Declared(
+        "loradex_queue_open_jobs",
+        "Jobs of a base model that wait or are held: what workers scale by",
+        "base_model",
     ),
     "running_jobs": Declared("loradex_queue_running_jobs", "Jobs that workers hold"),
     "expired_leases": Declared("loradex_queue_expired_leases", "Of these, those whose worker was lost"),

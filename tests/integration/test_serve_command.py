@@ -71,8 +71,8 @@ def test_the_program_serves_the_embedded_stack_and_ends(answering: Stack, tmp_pa
         text=True,
     )
     try:
-        assert server.stdout is not None
-        address = server.stdout.readline().removeprefix("listening at ").strip()
+        assert server.stderr is not None
+        address = json.loads(server.stderr.readline())["address"]
         response = httpx2.post(
             f"{address}/chat/completions",
             json=QUESTION,

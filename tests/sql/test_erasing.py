@@ -253,6 +253,7 @@ def test_what_an_erasure_leaves_was_decided_on(scratch: World) -> None:
         "metadata",
         "regex",
         "stop",
+        "traceparent",
     }
 
 

@@ -29,6 +29,8 @@ def test_they_follow_the_queue(scratch: World) -> None:
 
     assert [grown("waiting_jobs", label) for label in ("low", "normal", "high")] == [1, 2, 2]
     assert grown("running_jobs") == 1
+    assert [grown("waiting_jobs_of", label) for label in ("key", "login")] == [0, 5]
+    assert grown("open_jobs", BASE_MODEL) == 6
     assert grown("expired_leases") == 0
     assert grown("unserved_jobs") == 5  # no worker lives here
     assert told(scratch)["oldest_waiting_seconds", "low"] >= 60

@@ -68,6 +68,8 @@ begin
         when coalesce(e.job ->> 'min_tokens', defaults ->> 'min_tokens')::numeric
              > coalesce(e.job ->> 'max_new_tokens', defaults ->> 'max_new_tokens')::numeric
             then 'min_tokens is more than max_new_tokens; lower it'
+        when e.job ->> 'traceparent' !~ '^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$'
+            then 'traceparent is no W3C trace context of version 00; leave it out'
         when j.method = 'own' and j.adapter is null then 'method own needs an adapter; name one'
         when j.method <> 'own' and j.adapter is not null then 'only method own takes an adapter; drop it or use own'
         end, case

@@ -20,6 +20,15 @@ as $$
     union all
     select 'oldest_waiting_seconds', w.label, coalesce(extract(epoch from now() - w.oldest), 0)::float8 from waiting w
     union all
+    select 'waiting_jobs_of', c.label, count(j.id)::float8
+    from (values ('key', true), ('login', false)) c(label, keyed)
+    left join jobs j on j.state = 'queued' and (j.api_key_id is not null) = c.keyed
+    group by c.label
+    union all
+    select 'open_jobs', b.name, count(j.id)::float8
+    from base_models b left join jobs j on j.base_model = b.name and j.state in ('queued', 'running')
+    group by b.name
+    union all
     select 'running_jobs', '', r.jobs::float8 from running r
     union all
     select 'expired_leases', '', r.expired::float8 from running r

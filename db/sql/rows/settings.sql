@@ -59,6 +59,8 @@ values
     ('seed', 'job', 'integer', null, 0, null, 9223372036854775807, null, null, null, 'seed of the sampling'),
     ('stream', 'job', 'boolean', 'false', null, null, null, null, null, null,
         'whether its text is told to listeners while it is written; no answer depends on it'),
+    ('traceparent', 'job', 'text', null, 55, null, 55, null, null, null,
+        'the W3C trace context that its spans belong to; no answer depends on it'),
     ('expected_task', 'job', 'text', null, null, null, null, null, null, 'tasks',
         'the true task where it is known, for the view task_confusion'),
     ('idempotency_key', 'job', 'text', null, 1, null, 200, null, null, null,

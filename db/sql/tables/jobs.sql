@@ -22,6 +22,7 @@ create table loradex.jobs (
     expected_task text,
     idempotency_key text,
     metadata jsonb,
+    traceparent text,
     pieces_key uuid,
     priority smallint not null default 0,
     deadline float8,
@@ -82,6 +83,8 @@ comment on column loradex.jobs.settings is 'what else the job says: the settings
 comment on column loradex.jobs.expected_task is 'true task where known';
 comment on column loradex.jobs.idempotency_key is 'asking again with it gives this job';
 comment on column loradex.jobs.metadata is 'what the asker noted on it: an object of texts; null if nothing';
+comment on column loradex.jobs.traceparent is
+    'the W3C trace context that its spans belong to; null: none was told';
 comment on column loradex.jobs.pieces_key is
     'where Redis has pieces of its text while it is written, which whoever knows it can read; null: nobody listens';
 comment on column loradex.jobs.priority is 'higher goes first';

@@ -21,7 +21,7 @@ from loradex.worker.engine.rows import MergeReport, Row, RowResult
 from loradex.worker.isolation import Failure
 from loradex.worker.jobs import Job, Routing
 from loradex.worker.leases import Leases
-from loradex.worker.stages import Answered, Prepared
+from loradex.worker.stages import Answered, Claimed, Prepared
 
 PLACES = 2
 RESULT = RowResult("text", (1,), None, None, 1, 1, "length", MergeReport(0, 0, 0, ()))
@@ -104,9 +104,9 @@ class Queue:
         self.answered.append(one.job.prompt)
         self.leases.let_go([one.job])
 
-    def fail(self, job: Job, failure: Failure) -> None:
-        self.failed[job.prompt] = failure.code
-        self.leases.let_go([job])
+    def fail(self, one: Claimed, failure: Failure) -> None:
+        self.failed[one.job.prompt] = failure.code
+        self.leases.let_go([one.job])
 
     def give_back(self, jobs: Iterator[Job]) -> None:
         left = list(jobs)
@@ -142,7 +142,7 @@ class Worker:
             reserved=reserved,
             linger=0,
             stop=threading.Event(),
-            observer=cast(Any, SimpleNamespace(batch=lambda _rows: None)),
+            observer=cast(Any, SimpleNamespace(batch=lambda _rows: None, used=lambda _count: None)),
         )
 
     def asked(

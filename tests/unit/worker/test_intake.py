@@ -15,7 +15,7 @@ from loradex.errors import AdapterChangedError
 from loradex.worker.intake import Intake
 from loradex.worker.isolation import Failure
 from loradex.worker.jobs import Job, Routing
-from loradex.worker.stages import Prepared
+from loradex.worker.stages import Claimed, Prepared
 
 
 class Places:
@@ -64,8 +64,8 @@ class Site:
         ]
         return [Routing(merge="cat", calibrated=False, mixture=mixture) for mixture in mixtures]
 
-    def fail(self, job: Job, failure: Failure) -> None:
-        self.failed[job.prompt] = failure.code
+    def fail(self, one: Claimed, failure: Failure) -> None:
+        self.failed[one.job.prompt] = failure.code
 
     def prepare(self, *prompts: str) -> None:
         def ready(one: Prepared) -> None:
