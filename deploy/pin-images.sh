@@ -1,10 +1,10 @@
 #!/bin/sh
-# Writes the digests of today's images behind their tags, in docker-compose.yml and the Dockerfile: a tag can be moved by
+# Writes the digests of today's images behind their tags, in docker-compose.yml and the Dockerfiles: a tag can be moved by
 # others, a digest cannot. Needs Docker with buildx, and the registry. Once more brings newer ones.
 set -eu
 cd "$(dirname "$0")/.."
-files="docker-compose.yml Dockerfile"
-for image in $(grep -hoE '(pgvector/pgvector|redis|python|prom/prometheus|grafana/grafana):[A-Za-z0-9._-]+' $files | sort -u); do
+files="docker-compose.yml Dockerfile deploy/vllm.Dockerfile"
+for image in $(grep -hoE '(pgvector/pgvector|redis|python|prom/prometheus|grafana/grafana|vllm/vllm-openai):[A-Za-z0-9._-]+' $files | sort -u); do
 	digest=$(docker buildx imagetools inspect "$image" --format '{{.Manifest.Digest}}')
 	case $digest in
 	sha256:*) ;;

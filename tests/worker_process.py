@@ -21,7 +21,7 @@ class WorkerProcess:
     """Starts what `python -m loradex.worker` runs, in `home`, and knows when it is ready.
 
     `settings` are environment variables without their prefix `LORADEX_`, `environment` are others as they are.
-    `within` is what its command line begins with, such as another host's.
+    `within` is what its command line begins with, such as another host's; `python` is what runs it.
     """
 
     home: Path
@@ -29,6 +29,7 @@ class WorkerProcess:
     name: str = "worker"
     environment: Mapping[str, str] = field(default_factory=dict)
     within: Sequence[str] = ()
+    python: str = sys.executable
     process: "ForkedWorker | subprocess.Popen[bytes] | None" = field(default=None, init=False)
 
     @property
@@ -58,12 +59,12 @@ class WorkerProcess:
 
     def _started(self, environment: Mapping[str, str]) -> "ForkedWorker | subprocess.Popen[bytes]":
         """A copy of a process that has imported all; a program of its own where that makes a difference."""
-        if not self.within and not self.environment:
+        if not self.within and not self.environment and self.python == sys.executable:
             return ForkedWorker(environment, ROOT, self.log)
         fixed = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONFAULTHANDLER": "1"}
         with self.log.open("ab") as output:
             return subprocess.Popen(
-                [*self.within, sys.executable, "-P", "-m", "loradex.worker"],
+                [*self.within, self.python, "-P", "-m", "loradex.worker"],
                 cwd=ROOT,
                 env={**environment, **fixed, **self.environment},
                 stdin=subprocess.DEVNULL,

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import structlog
+
 from loradex.errors import InvalidArgumentError
 from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.form import Form
@@ -25,7 +27,7 @@ def load_engine(settings: WorkerSettings, model: Path, expected: Expected) -> Se
             )
         from loradex.worker.engine.vllm.start import start  # noqa: PLC0415 - only where it is wanted
 
-        return start(
+        engine = start(
             model,
             settings.device,
             settings.dtype,
@@ -37,6 +39,10 @@ def load_engine(settings: WorkerSettings, model: Path, expected: Expected) -> Se
             max_lora_rank=settings.vllm_max_lora_rank,
             arguments=settings.vllm_arguments,
         )
+        structlog.get_logger("worker").info(
+            "worker.laid_out", max_loras=engine.slots.loras, max_lora_rank=engine.slots.rank
+        )
+        return engine
     return Engine.load(
         model,
         settings.device,

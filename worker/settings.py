@@ -31,8 +31,8 @@ class WorkerSettings(LibrarySettings):
         batch_rows: Jobs in hand at most.
         reserved_rows: How many of these places are for jobs above the default priority alone; None is an eighth.
         batch_bytes: Bytes for keys, values, factors and logits of all jobs in hand; None takes what suits the device.
-        vllm_max_loras: Distinct mixtures vLLM computes at once; rows of others wait.
-        vllm_max_lora_rank: The greatest rank of a mixture vLLM is laid out for.
+        vllm_max_loras: Distinct mixtures vLLM computes at once, rows of others wait; None takes what suits.
+        vllm_max_lora_rank: The greatest rank of a mixture vLLM is laid out for; None takes what suits the adapters.
         vllm_arguments: Further arguments of vLLM's `EngineArgs`, as JSON.
         linger_ms: How long jobs wait for company after the bell, in milliseconds.
         lease_seconds: How long a claimed job is this worker's without a sign of life.
@@ -44,7 +44,10 @@ class WorkerSettings(LibrarySettings):
         log_level: Least level that is logged.
     """
 
-    model_config = SettingsConfigDict(env_prefix="LORADEX_", frozen=True, extra="ignore")
+    # A variable that Compose hands on from nowhere is empty, and means what none does.
+    model_config = SettingsConfigDict(
+        env_prefix="LORADEX_", frozen=True, extra="ignore", env_ignore_empty=True
+    )
 
     frame: str = "{prompt}\nAnswer:"
     engine: Literal["torch", "vllm"] = "torch"
@@ -58,8 +61,8 @@ class WorkerSettings(LibrarySettings):
     batch_rows: Annotated[int, Field(ge=1)] = 64
     reserved_rows: Annotated[int, Field(ge=0)] | None = None
     batch_bytes: Annotated[int, Field(gt=0)] | None = None
-    vllm_max_loras: Annotated[int, Field(ge=1)] = 16
-    vllm_max_lora_rank: Annotated[int, Field(ge=1)] = 64
+    vllm_max_loras: Annotated[int, Field(ge=1)] | None = None
+    vllm_max_lora_rank: Annotated[int, Field(ge=1)] | None = None
     vllm_arguments: dict[str, Any] = Field(default_factory=dict)
     linger_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
     lease_seconds: Annotated[float, Field(ge=0.5)] = 60.0

@@ -1,6 +1,7 @@
 """The place that is broken or loaded: Postgres, Valkey, workers behind a proxy each, all real processes."""
 
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -57,12 +58,19 @@ class Site:
 
 @contextmanager
 def opened(
-    workers: int, *, hosts: int = 0, proxied: bool = True, settings: Mapping[str, str] | None = None
+    workers: int,
+    *,
+    hosts: int = 0,
+    proxied: bool = True,
+    settings: Mapping[str, str] | None = None,
+    python: str = sys.executable,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Site]:
     """A site with running workers in a directory of its own; nothing is left of it afterwards.
 
     The workers are spread over so many `hosts`, or run on this machine. Without `proxied` they reach the servers
-    directly, for those who measure. `settings` are the workers', without their prefix.
+    directly, for those who measure. `settings` are the workers', without their prefix; `environment` are others, as
+    they are, and `python` is what runs them.
     """
     home = Path(tempfile.mkdtemp(prefix="loradex-faults-"))
     home.chmod(0o755)
@@ -88,7 +96,14 @@ def opened(
                     "BATCH_ROWS": str(BATCH_ROWS),
                     **(settings or {}),
                 }
-                worker = WorkerProcess(home, told, f"worker{number}", within=host.command)
+                worker = WorkerProcess(
+                    home,
+                    told,
+                    f"worker{number}",
+                    environment=environment or {},
+                    within=host.command,
+                    python=python,
+                )
                 members.append(Member(worker, proxy, bell, host))
                 worker.start(wait=False)
             for member in members:

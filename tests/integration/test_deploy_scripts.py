@@ -102,7 +102,7 @@ def test_a_new_server_is_left_to_its_image(tmp_path: Path) -> None:
 
 def test_images_are_pinned_by_digest(tmp_path: Path) -> None:
     (tmp_path / "deploy").mkdir()
-    for name in ("docker-compose.yml", "Dockerfile", "deploy/pin-images.sh"):
+    for name in ("docker-compose.yml", "Dockerfile", "deploy/vllm.Dockerfile", "deploy/pin-images.sh"):
         shutil.copy(ROOT / name, tmp_path / name)
     engine = _entrypoint(tmp_path / "engine", f"echo {DIGEST}", "docker")
     command = [tmp_path / "deploy" / "pin-images.sh"]
@@ -113,6 +113,7 @@ def test_images_are_pinned_by_digest(tmp_path: Path) -> None:
     assert f"image: pgvector/pgvector:pg18@{DIGEST}\n" in compose
     assert f"image: redis:8@{DIGEST}\n" in compose
     assert (tmp_path / "Dockerfile").read_text().count(f"python:3.11-slim-bookworm@{DIGEST}") == 2
+    assert f":v0.32.0@{DIGEST}\n" in (tmp_path / "deploy" / "vllm.Dockerfile").read_text()
 
     _entrypoint(tmp_path / "broken", "echo no such image", "docker")
     failed = subprocess.run(

@@ -30,10 +30,9 @@ def _copied() -> list[tuple[list[str], str]]:
     return [(words[:-1], words[-1]) for words in map(shlex.split, lines)]
 
 
-def test_the_dockerfile_is_linted() -> None:
-    done = subprocess.run(
-        [HERE / "hadolint", ROOT / "Dockerfile"], capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize("name", ["Dockerfile", "deploy/vllm.Dockerfile"])
+def test_the_dockerfile_is_linted(name: str) -> None:
+    done = subprocess.run([HERE / "hadolint", ROOT / name], capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("", 0)
 
 

@@ -14,8 +14,10 @@ from tests.repository import ROOT
 
 from loradex.db.logins import GROUPS
 from loradex.service.settings import ServiceSettings
+from loradex.worker.settings import WorkerSettings
 
 Document = dict[str, Any]
+WORKERS = ("worker-cpu", "worker-gpu", "worker-vllm")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,7 @@ def exact() -> dict[str, str]:
 
 def test_the_parts_of_the_deployment(services: dict[str, Document]) -> None:
     assert set(services) == {
-        *("postgres", "redis", "migrate", "client", "api", "worker-gpu", "worker-cpu"),
+        *("postgres", "redis", "migrate", "client", "api", "worker-gpu", "worker-cpu", "worker-vllm"),
         *("prometheus", "grafana"),
     }
     assert [name for name, one in services.items() if one.get("profiles") == ["monitoring"]] == [
@@ -70,7 +72,7 @@ def test_the_schema_is_made_once_before_a_worker_starts(services: dict[str, Docu
     ]
     assert services["migrate"]["restart"] == "no"
     assert services["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
-    for name in ("worker-gpu", "worker-cpu"):
+    for name in WORKERS:
         needs = services[name]["depends_on"]
         assert needs["migrate"] == {"condition": "service_completed_successfully"}
         assert needs["redis"] == {"condition": "service_healthy"}
@@ -84,12 +86,33 @@ def test_a_worker_for_each_kind_of_machine(services: dict[str, Document]) -> Non
     assert "deploy" not in services["worker-cpu"]
 
 
+def test_a_worker_with_vllm_has_a_base_model_of_its_own(services: dict[str, Document]) -> None:
+    worker = services["worker-vllm"]
+    told = {name: value for name, value in worker["environment"].items() if value is not None}
+
+    assert worker["profiles"] == ["vllm"]
+    assert worker["build"]["dockerfile"] == "deploy/vllm.Dockerfile"
+    assert told["LORADEX_ENGINE"] == "vllm"
+    assert told["LORADEX_BASE_MODEL"] == "${LORADEX_VLLM_BASE_MODEL:-smollm2-135m-instruct}"
+    known = {f"LORADEX_{name.upper()}" for name in WorkerSettings.model_fields}
+    assert {name for name in worker["environment"] if name.startswith("LORADEX_VLLM")} <= known
+
+
+def test_a_variable_that_compose_hands_on_from_nowhere_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BASE_MODEL_PATH", "VLLM_MAX_LORAS", "VLLM_ARGUMENTS"):
+        monkeypatch.setenv(f"LORADEX_{name}", "")
+    settings = WorkerSettings()
+
+    assert settings.base_model_path is settings.vllm_max_loras is None
+    assert settings.vllm_arguments == {}
+
+
 def test_every_long_running_part_says_whether_it_is_healthy(services: dict[str, Document]) -> None:
     lasting = [service for service in services.values() if service["restart"] == "unless-stopped"]
 
-    assert len(lasting) == 7
+    assert len(lasting) == 8
     assert all("healthcheck" in service for service in lasting)
-    for name in ("worker-cpu", "worker-gpu"):
+    for name in WORKERS:
         assert services[name]["healthcheck"]["test"] == ["CMD", "loradex", "worker", "list", "--here"]
 
 
@@ -129,8 +152,7 @@ def test_each_service_connects_as_what_it_is(services: dict[str, Document]) -> N
         "migrate": "loradex",
         "client": "loradex_client_login",
         "api": "loradex_client_login",
-        "worker-cpu": "loradex_worker_login",
-        "worker-gpu": "loradex_worker_login",
+        **dict.fromkeys(WORKERS, "loradex_worker_login"),
     }
     assert owned == {"postgres", "migrate"}
 
@@ -153,6 +175,7 @@ def test_no_container_can_write_more_than_it_must(services: dict[str, Document])
     ours = [service for service in services.values() if service["image"] == "loradex:local"]
 
     assert len(ours) == 5
+    assert services["worker-vllm"]["image"] == "loradex-vllm:local"
     assert services["postgres"]["user"] == "postgres"
     assert services["redis"]["user"] == "redis"
     for service in services.values():
@@ -167,7 +190,7 @@ def test_nobody_sees_more_of_the_disk_than_it_needs(services: dict[str, Document
 
     assert mounts["client"] == mounts["api"] == mounts["grafana"] == []
     assert mounts["migrate"] == ["adapters:/adapters:ro"]
-    for name in ("worker-cpu", "worker-gpu"):
+    for name in WORKERS:
         assert mounts[name] == ["state:/var/lib/loradex", "adapters:/adapters:ro"]
 
 
@@ -190,14 +213,31 @@ def test_the_image_is_built_in_stages_and_runs_as_nobody_special() -> None:
     assert lines.index(users[0]) > lines.index(stages[-1])
 
 
-def test_the_image_is_made_of_directories_that_exist() -> None:
-    text = (ROOT / "Dockerfile").read_text()
+def test_the_image_with_vllm_runs_as_the_same_user() -> None:
+    lines = (ROOT / "deploy" / "vllm.Dockerfile").read_text().splitlines()
+    version = importlib.metadata.requires("loradex") or []
+
+    assert lines[-3:] == [
+        "USER 10001:10001",
+        "ENTRYPOINT []",
+        'CMD ["python3", "-P", "-m", "loradex.worker"]',
+    ]
+    [image] = [line.rpartition(":v")[2] for line in lines if line.startswith("FROM vllm/vllm-openai:")]
+    [bounds] = [Requirement(one).specifier for one in version if Requirement(one).name == "vllm"]
+    assert image in bounds
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "deploy/vllm.Dockerfile"])
+def test_the_image_is_made_of_directories_that_exist(name: str) -> None:
+    text = (ROOT / name).read_text()
     copied = [
         name for line in re.findall(r"^COPY (?!--)(.+) \S+$", text, re.MULTILINE) for name in line.split()
     ]
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
 
-    assert {name.removeprefix("./") for name in copied} == allowed
+    # vLLM's has no versions but those of vLLM's own image.
+    spared = {"constraints.txt"} if name != "Dockerfile" else set()
+    assert {one.removeprefix("./") for one in copied} == allowed - spared
     assert [name for name in copied if not (ROOT / name).exists()] == []
 
 

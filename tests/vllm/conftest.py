@@ -22,6 +22,7 @@ from loradex.worker.engine.vllm.start import start
 # Elsewhere, as in `make test`, there is nothing to collect.
 collect_ignore_glob = [] if importlib.util.find_spec("vllm") else ["test_*.py"]
 
+TINY_VLLM = {"enforce_eager": True, "max_num_seqs": 16}
 MOST_LORAS = 4
 MOST_RANK = 16
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -91,7 +92,7 @@ def theirs(tiny: Tiny) -> VllmEngine:
         room_bytes=64 << 20,
         max_loras=MOST_LORAS,
         max_lora_rank=MOST_RANK,
-        arguments={"enforce_eager": True, "max_num_seqs": 16},
+        arguments=TINY_VLLM,
     )
     engine.bank.ensure({one.sha256: one.directory for one in tiny.adapters})
     return engine

@@ -14,14 +14,14 @@ from loradex.worker.settings import WorkerSettings
 
 def test_our_own_engine_is_what_a_worker_has_by_itself() -> None:
     settings = WorkerSettings()
-    assert (settings.engine, settings.vllm_max_loras, settings.vllm_max_lora_rank) == ("torch", 16, 64)
+    assert (settings.engine, settings.vllm_max_loras, settings.vllm_max_lora_rank) == ("torch", None, None)
 
 
 @pytest.mark.parametrize(
     ("arguments", "rank", "said"),
     [
         ({"enable_lora": False, "model": "x"}, 64, "has enable_lora, model, which Loradex sets itself"),
-        ({"tensor_parallel_size": 2}, 64, "tensor_parallel_size: the model would lie in other processes"),
+        ({"pipeline_parallel_size": 2}, 64, "pipeline_parallel_size, over which mixtures are not handed"),
         ({}, 513, "is 513, and vLLM has LoRAs of rank 512 at most"),
     ],
 )

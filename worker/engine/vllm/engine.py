@@ -20,6 +20,8 @@ from loradex.worker.engine.vllm.held import HeldTexts, hold_texts
 from loradex.worker.engine.vllm.inhand import Ranked, Request, Written
 from loradex.worker.engine.vllm.joint import LLMEngine
 from loradex.worker.engine.vllm.mixtures import Mixtures
+from loradex.worker.engine.vllm.shelf import Shelf
+from loradex.worker.engine.vllm.slots import Slots
 from loradex.worker.engine.vllm.wishes import WARMEST
 
 CHUNK_BYTES: Final = 1 << 20
@@ -38,8 +40,9 @@ class VllmEngine:
         device: Where the model lives.
         files: What its directory was when it was read.
         modules: The modules that vLLM adds LoRAs to.
-        most_rank: The greatest rank of a LoRA that it was laid out for.
+        slots: The LoRAs that it was laid out for.
         budgets: Bytes of the host for adapters, and of the device for keys and values.
+        shelf: Where mixtures are written for a vLLM in several processes; None: they are handed over in memory.
     """
 
     attention = "vllm"
@@ -54,8 +57,9 @@ class VllmEngine:
         device: torch.device,
         files: ModelFiles,
         modules: frozenset[str],
-        most_rank: int,
+        slots: Slots,
         budgets: Budgets,
+        shelf: Shelf | None = None,
     ) -> None:
         self.bank: AdapterBank = asking.bank
         self.device = device
@@ -65,9 +69,11 @@ class VllmEngine:
             Composer(self.bank, CHUNK_BYTES),
             self.bank,
             modules,
-            most_rank,
+            slots.rank,
             number_bare=device.type == "cpu",
+            shelf=shelf,
         )
+        self.slots = slots
         self._llm = llm
         self._held = HeldTexts(ends, asking.vocabulary)
         hold_texts(llm, self._held)
@@ -169,7 +175,11 @@ class VllmEngine:
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams  # noqa: PLC0415
 
         mixed = one.mixed
-        lora = None if mixed.number is None else LoRARequest(mixed.name, mixed.number, mixed.name)
+        lora = (
+            None
+            if mixed.number is None
+            else LoRARequest(mixed.name, mixed.number, self.mixtures.place(mixed))
+        )
         for request in requests:
             self._last += 1
             name = str(self._last)

@@ -1,9 +1,13 @@
-"""Hands LoRAs to vLLM as tensors in memory, where its own way is a directory."""
+"""Hands LoRAs to vLLM as tensors in memory, where its own way is a directory.
+
+A model in several processes takes that way (`shelf.py`).
+"""
 
 from collections.abc import Set as AbstractSet
 from typing import Any
 
 from loradex.worker.engine.vllm.joint import Take
+from loradex.worker.engine.vllm.shelf import tensors_of
 
 
 def hand_over(llm: Any, take: Take) -> None:
@@ -13,8 +17,7 @@ def hand_over(llm: Any, take: Take) -> None:
 
 def modules_of(llm: Any) -> AbstractSet[str]:
     """The modules it adds LoRAs to, by the names that checkpoints give them: a fused one by its parts."""
-    (found,) = llm.collective_rpc(_modules)
-    return frozenset(found)
+    return frozenset(module for found in llm.collective_rpc(_modules) for module in found)
 
 
 def _ask_in_memory(worker: Any, take: Take) -> None:
@@ -26,12 +29,7 @@ def _ask_in_memory(worker: Any, take: Take) -> None:
 
     def load(request: Any) -> Any:
         factors = take(request.lora_name)
-        rank = max(a.shape[0] for a, _ in factors.values())
-        tensors = {}
-        for module, (a, b) in factors.items():
-            tensors[f"base_model.model.{module}.lora_A.weight"] = a
-            tensors[f"base_model.model.{module}.lora_B.weight"] = b
-        # Weights and scalings are in the factors: alpha over rank is 1.
+        tensors, rank = tensors_of(factors)
         return manager._lora_model_cls.from_lora_tensors(  # noqa: SLF001 - what its own loader calls
             request.lora_int_id,
             tensors,

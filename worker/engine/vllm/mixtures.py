@@ -14,6 +14,7 @@ from loradex.worker.engine.compose import Composer
 from loradex.worker.engine.plain_lora import PlainLora, plain_lora, rank_of
 from loradex.worker.engine.recipe import Recipe
 from loradex.worker.engine.rows import MergeReport
+from loradex.worker.engine.vllm.shelf import Shelf
 
 REMEMBERED: Final = 4096
 """Recipes whose numbers are kept; vLLM has their LoRAs no longer than it has room."""
@@ -44,6 +45,7 @@ class Mixtures:
         most_rank: The greatest rank it was laid out for.
         number_bare: Whether the bare model has a LoRA too, of nothing. vLLM 0.32 adds the last slot's LoRA to rows
             without one where it computes on a CPU and other rows have theirs.
+        shelf: Where mixtures are written for vLLM to read; None: it asks `take`.
     """
 
     def __init__(
@@ -54,12 +56,14 @@ class Mixtures:
         most_rank: int,
         *,
         number_bare: bool,
+        shelf: Shelf | None = None,
     ) -> None:
         self._composer = composer
         self._bank = bank
         self._modules = modules
         self._most_rank = most_rank
         self.number_bare = number_bare
+        self._shelf = shelf
         self._known: OrderedDict[str, Mixed] = OrderedDict()
         self._recipes: dict[str, Recipe] = {}
         self._uses: Counter[str] = Counter()
@@ -90,6 +94,14 @@ class Mixtures:
         if self._uses[mixed.name] <= 0:
             del self._uses[mixed.name], self._recipes[mixed.name]
             self._composed.pop(mixed.name, None)
+            if self._shelf is not None:
+                self._shelf.remove(mixed.name)
+
+    def place(self, mixed: Mixed) -> str:
+        """Where vLLM finds a mixture in hand: a directory, or where it asks `take`, its name."""
+        if self._shelf is None:
+            return mixed.name
+        return str(self._shelf.place(mixed.name) or self._shelf.put(mixed.name, self.take(mixed.name)))
 
     def take(self, name: str) -> Mapping[str, tuple[Tensor, Tensor]]:
         """The factors of a mixture in hand, for vLLM to keep: composed anew if it had them and let them go."""

@@ -21,9 +21,9 @@ from loradex.worker.engine.modules import linear_modules
 from loradex.worker.engine.text import Text
 from loradex.worker.engine.vllm.engine import VllmEngine
 from loradex.worker.engine.vllm.handover import hand_over, modules_of
+from loradex.worker.engine.vllm.shelf import Shelf
+from loradex.worker.engine.vllm.slots import require_rank, slots
 
-RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""The ranks that vLLM can be laid out for."""
 OURS: Final = frozenset(
     {
         "model",
@@ -41,13 +41,8 @@ OURS: Final = frozenset(
     }
 )
 """Arguments of vLLM that Loradex gives itself."""
-ONE_PROCESS: Final = (
-    "tensor_parallel_size",
-    "pipeline_parallel_size",
-    "data_parallel_size",
-    "distributed_executor_backend",
-)
-"""Arguments that would put the model into other processes, where no LoRA can be handed over in memory."""
+ONE_HOST: Final = ("pipeline_parallel_size", "data_parallel_size")
+"""Arguments that would spread layers or requests, where no mixture of ours was ever handed over."""
 MOST_LOGPROBS: Final = 20
 """As many likeliest tokens as a job may ask for."""
 
@@ -61,8 +56,8 @@ def start(
     expected: Expected = NOTHING_EXPECTED,
     threads: int = 0,
     room_bytes: int | None = None,
-    max_loras: int = 16,
-    max_lora_rank: int = 64,
+    max_loras: int | None = None,
+    max_lora_rank: int | None = None,
     arguments: Mapping[str, Any] | None = None,
     known: ModelFiles | None = None,
 ) -> VllmEngine:
@@ -76,8 +71,8 @@ def start(
         expected: The adapters there are.
         threads: Threads torch may use; 0 leaves it to torch.
         room_bytes: Bytes for keys and values; None takes what suits a host, and on a GPU leaves it to vLLM.
-        max_loras: Distinct mixtures in one step; others wait.
-        max_lora_rank: The greatest rank of a mixture; the least of `RANKS` that is as much is taken.
+        max_loras: Distinct mixtures in one step, others wait; None takes what suits (`slots.slots`).
+        max_lora_rank: The greatest rank of a mixture; None takes what suits the adapters that are expected.
         arguments: Further arguments of vLLM's `EngineArgs`, as they are.
         known: What the model's files were when this process hashed them before.
 
@@ -86,7 +81,9 @@ def start(
         ModelRefusedError: The model's configuration does not say how many tokens it reads.
     """
     given = dict(arguments or {})
-    _require(given, device, max_lora_rank)
+    require_rank(max_lora_rank)
+    _require(given, device)
+    shelf = Shelf() if given.get("tensor_parallel_size", 1) > 1 else None
     if threads:
         torch.set_num_threads(threads)
     model, tokenizer = _outline(model_path)
@@ -94,22 +91,30 @@ def start(
     cuda = torch.cuda.is_available()
     here = torch.device("cuda" if cuda else "cpu")
     shapes = linear_modules(model)
+    laid_out = slots(
+        max_loras,
+        max_lora_rank,
+        expected,
+        width=sum(shape.d_in + shape.d_out for name, shape in shapes.items() if name not in _heads(model)),
+        itemsize=DTYPES[dtype].itemsize,
+        free=max(0, free_bytes(here) - (_weight_bytes(model_path) if cuda else 0)),
+        shared=not cuda,
+    )
     slot = Layout(expected.rank or USUAL_RANK, shapes).slot_bytes(DTYPES[dtype].itemsize)
     suits = budgets(free_bytes(torch.device("cpu")), slot, expected.adapters, shared=True)
     room = suits.rows if room_bytes is None and not cuda else room_bytes
     has = Budgets(suits.bank if bank_bytes is None else bank_bytes, room or 0)
     if room is not None:
         given.setdefault("kv_cache_memory_bytes", room)
-    rank = next(one for one in RANKS if one >= max_lora_rank)
     llm, files = read_whole(
         model_path,
         lambda directory: _llm(
             model=str(directory),
             dtype=dtype,
             max_model_len=architecture.context,
-            max_loras=max_loras,
-            max_cpu_loras=2 * max_loras,
-            max_lora_rank=rank,
+            max_loras=laid_out.loras,
+            max_cpu_loras=2 * laid_out.loras,
+            max_lora_rank=laid_out.rank,
             lora_target_modules=_targets(model),
             **given,
         ),
@@ -125,26 +130,24 @@ def start(
         device=here,
         files=files,
         modules=frozenset(modules_of(llm)),
-        most_rank=rank,
+        slots=laid_out,
         budgets=has,
+        shelf=shelf,
     )
-    hand_over(llm, engine.mixtures.take)
+    if shelf is None:
+        hand_over(llm, engine.mixtures.take)
     return engine
 
 
-def _require(arguments: Mapping[str, Any], device: str, rank: int) -> None:
+def _require(arguments: Mapping[str, Any], device: str) -> None:
     if ours := sorted(OURS & set(arguments)):
         raise InvalidArgumentError(
             f"LORADEX_VLLM_ARGUMENTS has {', '.join(ours)}, which Loradex sets itself; leave it out"
         )
-    if apart := [name for name in ONE_PROCESS if arguments.get(name, 1) not in {1, "uni"}]:
+    if apart := [name for name in ONE_HOST if arguments.get(name, 1) != 1]:
         raise InvalidArgumentError(
-            f"LORADEX_VLLM_ARGUMENTS has {', '.join(apart)}: the model would lie in other processes, where no mixture "
-            "can be handed over in memory; leave it out"
-        )
-    if rank > RANKS[-1]:
-        raise InvalidArgumentError(
-            f"LORADEX_VLLM_MAX_LORA_RANK is {rank}, and vLLM has LoRAs of rank {RANKS[-1]} at most"
+            f"LORADEX_VLLM_ARGUMENTS has {', '.join(apart)}, over which mixtures are not handed; use "
+            "tensor_parallel_size, or one worker for each copy of the model"
         )
     try:
         from vllm.platforms import current_platform  # noqa: PLC0415 - an extra
@@ -181,14 +184,25 @@ def _targets(model: Any) -> list[str]:
     With LoRAs on the head it cannot tell the likelihood of a prompt's tokens (0.32: its logits then belong to sampled
     rows only), and it would hold the vocabulary once for each slot and rank.
     """
+    heads = _heads(model)
+    return sorted({name.rpartition(".")[2] for name in linear_modules(model) if name not in heads})
+
+
+def _heads(model: Any) -> frozenset[str]:
     head = model.get_output_embeddings()
-    names = [name for name in linear_modules(model) if model.get_submodule(name) is not head]
-    return sorted({name.rpartition(".")[2] for name in names})
+    return frozenset(name for name in linear_modules(model) if model.get_submodule(name) is head)
+
+
+def _weight_bytes(model_path: Path) -> int:
+    """What the model will take of a GPU: what its files have."""
+    return sum(one.stat().st_size for one in model_path.glob("*.safetensors"))
 
 
 def _llm(**arguments: Any) -> Any:
-    # In this process, so that LoRAs are handed over without a copy; and nothing is told to anybody.
+    # The scheduler in this process, and the model if it is one's; and nothing is told to anybody.
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    # This process has threads, and torch, by now.
+    os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     # Other threads of the worker want the cores too.
