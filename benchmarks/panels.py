@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib import dates
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -64,7 +65,7 @@ def _panel(place: Axes, panel: Mapping[str, Any], prometheus: str, seconds: int)
     if place.lines:
         place.legend(fontsize=6, loc="upper left", ncols=2, framealpha=0.5)
     place.set_ylim(bottom=0)
-    place.xaxis.set_major_formatter(mpl.dates.DateFormatter("%H:%M"))
+    place.xaxis.set_major_formatter(dates.DateFormatter("%H:%M"))  # type: ignore[no-untyped-call]
 
 
 def _series(

@@ -268,8 +268,8 @@ def test_a_spreadsheet_calculates_nothing(hostile: Hostile) -> None:
         )
     with httpx2.Client(base_url=hostile.url, follow_redirects=True) as client:
         client.get(hostile.entrance)
-        (row,) = csv.DictReader(io.StringIO(client.get("/answers.csv?error=internal").text))
-    assert row["error_message"] == "'=cmd|calc"
+        rows = list(csv.DictReader(io.StringIO(client.get("/answers.csv?error=internal").text)))
+    assert {row["error_message"] for row in rows} == {"'=cmd|calc"}
     for first in FORMULA:
         assert answers._cell(f"{first}cmd|calc") == answers._cell([f"{first}cmd|calc"]) == f"'{first}cmd|calc"
 

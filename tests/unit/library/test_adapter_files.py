@@ -200,8 +200,9 @@ def test_factors_must_fit_the_base_model_where_it_is_at_hand(
     model.mkdir()
     arrays = {f"{name}.weight": np.zeros(shape) for name, shape in base_sizes(16).items()}
     arrays |= {"model.norm.weight": np.zeros(8), "model.layers.0.self_attn.q_proj.bias": np.zeros(8)}
+    arrays |= {"model.ln.weight": np.zeros(8), "model.ln.bias": np.zeros(8)}
     (model / "model.safetensors").write_bytes(safetensors_bytes(arrays))
-    assert module_sizes(model) == base_sizes(16)
+    assert module_sizes(model) == base_sizes(16) | {"model.ln": (8, 0)}
     assert inspect(directory, BASE, module_sizes(model)).rank == 2
     with pytest.raises(AdapterRefusedError, match=r"weight of \[8, 16\], the base model has \[8, 17\]"):
         inspect(directory, BASE, base_sizes(17))
