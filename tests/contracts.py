@@ -313,7 +313,7 @@ CONTRACTS = {
     "mix_affinities": Contract(READERS, GIVEN, ARGUMENTS),
     "mix_neighbours": Contract(READERS, GIVEN, ARGUMENTS),
     "monitor_figures": Contract(
-        EVERYBODY, "it takes nothing", Reads("select loradex.monitor_figures()", 3 * WAITING + 2 * JOB)
+        EVERYBODY, "it takes nothing", Reads("select loradex.monitor_figures()", WAITING + JOB)
     ),
     "next_turns": Contract(
         OWNER, GIVEN, "it reads the first and the last of each kind of job, see test_queue.py"

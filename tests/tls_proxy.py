@@ -48,12 +48,14 @@ class TlsProxy:
         self._started.set()
         await self._stop.wait()
         server.close()
-        # A handshake may end meanwhile and begin another task.
+        # A handshake may end meanwhile and begin another task. One that is cancelled before its first step hangs up
+        # nothing, so each has that step first.
+        await asyncio.sleep(0)
         while carried := asyncio.all_tasks() - {asyncio.current_task()}:
             for one in carried:
                 one.cancel()
             await asyncio.wait(carried)
-        await asyncio.sleep(0)
+            await asyncio.sleep(0)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

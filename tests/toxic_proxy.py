@@ -52,6 +52,7 @@ class ToxicProxy:
 
     async def _stop(self) -> None:
         self._server.close()
+        await asyncio.sleep(0)  # a task that is cancelled before its first step hangs up nothing
         for task in list(self._carrying):
             task.cancel()
         await asyncio.gather(*self._carrying, return_exceptions=True)

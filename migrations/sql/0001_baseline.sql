@@ -4651,14 +4651,18 @@ create or replace function loradex.monitor_figures() returns table (figure text,
 language sql stable security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
-    with waiting as (
-        select c.label, count(j.id) as jobs, min(j.created_at) as oldest
+    with queued as materialized (
+        select sign(j.priority) as sign, j.api_key_id is not null as keyed, j.base_model, j.encoder, count(*) as jobs,
+            min(j.created_at) as oldest
+        from jobs j where j.state = 'queued' group by 1, 2, 3, 4
+    ), running as materialized (
+        select j.base_model, count(*) as jobs, count(*) filter (where j.lease_until <= now()) as expired
+        from jobs j where j.state = 'running' group by 1
+    ), waiting as (
+        select c.label, coalesce(sum(q.jobs), 0) as jobs, min(q.oldest) as oldest
         from (values ('low', -1), ('normal', 0), ('high', 1)) c(label, sign)
-        left join jobs j on j.state = 'queued' and sign(j.priority) = c.sign
+        left join queued q on q.sign = c.sign
         group by c.label
-    ), running as (
-        select count(*) as jobs, count(*) filter (where j.lease_until <= now()) as expired
-        from jobs j where j.state = 'running'
     ), verified as (
         select max(v.verified_at) as at, max(v.position) as position from verifications v
     )
@@ -4666,21 +4670,23 @@ as $$
     union all
     select 'oldest_waiting_seconds', w.label, coalesce(extract(epoch from now() - w.oldest), 0)::float8 from waiting w
     union all
-    select 'waiting_jobs_of', c.label, count(j.id)::float8
-    from (values ('key', true), ('login', false)) c(label, keyed)
-    left join jobs j on j.state = 'queued' and (j.api_key_id is not null) = c.keyed
+    select 'waiting_jobs_of', c.label, coalesce(sum(q.jobs), 0)::float8
+    from (values ('key', true), ('login', false)) c(label, keyed) left join queued q on q.keyed = c.keyed
     group by c.label
     union all
-    select 'open_jobs', b.name, count(j.id)::float8
-    from base_models b left join jobs j on j.base_model = b.name and j.state in ('queued', 'running')
+    select 'open_jobs', b.name, coalesce(sum(o.jobs), 0)::float8
+    from base_models b
+    left join (
+        select q.base_model, q.jobs from queued q union all select r.base_model, r.jobs from running r
+    ) o on o.base_model = b.name
     group by b.name
     union all
-    select 'running_jobs', '', r.jobs::float8 from running r
+    select 'running_jobs', '', coalesce(sum(r.jobs), 0)::float8 from running r
     union all
-    select 'expired_leases', '', r.expired::float8 from running r
+    select 'expired_leases', '', coalesce(sum(r.expired), 0)::float8 from running r
     union all
     select 'unserved_jobs', '', coalesce(sum(q.jobs), 0)::float8
-    from (select j.base_model, j.encoder, count(*) as jobs from jobs j where j.state = 'queued' group by 1, 2) q
+    from (select q.base_model, q.encoder, sum(q.jobs) as jobs from queued q group by 1, 2) q
     where not is_served(q.base_model, q.encoder)
     union all
     select 'max_waiting_jobs', '', s.value::float8 from settings s where s.name = 'max_waiting_jobs'

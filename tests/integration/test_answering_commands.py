@@ -81,7 +81,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 def test_every_setting_of_a_text_may_be_given(
     command: Command, client: Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    of_others = {"prompt", "messages", "choices", "json_schema", "adapter", "stream"}
+    of_others = {"prompt", "messages", "choices", "json_schema", "adapter", "stream", "traceparent"}
     given = {ask.ONE_BY_ONE.get(name, name) for name in FIELDS if name not in of_others}
     assert given == SETTINGS.keys()
     words = [
