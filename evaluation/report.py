@@ -47,6 +47,7 @@ SHOWN = "affinity_calibrated_cat"
 PAIRS = [
     *((Side(SHOWN), Side(name)) for name in (*FIXED, *BASELINES)),
     *((Side(name, calibrated=True), Side(name)) for name in (SHOWN, "base")),
+    (Side(SHOWN, calibrated=True), Side("base", calibrated=True)),
 ]
 """What a reader wants to see compared."""
 BARS = {IN_DOMAIN: 101, "semi-ood": 95, "ood": 92}
