@@ -4662,7 +4662,7 @@ as $$
         select c.label, coalesce(sum(q.jobs), 0) as jobs, min(q.oldest) as oldest
         from (values ('low', -1), ('normal', 0), ('high', 1)) c(label, sign)
         left join queued q on q.sign = c.sign
-        group by c.label
+        group by c.label order by c.label
     ), verified as (
         select max(v.verified_at) as at, max(v.position) as position from verifications v
     )
