@@ -10,6 +10,8 @@ PYTHON ?= $(shell for name in $(CANDIDATES); do \
 
 # vLLM's own environment: it wants another transformers.
 VLLM_VENV := .venv-vllm
+IN_VLLM := TORCH_COMPILE_DISABLE=1 $(VLLM_VENV)/bin/python -m
+VLLM_TESTS := --confcutdir=tests/vllm --show-capture=no -W ignore
 VLLM_STAMP := $(VLLM_VENV)/installed-$(shell printf '%s' '$(CURDIR)' | cksum | cut -d' ' -f1)
 
 # Test processes: two more than there are cores, since tests also wait for servers.
@@ -53,7 +55,9 @@ $(VLLM_STAMP): vllm-packages.txt
 
 # Nothing is compiled, and what others warn of is theirs. First the engine, then a worker with it in a real stack.
 test-vllm: setup $(VLLM_STAMP) ## vLLM as the engine, against our own; installs vLLM beside, not in, the environment
-	TORCH_COMPILE_DISABLE=1 $(VLLM_VENV)/bin/python -m pytest --confcutdir=tests/vllm --show-capture=no -W ignore tests/vllm
+	@# A process has one vLLM, so the starter library's has its own.
+	$(IN_VLLM) pytest $(VLLM_TESTS) --ignore=tests/vllm/test_starter_library.py tests/vllm
+	$(IN_VLLM) pytest $(VLLM_TESTS) tests/vllm/test_starter_library.py
 	LORADEX_TEST_VLLM_PYTHON=$(VLLM_VENV)/bin/python $(RUN) pytest tests/vllm_worker
 
 lint: setup ## style, types and layers
