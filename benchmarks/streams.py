@@ -72,16 +72,20 @@ def served(url: str, redis: str, home: Path) -> Iterator[tuple[int, psutil.Proce
     address = make_conninfo(libpq_url(url), user=LOGIN, password=LOGIN)
     named = {"HOME": str(home), "DATABASE_URL": address, "REDIS_URL": redis}
     program = "from loradex.service.cli import main; main()"
-    server = subprocess.Popen(
-        [sys.executable, "-P", "-c", program, "serve", "--port", "0"],
-        env=os.environ | {f"LORADEX_{name}": value for name, value in named.items()},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+    log = home / "serve.log"
+    with log.open("w") as lines:
+        server = subprocess.Popen(
+            [sys.executable, "-P", "-c", program, "serve", "--port", "0"],
+            env=os.environ | {f"LORADEX_{name}": value for name, value in named.items()},
+            stdout=subprocess.DEVNULL,
+            stderr=lines,
+        )
     try:
-        said = next(line for line in server.stdout or () if "http://" in line)
-        yield int(re.findall(r":(\d+)", said)[0]), psutil.Process(server.pid)
+        while not (said := [line for line in log.read_text().splitlines() if "server.listening" in line]):
+            if server.poll() is not None:
+                raise AssertionError(log.read_text())
+            time.sleep(0.05)
+        yield int(re.findall(r":(\d+)/v1", said[0])[0]), psutil.Process(server.pid)
     finally:
         server.terminate()
         server.wait()
