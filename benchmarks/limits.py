@@ -2,34 +2,26 @@
 
 import argparse
 import json
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
+from tests.call_costs import ACCEPTED, BYTES_PER_BYTE, peak_of
 
 from loradex.benchmarks.answers import database
 from loradex.benchmarks.frame import Measure, Options, finish
 from loradex.db.session import connect
 from loradex.service.client.calls import ENQUEUE
 
-BAR_BYTES_PER_BYTE = 12
 BAR_SECONDS = 1.5
 BAR_REFUSED_MB = 300
 MB = 1_000_000
 JOBS = 10_000
 REFUSED = 100 * MB
 SETTINGS = Options(json=True, rounds=1, threads=1, device="cpu", dtype="float32")
-TEXT = "word " * 20_000
-ACCEPTED: dict[str, list[dict[str, Any]]] = {
-    "long prompts": [{"prompt": TEXT}] * 100,
-    "many jobs": [{"prompt": TEXT[:1000], "choices": ["yes", "no", "maybe"], "k": 5}] * 8000,
-    "many choices": [{"prompt": "x", "choices": [f"{n} {TEXT[:380]}" for n in range(250)]}] * 100,
-}
 WAYS = {
     "as our client sends it, and psycopg any string": ENQUEUE,
     "as a parameter of type text": "select loradex.enqueue_jobs(%s::text)",
@@ -58,13 +50,13 @@ def _linear(url: str) -> Measure:
         document = json.dumps(jobs)
         for form, given in (("text", document), ("jsonb", Jsonb(jobs))):
             with _session(url) as connection:
-                before = _peak(connection)
+                before = peak_of(connection)
                 connection.execute(ENQUEUE.encode(), (given,))
-                per_byte[f"{kind}, {form}"] = round((_peak(connection) - before) / len(document), 2)
+                per_byte[f"{kind}, {form}"] = round((peak_of(connection) - before) / len(document), 2)
     return Measure(
-        ratio=round(BAR_BYTES_PER_BYTE / max(per_byte.values()), 3),
+        ratio=round(BYTES_PER_BYTE / max(per_byte.values()), 3),
         bar=1.0,
-        what=f"memory of the backend per byte accepted, the worst of {len(per_byte)}, against {BAR_BYTES_PER_BYTE}",
+        what=f"memory of the backend per byte accepted, the worst of {len(per_byte)}, against {BYTES_PER_BYTE}",
         sides={"bytes_per_byte": per_byte},
     )
 
@@ -91,14 +83,14 @@ def _refused(url: str, way: str, call: str) -> Measure:
     """Memory of the backend for a document that is far too large."""
     document = json.dumps([{"prompt": "x" * REFUSED}])
     with _session(url) as connection:
-        before = _peak(connection)
+        before = peak_of(connection)
         try:
             connection.execute(call.encode(), (document,))
         except psycopg.Error as refusal:
             sqlstate = refusal.sqlstate
         else:
             raise AssertionError("a document of 100 MB was accepted")
-        took = (_peak(connection) - before) / MB
+        took = (peak_of(connection) - before) / MB
     return Measure(
         ratio=round(BAR_REFUSED_MB / took, 3),
         bar=1.0,
@@ -114,15 +106,6 @@ def _session(url: str) -> Iterator[psycopg.Connection[Any]]:
         for form in (json.dumps, Jsonb):
             connection.execute(ENQUEUE.encode(), (form([{"prompt": "warm", "choices": ["a", "b"]}]),))
         yield connection
-
-
-def _peak(connection: psycopg.Connection[Any]) -> int:
-    """Bytes the session's process held at most so far."""
-    status = Path(f"/proc/{connection.info.backend_pid}/status").read_text()
-    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
-    if found is None:
-        raise AssertionError("this system does not tell a process's peak memory")
-    return int(found[1]) * 1024
 
 
 if __name__ == "__main__":

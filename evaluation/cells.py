@@ -130,7 +130,7 @@ class Record:
         self.origin = origin
         self._cells: dict[tuple[object, ...], Cell] = {}
         if path is not None and path.exists():
-            for cell in read_cells(path, torn=writing):
+            for cell in read_cells(path):
                 if cell.origin == origin:
                     self._keep(cell)
             if writing:
@@ -160,12 +160,8 @@ class Record:
         self._cells[key_of(cell)] = cell
 
 
-def read_cells(path: Path, *, torn: bool = False) -> list[Cell]:
-    """Every cell of a record.
-
-    Args:
-        path: The record.
-        torn: The last line may be one that a killed run had begun to write; it is then left out.
+def read_cells(path: Path) -> list[Cell]:
+    """Every cell of a record, but for a last one that a killed run had begun to write.
 
     Raises:
         InvalidArgumentError: It cannot be read, or a line is not a cell.
@@ -174,7 +170,7 @@ def read_cells(path: Path, *, torn: bool = False) -> list[Cell]:
     try:
         with path.open("rb") as stream:
             for number, line in enumerate(bounded_lines(stream, MAX_LINE, MAX_FILE), start=1):
-                if torn and BEGINNING.startswith(line[: len(BEGINNING)]) and not line.endswith(b"\n"):
+                if BEGINNING.startswith(line[: len(BEGINNING)]) and not line.endswith(b"\n"):
                     break
                 cells.append(_cell(path, number, line))
     except OSError as error:

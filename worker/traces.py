@@ -27,6 +27,7 @@ class Traces:
 
     def __init__(self, identity: WorkerIdentity) -> None:
         self._identity = identity
+        self._texts_too = tells_content()
 
     def answered(self, one: Answered, answer: Mapping[str, Any], answer_id: UUID) -> None:
         """An answer, as `answer_document` says it, was recorded."""
@@ -41,7 +42,7 @@ class Traces:
             },
             "compose": {
                 **self._generation(one, answer, answer_id),
-                **(_texts(one, answer) if tells_content() else {}),
+                **(_texts(one, answer) if self._texts_too else {}),
             },
         }
         stages = tuple(self._stages(one, told, answer["timings"]))

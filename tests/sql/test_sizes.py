@@ -1,15 +1,14 @@
 """Limits come first: no argument, however large, costs much memory or time, and none is accepted beyond its bound."""
 
 import json
-import re
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
+from tests.call_costs import ACCEPTED, BYTES_PER_BYTE, peak_of
 from tests.fix_db import Connection, new_database
 from tests.world import World
 
@@ -18,8 +17,6 @@ from loradex.embedded import EmbeddedPostgres
 from loradex.service.client.calls import ENQUEUE
 
 MIB = 1 << 20
-BYTES_PER_BYTE = 12
-"""Memory of the backend that a call may take, per byte of its document."""
 
 
 class Backend:
@@ -32,10 +29,7 @@ class Backend:
     @property
     def peak(self) -> int:
         """Bytes the process held at most so far."""
-        status = Path(f"/proc/{self.connection.info.backend_pid}/status").read_text()
-        found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
-        assert found is not None
-        return int(found[1]) * 1024
+        return peak_of(self.connection)
 
     def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         return self.connection.execute(statement.encode(), values).fetchall()
@@ -54,19 +48,10 @@ def backend(sizes: str) -> Iterator[Backend]:
         yield Backend(connection)
 
 
-def jobs_of(kind: str) -> list[dict[str, Any]]:
-    text = "word " * 20_000
-    return {
-        "long prompts": [{"prompt": text}] * 100,
-        "many jobs": [{"prompt": text[:1000], "choices": ["yes", "no", "maybe"], "k": 5}] * 8000,
-        "many choices": [{"prompt": "x", "choices": [f"{n} {text[:380]}" for n in range(250)]}] * 100,
-    }[kind]
-
-
-@pytest.mark.parametrize("kind", ["long prompts", "many jobs", "many choices"])
+@pytest.mark.parametrize("kind", ACCEPTED)
 @pytest.mark.parametrize("form", ["text", "jsonb"])
 def test_memory_is_linear_in_what_is_accepted(backend: Backend, kind: str, form: str) -> None:
-    jobs = jobs_of(kind)
+    jobs = list(ACCEPTED[kind])
     document = json.dumps(jobs)
     before = backend.peak
     given = document if form == "text" else Jsonb(jobs)

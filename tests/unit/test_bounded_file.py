@@ -61,7 +61,7 @@ DOORS: dict[str, Callable[[Path], object]] = {
     "a task card": lambda path: load_card(named(path, "card.toml")),
     "tasks in wordings": lambda path: load_wordings(named(path, "wordings.toml").parent),
     "an archive": lambda path: Archive.at(named(path, "archive.json").parent),
-    "a record of an evaluation": lambda path: read_cells(path, torn=True),
+    "a record of an evaluation": read_cells,
     "a chat template": lambda path: own_template(path.parent, path),
     "a schema": lambda path: schema_in(str(path)),
 }
@@ -92,9 +92,9 @@ def test_a_file_of_somebody_else_is_not_cut(tmp_path: Path) -> None:
     notes = tmp_path / "notes.txt"
     notes.write_text("what I found\nand did not")
     with pytest.raises(LoradexError, match="not a cell"):
-        read_cells(notes, torn=True)
+        read_cells(notes)
     assert notes.read_text() == "what I found\nand did not"
     torn = tmp_path / "record.jsonl"
     torn.write_text('{"setting": "in-dom')
-    assert read_cells(torn, torn=True) == []
+    assert read_cells(torn) == []
     assert bounded_text(torn, 100) == '{"setting": "in-dom'

@@ -94,3 +94,11 @@ def test_beside_new_cells_stand_those_of_the_same_library_and_as_many_rows() -> 
     stand = beside(trained(), old)
     assert len(stand) == len([*trained(), swept, *unseen()])
     assert all(one in stand for one in [*trained(), swept, *unseen()])
+
+
+def test_a_line_that_a_killed_run_had_begun_is_left_out(tmp_path: Path) -> None:
+    """So the command that made the directory goes on there, and so does a page of it."""
+    write(tmp_path / "cells.jsonl", trained())
+    with (tmp_path / "cells.jsonl").open("a") as record:
+        record.write('{"setting": "in-dom')
+    assert len(read_together(tmp_path)) == len(trained())

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from loradex.bounded_file import bounded_text
 from loradex.errors import TrainingDataError
 
-MAX_CARD_BYTES = 1 << 20
+MAX_BYTES = 1 << 20
 PACKAGES = ("torch", "transformers", "peft", "tokenizers", "safetensors")
 
 
@@ -55,7 +55,7 @@ def earlier(directory: Path, card: Mapping[str, Any]) -> dict[str, Any]:
             split it has seen rows that are now held out.
     """
     try:
-        found: dict[str, Any] = json.loads(bounded_text(directory / "card.json", MAX_CARD_BYTES))
+        found: dict[str, Any] = json.loads(bounded_text(directory / "card.json", MAX_BYTES))
         differs = [
             name
             for name, mine, its in (

@@ -163,9 +163,11 @@ def _without_rows(card: dict[str, Any]) -> dict[str, Any]:
 def _data(path: Path, training: Sequence[TaskRow], held_out: Sequence[TaskRow]) -> dict[str, Any]:
     # Whole digests of every row of 22 tasks would be a megabyte of a library that has to be small.
     lines = sorted(f"{row.id} {row.sha256}\n" for row in (*training, *held_out))
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256")
     return {
         "file": path.name,
-        "file_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "file_sha256": digest.hexdigest(),
         "training_rows": len(training),
         "held_out_rows": len(held_out),
         "rows_sha256": hashlib.sha256("".join(lines).encode()).hexdigest(),
