@@ -184,9 +184,9 @@ class Answering:
                 self._hand_on(one.job.id, Failure.of(error))
         for job in self._leases.over():
             if job.id in self._computed and self._computed[job.id].job.attempt == job.attempt:
-                del self._computed[job.id]
+                one = self._computed.pop(job.id)
                 self._engine.abort(job.id)
-                self._ending.fenced_off(job)
+                self._ending.fenced_off(one)
                 # Its place is another's at once.
                 self._rung.set()
         try:

@@ -58,7 +58,7 @@ class Ending:
                 answer_id = self._jobs.record(one.job, answer)
                 one.clock.called(RECORD, since)
             except LeaseLostError:
-                self.fenced_off(one.job)
+                self.fenced_off(one)
             except RoutingLostError:
                 self.give_back([one.job])
             except OUTAGES:
@@ -82,15 +82,17 @@ class Ending:
             try:
                 self._jobs.fail(job, failure.code, failure.message)
             except LeaseLostError:
-                self.fenced_off(job)
+                self.fenced_off(one)
             else:
                 self._leases.let_go([job])
                 self._observer.failed(failure.code)
                 self._traces.failed(one, failure.code)
 
-    def fenced_off(self, job: Job) -> None:
+    def fenced_off(self, one: Claimed) -> None:
         """The attempt is over: the job was cancelled, has expired, or is another worker's."""
+        job = one.job
         self._observer.lost()
+        self._traces.failed(one, LeaseLostError.code)
         self._pieces.end(job)
         self._log.warning("job.fenced_off", **_ids(job), attempt=job.attempt)
         self._leases.let_go([job])

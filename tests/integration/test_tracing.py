@@ -148,6 +148,24 @@ def test_a_client_hands_on_the_trace_it_is_in_and_texts_are_told_where_asked_for
     assert SECRET in written["gen_ai.input.messages"]
 
 
+def test_a_job_that_is_cancelled_while_it_runs_has_its_spans_too(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with collecting() as (address, came), stack.client() as client:
+        monkeypatch.setenv(ENDPOINT, address)
+        worker = stack.worker().start()
+        job = client.enqueue("A long story:", max_new_tokens=1_000, min_tokens=1_000, traceparent=PARENT)
+        until(lambda: job.status == "running")
+        assert job.cancel() == "cancelled"
+        worker.wait_for("job.fenced_off")
+        assert worker.stop() == 0
+    whole = came.named("answer job")
+    assert whole.trace_id.hex() == TRACE
+    assert attributes(whole)["loradex.job_id"] == str(job.id)
+    assert (attributes(whole)["error.type"], whole.status.code) == ("lease_lost", 2)
+    assert "loradex.record_answer" not in came.names
+
+
 def test_a_collector_that_never_answers_delays_no_answer_and_no_end(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,9 +113,9 @@ class Queue:
         self.given_back += [job.prompt for job in left]
         self.leases.let_go(left)
 
-    def fenced_off(self, job: Job) -> None:
-        self.fenced.append(job.prompt)
-        self.leases.let_go([job])
+    def fenced_off(self, one: Claimed) -> None:
+        self.fenced.append(one.job.prompt)
+        self.leases.let_go([one.job])
 
     def over(self, ids: Sequence[UUID]) -> set[UUID]:
         return self.ended & set(ids)
