@@ -8,7 +8,7 @@ from loradex.evaluation.plan import UNSEEN, Case
 from loradex.evaluation.questions import Question
 from loradex.library.cards import TaskCard
 from loradex.library.vectors import Vectors
-from loradex.service.client.request import Request
+from loradex.service.client.request import NOTHING_OF_THE_MODEL, Request
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Subject:
     def requests(self, case: Case, *, written: bool) -> list[Request]:
         """A job for each question; with `written` the model writes, though there are choices.
 
+        What is written is the likeliest text, whatever the base model's own defaults are.
+
         Raises:
             UnknownNameError: `own` is asked and the task has no adapter.
         """
@@ -53,7 +55,7 @@ class Subject:
                 | (
                     {"choices": question.choices, "normalization": question.normalization}
                     if question.choices and not written
-                    else {"max_new_tokens": question.max_new_tokens}
+                    else {"max_new_tokens": question.max_new_tokens, **NOTHING_OF_THE_MODEL}
                 )
             )
             for question in self.questions

@@ -19,6 +19,7 @@ BASE_MODELS: LiteralString = """
     select m.name, m.revision, m.context_length, m.frame,
            case when m.chat_template is null then 'one of the user'
                 when m.system_role then 'system, user, assistant' else 'user, assistant' end as messages,
+           coalesce(m.generation_defaults, '{}') as generation_defaults,
            m.created_at, m.retired_at,
            to_jsonb(m.name) = (select value from loradex.settings where name = 'base_model') as is_default,
            (select count(*) from loradex.adapters a where a.base_model = m.name and a.state = 'active') as adapters,
@@ -38,7 +39,8 @@ ENCODERS: LiteralString = """
 class StoredBaseModel:
     """One base model; `adapters` are its active ones, `workers` the living ones that answer with it.
 
-    `messages` are the ones of a conversation that it takes.
+    `messages` are the ones of a conversation that it takes, `generation_defaults` the settings its texts are written
+    with where a job does not say them.
     """
 
     name: str
@@ -46,6 +48,7 @@ class StoredBaseModel:
     context_length: int
     frame: str
     messages: str
+    generation_defaults: dict[str, float]
     created_at: datetime
     retired_at: datetime | None
     is_default: bool
@@ -130,6 +133,12 @@ class ModelStore:
         """Let its conversations be read by this template, in place of the one before."""
         self._connection.execute(
             "select loradex.set_chat_template(%s, %s, %s)", (name, template, system_role)
+        )
+
+    def set_generation_defaults(self, name: str, defaults: Mapping[str, float]) -> None:
+        """Let its texts be written with these where a job does not say them, in place of those before."""
+        self._connection.execute(
+            "select loradex.set_generation_defaults(%s, %s)", (name, Jsonb(dict(defaults)))
         )
 
     def retire_base_model(self, name: str) -> None:

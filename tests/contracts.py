@@ -430,6 +430,9 @@ CONTRACTS = {
     "set_chat_template": Contract(
         ADMIN, Refusal("select loradex.set_chat_template('nobody', 'x')", "LX002"), CATALOGUE
     ),
+    "set_generation_defaults": Contract(
+        ADMIN, Refusal("select loradex.set_generation_defaults('nobody', null)", "LX002"), CATALOGUE
+    ),
     "shown": Contract(EVERYBODY, "any text can be shown", "it reads no table"),
     "similar_answers": Contract(
         READERS,

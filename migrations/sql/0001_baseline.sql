@@ -192,6 +192,7 @@ create table loradex.base_models (
     modules jsonb,
     chat_template text,
     system_role boolean not null default false,
+    generation_defaults jsonb,
     constraint base_models_pkey primary key (name),
     constraint base_models_context_length_check check (context_length > 0),
     constraint base_models_frame_check check (position('{prompt}' in frame) > 0)
@@ -209,6 +210,8 @@ comment on column loradex.base_models.modules is
 comment on column loradex.base_models.chat_template is
     'Jinja template that conversations are read by; null: they are refused, but for a single message';
 comment on column loradex.base_models.system_role is 'whether it takes a system message';
+comment on column loradex.base_models.generation_defaults is
+    'settings its texts are written with where a job does not say them, of its own generation_config.json; null: none';
 
 -- file: tables/base_model_aliases.sql
 -- Other names of base models, as adapters' configurations write them.
@@ -2785,7 +2788,10 @@ grant execute on function loradex.claim_jobs(text, int, interval, int, timestamp
 
 -- file: functions/complete_job.sql
 -- The row of loradex.jobs that a JSON object asks for: defaults filled in, whole numbers without a fraction, and what has
--- no column of its own gathered in `settings`. `columns` are those of loradex.jobs, `integers` the whole-number settings.
+-- no column of its own gathered in `settings`. How a text is sampled is said by the job, else by the base model's
+-- generation_defaults, else by the defaults; `model_defaults` in `settings` names what the model said. A job that asks
+-- for the likeliest text takes none of the model's sampling.
+-- `columns` are those of loradex.jobs, `integers` the whole-number settings.
 -- Choices are kept as they are read (choice_form); the prompt of a conversation is the text that is embedded.
 -- A job whose text is told while it is written gets a key that nobody can guess.
 -- Locks: none. Raises: nothing; check_jobs has read the object before.
@@ -2797,9 +2803,24 @@ set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    complete jsonb := defaults || jsonb_strip_nulls(job);
+    said constant jsonb := jsonb_strip_nulls(job);
+    -- What the model says of it.
+    its_own jsonb := '{}';
+    complete jsonb;
     made jobs;
 begin
+    if not said ? 'choices' then
+        select m.generation_defaults - array(select jsonb_object_keys(said)) into its_own
+        from base_models m where m.name = coalesce(said ->> 'base_model', defaults ->> 'base_model');
+        if (said ->> 'sampling_temperature')::numeric = 0 then
+            its_own := its_own - array(select key from jsonb_object_keys(its_own) key where key like 'sampling\_%');
+        end if;
+    end if;
+    complete := defaults || coalesce(its_own, '{}') || said;
+    if its_own <> '{}' then
+        complete := complete || jsonb_build_object('model_defaults', array(
+            select key from jsonb_object_keys(its_own) key order by key));
+    end if;
     if job ?| integers then
         complete := complete || (
             select coalesce(jsonb_object_agg(i.name, trim_scale((job ->> i.name)::numeric)), '{}')
@@ -6130,6 +6151,52 @@ comment on function loradex.set_chat_template(text, text, boolean) is
 revoke execute on function loradex.set_chat_template(text, text, boolean) from public;
 grant execute on function loradex.set_chat_template(text, text, boolean) to loradex_admin;
 
+-- file: functions/set_generation_defaults.sql
+-- Gives a base model the settings that its texts are written with where a job does not say them, other ones, or none.
+-- Jobs that are in the queue keep what they were accepted with, and answers what they were written with.
+-- Locks: its row. Raises: LX001 bad value, or a setting that no model may give; LX002 unknown base model.
+create or replace function loradex.set_generation_defaults(name text, defaults jsonb) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    -- How tokens are chosen. How many are written at most is what an answer may cost, which is not the model's to say.
+    its_own constant text[] := array(
+        select s.name from settings s
+        where s.kind = 'job' and (s.name like 'sampling\_%' or s.name = 'repetition_penalty') order by s.name);
+    given jsonb;
+begin
+    if defaults is not null and (
+        jsonb_typeof(defaults) <> 'object' or pg_column_size(defaults) > 10000 or defaults - its_own <> '{}') then
+        raise exception using errcode = 'LX001', message = format(
+            'generation defaults are an object of at most 10,000 bytes, of numbers for %s',
+            array_to_string(its_own, ', '));
+    end if;
+    given := nullif(jsonb_strip_nulls(defaults), '{}');
+    begin
+        perform check_settings(json_build_array(given)) where given is not null;
+    exception
+        when sqlstate 'LX001' then
+            raise exception using errcode = 'LX001', message = format(
+                'the generation defaults of %s cannot be kept: %s; leave them out with --no-generation-config',
+                shown(set_generation_defaults.name), sqlerrm);
+    end;
+    -- A whole number is written without a fraction.
+    given := (select jsonb_object_agg(g.key, trim_scale((g.value #>> '{}')::numeric)) from jsonb_each(given) g);
+    update base_models m set generation_defaults = given where m.name = set_generation_defaults.name;
+    if not found then
+        raise exception using errcode = 'LX002', message = format(
+            'no base model %s; known are: %s', shown(set_generation_defaults.name),
+            coalesce((select string_agg(m.name, ', ' order by m.name) from base_models m), 'none yet'));
+    end if;
+end
+$$;
+comment on function loradex.set_generation_defaults(text, jsonb) is
+    'Gives a base model the settings its texts are written with where a job does not say them; null: none.';
+revoke execute on function loradex.set_generation_defaults(text, jsonb) from public;
+grant execute on function loradex.set_generation_defaults(text, jsonb) to loradex_admin;
+
 -- file: functions/shown.sql
 -- A text as a message may show it: quoted, and cut where it is long.
 -- Locks: none. Raises: nothing.
@@ -7277,14 +7344,16 @@ values
     ('stop', 'job', 'strings', null, 0, null, 4, 256, null, null,
         'texts that end the answer, which is what stands before the first of them'),
     ('sampling_temperature', 'job', 'number', '0', 0, null, 100, null, null, null,
-        '0 writes the likeliest text; above 0 samples'),
-    ('sampling_top_p', 'job', 'number', '1', null, 0, 1, null, null, null, 'mass of the tokens sampled from'),
+        '0 writes the likeliest text; above 0 samples; the model''s own goes before this default'),
+    ('sampling_top_p', 'job', 'number', '1', null, 0, 1, null, null, null,
+        'mass of the tokens sampled from; the model''s own goes before this default'),
     ('sampling_top_k', 'job', 'integer', null, 0, null, 1000000, null, null, null,
-        'how many of the likeliest tokens are sampled from; 0, or left out: all'),
+        'how many of the likeliest tokens are sampled from; 0: all; left out: the model''s own, or all'),
     ('sampling_min_p', 'job', 'number', null, 0, null, 1, null, null, null,
-        'least probability of a token that is sampled, as a share of the likeliest one''s; left out: 0'),
+        'least probability of a token that is sampled, as a share of the likeliest one''s; '
+        'left out: the model''s own, or 0'),
     ('repetition_penalty', 'job', 'number', null, 0.01, null, 100, null, null, null,
-        'above 1 tokens of prompt and text come less likely again; left out: 1'),
+        'above 1 tokens of prompt and text come less likely again; left out: the model''s own, or 1'),
     ('presence_penalty', 'job', 'number', null, -2, null, 2, null, null, null,
         'taken off the logit of a token that was written; left out: 0'),
     ('frequency_penalty', 'job', 'number', null, -2, null, 2, null, null, null,

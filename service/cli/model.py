@@ -1,6 +1,6 @@
 """`loradex model`: the base models that adapters are composed on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -38,11 +38,19 @@ def register(
         str | None,
         typer.Option(help="Chat template that messages are read by: `own`, or a file with Jinja."),
     ] = None,
+    generation_config: Annotated[
+        bool,
+        typer.Option(
+            "--generation-config/--no-generation-config",
+            help="Take how texts are written where a job does not say it from its generation_config.json.",
+        ),
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Make a base model known from its files; no worker is needed, and nothing is loaded.
 
-    A retired one is back in service. The template stays with the model: other adapters, another name.
+    A retired one is back in service. The template stays with the model: other adapters, another name. Chat template
+    and generation settings may be given anew at any time.
 
     Example: loradex model register /srv/models/my-llama --name my-llama
     """
@@ -52,6 +60,7 @@ def register(
     from loradex.errors import InvalidArgumentError
     from loradex.library.base_model_files import read_base_model
     from loradex.library.chat_template import chat_frame, own_template, takes_system
+    from loradex.library.generation_config import generation_defaults
     from loradex.library.model_place import model_directory, usual_name
     from loradex.library.module_sizes import module_sizes
 
@@ -65,6 +74,7 @@ def register(
     frame = own or (FRAME if template is None else template.replace("\\n", "\n"))
     entry = read_base_model(directory, name or usual_name(place), frame)
     sizes = module_sizes(directory)
+    defaults = generation_defaults(directory) if generation_config else {}
     with store() as models:
         models.put_base_model(entry)
         # A worker that loaded the model knows better than the names in its files.
@@ -72,8 +82,9 @@ def register(
             models.describe_base_model(entry.name, entry.revision, sizes)
         if turns is not None:
             models.set_chat_template(entry.name, turns, system_role=system)
+        models.set_generation_defaults(entry.name, defaults)
     if as_json:
-        terminal.as_json(entry.model_dump() | {"directory": str(directory)})
+        terminal.as_json(entry.model_dump() | {"directory": str(directory), "generation_defaults": defaults})
         return
     terminal.say(f"{entry.name} is registered: {entry.context_length} tokens, revision {entry.revision[:12]}")
     if turns is not None:
@@ -82,6 +93,8 @@ def register(
             if system
             else "its chat template reads messages of user and assistant; it has no system message"
         )
+    if defaults:
+        terminal.say(f"what a job does not say is, by its generation_config.json: {_said(defaults)}")
     terminal.say(
         f"a worker answers with it when told LORADEX_BASE_MODEL={entry.name} LORADEX_BASE_MODEL_PATH={directory}"
     )
@@ -99,7 +112,7 @@ def list_models(as_json: AsJson = False) -> None:
         terminal.as_json([asdict(one) for one in found])
         return
     terminal.table(
-        ("name", "tokens", "adapters", "workers", "revision", "state"),
+        ("name", "tokens", "adapters", "workers", "revision", "state", "generation defaults"),
         [
             (
                 f"{one.name} *" if one.is_default else one.name,
@@ -108,6 +121,7 @@ def list_models(as_json: AsJson = False) -> None:
                 one.workers,
                 one.revision[:12],
                 "retired" if one.retired_at else "active",
+                _said(one.generation_defaults),
             )
             for one in found
         ],
@@ -127,6 +141,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
     if as_json:
         terminal.as_json(found)
     else:
+        found["generation_defaults"] = _said(found["generation_defaults"]) or None
         terminal.table(("", ""), list(found.items()))
 
 
@@ -159,13 +174,18 @@ def retire(name: Name) -> None:
     terminal.say(f"{name} is retired")
 
 
+def _said(defaults: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in sorted(defaults.items()))
+
+
 @contextmanager
 def store() -> "Iterator[ModelStore]":
-    """Base models and encoders of the database the settings name."""
+    """Base models and encoders of the database the settings name; what is changed is changed together."""
     from loradex.addresses import database_address
     from loradex.db.session import connect, translate_errors
     from loradex.library.model_store import ModelStore
     from loradex.service.settings import ServiceSettings
 
-    with translate_errors(), connect(database_address(ServiceSettings())) as connection:
+    address = database_address(ServiceSettings())
+    with translate_errors(), connect(address) as connection, connection.transaction():
         yield ModelStore(connection)

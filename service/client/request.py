@@ -100,6 +100,8 @@ Embedded = Literal["last", "all"]
 class Request:
     """One question with its settings: the job fields of `loradex.settings`, whose defaults None stands for.
 
+    How a text is sampled, and its `repetition_penalty`, may have other defaults, of the base model's own.
+
     Attributes:
         prompt: The question.
         messages: A conversation instead of a prompt: `role` (system, user or assistant) and `content` of each message,
@@ -236,6 +238,14 @@ OPENAI_NAMES: Mapping[str, str] = {
     one.name: one.metadata[OPENAI] for one in dataclasses.fields(Request) if OPENAI in one.metadata
 }
 """What OpenAI's and vLLM's clients call the fields that they have too."""
+NOTHING_OF_THE_MODEL: Mapping[str, float] = {
+    "sampling_temperature": 0.0,
+    "sampling_top_k": 0,
+    "sampling_top_p": 1.0,
+    "sampling_min_p": 0.0,
+    "repetition_penalty": 1.0,
+}
+"""What a base model may have defaults of, at the values that change nothing: said in a request, none is the model's."""
 CONSTRAINTS = ("json_schema", "regex")
 TEXTS = ("choices", "stop", "exclude_tasks", "exclude_adapters")
 

@@ -11,6 +11,7 @@ from loradex.errors import UnknownAnswerError, UnknownJobError
 from loradex.service.api.problem import refused
 from loradex.service.client import Request
 from loradex.service.client.calls import uuid_of
+from loradex.service.client.request import NOTHING_OF_THE_MODEL
 from loradex.service.explorer.differences import differences
 from loradex.service.explorer.look import Look
 from loradex.service.explorer.page import HEADERS
@@ -99,6 +100,9 @@ def asked_again(job: Mapping[str, Any], seed: int | None, wish: Wish) -> dict[st
     if "messages" in told:
         del told["prompt"]
     told |= {"seed": seed, "stream": job["kind"] == "generate"}
+    if told["stream"]:
+        # The model may have got defaults since.
+        told = NOTHING_OF_THE_MODEL | told
     for name in ("k", "top_p", "temperature", "method", "exclude_tasks", "exclude_adapters"):
         if getattr(wish, name) is not None:
             told[name] = getattr(wish, name)

@@ -14,6 +14,7 @@ from tests.repository import ROOT
 
 from loradex.db.session import connect
 from loradex.service.client import Request
+from loradex.service.client.request import NOTHING_OF_THE_MODEL
 from loradex.service.explorer.again import asked_again
 from loradex.service.explorer.wish import Wish
 
@@ -200,7 +201,7 @@ def test_what_is_asked_again_is_what_was_asked() -> None:
         "seed": None,
         "state": "done",
     }
-    same = {
+    same = NOTHING_OF_THE_MODEL | {
         "messages": said,
         "embedded_messages": "last",
         "top_p": 0.9,

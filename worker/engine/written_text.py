@@ -12,7 +12,7 @@ class WrittenText:
     Args:
         decode: From tokens to text as it stands, white space included and special tokens left out.
         stop: Texts that end this one; none is empty. Of several, the one counts that is whole first.
-        before: What stands before the text and is no part of it; all else is. None: `own_text` tells.
+        before: A sign, or none, that stands before the text and is no part of it; all else is. None: `own_text` tells.
 
     Attributes:
         stopped: A stop string was written; tokens that come after it are not looked at.
@@ -49,6 +49,9 @@ class WrittenText:
         return last if self.stopped else last + self._say(self._held)
 
     def _take(self, fresh: str) -> str:
+        if self._before and fresh:
+            # No stop string begins in it: of a text that is held to something it is always written.
+            fresh, self._before = fresh.removeprefix(self._before), ""
         seen = len(self._held)
         self._held += fresh
         found = [
@@ -70,11 +73,9 @@ class WrittenText:
         return len(self._held)
 
     def _say(self, text: str) -> str:
-        """Says so much of what is held, but for what stands before it, or the margin around all."""
+        """Says so much of what is held, but for the margin around all where `own_text` tells it."""
         if self._before is not None:
-            said = text
-            piece = said.removeprefix(self._before)
-            self._before = "" if said else self._before
+            said = piece = text
         else:
             said = text.rstrip()
             piece = said if self._said else own_start(said)

@@ -1,5 +1,8 @@
 -- The row of loradex.jobs that a JSON object asks for: defaults filled in, whole numbers without a fraction, and what has
--- no column of its own gathered in `settings`. `columns` are those of loradex.jobs, `integers` the whole-number settings.
+-- no column of its own gathered in `settings`. How a text is sampled is said by the job, else by the base model's
+-- generation_defaults, else by the defaults; `model_defaults` in `settings` names what the model said. A job that asks
+-- for the likeliest text takes none of the model's sampling.
+-- `columns` are those of loradex.jobs, `integers` the whole-number settings.
 -- Choices are kept as they are read (choice_form); the prompt of a conversation is the text that is embedded.
 -- A job whose text is told while it is written gets a key that nobody can guess.
 -- Locks: none. Raises: nothing; check_jobs has read the object before.
@@ -11,9 +14,24 @@ set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    complete jsonb := defaults || jsonb_strip_nulls(job);
+    said constant jsonb := jsonb_strip_nulls(job);
+    -- What the model says of it.
+    its_own jsonb := '{}';
+    complete jsonb;
     made jobs;
 begin
+    if not said ? 'choices' then
+        select m.generation_defaults - array(select jsonb_object_keys(said)) into its_own
+        from base_models m where m.name = coalesce(said ->> 'base_model', defaults ->> 'base_model');
+        if (said ->> 'sampling_temperature')::numeric = 0 then
+            its_own := its_own - array(select key from jsonb_object_keys(its_own) key where key like 'sampling\_%');
+        end if;
+    end if;
+    complete := defaults || coalesce(its_own, '{}') || said;
+    if its_own <> '{}' then
+        complete := complete || jsonb_build_object('model_defaults', array(
+            select key from jsonb_object_keys(its_own) key order by key));
+    end if;
     if job ?| integers then
         complete := complete || (
             select coalesce(jsonb_object_agg(i.name, trim_scale((job ->> i.name)::numeric)), '{}')

@@ -9,6 +9,7 @@ create table loradex.base_models (
     modules jsonb,
     chat_template text,
     system_role boolean not null default false,
+    generation_defaults jsonb,
     constraint base_models_pkey primary key (name),
     constraint base_models_context_length_check check (context_length > 0),
     constraint base_models_frame_check check (position('{prompt}' in frame) > 0)
@@ -26,3 +27,5 @@ comment on column loradex.base_models.modules is
 comment on column loradex.base_models.chat_template is
     'Jinja template that conversations are read by; null: they are refused, but for a single message';
 comment on column loradex.base_models.system_role is 'whether it takes a system message';
+comment on column loradex.base_models.generation_defaults is
+    'settings its texts are written with where a job does not say them, of its own generation_config.json; null: none';

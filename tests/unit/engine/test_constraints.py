@@ -149,6 +149,15 @@ def test_a_stop_string_ends_a_held_text_too(engine: Engine) -> None:
     assert re.fullmatch("[a-c]{3}", answer.text)
 
 
+def test_no_stop_string_is_found_in_the_space_before_a_held_text(engine: Engine) -> None:
+    row = Row(Framed(("", "x", "\nAnswer:"), spaced=True), BARE, regex="[ab]{2} [ab]{2}", max_new_tokens=20)
+    for stop in ((" ",), (" a", " b")):
+        [answer] = engine.answer([dataclasses.replace(row, stop=stop)])
+        assert isinstance(answer, RowResult)
+        assert answer.finish_reason == "stop"
+        assert re.fullmatch("[ab]{2}", answer.text)
+
+
 def test_a_tokenizer_that_cannot_be_followed_is_refused() -> None:
     tokenizer = AT_HAND["unigram"]()
     with pytest.raises(ConstraintRefusedError, match="tokenizer"):

@@ -3,14 +3,13 @@
 import dataclasses
 import math
 import random
-from typing import Any
 
 import pytest
 import torch
 from tests.fix_models import Zoo
+from tests.plain_generate import OpenAiPenalties, generated
 from tests.unit.engine.rows import BARE, mixed_rows, sentence
-from torch import Tensor
-from transformers import LogitsProcessor, LogitsProcessorList, RepetitionPenaltyLogitsProcessor
+from transformers import RepetitionPenaltyLogitsProcessor
 
 from loradex.worker.engine.edits import Edits, edited
 from loradex.worker.engine.engine import Engine
@@ -19,37 +18,6 @@ from loradex.worker.engine.sampling import Sampler, pick
 from loradex.worker.isolation import Failure
 
 ENDS = frozenset({1, *range(40, 250, 5)})
-
-
-class OpenAiPenalties(LogitsProcessor):  # type: ignore[misc]
-    """mu[j] - c[j] * frequency - float(c[j] > 0) * presence, where c[j] counts what was written after the prompt."""
-
-    def __init__(self, prompt: int, presence: float, frequency: float) -> None:
-        self._prompt, self._presence, self._frequency = prompt, presence, frequency
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        counts = torch.nn.functional.one_hot(input_ids[:, self._prompt :], scores.shape[-1]).sum(1)
-        return scores - counts * self._frequency - (counts > 0) * self._presence
-
-
-def generated(zoo: Zoo, ids: list[int], row: Row) -> list[int]:
-    given: dict[str, Any] = {"sequence_bias": {(token,): add for token, add in row.logit_bias}}
-    with torch.inference_mode():
-        written = zoo.model.generate(
-            torch.tensor([ids]),
-            attention_mask=torch.ones((1, len(ids)), dtype=torch.long),
-            max_new_tokens=row.max_new_tokens,
-            min_new_tokens=row.min_tokens or None,
-            do_sample=False,
-            repetition_penalty=row.repetition_penalty,
-            eos_token_id=sorted(ENDS),
-            pad_token_id=0,
-            logits_processor=LogitsProcessorList(
-                [OpenAiPenalties(len(ids), row.presence_penalty, row.frequency_penalty)]
-            ),
-            **(given if row.logit_bias else {}),
-        )
-    return list(written[0, len(ids) :].tolist())
 
 
 def wishing_rows(count: int, seed: int) -> list[Row]:
@@ -77,7 +45,9 @@ def test_greedy_tokens_with_penalties_are_those_of_generate(zoo: Zoo) -> None:
     lengths = set()
     for row, answer in zip(rows, engine.answer(rows), strict=True):
         assert isinstance(answer, RowResult), answer
-        assert list(answer.token_ids) == generated(zoo, engine.text.prompt(row.prompt_text), row), row
+        assert list(answer.token_ids) == generated(
+            zoo.model, engine.text.prompt(row.prompt_text), row, ENDS
+        ), row
         assert len(answer.token_ids) >= row.min_tokens
         lengths.add(len(answer.token_ids))
     assert len(lengths) > 3
