@@ -2804,22 +2804,23 @@ as $$
 #variable_conflict use_column
 declare
     said constant jsonb := jsonb_strip_nulls(job);
+    complete jsonb := defaults || said;
     -- What the model says of it.
-    its_own jsonb := '{}';
-    complete jsonb;
+    its_own jsonb;
     made jobs;
 begin
     if not said ? 'choices' then
-        select m.generation_defaults - array(select jsonb_object_keys(said)) into its_own
-        from base_models m where m.name = coalesce(said ->> 'base_model', defaults ->> 'base_model');
+        select m.generation_defaults into its_own from base_models m where m.name = complete ->> 'base_model';
+    end if;
+    if its_own is not null then
+        its_own := its_own - array(select jsonb_object_keys(said));
         if (said ->> 'sampling_temperature')::numeric = 0 then
             its_own := its_own - array(select key from jsonb_object_keys(its_own) key where key like 'sampling\_%');
         end if;
-    end if;
-    complete := defaults || coalesce(its_own, '{}') || said;
-    if its_own <> '{}' then
-        complete := complete || jsonb_build_object('model_defaults', array(
-            select key from jsonb_object_keys(its_own) key order by key));
+        if its_own <> '{}' then
+            complete := complete || its_own || jsonb_build_object('model_defaults', array(
+                select key from jsonb_object_keys(its_own) key order by key));
+        end if;
     end if;
     if job ?| integers then
         complete := complete || (

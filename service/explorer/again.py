@@ -102,7 +102,7 @@ def asked_again(job: Mapping[str, Any], seed: int | None, wish: Wish) -> dict[st
     told |= {"seed": seed, "stream": job["kind"] == "generate"}
     if told["stream"]:
         # The model may have got defaults since.
-        told = NOTHING_OF_THE_MODEL | told
+        told = {**NOTHING_OF_THE_MODEL, **told}
     for name in ("k", "top_p", "temperature", "method", "exclude_tasks", "exclude_adapters"):
         if getattr(wish, name) is not None:
             told[name] = getattr(wish, name)

@@ -16,11 +16,14 @@ from loradex import terminal
 
 SHORT_JOBS, SHORT_WORKERS = 60, 2
 SHORT_OUTAGES = "pooler"
-HOSTILE = ("pytest", "-q", "tests/faults/test_hostile_input.py", "tests/faults/test_openapi.py")
+HOSTILE = (
+    *("pytest", "-q", "tests/faults/test_hostile_input.py", "tests/faults/test_openapi.py"),
+    "tests/faults/test_settings_together.py",
+)
 
 
 def knock(*, short: bool) -> Part:
-    """Anything at every door, by Hypothesis, and at those of the API by Schemathesis."""
+    """Anything at every door, by Hypothesis, and at those of the API by Schemathesis; settings of a text together."""
     profile = () if short else ("--hypothesis-profile=hostile",)
     done = subprocess.run([sys.executable, "-m", *HOSTILE, *profile], cwd=ROOT, check=False)
     fault = None if done.returncode == 0 else f"pytest ended with exit code {done.returncode}"

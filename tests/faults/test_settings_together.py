@@ -27,7 +27,7 @@ from loradex.worker.engine.protocol import Finished, Wrote
 from loradex.worker.engine.rows import Logprobs, Row, RowResult
 
 ALL = settings.default.max_examples if settings.default is not None else 0
-CASES = settings(max_examples=800 if ALL > 100 else 20)
+CASES = settings(max_examples=1200 if ALL > 100 else 20)
 ENDS = frozenset({1, *range(96, 190, 3)})
 """Bytes that are no ASCII, so that no constraint below needs them; a random model writes one now and then."""
 SEVERAL = 3
@@ -55,7 +55,7 @@ WISHES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         name: values.map(lambda value, name=name: {name: value})
         for name, values in {
             "stop": st.lists(
-                st.sampled_from(["e", "th", " ", "\n", "-", '"', "a ", "ab", "\ufffd", ": "]),
+                st.sampled_from([" ", "-", '"', "a", "\n", "e", "th", "a ", " b", "ab", "\ufffd", ": "]),
                 min_size=1,
                 max_size=4,
                 unique=True,
@@ -77,6 +77,9 @@ WISHES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     },
 }
 
+NAMES = (*WISHES, *("held", "stop") * 3)
+"""What ends a text is asked for more often: most of the others meet in one formula, and these in none."""
+
 
 @pytest.fixture(scope="module")
 def ending(zoo: Zoo) -> Engine:
@@ -87,7 +90,7 @@ def ending(zoo: Zoo) -> Engine:
 @st.composite
 def asked(draw: st.DrawFn) -> list[Row]:
     """The rows of one request: a row with two or three wishes, or several that differ in their seeds."""
-    names = draw(st.lists(st.sampled_from(sorted(WISHES)), min_size=2, max_size=3, unique=True))
+    names = draw(st.lists(st.sampled_from(NAMES), min_size=2, max_size=3, unique=True))
     wished: dict[str, Any] = {"sampling_temperature": draw(st.sampled_from([0.0, 1.0]))}
     for name in names:
         wished |= draw(WISHES[name])
@@ -159,7 +162,8 @@ def require_text(engine: Engine, row: Row, answer: RowResult) -> None:
     assert answer.text == (own_text(cut) if margin is None else cut)
     assert not any(one in answer.text for one in row.stop)
     before = engine.text.raw(tokens[:-1]).removeprefix(margin or "")
-    assert not any(one in before for one in row.stop), "it went on"
+    # Half a character at the end is not looked at before its other half is there.
+    assert not any(one in before.rstrip("\ufffd") for one in row.stop), "it went on"
     assert 1 <= len(tokens) <= row.max_new_tokens
     assert not ENDS & set(tokens[:-1])
     assert not ENDS & set(tokens[: row.min_tokens])
