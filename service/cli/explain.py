@@ -126,7 +126,7 @@ def _print_answer(document: dict[str, Any]) -> None:
                 for name, value in told.items()
                 if name not in ELSEWHERE and value is not None
             ),
-            "of the model's own": ", ".join(told.get("model_defaults", ())),
+            "model's own": ", ".join(told.get("model_defaults", ())),
             "model": f"{document['base_model']} at {document['base_model_revision'][:DIGITS]}, "
             f"{told['dtype']} on {told['device']}",
             "milliseconds": ", ".join(f"{stage} {spent:.1f}" for stage, spent in document["timings"].items()),

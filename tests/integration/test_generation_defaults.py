@@ -62,7 +62,7 @@ def test_what_a_job_does_not_say_is_the_models_and_is_replayed(
     assert all(one.same for one in replay(WorkerSettings(), ids, 0, 0))
     assert run(["explain", str(own.answer_id)]) == 0
     page = " ".join(capsys.readouterr().out.split())
-    assert "of the model's own repetition_penalty, sampling_temperature, sampling_top_k" in page
+    assert "model's own repetition_penalty, sampling_temperature, sampling_top_k" in page
 
 
 @pytest.mark.usefixtures("sampling")
