@@ -3,6 +3,7 @@
 `make faults` sends more than 10,000 requests; otherwise it is a few of each kind.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -16,10 +17,11 @@ from loradex.service.api.app import Api
 from loradex.service.api.openapi import OPERATIONS, openapi
 from loradex.service.client import AsyncClient
 
-FEW, MANY = 3, 700
+FEW, MANY = 3, 900
 """Cases of each operation; with the many, more than 10,000 in all."""
 HOSTILE = 2000
 """Examples of the profile that `make faults` runs with."""
+DEEPER = Path(__file__).with_name("recursion.py")
 NOWHERE = "postgresql://nobody:x@127.0.0.1:9/none"
 
 
@@ -60,6 +62,7 @@ def test_anything_is_answered_without_a_fault_of_ours(served: Served, tmp_path: 
             *("--request-timeout", "120", "--seed", "20261201", "--generation-database", ":memory:"),
         ],
         cwd=tmp_path,
+        env=os.environ | {"SCHEMATHESIS_HOOKS": str(DEEPER)},
         capture_output=True,
         text=True,
         check=False,
