@@ -166,8 +166,12 @@ def listening(host: str, port: int) -> socket.socket:
     """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=2048)
+        door = socket.create_server((host, port), family=family, backlog=2048)
+        # Head and body are written apart, and the body would wait until the client's kernel, 40 ms later, says that the
+        # head has come. Connections inherit it; asyncio sets it for sockets alone whose protocol is named.
+        door.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except (OSError, OverflowError) as error:
         raise InvalidArgumentError(
             f"nobody can listen at {host} port {port} ({error}); give another --host or --port"
         ) from None
+    return door
