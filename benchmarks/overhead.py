@@ -1,10 +1,12 @@
-"""A question over the HTTP API with OpenAI's client, against the same question with the Python client."""
+"""A question over the HTTP API, with OpenAI's client and with a bare one, against one with the Python client."""
 
 import argparse
+import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from http.client import HTTPConnection
 from pathlib import Path
 
 from openai import OpenAI
@@ -15,10 +17,15 @@ from loradex.benchmarks.stack import serving
 from loradex.benchmarks.streams import served
 from loradex.service.client import Client
 
-TARGET_P50_MS, TARGET_P99_MS = 5.0, 15.0
+BARS = ((50, 5.0), (99, 15.0))
+"""Percentiles, and the milliseconds that a question over HTTP may take more."""
+
+OK = 200
 UNCOUNTED = 10
 CHOICES = ["yes", "no"]
 WAIT_SECONDS = 60.0
+CLIENT, BARE, OPENAI = "the Python client", "a bare HTTP client", "OpenAI's client"
+Ask = Callable[[str], object]
 
 
 def main() -> None:
@@ -35,64 +42,82 @@ def main() -> None:
             served(url, redis, home) as (port, _),
             OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=key, max_retries=0) as http,
         ):
-            direct, over_http = _times(client, http, asked.questions)
-    finish("overhead", chosen, _measures(direct, over_http), None, _notes(asked.questions))
+            sides = {CLIENT: _directly(client), BARE: _bare(port, key), OPENAI: _openai(http)}
+            times = _times(sides, asked.questions)
+    measures = [_measure(times, name, *bar) for name in (BARE, OPENAI) for bar in BARS]
+    finish("overhead", chosen, measures, None, _notes(asked.questions))
 
 
-def _times(client: Client, http: OpenAI, questions: int) -> tuple[list[float], list[float]]:
-    """Milliseconds of each question, asked both ways, which take turns to be the first."""
+def _directly(client: Client) -> Ask:
+    return lambda prompt: client.ask(prompt, choices=CHOICES, timeout=WAIT_SECONDS)
 
-    def directly(prompt: str) -> None:
-        client.ask(prompt, choices=CHOICES, timeout=WAIT_SECONDS)
 
-    def over_http(prompt: str) -> None:
-        http.completions.create(
-            model="loradex", prompt=prompt, extra_body={"loradex": {"choices": CHOICES}}, timeout=WAIT_SECONDS
-        )
+def _bare(port: int, key: str) -> Ask:
+    """Python's own, over one connection; what comes is read as JSON and no more."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=WAIT_SECONDS)
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
 
-    sides: list[tuple[Callable[[str], None], list[float]]] = [(directly, []), (over_http, [])]
+    def ask(prompt: str) -> object:
+        body = {"model": "loradex", "prompt": prompt, "loradex": {"choices": CHOICES}}
+        connection.request("POST", "/v1/completions", json.dumps(body), headers)
+        response = connection.getresponse()
+        told = json.loads(response.read())
+        if response.status != OK:
+            raise AssertionError(told)
+        return told
+
+    return ask
+
+
+def _openai(http: OpenAI) -> Ask:
+    return lambda prompt: http.completions.create(
+        model="loradex", prompt=prompt, extra_body={"loradex": {"choices": CHOICES}}, timeout=WAIT_SECONDS
+    )
+
+
+def _times(sides: Mapping[str, Ask], questions: int) -> dict[str, list[float]]:
+    """Milliseconds of each question, asked each way; ways take turns to be the first."""
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    names = list(sides)
     for number in range(questions + UNCOUNTED):
         prompt = f"Is {number} even?"
         # Who asks first has the adapters fetched and the mixture made for whoever comes after, in a second or less.
-        directly(prompt)
-        for ask, times in sides if number % 2 else sides[::-1]:
+        sides[CLIENT](prompt)
+        first = number % len(names)
+        for name in (*names[first:], *names[:first]):
             started = time.perf_counter()
-            ask(prompt)
+            sides[name](prompt)
             if number >= UNCOUNTED:
-                times.append(1000 * (time.perf_counter() - started))
-    return sides[0][1], sides[1][1]
+                times[name].append(1000 * (time.perf_counter() - started))
+    return times
 
 
-def _measures(direct: list[float], over_http: list[float]) -> list[Measure]:
-    more = [ours - theirs for theirs, ours in zip(direct, over_http, strict=True)]
-    measures = []
-    for share, name, target in ((50, "p50", TARGET_P50_MS), (99, "p99", TARGET_P99_MS)):
-        theirs, ours = _percentile(direct, share), _percentile(over_http, share)
-        measures.append(
-            Measure(
-                ratio=round(theirs / ours, 3),
-                bar=None,
-                what=f"a question over HTTP against one with the Python client, {name}; {target:g} ms more are meant",
-                sides={
-                    "ours_ms": round(ours, 2),
-                    "theirs_ms": round(theirs, 2),
-                    "more_ms": round(ours - theirs, 2),
-                    "more_of_one_question_ms": round(_percentile(more, share), 2),
-                },
-            )
-        )
-    return measures
+def _measure(times: Mapping[str, Sequence[float]], name: str, share: int, target: float) -> Measure:
+    theirs, ours = _percentile(times[CLIENT], share), _percentile(times[name], share)
+    more = [mine - one for one, mine in zip(times[CLIENT], times[name], strict=True)]
+    return Measure(
+        ratio=round(theirs / ours, 3),
+        bar=None,
+        what=f"a question with {name} against one with the Python client, p{share}; {target:g} ms more are meant",
+        sides={
+            "ours_ms": round(ours, 2),
+            "theirs_ms": round(theirs, 2),
+            "more_ms": round(ours - theirs, 2),
+            "more_of_one_question_ms": round(_percentile(more, share), 2),
+        },
+    )
 
 
-def _percentile(times: list[float], share: int) -> float:
+def _percentile(times: Sequence[float], share: int) -> float:
     return statistics.quantiles(times, n=100)[share - 1]
 
 
 def _notes(questions: int) -> list[str]:
     return [
-        f"{questions} questions are asked both ways, one at a time, after {UNCOUNTED} that are not counted",
-        "each was asked once before, uncounted, so that neither way makes a mixture that the other finds made",
-        "more of one question: over HTTP less with the client, of the same question, of all questions",
+        f"{questions} questions are asked in all three ways, one at a time, after {UNCOUNTED} that are not counted",
+        "each was asked once before, uncounted, so that no way makes a mixture that another finds made",
+        "more of one question: over HTTP less with the Python client, of the same question, of all questions",
+        "the bare client is Python's http.client and json: what it takes more is the server's share, and little else",
         "each ranks two choices; the time is all of it, from the call to the answer",
         "`loradex serve`, Postgres, Valkey and the worker are processes of the same machine",
     ]

@@ -38,6 +38,11 @@ class AsyncPool:
         self._sweeping: asyncio.Task[None] | None = None
         self._closed = False
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether all connections that there may be are lent."""
+        return self._room.locked()
+
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
         """A connection for one call; what Postgres reports within is raised as a typed error."""

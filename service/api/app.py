@@ -93,6 +93,7 @@ class Api:
         self._registry = CollectorRegistry() if registry is None else registry
         self._allowances = allowances or Allowances(client)
         self._asking = Asking()
+        self._known = models.Models()
         self._edges: dict[str, tuple[float, float | None]] = {}
         self._finding = asyncio.Lock()
 
@@ -167,7 +168,7 @@ class Api:
             document = None if most is None else await incoming.body_of(http, most)
             return await unless_gone(http, work(Call(http, client, document)))
         except (Problem, LoradexError):
-            if not judged:
+            if not (judged or client.key_taken):
                 await self._allowances.judge(key)
             raise
 
@@ -310,7 +311,7 @@ class Api:
     ) -> tuple[models.Model, list[Request], str | None]:
         """The model, the jobs, and what the client calls this request."""
         key = incoming.idempotency_key_of(call.http)
-        found = await models.named(call.client, name)
+        found = await self._known.named(call.client, name)
         requests = [Request.of(found.fields(one)) for one in jobs]
         return await models.with_base(call.client, found, said.get("base_model")), requests, key
 

@@ -1,6 +1,7 @@
 """What may stand in `model`: the routed mixture, a base model, an adapter."""
 
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,9 @@ from loradex.service.client import AsyncClient
 
 ROUTED = "loradex"
 """The name of the mixture that Postgres chooses."""
+
+KNOWN_SECONDS = 5.0
+"""How long a name is taken for what it was."""
 
 MODELS: LiteralString = """
     with base as (
@@ -115,6 +119,29 @@ async def named(client: AsyncClient, name: str) -> Model:
     raise Problem(
         404, "model_not_found", f"no model {ascii(name)[:100]}; see /v1/models for those that answer", "model"
     )
+
+
+class Models:
+    """Names that answered a moment ago, so that a question needs one transaction less.
+
+    Names are the same for all, and Postgres judges key and base model when a job is handed in. Adapters it judges when
+    the job is routed, which is too late to refuse a request: they are asked for each time.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[float, Model]] = {}
+
+    async def named(self, client: AsyncClient, name: str) -> Model:
+        """The model of that name. Raises as `named` does, which is asked each time for what is not known."""
+        if name in self._known:
+            until, model = self._known[name]
+            if until > time.monotonic():
+                return model
+            del self._known[name]
+        model = await named(client, name)
+        if model.adapter is None:
+            self._known[name] = time.monotonic() + KNOWN_SECONDS, model
+        return model
 
 
 async def with_base(client: AsyncClient, model: Model, base_model: object) -> Model:

@@ -72,7 +72,12 @@ from loradex.tracing import calling
 
 
 class AsyncClient:
-    """`Client` for the tasks of one event loop; arguments, answers and errors are the same."""
+    """`Client` for the tasks of one event loop; arguments, answers and errors are the same.
+
+    Attributes:
+        listener: Hears of the jobs that are waited for.
+        key_taken: Whether Postgres has taken the key that this client acts with, at a call of its own.
+    """
 
     def __init__(
         self,
@@ -96,6 +101,7 @@ class AsyncClient:
         self.listener = AsyncListener(self._ears)
         self._feed = AsyncPieceFeed(redis_url)
         self._key: str | None = None
+        self.key_taken = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -111,7 +117,7 @@ class AsyncClient:
         The login must be one of the role client alone. Closing one of them closes all.
         """
         made = copy(self)
-        made._key = key  # noqa: SLF001 - it is of our own class
+        made._key, made.key_taken = key, False  # noqa: SLF001 - it is of our own class
         return made
 
     def watch(self, jobs: Collection[UUID]) -> AbstractAsyncContextManager["asyncio.Queue[Any]"]:
@@ -332,7 +338,9 @@ class AsyncClient:
 
         async def fetch() -> list[Row]:
             async with self._pool.session() as session:
-                return await fetched(session, self._key, statement, values, row_factory)
+                rows = await fetched(session, self._key, statement, values, row_factory)
+                self.key_taken = self._key is not None
+                return rows
 
         return await repeat_through_outage_async(seconds, fetch)
 

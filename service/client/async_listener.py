@@ -81,7 +81,8 @@ class AsyncListener:
     async def close(self) -> None:
         self._closed = True
         self._waiting.fail(ClientClosedError("this client was closed while it waited; its jobs go on"))
-        await self._end()
+        self._nudged.set()
+        await self._released()
 
     def _begin(self) -> None:
         if self._closed:
@@ -91,8 +92,15 @@ class AsyncListener:
         self._nudged.set()
 
     async def _end(self) -> None:
-        """Have the connection given back before the next call needs one, if nobody else waits."""
+        """Have the connection given back before the next call needs one, if nobody else waits.
+
+        Where there are others, whoever has an answer does not wait for the end of listening.
+        """
         self._nudged.set()
+        if self._pool.exhausted:
+            await self._released()
+
+    async def _released(self) -> None:
         if not self._waiting and self._task is not None:
             await asyncio.wait([self._task], timeout=RELEASE_SECONDS)
 

@@ -99,6 +99,7 @@ def test_a_connection_serves_on_after_whatever_was_refused_on_it(served: Served,
                 with pytest.raises(KeyRefusedError):
                     await nobody.rows(pid)
             first = await alice.rows(pid)
+            assert (nobody.key_taken, alice.key_taken) == (False, True)
             for _ in range(7):
                 with pytest.raises(InvalidArgumentError):
                     await alice.rows("select loradex.check_call_size(%s)", (1 << 60,))
@@ -277,6 +278,41 @@ def test_requests_keep_their_names_and_doubled_slashes_lead_somewhere(ask: Ask) 
     assert response.status_code == 200
     assert response.headers["x-request-id"] == "mine-1"
     assert ask("GET", "/livez", None, {"x-request-id": "a b"}).headers["x-request-id"].startswith("req_")
+
+
+@pytest.mark.parametrize(
+    ("model", "retire", "restore", "status"),
+    [
+        (
+            "tiny-kitchen",
+            "update loradex.adapters set (state, share, retired_at) = ('retired', 0, now()) where name = %s",
+            "update loradex.adapters set (state, share, retired_at) = ('active', 1, null) where name = %s",
+            404,
+        ),
+        (
+            "smollm2-135m-instruct",
+            "update loradex.base_models set retired_at = now() where name = %s",
+            "update loradex.base_models set retired_at = null where name = %s",
+            400,
+        ),
+    ],
+    ids=["adapter", "base model"],
+)
+def test_what_answered_a_moment_ago_is_judged_anew(
+    served: Served, ask: Ask, model: str, retire: str, restore: str, status: int
+) -> None:
+    body = {"model": model, "prompt": "Is it late?", "max_tokens": 1}
+    number, revoked = served.key("alice")
+    for key in (served.alice, revoked):
+        assert ask("POST", "/v1/completions", key, json=body).status_code == 200
+    with connect(served.database_url) as connection:
+        connection.execute("select loradex.revoke_api_key(%s)", (number,))
+        error_of(ask("POST", "/v1/completions", revoked, json=body), 401)
+        try:
+            connection.execute(retire.encode(), (model,))
+            error_of(ask("POST", "/v1/completions", json=body), status)
+        finally:
+            connection.execute(restore.encode(), (model,))
 
 
 def test_a_full_queue_says_when_to_come_again(served: Served, answering: Stack, ask: Ask) -> None:
