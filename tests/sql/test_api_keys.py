@@ -1,6 +1,7 @@
 """Keys of the API: one login serves many tenants, and reaches nothing of those whose key it was not shown."""
 
 import hashlib
+import hmac
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -149,6 +150,19 @@ def test_a_seal_is_of_one_transaction(world: World, server: Connection, role_url
             "select set_config('loradex.tenant', replace(current_setting('loradex.tenant'), 'read', 'ask'), true)"
         )
         assert seen(server) == set()
+
+
+def test_a_seal_is_an_hmac(world: World) -> None:
+    with world.connection.transaction():
+        ((inner, outer),) = world.rows("select inner_key, outer_key from loradex.tenant_secret")
+        key = bytes(one ^ 0x36 for one in inner)
+        assert key == bytes(one ^ 0x5C for one in outer)
+        assert (len(set(key[:32])) > 8, set(key[32:])) == (True, {0})
+        sealed = world.value(
+            "select format('1 ask 2 %%s %%s', pg_backend_pid(), extract(epoch from transaction_timestamp()))"
+        )
+        expected = f"1 ask 2 {hmac.new(key, sealed.encode(), 'sha256').hexdigest()}"
+        assert world.value("select loradex.seal_tenant('1', 'ask', '2')") == expected
 
 
 def test_wrong_revoked_expired_and_no_keys_are_refused_alike(world: World, server: Connection) -> None:

@@ -6,17 +6,9 @@ create or replace function loradex.seal_tenant(owner text, scopes text, key text
 language sql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
-    with secret as (
-        -- A key of HMAC is filled up to a block of 64 bytes.
-        select secret || decode(repeat('00', 64 - octet_length(secret)), 'hex') as block from tenant_secret
-    ), pads as (
-        select decode(string_agg(lpad(to_hex(get_byte(block, i) # 54), 2, '0'), '' order by i), 'hex') as inner_pad,
-               decode(string_agg(lpad(to_hex(get_byte(block, i) # 92), 2, '0'), '' order by i), 'hex') as outer_pad
-        from secret cross join generate_series(0, 63) i
-    )
-    select format('%s %s %s %s', owner, scopes, key, encode(sha256(outer_pad || sha256(inner_pad || convert_to(
+    select format('%s %s %s %s', owner, scopes, key, encode(sha256(outer_key || sha256(inner_key || convert_to(
         format('%s %s %s %s %s', owner, scopes, key, pg_backend_pid(), extract(epoch from transaction_timestamp())), 'UTF8'))), 'hex'))
-    from pads
+    from tenant_secret
 $$;
 comment on function loradex.seal_tenant(text, text, text) is
     'An owner, scopes and a key with the seal of this transaction, as loradex.tenant holds them; internal.';
