@@ -185,7 +185,9 @@ async def unless_gone(request: Request, work: Awaitable[Any]) -> Any:
     finally:
         for one in (working, gone, ending):
             one.cancel()
-        await asyncio.gather(working, gone, ending, return_exceptions=True)
+        # Whoever has a response does not wait until nobody listens for its client's end any more.
+        if not working.done():
+            await asyncio.gather(working, return_exceptions=True)
 
 
 async def _gone(request: Request) -> None:
