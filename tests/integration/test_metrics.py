@@ -127,14 +127,19 @@ def test_requests_are_counted_by_what_became_of_them(served: Served) -> None:
             *("PUT", "/v1/models", {}),
             {"route": "/v1/models", "status": "405", "code": "method_not_allowed"},
         ),
-        ("BREW", "/v1/models", {}, {"route": "/v1/models", "status": "405", "code": "method_not_allowed"}),
+        (
+            "PROPFIND",
+            "/v1/models",
+            {},
+            {"route": "/v1/models", "status": "405", "code": "method_not_allowed"},
+        ),
         ("GET", "/livez", {}, {"route": "/livez", "status": "200", "code": ""}),
         (
             *("POST", "/v1/chat/completions", {"authorization": f"Bearer {served.alice}"}),
             {"route": "/v1/chat/completions", "status": "400", "code": "invalid_json"},
         ),
     ):
-        told = {"method": "other" if method == "BREW" else method, **labels}
+        told = {"method": "other" if method == "PROPFIND" else method, **labels}
         before = counted(**told)
         assert (
             str(served.http.request(method, served.url + path, headers=headers).status_code) == told["status"]
