@@ -43,6 +43,7 @@ TABLES = (
     "locks",
     "workers",
     "embeddings",
+    "replays",
 )
 """In the order in which they can be made: a table comes after those it refers to."""
 

@@ -116,6 +116,11 @@ CONTRACTS = {
     "archivable": Contract(ADMIN, "any moment can be asked for", Reads("select loradex.archivable()", 2)),
     "archive_canonical": Contract(READERS, ROW, "it reads no table"),
     "ask_embeddings": Contract(ASKERS, Refusal("select loradex.ask_embeddings('{{}}')", "LX001"), CATALOGUE),
+    "ask_replay": Contract(
+        ASKERS,
+        Refusal("select loradex.ask_replay('00000000-0000-0000-0000-000000000000')", "LX004"),
+        "it reads one answer by its id",
+    ),
     "audit_head": Contract(READERS, "it takes nothing", Reads("select loradex.audit_head()", 1)),
     "blocked_sessions": Contract(READERS, "it takes nothing", "it reads no table"),
     "authenticate": Contract(
@@ -226,6 +231,7 @@ CONTRACTS = {
     "chain_beginning": Contract(READERS, "it takes nothing", Reads("select loradex.chain_beginning()", 1)),
     "chain_head": Contract(READERS, "it takes nothing", Reads("select loradex.chain_head()", 2)),
     "claim_embeddings": Contract(WORKER, "an unknown encoder has none waiting", "it reads those that wait"),
+    "claim_replay": Contract(WORKER, "an unknown model has none waiting", "it reads those that wait"),
     "erase_jobs": Contract(
         ADMIN,
         Refusal("select loradex.erase_jobs('', '', '{{}}')", "LX001"),
@@ -304,7 +310,9 @@ CONTRACTS = {
     ),
     "job_request": Contract(EVERYBODY, ROW, "it reads no table"),
     "make_partition": Contract(OWNER, GIVEN, "it reads no table"),
+    "keep_replay": Contract(WORKER, "any id may be asked for", "it reads one that waits"),
     "leave_embeddings": Contract(ASKERS, "any id may be asked for", "it deletes one by its id"),
+    "leave_replay": Contract(ASKERS, "any id may be asked for", "it deletes one by its id"),
     "list_api_keys": Contract(ADMIN, "it takes nothing", "it reads the keys"),
     "living_workers": Contract(READERS, "it takes nothing", "it reads the announced workers"),
     "mislabelled_candidates": Contract(
@@ -350,6 +358,11 @@ CONTRACTS = {
         WORKER,
         Refusal("select loradex.record_answer(gen_random_uuid(), 1, '{{}}')", "LX003"),
         Reads("{record}", 2 * ANSWER),
+    ),
+    "record_replay": Contract(
+        WORKER,
+        Refusal("select loradex.record_replay(gen_random_uuid(), 'w', null)", "LX001"),
+        "it reads one that waits",
     ),
     "record_embeddings": Contract(
         WORKER,
@@ -445,6 +458,7 @@ CONTRACTS = {
         Reads("select loradex.simulate_retire('boats-lora')", ANSWERS * ANSWER),
     ),
     "take_embeddings": Contract(ASKERS, "any id may be asked for", "it reads one that waits"),
+    "take_replay": Contract(ASKERS, "any id may be asked for", "it reads one that waits"),
     "task_distribution": Contract(
         READERS,
         Refusal("select loradex.task_distribution('[1]', top_p => 2)", "LX001"),

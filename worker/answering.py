@@ -9,6 +9,7 @@ from typing import Self
 import structlog
 
 from loradex.errors import LoradexError
+from loradex.worker.aside import Aside
 from loradex.worker.ending import Ending
 from loradex.worker.engine.protocol import AnswerEngine, Event, Failed, Finished, Ticket, Wrote
 from loradex.worker.engine.rows import RowResult
@@ -49,6 +50,7 @@ class Answering:
         linger: Seconds between the bell and the claim, in which more may come.
         stop: Set when the worker is to end.
         observer: Counts rows.
+        aside: Rows of others, which give way to those of jobs.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Answering:
         linger: float,
         stop: threading.Event,
         observer: Observer,
+        aside: Aside | None = None,
     ) -> None:
         self._intake = intake
         self._engine = engine
@@ -75,6 +78,7 @@ class Answering:
         self._linger = linger
         self._stop = stop
         self._observer = observer
+        self._aside = aside or Aside()
         self._rung = threading.Event()
         self._more_wait = False
         self._ready: SimpleQueue[Prepared] = SimpleQueue()
@@ -172,27 +176,17 @@ class Answering:
         """Gives the engine what is ready, lets it work for a moment, and hands on what came of it."""
         joined = False
         for one in self._arrived():
-            if one.job.id in self._computed:
-                # Its lease was over while this worker slept, and it was claimed anew.
-                self._engine.abort(one.job.id)
-            self._computed[one.job.id] = one
+            self._join(one)
             joined = True
-            self._observer.batch(len(self._computed))
-            try:
-                self._engine.add(one.job.id, one.row, one.adapters)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it must end as one recorded failure
-                self._hand_on(one.job.id, Failure.of(error))
-        for job in self._leases.over():
-            if job.id in self._computed and self._computed[job.id].job.attempt == job.attempt:
-                one = self._computed.pop(job.id)
-                self._engine.abort(job.id)
-                self._ending.fenced_off(one)
-                # Its place is another's at once.
-                self._rung.set()
+        self._drop_over()
+        alone = any(one.job.lost_attempts > 0 for one in self._computed.values())
+        place = self._open_places() > 0 and not alone
+        self._aside.before_step(self._engine, idle=not self._computed, place=place)
         try:
             events = self._engine.step()
         except Exception as error:
             # Rows that an engine forgot would be held for ever.
+            self._aside.broke(self._engine, error)
             for ticket in list(self._computed):
                 self._engine.abort(ticket)
                 self._hand_on(ticket, Failure.of(error))
@@ -200,12 +194,39 @@ class Answering:
         if joined:
             self._observer.used(self._engine.usage().used_bytes)
         for event in events:
-            self._heard(event)
+            if not self._aside.heard(event):
+                self._heard(event)
+        self._aside.after_step(self._engine)
+
+    def _join(self, one: Prepared) -> None:
+        """Gives the engine one row more."""
+        if one.job.id in self._computed:
+            # Its lease was over while this worker slept, and it was claimed anew.
+            self._engine.abort(one.job.id)
+        self._computed[one.job.id] = one
+        self._observer.batch(len(self._computed))
+        if one.job.lost_attempts > 0:
+            self._aside.give_way(self._engine)
+        try:
+            self._engine.add(one.job.id, one.row, one.adapters)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must end as one recorded failure
+            self._hand_on(one.job.id, Failure.of(error))
+
+    def _drop_over(self) -> None:
+        """Lets the rows go whose jobs have ended, or are another worker's."""
+        for job in self._leases.over():
+            if job.id in self._computed and self._computed[job.id].job.attempt == job.attempt:
+                one = self._computed.pop(job.id)
+                self._engine.abort(job.id)
+                self._ending.fenced_off(one)
+                # Its place is another's at once.
+                self._rung.set()
 
     def _arrived(self) -> Iterator[Prepared]:
         """What is ready; waits a moment for it if nothing is computed."""
         try:
-            yield self._ready.get(timeout=0 if self._computed else PAUSE_SECONDS)
+            busy = self._computed or self._aside.computed
+            yield self._ready.get(timeout=0 if busy else PAUSE_SECONDS)
             while True:
                 yield self._ready.get_nowait()
         except Empty:

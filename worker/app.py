@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from datetime import timedelta
 from types import FrameType
 
@@ -18,9 +18,11 @@ from loradex.addresses import addresses
 from loradex.collector import tracing
 from loradex.program import PROGRAM
 from loradex.worker.answering import Answering
+from loradex.worker.aside import Aside
 from loradex.worker.embedding import Embedding
 from loradex.worker.ending import Ending
 from loradex.worker.engine.embed import Encoder
+from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.form import numbers
 from loradex.worker.engine.load import shipped_model
 from loradex.worker.engine.quantization import packages_of
@@ -38,6 +40,7 @@ from loradex.worker.pieces import Pieces
 from loradex.worker.presence import Presence
 from loradex.worker.ready import Ready
 from loradex.worker.repeating import Repeating
+from loradex.worker.replaying import Replaying
 from loradex.worker.settings import WorkerSettings
 from loradex.worker.wakeup import celery_app, listen
 
@@ -122,6 +125,7 @@ def serve(settings: WorkerSettings) -> None:
     )
     pieces = Pieces(redis_url)
     ending = Ending(recording, leases=leases, pieces=pieces, observer=observer, identity=identity)
+    aside = Aside()
     answering = Answering(
         intake=Intake(
             claiming, leases=leases, ending=ending, encoder=encoder, adapters=roots, identity=identity
@@ -135,13 +139,22 @@ def serve(settings: WorkerSettings) -> None:
         linger=settings.linger_ms / 1000,
         stop=stop,
         observer=observer,
+        aside=aside,
     )
     listen_url = database_url if settings.listen_url is None else settings.listen_url.get_secret_value()
     embedding = Embedding(reading, encoder, stop)
+    # vLLM does not say how much likelier another token was.
+    replaying = (
+        Replaying(reading, engine=engine, aside=aside, adapters=roots, identity=identity, stop=stop)
+        if isinstance(engine, Engine)
+        else None
+    )
 
     def ring() -> None:
         answering.ring()
         embedding.ring()
+        if replaying is not None:
+            replaying.ring()
 
     app = celery_app(redis_url, ring)
 
@@ -172,6 +185,7 @@ def serve(settings: WorkerSettings) -> None:
         presence,
         answering,
         embedding,
+        nullcontext() if replaying is None else replaying,
         Ready(settings.ready_path, identity),
         sweep,
         Notifications(listen_url, ring, stop, leases.told),

@@ -234,6 +234,38 @@ class Jobs:
         """Tell whoever asked why there are no vectors."""
         self._repeated("select loradex.record_embeddings(%s, null, null, %s)", (request, refusal))
 
+    def claim_replay(self, numbers: str) -> tuple[UUID, UUID] | None:
+        """The request and the answer that waits longest to be replayed in these numbers; None: none waits."""
+        with self._database.session() as connection, connection.cursor(row_factory=tuple_row) as cursor:
+            found = cursor.execute(
+                "select id, answer_id from loradex.claim_replay(%s, %s, %s)",
+                (self.worker, self._base_model, numbers),
+            ).fetchone()
+        return None if found is None else (found[0], found[1])
+
+    def stored(self, answer: UUID) -> Document:
+        """All that is known about an answer.
+
+        Raises:
+            UnknownAnswerError: It is gone.
+        """
+        ((document,),) = self._repeated("select loradex.explain(%s)", (answer,))
+        return dict(document)
+
+    def keep_replay(self, request: UUID) -> bool:
+        """Say that this worker is at it. Whether it is to go on."""
+        return bool(self._fetched("select loradex.keep_replay(%s, %s)", (request, self.worker))[0][0])
+
+    def give_replay(self, request: UUID, told: Document) -> None:
+        """Leave how the answer and its replay compare, for whoever asked."""
+        self._repeated("select loradex.record_replay(%s, %s, %s)", (request, self.worker, Jsonb(dict(told))))
+
+    def refuse_replay(self, request: UUID, code: str, message: str) -> None:
+        """Tell whoever asked why it could not be replayed."""
+        self._repeated(
+            "select loradex.record_replay(%s, %s, null, %s, %s)", (request, self.worker, code, message)
+        )
+
     def hang_up(self, seconds: float) -> bool:
         """End the calls that Postgres has not answered for `seconds`, and make no more if there are any.
 

@@ -1030,6 +1030,42 @@ comment on column loradex.embeddings.created_at is 'when it was asked; after ten
 comment on column loradex.embeddings.claimed_at is 'when a worker took it last; after two minutes another may';
 create index embeddings_created_at_index on loradex.embeddings (created_at);
 
+-- file: tables/replays.sql
+-- Answers that somebody wants computed once more, and how the two compare until that is taken: minutes at most. Unlogged,
+-- since after a crash whoever waited asks again; only its six functions come here. It is no part of the chain.
+create unlogged table loradex.replays (
+    id uuid not null,
+    owner_id bigint not null,
+    answer_id uuid not null,
+    base_model text not null,
+    numbers text not null,
+    told jsonb,
+    error_code text,
+    error_message text,
+    worker text,
+    claims int not null default 0,
+    created_at timestamptz not null,
+    claimed_at timestamptz,
+    constraint replays_pkey primary key (id),
+    constraint replays_state_check check (
+        num_nonnulls(told, error_code) <= 1 and (error_code is null) = (error_message is null))
+);
+comment on table loradex.replays is
+    'Answers that wait to be computed once more, and comparisons that wait to be taken; only its functions come here.';
+comment on column loradex.replays.id is 'the request';
+comment on column loradex.replays.owner_id is 'who asked, and alone may take the comparison';
+comment on column loradex.replays.answer_id is 'the answer, one of this owner''s';
+comment on column loradex.replays.base_model is 'the model that answered; its workers alone replay';
+comment on column loradex.replays.numbers is 'what it computed in, as workers announce it (workers.dtype)';
+comment on column loradex.replays.told is 'how the answer and its replay compare';
+comment on column loradex.replays.error_code is 'why it could not be replayed, for programs';
+comment on column loradex.replays.error_message is 'the same for people';
+comment on column loradex.replays.worker is 'who took it last';
+comment on column loradex.replays.claims is 'how often a worker took it';
+comment on column loradex.replays.created_at is 'when it was asked; after ten minutes it is deleted';
+comment on column loradex.replays.claimed_at is 'the worker''s last sign of life; after 30 seconds another may take it';
+create index replays_created_at_index on loradex.replays (created_at);
+
 -- file: functions/activate_adapter.sql
 -- Makes an adapter active with its share of its task. A share of 1 retires the others; a smaller one leaves them the
 -- rest, each in proportion to what it had. Where there are no others, all of the task is its.
@@ -1601,6 +1637,72 @@ comment on function loradex.ask_embeddings(text[], text) is
     'Asks for the vectors of texts; returns the id that take_embeddings gives them for.';
 revoke execute on function loradex.ask_embeddings(text[], text) from public;
 grant execute on function loradex.ask_embeddings(text[], text) to loradex_client, loradex_admin;
+
+-- file: functions/ask_replay.sql
+-- Asks for an answer of one's own to be computed once more from its stored facts, by a worker that has its model in memory,
+-- and returns the request's id; take_replay gives how the two compare. Nothing is recorded. An owner may have 4 requests
+-- waiting, everybody together 256.
+-- Locks: none that others wait for. Raises: LX004 unknown answer, or another user's; LX008 too many wait; LX012 it was
+-- erased, its model is another one today, or the workers at hand compute in other numbers; LX011 and 42501 the API key may
+-- not ask.
+create or replace function loradex.ask_replay(answer_id uuid) returns uuid
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    most_of_owner constant int := 4;
+    most_of_all constant int := 256;
+    asking constant bigint := current_owner();
+    made constant uuid := gen_random_uuid();
+    answer answers;
+    today text;
+    others text;
+    wanted text;
+begin
+    perform check_scope('ask');
+    select a.* into answer from answers a where a.id = ask_replay.answer_id and a.owner_id = asking;
+    if not found then
+        raise exception using errcode = 'LX004', message = format(
+            'no answer %s, or it is another user''s; check the id', coalesce(ask_replay.answer_id::text, 'null'));
+    end if;
+    if answer.commitments is not null then
+        raise exception using errcode = 'LX012', message =
+            'its question was erased, so that it cannot be answered once more';
+    end if;
+    select b.revision into today from base_models b where b.name = answer.base_model;
+    if today is distinct from answer.base_model_revision then
+        raise exception using errcode = 'LX012', message = format(
+            'it was answered by %s at %s, and the model of that name is %s now; run loradex replay where the one of then is',
+            answer.base_model, answer.base_model_revision, coalesce(today, 'gone'));
+    end if;
+    wanted := concat_ws(', ', answer.merge_dtype, answer.generation ->> 'quantization');
+    -- Workers with vLLM take none: it does not say how likely another token was. Without any worker the request waits.
+    select string_agg(distinct case when w.versions ? 'vllm' then 'vLLM' else w.dtype end, '; ') into others
+    from living_workers() w where w.base_model = answer.base_model
+    having not bool_or(w.dtype = wanted and not w.versions ? 'vllm');
+    if others is not null then
+        raise exception using errcode = 'LX012', message = format(
+            'it was answered by %s in %s, and the workers at hand compute in %s; start one in these numbers, or run loradex '
+            'replay', answer.base_model, wanted, others);
+    end if;
+    delete from replays r where r.id in (
+        select o.id from replays o where o.created_at < now() - interval '10 minutes' for update skip locked);
+    if (select count(*) from replays r where r.owner_id = asking) >= most_of_owner
+       or (select count(*) from replays) >= most_of_all then
+        raise exception using errcode = 'LX008', message =
+            'too many replays wait; take those that are there, or try again later';
+    end if;
+    insert into replays (id, owner_id, answer_id, base_model, numbers, created_at)
+    values (made, asking, answer.id, answer.base_model, wanted, now());
+    perform notify_workers();
+    return made;
+end
+$$;
+comment on function loradex.ask_replay(uuid) is
+    'Asks for an answer of one''s own to be computed once more; returns the id that take_replay compares them for.';
+revoke execute on function loradex.ask_replay(uuid) from public;
+grant execute on function loradex.ask_replay(uuid) to loradex_client, loradex_admin;
 
 -- file: functions/audit_head.sql
 -- The newest link of the chain, to be kept elsewhere: whoever cuts off the tail cannot make this hash appear again.
@@ -2789,6 +2891,44 @@ comment on function loradex.claim_jobs(text, int, interval, int, timestamptz, te
     'Hands waiting jobs to a worker under a lease, with the next attempt number; skips what others hold.';
 revoke execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text, boolean) from public;
 grant execute on function loradex.claim_jobs(text, int, interval, int, timestamptz, text, text, text, boolean) to loradex_worker;
+
+-- file: functions/claim_replay.sql
+-- The oldest answer that waits to be computed once more by this model in these numbers. A worker that gives no sign of life
+-- (keep_replay) for 30 seconds loses it to another; one that was lost twice is refused, since it may be what its workers
+-- died of. No rows: none waits. What is older than ten minutes is deleted on the way.
+-- Locks: the rows. Raises: nothing.
+create or replace function loradex.claim_replay(worker text, base_model text, numbers text)
+returns table (id uuid, answer_id uuid)
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    most_claims constant int := 2;
+    silence constant interval := interval '30 seconds';
+begin
+    delete from replays r where r.id in (
+        select o.id from replays o where o.created_at < now() - interval '10 minutes' for update skip locked);
+    update replays r
+    set error_code = 'too_many_attempts', error_message = format('it was lost %s times by its workers', r.claims)
+    where r.id in (
+        select l.id from replays l
+        where num_nonnulls(l.told, l.error_code) = 0 and l.claims >= most_claims and l.claimed_at < now() - silence
+        for update skip locked);
+    return query
+    update replays r set worker = claim_replay.worker, claims = r.claims + 1, claimed_at = now()
+    where r.id = (
+        select w.id from replays w
+        where w.base_model = claim_replay.base_model and w.numbers = claim_replay.numbers
+          and num_nonnulls(w.told, w.error_code) = 0 and coalesce(w.claimed_at < now() - silence, true)
+        order by w.created_at limit 1 for update skip locked)
+    returning r.id, r.answer_id;
+end
+$$;
+comment on function loradex.claim_replay(text, text, text) is
+    'The oldest answer that waits to be computed once more, for a worker of its model.';
+revoke execute on function loradex.claim_replay(text, text, text) from public;
+grant execute on function loradex.claim_replay(text, text, text) to loradex_worker;
 
 -- file: functions/complete_job.sql
 -- The row of loradex.jobs that a JSON object asks for: defaults filled in, whole numbers without a fraction, and what has
@@ -4372,6 +4512,27 @@ comment on function loradex.jobs_to_erase(uuid[], bigint, timestamptz, int) is
 revoke execute on function loradex.jobs_to_erase(uuid[], bigint, timestamptz, int) from public;
 grant execute on function loradex.jobs_to_erase(uuid[], bigint, timestamptz, int) to loradex_admin;
 
+-- file: functions/keep_replay.sql
+-- A sign of life of the worker that replays an answer. Whether it is to go on: false if nobody waits for it any more, or
+-- another worker has it.
+-- Locks: the row. Raises: nothing.
+create or replace function loradex.keep_replay(replay_id uuid, worker text) returns boolean
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    update replays r set claimed_at = now()
+    where r.id = replay_id and r.worker = keep_replay.worker and num_nonnulls(r.told, r.error_code) = 0
+      and r.created_at >= now() - interval '10 minutes';
+    return found;
+end
+$$;
+comment on function loradex.keep_replay(uuid, text) is
+    'A sign of life of the worker that replays an answer; whether it is to go on.';
+revoke execute on function loradex.keep_replay(uuid, text) from public;
+grant execute on function loradex.keep_replay(uuid, text) to loradex_worker;
+
 -- file: functions/leave_embeddings.sql
 -- Nobody waits any more for vectors that ask_embeddings asked for: texts and vectors are deleted now. Whether there was
 -- such a request; one that is over, or another user's, looks the same.
@@ -4390,6 +4551,24 @@ comment on function loradex.leave_embeddings(uuid) is
     'Deletes texts whose vectors nobody waits for any more, and vectors that are there; whether there were any.';
 revoke execute on function loradex.leave_embeddings(uuid) from public;
 grant execute on function loradex.leave_embeddings(uuid) to loradex_client, loradex_admin;
+
+-- file: functions/leave_replay.sql
+-- Nobody waits any more for a replay that ask_replay asked for: the request is deleted now, and the worker that computes it
+-- lets it go. Whether there was such a request; one that is over, or another user's, looks the same.
+-- Locks: the row. Raises: nothing.
+create or replace function loradex.leave_replay(replay_id uuid) returns boolean
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    delete from replays r where r.id = replay_id and r.owner_id = current_owner();
+    return found;
+end
+$$;
+comment on function loradex.leave_replay(uuid) is 'Deletes a request for a replay that nobody waits for; whether there was one.';
+revoke execute on function loradex.leave_replay(uuid) from public;
+grant execute on function loradex.leave_replay(uuid) to loradex_client, loradex_admin;
 
 -- file: functions/limit_api_key.sql
 -- Sets what an API key may do at most; null takes a limit away. Servers follow within a minute, the queue at once.
@@ -5144,6 +5323,38 @@ comment on function loradex.record_embeddings(uuid, public.vector[], int, text) 
     'Leaves the vectors of claimed texts, or why there are none, for whoever asked.';
 revoke execute on function loradex.record_embeddings(uuid, public.vector[], int, text) from public;
 grant execute on function loradex.record_embeddings(uuid, public.vector[], int, text) to loradex_worker;
+
+-- file: functions/record_replay.sql
+-- Leaves how an answer and its replay compare, or why it could not be replayed, for whoever asked. Nothing happens if the
+-- request is gone or is another worker's.
+-- Locks: the row. Raises: LX001 neither a comparison nor an error, or both; an error without a message; more than 20,000
+-- characters.
+create or replace function loradex.record_replay(
+    replay_id uuid, worker text, told jsonb, error_code text default null, error_message text default null
+) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    if num_nonnulls(record_replay.told, record_replay.error_code) <> 1
+       or (record_replay.error_code is null) <> (record_replay.error_message is null) then
+        raise exception using errcode = 'LX001', message =
+            'give a comparison, or a code and a message that say why there is none';
+    end if;
+    if length(record_replay.told::text) > 20000 then
+        raise exception using errcode = 'LX001', message = 'a comparison has at most 20000 characters; shorten it';
+    end if;
+    update replays r
+    set told = record_replay.told, error_code = left(record_replay.error_code, 100),
+        error_message = left(record_replay.error_message, 1000)
+    where r.id = replay_id and r.worker = record_replay.worker and num_nonnulls(r.told, r.error_code) = 0;
+end
+$$;
+comment on function loradex.record_replay(uuid, text, jsonb, text, text) is
+    'Leaves how an answer and its replay compare, or why it could not be replayed, for whoever asked.';
+revoke execute on function loradex.record_replay(uuid, text, jsonb, text, text) from public;
+grant execute on function loradex.record_replay(uuid, text, jsonb, text, text) to loradex_worker;
 
 -- file: functions/refuse_change.sql
 -- Refuses UPDATE, DELETE and TRUNCATE on the tables of evidence (also of adapters' content), whoever asks.
@@ -6337,6 +6548,28 @@ $$;
 comment on function loradex.take_embeddings(uuid) is 'The vectors that ask_embeddings asked for; they can be taken once.';
 revoke execute on function loradex.take_embeddings(uuid) from public;
 grant execute on function loradex.take_embeddings(uuid) to loradex_client, loradex_admin;
+
+-- file: functions/take_replay.sql
+-- How an answer and its replay compare, or why it could not be replayed; it can be taken once. No rows: it is not there
+-- yet, or the request is over or another user's, which looks the same.
+-- Locks: the row. Raises: nothing.
+create or replace function loradex.take_replay(replay_id uuid)
+returns table (told jsonb, error_code text, error_message text)
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    return query
+    delete from replays r
+    where r.id = replay_id and r.owner_id = current_owner() and num_nonnulls(r.told, r.error_code) = 1
+    returning r.told, r.error_code, r.error_message;
+end
+$$;
+comment on function loradex.take_replay(uuid) is
+    'How an answer and its replay compare, as ask_replay asked; it can be taken once.';
+revoke execute on function loradex.take_replay(uuid) from public;
+grant execute on function loradex.take_replay(uuid) to loradex_client, loradex_admin;
 
 -- file: functions/take_requests.sql
 -- Authenticates, and takes a share of the requests that this API key may make, for a server that counts them off by itself

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from loradex.errors import LoradexError
-from loradex.service.api import bodies, embeddings, fields, incoming, jobs, models, replies, what_if
+from loradex.service.api import bodies, embeddings, fields, incoming, jobs, models, replays, replies, what_if
 from loradex.service.api.allowance import Allowances
 from loradex.service.api.asking import Asked, Asking, heard, keyed
 from loradex.service.api.chat import messages_of
@@ -78,7 +78,8 @@ class Api:
     """The endpoints, on one client, whose login is of the role client alone. Closing the API closes the client.
 
     Its metrics are made on `registry`, and served by whoever made that. `beside` are paths of others that the same
-    server has; they count the requests of a key on `allowances` too.
+    server has; they count the requests of a key on `allowances` too, and what `asking` is to do for those who left is
+    done before the API is closed.
     """
 
     def __init__(
@@ -87,12 +88,13 @@ class Api:
         registry: CollectorRegistry | None = None,
         beside: Sequence[Route] = (),
         allowances: Allowances | None = None,
+        asking: Asking | None = None,
     ) -> None:
         self._client = client
         self._beside = beside
         self._registry = CollectorRegistry() if registry is None else registry
         self._allowances = allowances or Allowances(client)
-        self._asking = Asking()
+        self._asking = asking or Asking()
         self._known = models.Models()
         self._edges: dict[str, tuple[float, float | None]] = {}
         self._finding = asyncio.Lock()
@@ -133,6 +135,7 @@ class Api:
                 )
             ),
             Route("/v1/jobs/{id}", self._keyed(self._cancel, None), methods=["DELETE"]),
+            Route("/v1/answers/{id}/replay", self._keyed(self._replay, None), methods=["POST"]),
         ]
 
     @asynccontextmanager
@@ -362,6 +365,9 @@ class Api:
     async def _what_if(self, call: Call) -> Any:
         body = bodies.exact(what_if.WhatIfBody, call.document)
         return JSONResponse(await what_if.routed_again(call.client, call.id, body))
+
+    async def _replay(self, call: Call) -> Any:
+        return JSONResponse(await replays.replayed(call.client, call.id, self._asking))
 
     async def _embeddings(self, call: Call) -> Any:
         body = bodies.shaped(embeddings.EmbeddingBody, call.document)

@@ -13,10 +13,6 @@ KNOWN: Sequence[tuple[re.Pattern[str], str]] = (
         re.compile(r"/v1/responses(/.*)?"),
         "nothing is kept between requests: POST /v1/chat/completions takes the whole conversation",
     ),
-    (
-        re.compile(r"/v1/answers/[^/]*/replay"),
-        "a replay needs the model, which this server has not: run `loradex replay` where a worker is",
-    ),
 )
 
 

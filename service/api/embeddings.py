@@ -3,37 +3,38 @@
 This process has no encoder: the texts wait in Postgres, a worker leaves the vectors there, and they are taken away.
 """
 
-import asyncio
 import base64
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, LiteralString
-from uuid import UUID
 
-from loradex.errors import InvalidArgumentError, LoradexError
-from loradex.logs import FIELDS
-from loradex.service.api.asking import LOG, Asking
+from loradex.errors import InvalidArgumentError
+from loradex.service.api.asking import Asking
 from loradex.service.api.bodies import Tolerant
+from loradex.service.api.errand import Errand
 from loradex.service.api.models import ROUTED
-from loradex.service.api.problem import NO_RETRY, Problem, problem_of, refused
+from loradex.service.api.problem import Problem, problem_of, refused
 from loradex.service.client import AsyncClient
 
 ENCODERS: LiteralString = """
     select e.name, e.dimensions from loradex.encoders e
     where e.retired_at is null
     order by e.name = (select value #>> '{}' from loradex.settings where name = 'encoder') desc, e.name"""
-ASK: LiteralString = "select loradex.ask_embeddings(%s, %s) as id"
-LEAVE: LiteralString = "select loradex.leave_embeddings(%s)"
-TAKE: LiteralString = """
+ERRAND = Errand(
+    name="embeddings",
+    ask="select loradex.ask_embeddings(%s, %s) as id",
+    take="""
     select t.tokens, t.refusal, v.vector::real[] as vector
     from loradex.take_embeddings(%s) t
     left join lateral unnest(t.vectors) with ordinality v(vector, place) on true
-    order by v.place"""
+    order by v.place""",
+    leave="select loradex.leave_embeddings(%s)",
+    longest_pause=0.1,
+)
+"""Vectors of a few texts are there after some milliseconds, and of a thousand after many seconds."""
 
 SECONDS = 60.0
-FIRST_LOOK, LONGEST_PAUSE = 0.005, 0.1
-"""Seconds. Vectors of a few texts are there after some milliseconds, and of a thousand after many seconds."""
 
 
 class EmbeddingBody(Tolerant):
@@ -101,40 +102,14 @@ async def _made(
     client: AsyncClient, texts: Sequence[str], encoder: str, asking: Asking
 ) -> tuple[list[Sequence[float]], int]:
     """A vector for each text, and how many tokens were read."""
-    handing_in = asyncio.ensure_future(client.rows(ASK, (list(texts), encoder)))
+    late = f"no worker made the vectors within {SECONDS:g} s"
     try:
-        ((request,),) = [row.values() for row in await asyncio.shield(handing_in)]
-        async with asyncio.timeout(SECONDS):
-            rows = await _taken(client, request)
+        rows = await ERRAND.done(client, (list(texts), encoder), asking, SECONDS, late)
     except InvalidArgumentError as error:
         raise replace(problem_of(error), param="input") from None
-    except asyncio.CancelledError:
-        asking.afterwards(_leave(client, handing_in))
-        raise
-    except TimeoutError:
-        asking.afterwards(_leave(client, handing_in))
-        raise Problem(
-            504, "wait_timeout", f"no worker made the vectors within {SECONDS:g} s", headers=NO_RETRY
-        ) from None
     if rows[0]["refusal"] is not None:
         raise refused(rows[0]["refusal"], "input")
     return [row["vector"] for row in rows], rows[0]["tokens"]
-
-
-async def _leave(client: AsyncClient, handing_in: "asyncio.Future[list[dict[str, Any]]]") -> None:
-    """Have deleted what nobody waits for, once it is known what that is; by itself it goes after ten minutes."""
-    try:
-        await client.rows(LEAVE, [row["id"] for row in await handing_in])
-    except LoradexError as error:
-        LOG.warning("embeddings.not_left", extra={FIELDS: {"code": error.code}})
-
-
-async def _taken(client: AsyncClient, request: UUID) -> list[dict[str, Any]]:
-    pause = FIRST_LOOK
-    while not (rows := await client.rows(TAKE, (request,))):
-        await asyncio.sleep(pause)
-        pause = min(1.5 * pause, LONGEST_PAUSE)
-    return rows
 
 
 def _base64(vector: Sequence[float]) -> str:

@@ -63,6 +63,9 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("POST", "/v1/answers/{id}/what-if"): Operation(
         "How an answer would be mixed under other settings; nothing is written", WhatIfBody
     ),
+    ("POST", "/v1/answers/{id}/replay"): Operation(
+        "An answer computed once more from its stored facts, and compared; nothing is recorded"
+    ),
 }
 
 ERROR: Document = {

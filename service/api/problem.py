@@ -94,6 +94,7 @@ BY_ERROR: Sequence[tuple[type[LoradexError], int, str | None, Mapping[str, str]]
     (errors.UnknownAnswerError, 404, None, {}),
     # 409 would be tried again.
     (errors.IdempotencyConflictError, 422, "idempotency_key_reused", {}),
+    (errors.ReplayRefusedError, 409, None, NO_RETRY),
     (errors.QueueFullError, 429, None, {"retry-after": "5"}),
     (errors.JobCancelledError, 409, None, NO_RETRY),
     (errors.JobExpiredError, 504, None, NO_RETRY),

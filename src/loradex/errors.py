@@ -98,6 +98,13 @@ class KeyRefusedError(LoradexError):
     sqlstate = "LX011"
 
 
+class ReplayRefusedError(LoradexError):
+    """An answer that cannot be computed once more: it was erased, or its model is not at hand."""
+
+    code = "replay_refused"
+    sqlstate = "LX012"
+
+
 class DatabaseUnavailableError(LoradexError):
     """Postgres does not answer at the configured address."""
 

@@ -16,10 +16,11 @@ from loradex.errors import InvalidArgumentError
 from loradex.library.model_files import files_of
 from loradex.service.cli import run
 from loradex.service.client import Client
+from loradex.worker.comparison import Replay
 from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.form import Form
 from loradex.worker.identity import WorkerIdentity, register_models, versions
-from loradex.worker.replay import Replay, _replayed
+from loradex.worker.replay import _replayed
 from loradex.worker.settings import WorkerSettings
 
 PROMPT = "The kettle whistles. Is the water hot?"

@@ -58,6 +58,7 @@ VECTOR = ["embedding", "encoder", "example_id", "task"]
 """What the administrator may say of an example; `duplicate_of` is found out."""
 QUEUE = {
     *("claim_embeddings", "record_embeddings"),
+    *("claim_replay", "keep_replay", "record_replay"),
     *(
         "announce_worker",
         "describe_base_model",
@@ -115,6 +116,7 @@ OWN = {
 KEYED = {"authenticate", "domain_edge", "take_requests", "what_if"}
 ASKING = {
     "ask_embeddings",
+    "ask_replay",
     "cancel_job",
     "cancel_jobs",
     "check_call_size",
@@ -122,9 +124,11 @@ ASKING = {
     "job_obstacle",
     "job_outcome",
     "leave_embeddings",
+    "leave_replay",
     "own_jobs",
     "rate_answer",
     "take_embeddings",
+    "take_replay",
 }
 INTERNAL = {
     *(

@@ -21,6 +21,7 @@ RETRIED = {408, 409, 429}
         (errors.JobCancelledError("job_cancelled", "bob did"), 409, "job_cancelled", False),
         (errors.JobFailedError("erased", "gone"), 410, "erased", False),
         (errors.IdempotencyConflictError("no"), 422, "idempotency_key_reused", False),
+        (errors.ReplayRefusedError("erased"), 409, "replay_refused", False),
         (errors.QueueFullError("later"), 429, "queue_full", True),
         (errors.JobFailedError("prompt_too_long", "shorten"), 400, "context_length_exceeded", False),
         (errors.JobFailedError("adapter_changed", "no"), 500, "adapter_changed", False),

@@ -10,7 +10,7 @@ from loradex import terminal
 from loradex.errors import InvalidArgumentError, UnknownAnswerError
 
 if TYPE_CHECKING:
-    from loradex.worker.replay import Replay
+    from loradex.worker.comparison import Replay
 
 
 def replay(
@@ -53,36 +53,8 @@ def _id(answer: str) -> UUID:
 def _print(replays: "list[Replay]") -> None:
     if not replays:
         return
-    terminal.table(("answer", "verdict"), [(one.answer_id, _verdict(one)) for one in replays])
+    from loradex.worker.comparison import verdict
+
+    terminal.table(("answer", "verdict"), [(one.answer_id, verdict(one)) for one in replays])
     same = sum(one.same for one in replays)
     terminal.console().print(f"{same} of {len(replays)} the same", markup=False)
-
-
-def _verdict(one: "Replay") -> str:
-    if one.problem is not None:
-        return f"not replayed: {one.problem}"
-    said = [_tokens(one)]
-    if one.difference is None and not one.text_same:
-        said.append("another text is stored than these tokens say")
-    for what, apart, allowed in (
-        ("scores", one.score_difference, one.score_tolerance),
-        ("log-probabilities", one.logprob_difference, one.logprob_tolerance),
-    ):
-        if apart is not None and allowed is not None:
-            within = apart <= allowed
-            said.append(
-                f"{what} {'within' if within else 'apart by'} {apart:.1e}"
-                + ("" if within else f", and rounding explains {allowed:.0e}")
-            )
-    if not one.files_same:
-        said.append("the model's files are not those that answered")
-    return ", ".join(said)
-
-
-def _tokens(one: "Replay") -> str:
-    difference = one.difference
-    if difference is None:
-        return f"{'same' if one.same else 'the same'} {one.tokens} tokens"
-    margin = difference.margin
-    by = "" if margin is None else f", which is now likelier by {margin:.4f} (natural log)"
-    return f"token {difference.position + 1} was {difference.stored} and is {difference.replayed}{by}"
