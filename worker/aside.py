@@ -77,6 +77,11 @@ class Aside:
         return errand.result
 
     @property
+    def waits(self) -> bool:
+        """Whether a row was handed in whose answer is not there yet."""
+        return self._guest is not None and not self._guest.done.is_set()
+
+    @property
     def computed(self) -> bool:
         """Whether the engine has a row of it in hand."""
         return self._inside is not None
@@ -91,7 +96,7 @@ class Aside:
             self._let_go(engine)
         if self._inside is None and idle:
             self._run_errand()
-        if guest is None or guest.done.is_set() or self._inside is not None or not place:
+        if guest is None or not self.waits or self._inside is not None or not place:
             return
         if time.monotonic() < self._not_before or engine.usage().waiting:
             return

@@ -17,6 +17,7 @@ from loradex.logs import adopt, log_as_json
 from loradex.metrics_port import MetricsPort
 from loradex.service.api.allowance import Allowances
 from loradex.service.api.app import Api
+from loradex.service.api.asking import Asking
 from loradex.service.api.door import Door
 from loradex.service.api.login import serving_address
 from loradex.service.api.patience import Patience
@@ -99,8 +100,9 @@ async def _serve(
 def application(client: AsyncClient, registry: CollectorRegistry | None = None) -> Door:
     """The API and the explorer beside it, which count the requests of a key together."""
     allowances = Allowances(client)
-    explorer = Explorer(with_keys(client, allowances))
-    return Api(client, registry, explorer.routes(), allowances).application()
+    asking = Asking()
+    explorer = Explorer(with_keys(client, allowances), asking)
+    return Api(client, registry, explorer.routes(), allowances, asking).application()
 
 
 class Draining(uvicorn.Server):  # type: ignore[misc]

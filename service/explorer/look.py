@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from loradex.service.api.asking import Asking
 from loradex.service.api.problem import Problem, refused
 from loradex.service.client import AsyncClient
 from loradex.service.explorer.edges import KnownEdges
@@ -36,6 +37,7 @@ class Look:
         viewer: Who looks.
         pages: The templates.
         known_edges: Where domains end, as it was found lately.
+        errands: Does what is to be done for those who left.
         form: What a form said, which came from a page of this site; empty where none was sent.
     """
 
@@ -43,6 +45,7 @@ class Look:
     viewer: Viewer
     pages: Pages
     known_edges: KnownEdges
+    errands: Asking
     form: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property

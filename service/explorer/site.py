@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from loradex.errors import KeyRefusedError, LoradexError
+from loradex.service.api.asking import Asking
 from loradex.service.api.door import answered, unless_gone
 from loradex.service.api.incoming import bytes_of, key_of
 from loradex.service.api.problem import Problem, problem_of, refused
@@ -21,6 +22,7 @@ from loradex.service.explorer import (
     health,
     library,
     playground,
+    replay,
     retirement,
     sweep,
     what_if,
@@ -52,6 +54,7 @@ PATHS: Sequence[tuple[str, Page]] = (
     ("/answers/{id}.json", answer.document),
     ("/answers/{id}", answer.page),
     ("/answers/{id}/again", again.page),
+    ("/answers/{id}/replay", replay.page),
     ("/adapters", library.page),
     ("/adapters/{name:path}", retirement.page),
     ("/health", health.page),
@@ -66,18 +69,20 @@ FORMS: Sequence[tuple[str, Page]] = (
     ("/playground", playground.ask),
     ("/answers/{id}/rating", playground.rate),
     ("/answers/{id}/again", again.ask),
+    ("/answers/{id}/replay", replay.ask),
 )
 """Where forms are sent."""
 
 
 class Explorer:
-    """The pages, for those who come in by this entrance."""
+    """The pages, for those who come in by this entrance. What `errands` are left to do, whoever made them waits for."""
 
-    def __init__(self, entrance: Entrance) -> None:
+    def __init__(self, entrance: Entrance, errands: Asking | None = None) -> None:
         self._entrance = entrance
         self._sessions = Sessions()
         self._pages = Pages()
         self._edges = KnownEdges()
+        self._errands = errands or Asking()
 
     def routes(self) -> list[Route]:
         """What a server adds to its paths."""
@@ -112,7 +117,9 @@ class Explorer:
             return RedirectResponse(f"{SIGN_IN}?next={onward}", 303, headers=HEADERS)
         http.state.headers = viewer.headers
         form = await _form_of(http) if http.method == "POST" else {}
-        return await unless_gone(http, page(Look(http, viewer, self._pages, self._edges, form)))
+        return await unless_gone(
+            http, page(Look(http, viewer, self._pages, self._edges, self._errands, form))
+        )
 
     async def _viewer(self, http: Request) -> Viewer | None:
         """Who shows this key in a header, otherwise this cookie; None where a person should sign in."""

@@ -118,12 +118,16 @@ def test_nobody_asks_or_rates_for_another(served: Served, alice: httpx2.Client, 
             again = f"/answers/{row[0]}/again"
             assert bob.post(again).status_code == 404
             assert bob.get(f"{again}?job={job}").status_code == 404
-        assert alice.post(again, headers=elsewhere).status_code == 400
+            replay = f"/answers/{row[0]}/replay"
+            assert bob.post(replay).status_code == 404
+        for place in (again, replay):
+            assert alice.post(place, headers=elsewhere).status_code == 400
         reading = {"authorization": f"Bearer {served.key('alice', scopes=['read'])[1]}"}
         with httpx2.Client(base_url=served.url) as reader:
             assert reader.post("/playground", data=form, headers=reading).status_code == 403
             assert reader.post(rate, data={"rating": "bad"}, headers=reading).status_code == 403
             assert reader.post(again, headers=reading).status_code == 403
+            assert reader.post(replay, headers=reading).status_code == 403
         found = connection.execute("select count(*) from loradex.feedback where answer_id = %s", (row[0],))
         assert found.fetchone() == (0,)
     assert alice.post(rate, data={"rating": "bad"}).headers["location"] == f"/answers/{row[0]}"
@@ -132,6 +136,7 @@ def test_nobody_asks_or_rates_for_another(served: Served, alice: httpx2.Client, 
         assert "loradex serve" in all_seeing.get("/playground").text
         assert all_seeing.post("/playground", data=form).status_code == 403
         assert all_seeing.post(again).status_code == 403
+        assert all_seeing.post(replay).status_code == 403
 
 
 def answered(client: httpx2.Client, place: str) -> str:
@@ -226,6 +231,28 @@ def test_a_choice_is_asked_again_with_its_choices(served: Served, alice: httpx2.
     place = alice.post(f"/answers/{answer}/again").headers["location"]
     alice.get(f"/playground/{place.partition('job=')[2]}/stream").raise_for_status()
     assert "The same</strong> mixture, and the same answer" in alice.get(place).text
+
+
+def test_an_answer_is_replayed_from_its_page(
+    served: Served, alice: httpx2.Client, browser: "Browser"
+) -> None:
+    job = alice.post(
+        "/v1/jobs",
+        json={"prompt": PROMPT, "choices": ["yes", "no"]},
+        headers={"authorization": f"Bearer {served.alice}"},
+    ).json()["data"][0]["id"]
+    answer = answered(alice, f"/playground?job={job}")
+    with watched(browser) as tab:
+        tab.goto(f"{served.url}{answer}")
+        tab.fill("#secret", served.alice)
+        tab.keyboard.press("Enter")
+        tab.click("text=Replay it exactly")
+        tab.get_by_text("It came out the same.").wait_for()
+        assert "apart by 0.000" in tab.inner_text("main")
+        accessible(tab)
+    assert alice.get(f"{answer}/replay").headers["location"] == answer
+    said = served.client().post(f"{answer}/replay", cast_to=object)
+    assert said["verdict"] in alice.post(f"{answer}/replay").text  # type: ignore[index]
 
 
 @pytest.mark.parametrize(

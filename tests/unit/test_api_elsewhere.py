@@ -21,6 +21,4 @@ def test_what_is_told_instead_is_there(path: str) -> None:
 
 
 def test_of_other_paths_nothing_is_told() -> None:
-    assert [told_of(path) for path in ("/v1/batch", "/v1/answers/x/y", "/", "/v1/files2")] == [
-        None
-    ] * 4
+    assert [told_of(path) for path in ("/v1/batch", "/v1/answers/x/y", "/", "/v1/files2")] == [None] * 4

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +14,9 @@ import pytest
 from tests.until import until
 
 from loradex.errors import AdapterChangedError
+from loradex.worker import aside
 from loradex.worker.answering import Answering
+from loradex.worker.aside import Aside
 from loradex.worker.clock import Clock
 from loradex.worker.engine.protocol import Event, Failed, Finished, Ticket, Usage, Wrote
 from loradex.worker.engine.recipe import Recipe
@@ -36,6 +39,7 @@ class OneStepEngine:
         self.ready: set[str] = set()
         self.breaks = False
         self.reads_ahead = True
+        self.waiting = 0
 
     def fetch(self, adapters: Mapping[str, Path], _row: Row) -> None:
         assert not adapters
@@ -68,7 +72,7 @@ class OneStepEngine:
         self.rows.pop(ticket, None)
 
     def usage(self) -> Usage:
-        return Usage(len(self.rows), 0, 0, 1)
+        return Usage(len(self.rows), self.waiting, 0, 1)
 
 
 class Queue:
@@ -131,6 +135,7 @@ class Worker:
     def __init__(self, reserved: int = 0) -> None:
         self.queue, self.engine = Queue(), OneStepEngine()
         self.said: list[str] = []
+        self.aside = Aside()
         pieces = SimpleNamespace(put=lambda _job, text: self.said.append(text))
         self.answering = Answering(
             intake=cast(Any, self.queue),
@@ -143,6 +148,7 @@ class Worker:
             linger=0,
             stop=threading.Event(),
             observer=cast(Any, SimpleNamespace(batch=lambda _rows: None, used=lambda _count: None)),
+            aside=self.aside,
         )
 
     def asked(
@@ -268,3 +274,105 @@ def test_what_is_not_done_in_time_is_given_back_at_the_end(monkeypatch: pytest.M
         until(lambda: worker.engine.rows)
     assert worker.queue.given_back == ["endless"]
     assert worker.queue.answered == []
+
+
+@pytest.fixture
+def guest(worker: Worker) -> Iterator[Callable[..., "Future[Any]"]]:
+    """Has a row computed beside the jobs, from a thread of its own."""
+    with ThreadPoolExecutor(1) as elsewhere:
+
+        def begin(prompt: str, wanted: Callable[[], bool] = lambda: True) -> "Future[Any]":
+            row = Row(cast(Any, prompt), Recipe("cat", 1.0, "float32", ()))
+            return elsewhere.submit(worker.aside.answer, row, {}, wanted)
+
+        yield begin
+
+
+def computed(worker: Worker) -> set[str]:
+    return {str(row.prompt_text) for row in worker.engine.rows.values()}
+
+
+def test_a_row_of_others_is_computed_beside_jobs_and_is_none(
+    worker: Worker, guest: Callable[..., "Future[Any]"]
+) -> None:
+    worker.asked("long")
+    until(lambda: computed(worker) == {"long"})
+    told = guest("beside")
+    until(lambda: computed(worker) == {"long", "beside"})
+    worker.engine.ready.add("beside")
+    assert told.result(5) is RESULT
+    worker.engine.ready.add("long")
+    until(lambda: worker.queue.answered == ["long"])
+    assert worker.said == ["text"], "nobody is told of it but who asked"
+
+
+def test_it_gives_way_where_a_job_waits_and_begins_anew(
+    worker: Worker, guest: Callable[..., "Future[Any]"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aside, "AGAIN_SECONDS", 0.01)
+    told = guest("beside")
+    until(lambda: computed(worker) == {"beside"})
+    worker.engine.waiting = 1
+    until(lambda: not worker.engine.rows)
+    worker.engine.ready.add("beside")
+    assert not told.done()
+    worker.engine.waiting = 0
+    assert told.result(5) is RESULT
+
+
+def test_a_job_that_was_lost_before_has_no_row_of_others_beside_it(
+    worker: Worker, guest: Callable[..., "Future[Any]"]
+) -> None:
+    told = guest("beside")
+    until(lambda: computed(worker) == {"beside"})
+    worker.asked("suspect", attempt=2, lost=1)
+    until(lambda: computed(worker) == {"suspect"})
+    worker.engine.ready |= {"suspect", "beside"}
+    assert told.result(5) is RESULT
+    assert worker.queue.answered == ["suspect"]
+
+
+def test_it_takes_no_place_where_there_is_none(worker: Worker, guest: Callable[..., "Future[Any]"]) -> None:
+    for number in range(PLACES):
+        worker.asked(f"long {number}")
+    until(lambda: len(worker.engine.rows) == PLACES)
+    told = guest("beside")
+    until(lambda: worker.aside.waits)
+    assert "beside" not in computed(worker)
+    worker.engine.ready |= {"long 0", "beside"}
+    assert told.result(5) is RESULT
+
+
+def test_a_row_that_nobody_wants_any_more_is_let_go(
+    worker: Worker, guest: Callable[..., "Future[Any]"]
+) -> None:
+    wanted = threading.Event()
+    wanted.set()
+    told = guest("beside", wanted.is_set)
+    until(lambda: computed(worker) == {"beside"})
+    wanted.clear()
+    assert told.result(5) is None
+    until(lambda: not worker.engine.rows)
+
+
+def test_a_row_of_others_that_breaks_is_a_failure_and_jobs_go_on(
+    worker: Worker, guest: Callable[..., "Future[Any]"]
+) -> None:
+    assert guest("refused").result(5).code == "adapter_changed"
+    assert guest("fails").result(5).code == "not_finite"
+    told = guest("beside")
+    until(lambda: computed(worker) == {"beside"})
+    worker.engine.breaks = True
+    assert told.result(5).code == "internal"
+    worker.engine.ready.add("job")
+    worker.asked("job")
+    until(lambda: worker.queue.answered == ["job"])
+
+
+def test_an_errand_waits_for_a_moment_without_jobs(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert worker.aside.when_idle(lambda: 0.5) == 0.5
+    assert worker.aside.when_idle(lambda: 1 / 0) is None
+    monkeypatch.setattr(aside, "IDLE_SECONDS", 0.3)
+    worker.asked("long")
+    until(lambda: worker.engine.rows)
+    assert worker.aside.when_idle(lambda: 0.5) is None
