@@ -3,14 +3,11 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-import torch
-
-from loradex.library.model_files import ModelFiles
+from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.quantization import ROUNDS_WHAT_IT_READS
 from loradex.worker.engine.rows import RowResult
-from loradex.worker.engine.text import Text
 from loradex.worker.stored import Document, Stored
 from loradex.worker.tolerance import tolerance
 
@@ -62,22 +59,7 @@ class Replay:
     difference: Difference | None = None
 
 
-class Computed(Protocol):
-    """What is asked about an engine that computed the replay."""
-
-    @property
-    def files(self) -> ModelFiles: ...
-    @property
-    def device(self) -> torch.device: ...
-    @property
-    def dtype(self) -> str: ...
-    @property
-    def quantization(self) -> str | None: ...
-    @property
-    def text(self) -> Text: ...
-
-
-def compared(engine: Computed, stored: Stored, result: RowResult, margin: Margin) -> Replay:
+def compared(engine: Engine, stored: Stored, result: RowResult, margin: Margin) -> Replay:
     """The stored answer beside what `engine` answers now."""
     document = stored.document
     recipe_same = stored.recipe.hash == document["merge"]["recipe_hash"]
@@ -171,14 +153,14 @@ def _logprob_difference(stored: Sequence[Mapping[str, Any]] | None, result: RowR
     )
 
 
-def _allowed(engine: Computed, stored: Stored, each: float) -> float:
+def _allowed(engine: Engine, stored: Stored, each: float) -> float:
     """A score that is not divided by its length gathers the rounding of each token."""
     if stored.row.normalization != "none":
         return each
     return each * max((len(engine.text.answer(choice)) for choice in stored.row.choices), default=1)
 
 
-def _each(engine: Computed, document: Document) -> float:
+def _each(engine: Engine, document: Document) -> float:
     """How far the log-likelihood of one token may differ."""
     told, here = document["generation"]["device"], engine.device.type
     # What is rounded by the rows beside it is not more exact than bfloat16, whatever it is computed in.
