@@ -74,14 +74,16 @@ def test_the_nucleus_is_the_smallest_that_holds_the_mass() -> None:
         min_size=1,
         max_size=4,
     ),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
+    threads=st.sampled_from([1, 3]),
 )
 def test_a_row_draws_what_an_order_of_all_words_gives_in_any_batch(
-    seed: int, rows: list[tuple[float, int, float, float, int]]
+    seed: int, rows: list[tuple[float, int, float, float, int]], dtype: torch.dtype, threads: int
 ) -> None:
     numbers = torch.Generator().manual_seed(seed)
     logits = torch.stack(
         [torch.randint(levels, (WORDS,), generator=numbers).float() * (8 / levels) for *_, levels in rows]
-    )
+    ).to(dtype)
 
     def samplers() -> list[Sampler]:
         return [
@@ -90,10 +92,13 @@ def test_a_row_draws_what_an_order_of_all_words_gives_in_any_batch(
         ]
 
     together, alone, expected = samplers(), samplers(), samplers()
-    for _ in range(2):
-        want = [by_ordering_all(*one) for one in zip(logits, expected, strict=True)]
-        assert draw(logits, together) == want
-        assert [draw(row[None], [one])[0] for row, one in zip(logits, alone, strict=True)] == want
+    # As many rows as there are threads are read at once.
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(torch, "get_num_threads", lambda: threads)
+        for _ in range(2):
+            want = [by_ordering_all(*one) for one in zip(logits, expected, strict=True)]
+            assert draw(logits, together) == want
+            assert [draw(row[None], [one])[0] for row, one in zip(logits, alone, strict=True)] == want
 
 
 @given(
