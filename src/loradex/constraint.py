@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from loradex.errors import ConstraintRefusedError
+from loradex.schema_work import TooMuchWorkError, require_little_work
 
 if TYPE_CHECKING:
     from llguidance import LLParserLimits
@@ -48,7 +49,11 @@ class Constraint:
         if self.regex is not None:
             own = LLMatcher.grammar_from_regex(self.regex)
         else:
-            own = LLMatcher.grammar_from_json_schema(self._schema(), overrides=_READING)
+            schema = self._schema()
+            try:
+                own = LLMatcher.grammar_from_json_schema(schema, overrides=_READING)
+            except ValueError as error:
+                raise self.refused(str(error)) from None
         if not before:
             return own
         [body] = json.loads(own)["grammars"]
@@ -81,6 +86,10 @@ class Constraint:
             raise ConstraintRefusedError(f"json_schema is not JSON: {error}") from None
         if not isinstance(schema, dict):
             raise ConstraintRefusedError("json_schema must be an object, such as " + ANY_OBJECT)
+        try:
+            require_little_work(schema)
+        except TooMuchWorkError as error:
+            raise self.refused(str(error)) from None
         return json.dumps(schema)
 
 

@@ -248,6 +248,21 @@ PATHOLOGICAL: tuple[dict[str, str], ...] = (
     {"json_schema": json.dumps({"type": "string", "pattern": "^(.*a.{30}){4}$"})},
     {"json_schema": json.dumps({"enum": [f"{number:06d}" for number in range(20_000)]})},
     {"json_schema": json.dumps({"type": "array", "minItems": 10**6, "items": {"type": "integer"}})},
+    # The most that `schema_work` lets through, and what it refuses.
+    {"json_schema": json.dumps({"type": "integer", "multipleOf": 15_013})},
+    {"json_schema": json.dumps({"type": "integer", "multipleOf": 999_983})},
+    {"json_schema": json.dumps({"allOf": [{"type": "string", "pattern": f"a{{{n}}}b"} for n in range(8)]})},
+    {"json_schema": json.dumps({"allOf": [{"type": "string", "pattern": f"a{{{n}}}b"} for n in range(40)]})},
+    {
+        "json_schema": json.dumps(
+            {"patternProperties": {f"^a{n:03d}$": {} for n in range(125)}, "type": "object"}
+        )
+    },
+    {
+        "json_schema": json.dumps(
+            {"patternProperties": {f"^a{n:03d}$": {} for n in range(900)}, "type": "object"}
+        )
+    },
 )
 """What takes exponential time, or as much room, where it is read or followed carelessly."""
 SECONDS_OF_ONE = 2.0
