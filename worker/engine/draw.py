@@ -46,17 +46,16 @@ def draw(logits: Tensor, rows: Sequence[Draws]) -> list[int]:
     held = logits if logits.device.type != "mps" else logits.cpu()
     vocabulary = held.shape[1]
 
-    def numbers(values: Sequence[float]) -> Tensor:
-        return torch.tensor(values, dtype=torch.float64, device=held.device)
-
-    rules = torch.stack(
+    rules = torch.tensor(
         [
-            numbers([one.temperature for one in rows]),
-            numbers([one.top_k if 0 < one.top_k < vocabulary else 0 for one in rows]),
-            numbers([one.top_p for one in rows]),
-            numbers([one.min_p for one in rows]),
-            numbers([one.uniform() for one in rows]),
-        ]
+            [one.temperature for one in rows],
+            [one.top_k if 0 < one.top_k < vocabulary else 0 for one in rows],
+            [one.top_p for one in rows],
+            [one.min_p for one in rows],
+            [one.uniform() for one in rows],
+        ],
+        dtype=torch.float64,
+        device=held.device,
     )
     drawn = [-1] * len(rows)
     left = list(range(len(rows)))

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -196,3 +198,41 @@ def test_what_no_adapter_changes_is_refused_by_name(
         ModelRefusedError, match=f"is quantised by {way}, .* LORADEX_QUANTIZATION=bitsandbytes-4bit"
     ):
         load_model(tmp_path, CPU, Form())
+
+
+WORKER = """
+import sys
+from loradex.logs import log_as_json as from_the_first_line
+from_the_first_line()
+import loradex.worker.app
+import torch
+from loradex.worker.engine.form import Form
+from loradex.worker.engine.load import load_model
+from loradex.worker.engine.quiet import quiet
+from loradex.worker.logs import log_as_json
+log_as_json("info")
+quiet()
+for way in ("torchao-int8", "bitsandbytes-4bit"):
+    load_model(sys.argv[1], torch.device("cpu"), Form(quantization=way))
+import logging
+logging.getLogger("loradex").info("loaded")
+"""
+"""What a worker does before it loads its model, in the same order."""
+
+
+def test_what_quantising_libraries_say_when_they_are_imported_is_lines_of_json(
+    questions: tuple[Path, Asked],
+) -> None:
+    for package in ("torchao", "bitsandbytes"):
+        needs.package(package)
+    ran = subprocess.run(
+        [sys.executable, "-c", WORKER, str(questions[0])],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    assert ran.stdout == ""
+    said = [json.loads(line) for line in ran.stderr.splitlines()]
+    assert said[-1]["event"] == "loaded"
+    assert {"event", "level", "logger", "timestamp"} <= set.intersection(*(set(line) for line in said))
