@@ -40,11 +40,15 @@ def main() -> None:
         (RESULTS / f"{stem(result)}.json").write_text(json.dumps(result, indent=1) + "\n")
         (RESULTS / f"{stem(result)}.md").write_text(page(result))
         failed += [f"{name} missed: {one['what']}" for one in result["measures"] if one["holds"] is False]
-    kept = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
-    (RESULTS / "README.md").write_text(overview([one for one in kept if "measures" in one]))
-    print(overview([one for one in kept if "measures" in one]))
+    table = overview(NAMES, [one for one in _kept() if "measures" in one])
+    (RESULTS / "README.md").write_text(table)
+    print(table)
     if failed:
         sys.exit("\n".join(failed))
+
+
+def _kept() -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
 
 
 def _run(name: str, arguments: list[str]) -> dict[str, Any] | None:
@@ -58,11 +62,11 @@ def _run(name: str, arguments: list[str]) -> dict[str, Any] | None:
         text=True,
         check=False,
     )
-    print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    seconds = time.monotonic() - started
+    print(f"{name}: {seconds:.0f} s", file=sys.stderr, flush=True)
     if ran.returncode or not ran.stdout.strip():
         return None
-    result: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
-    return result
+    return {**json.loads(ran.stdout.splitlines()[-1]), "benchmark": name, "seconds": round(seconds)}
 
 
 if __name__ == "__main__":

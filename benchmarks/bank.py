@@ -26,7 +26,7 @@ MEMORY = 1.1
 
 
 def main() -> None:
-    chosen = options(__doc__)
+    chosen = options(__doc__, counted=("mixtures", DRAWN))
     model, _ = subjects.base(chosen)
     shapes = {name: shape for name, shape in shapes_of(model).items() if "lm_head" not in name}
     dtype = next(model.parameters()).dtype
@@ -34,7 +34,7 @@ def main() -> None:
         directories = _registered(Path(folder), shapes)
         slot = subjects.RANK * sum(shape.d_in + shape.d_out for shape in shapes.values()) * dtype.itemsize
         budget = ROOM * slot
-        ranks = np.random.default_rng(0).zipf(SKEW, size=40 * DRAWN)
+        ranks = np.random.default_rng(0).zipf(SKEW, size=40 * chosen.count)
         mixtures = _distinct([int(rank) - 1 for rank in ranks if rank <= REGISTERED])
         hashes = list(directories)
         gc.collect()
@@ -42,7 +42,7 @@ def main() -> None:
         bank = AdapterBank(shapes, torch.device(chosen.device), dtype, budget, 0)
         bank.ensure(directories)
         hits = []
-        for mixture in mixtures[:DRAWN]:
+        for mixture in mixtures[: chosen.count]:
             missed = bank.counts.misses
             start = time.perf_counter()
             bank.acquire(Key(hashes[place]) for place in mixture)
@@ -67,7 +67,7 @@ def main() -> None:
         sides=figures,
     )
     notes = [
-        f"{REGISTERED} adapters, budget for {ROOM}, {DRAWN} mixtures of {subjects.MIXED}, Zipf {SKEW}",
+        f"{REGISTERED} adapters, budget for {ROOM}, {chosen.count} mixtures of {subjects.MIXED}, Zipf {SKEW}",
         f"rank {subjects.RANK} on all linear modules; {subjects.ADAPTERS} weight files under 1,500 configs",
         "a miss reads the files (in the page cache), checks their hash and copies them into the stacks",
     ]

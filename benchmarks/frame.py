@@ -20,13 +20,19 @@ PACKAGES = ("torch", "transformers", "peft", "numpy")
 
 @dataclass(frozen=True)
 class Options:
-    """How a benchmark is run; `rounds` is how often each side has its turn."""
+    """How a benchmark is run.
+
+    Attributes:
+        rounds: How often each side has its turn.
+        count: Questions, mixtures or whatever it counts; 0: nothing.
+    """
 
     json: bool
     rounds: int
     threads: int
     device: str
     dtype: str
+    count: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,13 +75,24 @@ class Result:
         return {**asdict(self), "measures": measures}
 
 
-def options(description: str, rounds: int = 5) -> Options:
+def options(description: str, rounds: int = 5, *, counted: tuple[str, int] | None = None) -> Options:
+    """What the command line says; `counted` is the name of a count, such as `questions`, and its default."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.add_argument("--rounds", type=int, default=rounds, help="turns of each side (default %(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
+    if counted is not None:
+        name, default = counted
+        parser.add_argument(
+            f"--{name}",
+            dest="count",
+            metavar="COUNT",
+            type=int,
+            default=default,
+            help="(default %(default)s)",
+        )
     chosen = Options(**vars(parser.parse_args()))
     torch.set_num_threads(chosen.threads)
     return chosen

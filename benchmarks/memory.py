@@ -28,13 +28,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
-    parser.add_argument("--questions", type=int, default=QUESTIONS)
-    parser.add_argument("--minutes", type=float, default=MINUTES, help="no more is asked after so long")
+    parser.add_argument("--questions", type=int, default=QUESTIONS, help="(default %(default)s)")
+    parser.add_argument(
+        "--minutes", type=float, default=MINUTES, help="no more is asked after so long (default %(default)g)"
+    )
     asked = parser.parse_args()
     chosen = Options(json=asked.json, rounds=1, threads=asked.threads, device="cpu", dtype="float32")
     with serving(chosen, BATCH_BYTES=str(BATCH_BYTES)) as (client, worker):
-        ready = _resident(worker)
-        samples = _ask(client, worker, asked.questions, time.monotonic() + 60 * asked.minutes)
+        ready, used, started = _resident(worker), _computed(worker), time.monotonic()
+        samples = _ask(client, worker, asked.questions, started + 60 * asked.minutes)
+        seconds, computed = time.monotonic() - started, _computed(worker) - used
     questions = samples[-1][0] + 1
     second, last = (_mean(samples, questions, quarter) for quarter in (1, QUARTERS - 1))
     peak = max(used for _, used in samples)
@@ -46,7 +49,12 @@ def main() -> None:
                 ratio=round(FLAT * second / last, 3),
                 bar=1.0,
                 what=f"resident memory of the worker, {FLAT:g} times that of the second quarter over that of the last",
-                sides={"second_mib": _mib(second), "last_mib": _mib(last)},
+                sides={
+                    "second_mib": _mib(second),
+                    "last_mib": _mib(last),
+                    "seconds": round(seconds),
+                    "worker_cpu_seconds": round(computed),
+                },
             ),
             Measure(
                 ratio=round((ready + BANK_BYTES + BATCH_BYTES) / peak, 3),
@@ -100,10 +108,19 @@ def _ask(client: Client, worker: WorkerProcess, questions: int, deadline: float)
     return [*samples, (asked - 1, _resident(worker))]
 
 
-def _resident(worker: WorkerProcess) -> int:
+def _process(worker: WorkerProcess) -> psutil.Process:
     if worker.process is None or worker.process.pid is None:
         raise RuntimeError("the worker runs")
-    return int(psutil.Process(worker.process.pid).memory_info().rss)
+    return psutil.Process(worker.process.pid)
+
+
+def _computed(worker: WorkerProcess) -> float:
+    """Seconds of the processor since the worker began, of all its threads."""
+    return sum(_process(worker).cpu_times()[:2])
+
+
+def _resident(worker: WorkerProcess) -> int:
+    return int(_process(worker).memory_info().rss)
 
 
 def _mib(used: float) -> float:

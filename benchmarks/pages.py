@@ -1,6 +1,8 @@
 """Results as Markdown: a page a benchmark, and one table over all of them."""
 
+import ast
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from typing import Any
 
 HEAD = ("| what | ours | the other | ratio | bar | |", "|---|---|---|---|---|---|")
@@ -8,8 +10,8 @@ TOLD = {"ratio", "bar", "holds", "what", "ours_ms", "theirs_ms"}
 """What a row of the table says; a measure's other figures stand below it."""
 
 
-def overview(results: Sequence[Mapping[str, Any]]) -> str:
-    """The measures of all results in one table; each benchmark's page says where and how it ran."""
+def overview(names: Sequence[str], results: Sequence[Mapping[str, Any]]) -> str:
+    """The measures of all results in one table, and what each of the benchmarks of these names is and took."""
     lines = [
         "# Benchmark results",
         "",
@@ -20,7 +22,34 @@ def overview(results: Sequence[Mapping[str, Any]]) -> str:
         f"|---{HEAD[1]}",
     ]
     lines += [f"| [{stem(one)}]({stem(one)}.md) {row}" for one in results for row in _rows(one)]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *_running(names, results)]) + "\n"
+
+
+def _running(names: Sequence[str], results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What `make bench` runs, and how long each took where a result says so."""
+    took = {
+        one["benchmark"]: one["seconds"]
+        for one in results
+        if "seconds" in one and one["machine"]["device"] == "cpu"
+    }
+    known = [took[name] for name in names if name in took]
+    lines = [
+        "## What `make bench` runs",
+        "",
+        "These, one after the other, each in a process of its own. `python -m loradex.benchmarks NAME --help` says how",
+        "to run less of one: `--rounds`, `--questions` and the like. Seconds are of the last run of each.",
+        "",
+        "| benchmark | what | seconds |",
+        "|---|---|---|",
+        *(f"| {name} | {_told(name)} | {took.get(name, '')} |" for name in names),
+    ]
+    return [*lines, f"| together | {len(known)} of {len(names)} | {sum(known)} |"] if known else lines
+
+
+def _told(name: str) -> str:
+    """The first line of a benchmark's docstring."""
+    source = (files("loradex.benchmarks") / f"{name}.py").read_text()
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
 
 def page(result: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""200 mixed jobs through client, Redis, worker and Postgres, against a loop of PEFT merge and generate."""
+"""Mixed jobs through client, Redis, worker and Postgres, against a loop of PEFT merge and generate."""
 
 import statistics
 import time
@@ -43,13 +43,13 @@ class Asked:
 
 
 def main() -> None:
-    chosen = options(__doc__)
-    each = -(-JOBS // chosen.rounds)
+    chosen = options(__doc__, counted=("questions", JOBS))
+    each = max(LOOPED, -(-chosen.count // chosen.rounds))
     asked = _mix(each * (chosen.rounds + 1))
     slices = [asked[start : start + each] for start in range(0, len(asked), each)]
     directories, source = subjects.adapters(chosen)
     with serving(chosen) as (client, _):
-        overheads = [_overhead(client, one) for one in _mix(JOBS)]
+        overheads = [_overhead(client, one) for one in _mix(chosen.count)]
         # The loop is given what Postgres chose, so both sides compute the same mixtures.
         answers = {
             one.prompt: job.wait(WAIT_SECONDS)
@@ -71,7 +71,7 @@ def main() -> None:
         turns = take_turns({"ours": ours, "loop": theirs}, chosen.rounds)
     p50 = statistics.median(overheads)
     speed = compare(
-        f"{JOBS} mixed jobs through the whole path against PEFT merge + generate in a loop, per job",
+        f"{chosen.count} mixed jobs through the whole path against PEFT merge + generate in a loop, per job",
         turns["ours"],
         turns["loop"],
         per=each,
@@ -94,7 +94,7 @@ def main() -> None:
         ),
     ]
     notes = [
-        f"{JOBS} questions are asked one at a time, the first after the start among them",
+        f"{chosen.count} questions are asked one at a time, the first after the start among them",
         f"{each} jobs are asked at once, {chosen.rounds} times, after as many that are not counted",
         f"the loop answers {LOOPED} of them each time",
         f"a third ranks {len(CHOICES)} choices, the others write up to {TOKENS} tokens",
