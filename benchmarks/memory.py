@@ -116,7 +116,7 @@ def _process(worker: WorkerProcess) -> psutil.Process:
 
 def _computed(worker: WorkerProcess) -> float:
     """Seconds of the processor since the worker began, of all its threads."""
-    return sum(_process(worker).cpu_times()[:2])
+    return float(sum(_process(worker).cpu_times()[:2]))
 
 
 def _resident(worker: WorkerProcess) -> int:

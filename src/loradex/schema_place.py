@@ -29,12 +29,13 @@ class Held(NamedTuple):
         """Both hold."""
         if other == NOTHING:
             return self
-        sums = (a + b for a, b in zip(self[:6], other[:6], strict=True))
-        return Held(*sums, self.remainders * other.remainders).in_variants(self.variants * other.variants)
+        added = Held._make(a + b for a, b in zip(self, other, strict=True))
+        remainders, variants = self.remainders * other.remainders, self.variants * other.variants
+        return added._replace(remainders=remainders).in_variants(variants)
 
     def either(self, other: "Held") -> "Held":
         """One of them holds, at one place or at two."""
-        return self if other == NOTHING else Held(*map(max, self, other))
+        return self if other == NOTHING else Held._make(map(max, self, other))
 
     def in_variants(self, variants: int) -> "Held":
         return self._replace(remainders=min(self.remainders, _TOO_MUCH), variants=min(variants, _TOO_MUCH))

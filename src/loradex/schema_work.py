@@ -68,7 +68,7 @@ class _Work:
         while open_places:
             key, place = next(reversed(open_places.items()))
             try:
-                wanted = place.send(found)  # type: ignore[arg-type] - None begins it
+                wanted = next(place) if found is None else place.send(found)
             except StopIteration as measured:
                 found = self._now[key] = measured.value
                 del open_places[key]
