@@ -17,6 +17,7 @@ from typing import LiteralString
 
 from loradex.service.api.problem import Problem
 from loradex.service.client import AsyncClient
+from loradex.service.client.acting import AUTHENTICATE
 
 TAKE: LiteralString = "select * from loradex.take_requests(%s)"
 KEPT_SECONDS = 60.0
@@ -98,7 +99,7 @@ class Allowances:
 
     async def judge(self, key: str) -> None:
         """Authenticate, and nothing else; `KeyRefusedError` where there is no such key."""
-        await self._client.acting_for(key).rows("select")
+        await self._client.rows(AUTHENTICATE, (key,))
 
     async def _asked_postgres(self, allowance: Allowance, key: str) -> bool:
         """Count one; whether Postgres was asked, which authenticates."""
