@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated
@@ -151,7 +151,7 @@ class AdapterRoots:
     def _inside(self, path: Path, root: Path) -> Path | None:
         """`path` if it lies below `root`; a link on the way there is refused, wherever it leads."""
         resolved = path.resolve()
-        lexical = next((base for base in (root, *_aliases(path, root)) if path.is_relative_to(base)), None)
+        lexical = root if path.is_relative_to(root) else next(_aliases(path, root), None)
         if lexical is None:
             return None
         if resolved != root / path.relative_to(lexical):
@@ -171,6 +171,6 @@ class AdapterRoots:
         return ", ".join(str(root) for root in self.roots)
 
 
-def _aliases(path: Path, root: Path) -> list[Path]:
+def _aliases(path: Path, root: Path) -> Iterator[Path]:
     """Parents of `path` that are `root` by another name, as when a root itself was given through a link."""
-    return [parent for parent in (path, *path.parents) if parent.resolve() == root]
+    return (parent for parent in (path, *path.parents) if parent.resolve() == root)
