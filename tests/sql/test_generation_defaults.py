@@ -7,6 +7,9 @@ import psycopg
 import pytest
 from tests.world import BASE_MODEL, World
 
+from loradex.library.generation_config import PENALTY, SAMPLING
+from loradex.service.client.request import NOTHING_OF_THE_MODEL
+
 MODEL = {
     "sampling_temperature": 0.6,
     "sampling_top_k": 20,
@@ -14,7 +17,6 @@ MODEL = {
     "sampling_min_p": 0.05,
     "repetition_penalty": 1.1,
 }
-NAMED = ("sampling_temperature", "sampling_top_k", "sampling_top_p", "sampling_min_p", "repetition_penalty")
 PLAIN = {"sampling_temperature": 0, "sampling_top_p": 1}
 SET = "select loradex.set_generation_defaults(%s, %s)"
 KEPT = "select generation_defaults from loradex.base_models where name = %s"
@@ -28,7 +30,7 @@ def in_force(world: World, **job: Any) -> tuple[dict[str, float], list[str] | No
     """The settings of writing that a job got, and which of them its model said."""
     (made,) = world.enqueue(job)
     settings = world.value("select settings from loradex.jobs where id = %s", made)
-    return {name: settings[name] for name in NAMED if name in settings}, settings.get("model_defaults")
+    return {name: settings[name] for name in MODEL if name in settings}, settings.get("model_defaults")
 
 
 def test_a_model_that_says_nothing_changes_nothing(scratch: World) -> None:
@@ -89,7 +91,7 @@ def test_what_was_accepted_stays_and_evidence_says_whose_it_is(scratch: World) -
     routings = scratch.route([job], [scratch.near("boats")])
     answer = scratch.record(job, attempts[job], routings[job])
     told = scratch.value("select loradex.explain(%s)", answer)["generation"]
-    assert {name: told[name] for name in NAMED if name in told} == {
+    assert {name: told[name] for name in MODEL if name in told} == {
         "sampling_temperature": 0.6,
         "sampling_top_k": 20,
         "sampling_top_p": 0.5,
@@ -102,6 +104,18 @@ def test_nobody_may_say_that_a_setting_is_the_models(scratch: World) -> None:
     with pytest.raises(psycopg.Error, match="unknown field") as error, scratch.connection.transaction():
         scratch.enqueue({"model_defaults": ["repetition_penalty"]})
     assert error.value.sqlstate == "LX001"
+
+
+def test_what_a_model_may_say_is_what_its_file_is_read_for_and_what_a_request_can_undo(
+    scratch: World,
+) -> None:
+    with pytest.raises(psycopg.Error) as error, scratch.connection.transaction():
+        give(scratch, {"max_new_tokens": 2048})
+    told = str(error.value.diag.message_primary).partition("numbers for ")[2].split(", ")
+    assert sorted(told) == sorted(NOTHING_OF_THE_MODEL) == sorted(MODEL)
+    assert sorted(told) == sorted([PENALTY, *(f"sampling_{name}" for name in SAMPLING)])
+    give(scratch, MODEL)
+    assert in_force(scratch, **NOTHING_OF_THE_MODEL) == (dict(NOTHING_OF_THE_MODEL), None)
 
 
 @pytest.mark.parametrize(
