@@ -30,7 +30,6 @@ class ToxicProxy:
         self.connections = 0
         self.forwarded = 0
         self._toxics: deque[Toxic | None] = deque()
-        self._carrying: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="toxic proxy", daemon=True)
         self._thread.start()
@@ -52,15 +51,16 @@ class ToxicProxy:
 
     async def _stop(self) -> None:
         self._server.close()
-        await asyncio.sleep(0)  # a task that is cancelled before its first step hangs up nothing
-        for task in list(self._carrying):
-            task.cancel()
-        await asyncio.gather(*self._carrying, return_exceptions=True)
+        # A task that is cancelled before its first step hangs up nothing, so each has that step first. A connection
+        # that was accepted a moment ago begins its task only now.
+        await asyncio.sleep(0)
+        while carried := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in carried:
+                task.cancel()
+            await asyncio.wait(carried)
+            await asyncio.sleep(0)
 
     async def _carry(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._carrying.add(task)
         self.connections += 1
         toxic = self._toxics.popleft() if self._toxics else None
         try:
@@ -69,7 +69,6 @@ class ToxicProxy:
                     await self._through(client, to_client, toxic)
         finally:
             to_client.transport.abort()
-            self._carrying.discard(task)
 
     async def _through(
         self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter, toxic: Toxic | None
@@ -81,9 +80,9 @@ class ToxicProxy:
             if toxic is not None and toxic.kind == "stall":
                 await there  # until whoever waits has enough
         finally:
+            to_server.transport.abort()  # before anything is awaited, where a cancellation may come
             there.cancel()
             await asyncio.gather(there, return_exceptions=True)
-            to_server.transport.abort()
 
     async def _pump(
         self, source: asyncio.StreamReader, to: asyncio.StreamWriter, toxic: Toxic | None
