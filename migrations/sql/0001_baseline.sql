@@ -5991,6 +5991,7 @@ grant execute on function loradex.rotate_api_key(bigint, bytea, interval) to lor
 -- Routes a batch of jobs and keeps what was decided, with the query vectors, until record_answer makes it evidence: a
 -- worker reads the mixture and how it is merged, and is never asked what Postgres decided.
 -- Of a job that is not this worker's nothing is kept.
+-- Its transaction does not wait for the disk: what a crash takes is decided again (LX010). Call it in one of its own.
 -- Locks: rows of routings of its own jobs, and those jobs' rows, FOR KEY SHARE. Raises: as decide_routes; LX001 a token that is too short.
 create or replace function loradex.route_jobs(job_ids uuid[], queries public.vector[], token text default null)
 returns table (job_id uuid, routing jsonb)
@@ -6000,6 +6001,7 @@ as $$
 #variable_conflict use_column
 declare
     mine bytea := claim_hash(token);
+    committing text := set_config('synchronous_commit', 'off', true);
 begin
     return query
     with decided as materialized (
