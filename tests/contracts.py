@@ -177,6 +177,11 @@ CONTRACTS = {
     "check_settings": Contract(
         READERS, Refusal("""select loradex.check_settings('[{{"k": 0}}]')""", "LX001"), ARGUMENTS
     ),
+    "wrong_texts": Contract(READERS, GIVEN, "it reads no table"),
+    "wrong_messages": Contract(READERS, GIVEN, "it reads no table"),
+    "wrong_pairs": Contract(READERS, GIVEN, "it reads no table"),
+    "wrong_numbers": Contract(READERS, GIVEN, "it reads no table"),
+    "unknown_name": Contract(READERS, GIVEN, CATALOGUE),
     "check_vector": Contract(
         READERS, Refusal("select loradex.check_vector('[1]', 'all-MiniLM-L6-v2')", "LX005"), ARGUMENTS
     ),

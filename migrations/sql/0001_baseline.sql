@@ -2509,7 +2509,8 @@ revoke execute on function loradex.check_scope(text) from public;
 -- Refuses the first value that is not what loradex.settings declares for a job's field: an unknown field, another type,
 -- outside its range, not one of its options, a name nobody knows. `given` is an array of objects, field to value; null
 -- counts as left out. `what` is how the message calls the objects, which are counted then; null: there is one.
--- Sizes are looked at before contents.
+-- Sizes are looked at before contents. What lists and objects may hold is judged by functions of their own: to make
+-- their queries ready took two thirds of the time of a call that has none of them.
 -- Locks: none. Raises: LX001 bad value or unknown field; LX002 unknown name.
 create or replace function loradex.check_settings(given json, what text default null) returns void
 language plpgsql stable
@@ -2518,8 +2519,6 @@ set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
-    longest_key constant int := 64;
-    roles constant text[] := '{system,user,assistant}';
     found_wrong record;
 begin
     select g.ordinal, f.field, wrong.complaint, unknown.complaint as stranger into found_wrong
@@ -2544,83 +2543,10 @@ begin
             when not (t.text = any (s.options)) then format(
                 '%s must be one of %s', s.name, array_to_string(s.options, ', '))
             end
-        when s.type in ('texts', 'strings') then case
-            when json_typeof(f.value) <> 'array' then format('%s must be an array of texts', s.name)
-            when json_array_length(f.value) < s.minimum then format(
-                '%s has too few texts (%s); give at least %s', s.name, json_array_length(f.value), s.minimum)
-            when json_array_length(f.value) > s.maximum then format(
-                '%s has %s texts; give at most %s', s.name, json_array_length(f.value), s.maximum)
-            when exists (select from json_array_elements(f.value) one where json_typeof(one) <> 'string')
-                then format('%s must be an array of texts', s.name)
-            when (select sum(length(one)) from json_array_elements_text(f.value) one) > s.longest then format(
-                '%s have more than %s characters together; shorten them', s.name, s.longest)
-            when exists (select from json_array_elements_text(f.value) one
-                         where case s.type when 'strings' then one = '' else choice_form(one) = '' end)
-                then format('a text of %s is empty; give each a text', s.name)
-            when (select count(distinct case s.type when 'strings' then one else choice_form(one) end)
-                  from json_array_elements_text(f.value) one)
-                 < json_array_length(f.value) then format('two texts of %s are the same; give each once', s.name)
-            end
-        when s.type = 'messages' then case
-            when json_typeof(f.value) <> 'array' then format('%s must be an array of objects with role and content', s.name)
-            when json_array_length(f.value) not between s.minimum and s.maximum then format(
-                '%s are %s; give %s to %s', s.name, json_array_length(f.value), s.minimum, s.maximum)
-            -- A character is written in 12 bytes at most. What is longer is not taken apart.
-            when pg_column_size(f.value) > 12 * s.longest + 1000 * s.maximum then format(
-                '%s have more than %s characters together; shorten them', s.name, s.longest)
-            when exists (select from json_array_elements(f.value) one where json_typeof(one) <> 'object')
-                then format('%s must be an array of objects with role and content', s.name)
-            when exists (
-                select from json_array_elements(f.value) one
-                where (select array_agg(key order by key) from json_object_keys(one) key) is distinct from '{content,role}'
-                   or json_typeof(one -> 'role') <> 'string' or json_typeof(one -> 'content') <> 'string')
-                then format('each of %s has role and content, both texts, and nothing else', s.name)
-            when exists (select from json_array_elements(f.value) one where one ->> 'role' <> all (roles))
-                then format('a role of %s is none of %s', s.name, array_to_string(roles, ', '))
-            when (select sum(length(one ->> 'content')) from json_array_elements(f.value) one) > s.longest then format(
-                '%s have more than %s characters together; shorten them', s.name, s.longest)
-            when exists (select from json_array_elements(f.value) one where choice_form(one ->> 'content') = '')
-                then format('one of %s is empty; leave it out', s.name)
-            when f.value -> -1 ->> 'role' <> 'user' then format('the last of %s must be the user''s', s.name)
-            end
-        when s.type = 'pairs' then case
-            when json_typeof(f.value) <> 'object' then format('%s must be an object of texts', s.name)
-            -- A character is written in 12 bytes at most. What is longer is not taken apart.
-            when pg_column_size(f.value) > s.maximum * (12 * (longest_key + s.longest) + 100) then format(
-                '%s is too long; give at most %s pairs, with keys to %s and texts to %s characters',
-                s.name, s.maximum, longest_key, s.longest)
-            when (select count(*) from json_object_keys(f.value)) not between s.minimum and s.maximum then format(
-                '%s has %s pairs; give at most %s', s.name, (select count(*) from json_object_keys(f.value)), s.maximum)
-            when (select count(distinct key) from json_object_keys(f.value) key)
-                 < (select count(*) from json_object_keys(f.value))
-                then format('two keys of %s are the same; give each once', s.name)
-            when exists (select from json_object_keys(f.value) key where length(key) > longest_key or key !~ '\S')
-                then format('a key of %s must have 1 to %s characters', s.name, longest_key)
-            when exists (select from json_each(f.value) pair where json_typeof(pair.value) <> 'string')
-                then format('%s must be an object of texts; write numbers as texts', s.name)
-            when exists (select from json_each_text(f.value) pair where length(pair.value) > s.longest)
-                then format('a text of %s has more than %s characters; shorten it', s.name, s.longest)
-            end
-        when s.type = 'numbers' then case
-            when json_typeof(f.value) <> 'object' then format('%s must be an object of numbers', s.name)
-            -- A number is written in 64 characters at most, and its key in 10. What is longer is not taken apart.
-            when pg_column_size(f.value) > s.maximum * 100 + 100 then format(
-                '%s is too long; give at most %s numbers', s.name, s.maximum)
-            when (select count(*) from json_object_keys(f.value)) not between s.minimum and s.maximum then format(
-                '%s has %s numbers; give at most %s', s.name, (select count(*) from json_object_keys(f.value)), s.maximum)
-            when exists (select from json_object_keys(f.value) key where key !~ '^(0|[1-9][0-9]{0,8})$')
-                then format('%s has a key that is no whole number from 0 to 999999999', s.name)
-            when (select count(distinct key) from json_object_keys(f.value) key)
-                 < (select count(*) from json_object_keys(f.value))
-                then format('two keys of %s are the same; give each once', s.name)
-            when exists (select from json_each(f.value) one where json_typeof(one.value) <> 'number'
-                         or octet_length(one.value::text) > 64)
-                then format('%s must be an object of numbers', s.name)
-            when exists (select from json_each(f.value) one
-                         where abs((one.value #>> '{}')::numeric) > s.longest
-                            or (one.value #>> '{}')::numeric <> 0 and abs((one.value #>> '{}')::numeric) < 1e-300)
-                then format('%s has a number that is not from -%s to %s', s.name, s.longest, s.longest)
-            end
+        when s.type in ('texts', 'strings') then wrong_texts(s, f.value)
+        when s.type = 'messages' then wrong_messages(s, f.value)
+        when s.type = 'pairs' then wrong_pairs(s, f.value)
+        when s.type = 'numbers' then wrong_numbers(s, f.value)
         when s.type = 'boolean' then case
             when json_typeof(f.value) <> 'boolean' then format('%s must be true or false', s.name)
             end
@@ -2637,25 +2563,8 @@ begin
                      else format('of %s or more', s.minimum) end)
         end) wrong(complaint)
     cross join lateral (select case
-        when wrong.complaint is null and s.names is not null and json_typeof(f.value) <> 'null' then (
-            select format('%s names no %s %s; known are: %s', s.name, rtrim(s.names, 's'), shown(one), coalesce((
-                select string_agg(k.name, ', ' order by k.name) from (
-                    select m.name from methods m where s.names = 'methods'
-                    union select b.name from base_models b where s.names = 'base_models' and b.retired_at is null
-                    union select e.name from encoders e where s.names = 'encoders' and e.retired_at is null
-                    union select t.name from tasks t where s.names = 'tasks'
-                    union select a.name from adapters a where s.names = 'adapters'
-                    order by name limit 50) k), 'none yet'))
-            from json_array_elements_text(
-                case s.type when 'texts' then f.value else json_build_array(f.value) end) one
-            where not case s.names
-                when 'methods' then exists (select from methods m where m.name = one)
-                when 'base_models' then exists (select from base_models b where b.name = one and b.retired_at is null)
-                when 'encoders' then exists (select from encoders e where e.name = one and e.retired_at is null)
-                when 'tasks' then exists (select from tasks t where t.name = one)
-                when 'adapters' then exists (select from adapters a where a.name = one)
-                end
-            limit 1)
+        when wrong.complaint is null and s.names is not null and json_typeof(f.value) <> 'null'
+            then unknown_name(s, f.value)
         end) unknown(complaint)
     where wrong.complaint is not null or unknown.complaint is not null
     order by g.ordinal, wrong.complaint is null, f.field
@@ -4732,7 +4641,9 @@ begin
             on a.base_model = r.base_model and a.state = 'active' and a.name <> all (r.exclude_adapters)
             and a.task <> all (r.exclude_tasks) and not a.trained_on && r.exclude_tasks
             and (a.share = 1 or is_drawn(a, r.job_id, r.exclude_adapters, r.exclude_tasks))
-        left join task_affinities f on f.task = l.task and f.adapter_id = a.id
+        -- Sought by both columns of its key: joined, it would be read by the task alone, once for each adapter.
+        left join lateral (
+            select f.score, f.n from task_affinities f where f.task = l.task and f.adapter_id = a.id offset 0) f on true
         where f.score is not null or a.task = l.task or l.task = any (a.trained_on)
     ), judged as (
         select m.*, m.own or (m.taught and not m.has_own) as home,
@@ -4747,10 +4658,8 @@ begin
         window votes as (partition by j.ordinal, j.task)
     ), counted as (
         select v.*, v.vote / sum(v.vote) over (partition by v.ordinal, v.task) as whole,
-               case when v.home then 1 else v.rows / (v.rows + s.value::float8) end as counts
+               case when v.home then 1 else v.rows / (v.rows + (select s.value::float8 from settings s where s.name = 'affinity_rows')) end as counts
         from voted v
-        cross join settings s
-        where s.name = 'affinity_rows'
     ), shared as (
         select c.*, c.probability * (
                    c.whole * c.counts
@@ -6681,6 +6590,43 @@ comment on function loradex.task_overlap(int, text, int) is
 revoke execute on function loradex.task_overlap(int, text, int) from public;
 grant execute on function loradex.task_overlap(int, text, int) to loradex_reader, loradex_worker, loradex_admin;
 
+-- file: functions/unknown_name.sql
+-- What is said of a name that nobody knows, or of the first such of a list, given for a setting that names rows of a
+-- table; null: all are known.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.unknown_name(s loradex.settings, given json) returns text
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+begin
+    return (
+        select format('%s names no %s %s; known are: %s', s.name, rtrim(s.names, 's'), shown(one), coalesce((
+            select string_agg(k.name, ', ' order by k.name) from (
+                select m.name from methods m where s.names = 'methods'
+                union select b.name from base_models b where s.names = 'base_models' and b.retired_at is null
+                union select e.name from encoders e where s.names = 'encoders' and e.retired_at is null
+                union select t.name from tasks t where s.names = 'tasks'
+                union select a.name from adapters a where s.names = 'adapters'
+                order by name limit 50) k), 'none yet'))
+        from json_array_elements_text(
+            case s.type when 'texts' then given else json_build_array(given) end) one
+        where not case s.names
+            when 'methods' then exists (select from methods m where m.name = one)
+            when 'base_models' then exists (select from base_models b where b.name = one and b.retired_at is null)
+            when 'encoders' then exists (select from encoders e where e.name = one and e.retired_at is null)
+            when 'tasks' then exists (select from tasks t where t.name = one)
+            when 'adapters' then exists (select from adapters a where a.name = one)
+            end
+        limit 1);
+end
+$$;
+comment on function loradex.unknown_name(loradex.settings, json) is
+    'What is said of a name given for a setting that nobody knows; null: all are known; internal.';
+revoke execute on function loradex.unknown_name(loradex.settings, json) from public;
+grant execute on function loradex.unknown_name(loradex.settings, json) to loradex_reader, loradex_worker, loradex_admin;
+
 -- file: functions/verify_audit_chain.sql
 -- Checks the chain from one answer to another (default: from first to last) and names every broken link; no rows means
 -- that the chain is intact. A tail that was cut off shows only against a head kept elsewhere (audit_head). Links are
@@ -6939,6 +6885,158 @@ comment on function loradex.withdraw_worker(text, text) is
     'Removes the announcement of a worker that ends; returns whether there was one.';
 revoke execute on function loradex.withdraw_worker(text, text) from public;
 grant execute on function loradex.withdraw_worker(text, text) to loradex_worker;
+
+-- file: functions/wrong_messages.sql
+-- What is wrong with the value given for a setting, the messages of a conversation, as check_settings says it; null: nothing.
+-- Sizes are looked at before contents.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.wrong_messages(s loradex.settings, given json) returns text
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+    roles constant text[] := '{system,user,assistant}';
+begin
+    return case
+        when json_typeof(given) <> 'array' then format('%s must be an array of objects with role and content', s.name)
+        when json_array_length(given) not between s.minimum and s.maximum then format(
+            '%s are %s; give %s to %s', s.name, json_array_length(given), s.minimum, s.maximum)
+        -- A character is written in 12 bytes at most. What is longer is not taken apart.
+        when pg_column_size(given) > 12 * s.longest + 1000 * s.maximum then format(
+            '%s have more than %s characters together; shorten them', s.name, s.longest)
+        when exists (select from json_array_elements(given) one where json_typeof(one) <> 'object')
+            then format('%s must be an array of objects with role and content', s.name)
+        when exists (
+            select from json_array_elements(given) one
+            where (select array_agg(key order by key) from json_object_keys(one) key) is distinct from '{content,role}'
+               or json_typeof(one -> 'role') <> 'string' or json_typeof(one -> 'content') <> 'string')
+            then format('each of %s has role and content, both texts, and nothing else', s.name)
+        when exists (select from json_array_elements(given) one where one ->> 'role' <> all (roles))
+            then format('a role of %s is none of %s', s.name, array_to_string(roles, ', '))
+        when (select sum(length(one ->> 'content')) from json_array_elements(given) one) > s.longest then format(
+            '%s have more than %s characters together; shorten them', s.name, s.longest)
+        when exists (select from json_array_elements(given) one where choice_form(one ->> 'content') = '')
+            then format('one of %s is empty; leave it out', s.name)
+        when given -> -1 ->> 'role' <> 'user' then format('the last of %s must be the user''s', s.name)
+        end;
+end
+$$;
+comment on function loradex.wrong_messages(loradex.settings, json) is
+    'What is wrong with messages given for a setting; null: nothing; internal.';
+revoke execute on function loradex.wrong_messages(loradex.settings, json) from public;
+grant execute on function loradex.wrong_messages(loradex.settings, json) to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/wrong_numbers.sql
+-- What is wrong with the value given for a setting, an object of numbers, as check_settings says it; null: nothing.
+-- Sizes are looked at before contents.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.wrong_numbers(s loradex.settings, given json) returns text
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+begin
+    return case
+        when json_typeof(given) <> 'object' then format('%s must be an object of numbers', s.name)
+        -- A number is written in 64 characters at most, and its key in 10. What is longer is not taken apart.
+        when pg_column_size(given) > s.maximum * 100 + 100 then format(
+            '%s is too long; give at most %s numbers', s.name, s.maximum)
+        when (select count(*) from json_object_keys(given)) not between s.minimum and s.maximum then format(
+            '%s has %s numbers; give at most %s', s.name, (select count(*) from json_object_keys(given)), s.maximum)
+        when exists (select from json_object_keys(given) key where key !~ '^(0|[1-9][0-9]{0,8})$')
+            then format('%s has a key that is no whole number from 0 to 999999999', s.name)
+        when (select count(distinct key) from json_object_keys(given) key)
+             < (select count(*) from json_object_keys(given))
+            then format('two keys of %s are the same; give each once', s.name)
+        when exists (select from json_each(given) one where json_typeof(one.value) <> 'number'
+                     or octet_length(one.value::text) > 64)
+            then format('%s must be an object of numbers', s.name)
+        when exists (select from json_each(given) one
+                     where abs((one.value #>> '{}')::numeric) > s.longest
+                        or (one.value #>> '{}')::numeric <> 0 and abs((one.value #>> '{}')::numeric) < 1e-300)
+            then format('%s has a number that is not from -%s to %s', s.name, s.longest, s.longest)
+        end;
+end
+$$;
+comment on function loradex.wrong_numbers(loradex.settings, json) is
+    'What is wrong with an object of numbers given for a setting; null: nothing; internal.';
+revoke execute on function loradex.wrong_numbers(loradex.settings, json) from public;
+grant execute on function loradex.wrong_numbers(loradex.settings, json) to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/wrong_pairs.sql
+-- What is wrong with the value given for a setting, an object of texts, as check_settings says it; null: nothing.
+-- Sizes are looked at before contents.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.wrong_pairs(s loradex.settings, given json) returns text
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+    longest_key constant int := 64;
+begin
+    return case
+        when json_typeof(given) <> 'object' then format('%s must be an object of texts', s.name)
+        -- A character is written in 12 bytes at most. What is longer is not taken apart.
+        when pg_column_size(given) > s.maximum * (12 * (longest_key + s.longest) + 100) then format(
+            '%s is too long; give at most %s pairs, with keys to %s and texts to %s characters',
+            s.name, s.maximum, longest_key, s.longest)
+        when (select count(*) from json_object_keys(given)) not between s.minimum and s.maximum then format(
+            '%s has %s pairs; give at most %s', s.name, (select count(*) from json_object_keys(given)), s.maximum)
+        when (select count(distinct key) from json_object_keys(given) key)
+             < (select count(*) from json_object_keys(given))
+            then format('two keys of %s are the same; give each once', s.name)
+        when exists (select from json_object_keys(given) key where length(key) > longest_key or key !~ '\S')
+            then format('a key of %s must have 1 to %s characters', s.name, longest_key)
+        when exists (select from json_each(given) pair where json_typeof(pair.value) <> 'string')
+            then format('%s must be an object of texts; write numbers as texts', s.name)
+        when exists (select from json_each_text(given) pair where length(pair.value) > s.longest)
+            then format('a text of %s has more than %s characters; shorten it', s.name, s.longest)
+        end;
+end
+$$;
+comment on function loradex.wrong_pairs(loradex.settings, json) is
+    'What is wrong with an object of texts given for a setting; null: nothing; internal.';
+revoke execute on function loradex.wrong_pairs(loradex.settings, json) from public;
+grant execute on function loradex.wrong_pairs(loradex.settings, json) to loradex_reader, loradex_worker, loradex_admin;
+
+-- file: functions/wrong_texts.sql
+-- What is wrong with the value given for a setting, a list of texts, as check_settings says it; null: nothing.
+-- Locks: none. Raises: nothing.
+create or replace function loradex.wrong_texts(s loradex.settings, given json) returns text
+language plpgsql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+begin
+    return case
+        when json_typeof(given) <> 'array' then format('%s must be an array of texts', s.name)
+        when json_array_length(given) < s.minimum then format(
+            '%s has too few texts (%s); give at least %s', s.name, json_array_length(given), s.minimum)
+        when json_array_length(given) > s.maximum then format(
+            '%s has %s texts; give at most %s', s.name, json_array_length(given), s.maximum)
+        when exists (select from json_array_elements(given) one where json_typeof(one) <> 'string')
+            then format('%s must be an array of texts', s.name)
+        when (select sum(length(one)) from json_array_elements_text(given) one) > s.longest then format(
+            '%s have more than %s characters together; shorten them', s.name, s.longest)
+        when exists (select from json_array_elements_text(given) one
+                     where case s.type when 'strings' then one = '' else choice_form(one) = '' end)
+            then format('a text of %s is empty; give each a text', s.name)
+        when (select count(distinct case s.type when 'strings' then one else choice_form(one) end)
+              from json_array_elements_text(given) one)
+             < json_array_length(given) then format('two texts of %s are the same; give each once', s.name)
+        end;
+end
+$$;
+comment on function loradex.wrong_texts(loradex.settings, json) is
+    'What is wrong with a list of texts given for a setting; null: nothing; internal.';
+revoke execute on function loradex.wrong_texts(loradex.settings, json) from public;
+grant execute on function loradex.wrong_texts(loradex.settings, json) to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: views/adapter_draws.sql
 -- What was drawn for each answer among adapters that share a task: which of them answered, and why.

@@ -28,7 +28,8 @@ PARTS = {
     *("check_vector", "current_owner", "decide_routes", "encoder_index", "examples_hash", "is_drawn"),
     *("job_request", "mix_affinities", "mix_neighbours", "recipe_hash", "search_examples", "search_exactly"),
     *("search_in_parts", "search_groups", "search_vectors", "shown", "answer_commitments", "answer_erasable"),
-    *("choice_form", "framed_text", "history_of_choices"),
+    *("choice_form", "framed_text", "history_of_choices", "unknown_name"),
+    *("wrong_messages", "wrong_numbers", "wrong_pairs", "wrong_texts"),
     *("chain_beginning", "chain_head", "erasure_canonical", "archive_canonical"),
     # Looked up in a table of the page.
     *("retrievals", "retrieved_examples", "retrieved_tasks", "merge_results", "merge_components", "first_id"),

@@ -34,7 +34,9 @@ begin
             on a.base_model = r.base_model and a.state = 'active' and a.name <> all (r.exclude_adapters)
             and a.task <> all (r.exclude_tasks) and not a.trained_on && r.exclude_tasks
             and (a.share = 1 or is_drawn(a, r.job_id, r.exclude_adapters, r.exclude_tasks))
-        left join task_affinities f on f.task = l.task and f.adapter_id = a.id
+        -- Sought by both columns of its key: joined, it would be read by the task alone, once for each adapter.
+        left join lateral (
+            select f.score, f.n from task_affinities f where f.task = l.task and f.adapter_id = a.id offset 0) f on true
         where f.score is not null or a.task = l.task or l.task = any (a.trained_on)
     ), judged as (
         select m.*, m.own or (m.taught and not m.has_own) as home,
@@ -49,10 +51,8 @@ begin
         window votes as (partition by j.ordinal, j.task)
     ), counted as (
         select v.*, v.vote / sum(v.vote) over (partition by v.ordinal, v.task) as whole,
-               case when v.home then 1 else v.rows / (v.rows + s.value::float8) end as counts
+               case when v.home then 1 else v.rows / (v.rows + (select s.value::float8 from settings s where s.name = 'affinity_rows')) end as counts
         from voted v
-        cross join settings s
-        where s.name = 'affinity_rows'
     ), shared as (
         select c.*, c.probability * (
                    c.whole * c.counts
