@@ -317,6 +317,7 @@ CONTRACTS = {
     "make_partition": Contract(OWNER, GIVEN, "it reads no table"),
     "keep_replay": Contract(WORKER, "any id may be asked for", "it reads one that waits"),
     "leave_embeddings": Contract(ASKERS, "any id may be asked for", "it deletes one by its id"),
+    "release_replay": Contract(WORKER, "any id may be given back", "it updates one by its id"),
     "leave_replay": Contract(ASKERS, "any id may be asked for", "it deletes one by its id"),
     "list_api_keys": Contract(ADMIN, "it takes nothing", "it reads the keys"),
     "living_workers": Contract(READERS, "it takes nothing", "it reads the announced workers"),

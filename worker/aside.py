@@ -62,10 +62,10 @@ class Aside:
         """What the row is answered; None where it is not `wanted` any more."""
         guest = self._guest = _Guest(row, adapters)
         try:
-            while not guest.done.wait(LOOK_SECONDS):
-                if not wanted():
-                    return None
-            return guest.result
+            while wanted():
+                if guest.done.wait(LOOK_SECONDS):
+                    return guest.result
+            return None
         finally:
             self._guest = None
 

@@ -256,6 +256,10 @@ class Jobs:
         """Say that this worker is at it. Whether it is to go on."""
         return bool(self._fetched("select loradex.keep_replay(%s, %s)", (request, self.worker))[0][0])
 
+    def release_replay(self, request: UUID) -> None:
+        """Give it back to others, since this worker ends."""
+        self._repeated("select loradex.release_replay(%s, %s)", (request, self.worker))
+
     def give_replay(self, request: UUID, told: Document) -> None:
         """Leave how the answer and its replay compare, for whoever asked."""
         self._repeated("select loradex.record_replay(%s, %s, %s)", (request, self.worker, Jsonb(dict(told))))

@@ -116,6 +116,8 @@ class Replaying:
         start = time.perf_counter()
         result = self._aside.answer(stored.row, stored.adapters, self._wanted(request))
         if result is None:
+            if self._stop.is_set():
+                self._jobs.release_replay(request)
             return None
         if isinstance(result, Failure):
             self._refuse(request, result)

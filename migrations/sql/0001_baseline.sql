@@ -1032,7 +1032,7 @@ create index embeddings_created_at_index on loradex.embeddings (created_at);
 
 -- file: tables/replays.sql
 -- Answers that somebody wants computed once more, and how the two compare until that is taken: minutes at most. Unlogged,
--- since after a crash whoever waited asks again; only its six functions come here. It is no part of the chain.
+-- since after a crash whoever waited asks again; only its seven functions come here. It is no part of the chain.
 create unlogged table loradex.replays (
     id uuid not null,
     owner_id bigint not null,
@@ -5635,6 +5635,28 @@ comment on function loradex.release_jobs(text, uuid[], text) is
     'Gives running jobs of this worker back to the queue; returns how many.';
 revoke execute on function loradex.release_jobs(text, uuid[], text) from public;
 grant execute on function loradex.release_jobs(text, uuid[], text) to loradex_worker;
+
+-- file: functions/release_replay.sql
+-- Gives a replay back that this worker took and does not go on with, since it ends: another may take it at once, and it
+-- does not count as lost. Nothing happens if the request is gone, is over or is another worker's.
+-- Locks: the row. Raises: nothing.
+create or replace function loradex.release_replay(replay_id uuid, worker text) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    update replays r set worker = null, claims = r.claims - 1, claimed_at = null
+    where r.id = replay_id and r.worker = release_replay.worker and num_nonnulls(r.told, r.error_code) = 0;
+    if found then
+        perform notify_workers();
+    end if;
+end
+$$;
+comment on function loradex.release_replay(uuid, text) is
+    'Gives a replay back that its worker does not go on with; another may take it at once.';
+revoke execute on function loradex.release_replay(uuid, text) from public;
+grant execute on function loradex.release_replay(uuid, text) to loradex_worker;
 
 -- file: functions/reroute.sql
 -- What task_distribution would have said for the stored query of an answer under other settings; null keeps the

@@ -3,8 +3,8 @@
 import json
 import signal
 import socket
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from tests.fix_api import Served, made_key
 from tests.fix_db import with_user
 from tests.serving import serving
 from tests.until import until
-from tests.worker_process import asleep
+from tests.worker_process import WorkerProcess, asleep
 
 from loradex.db.session import connect
 from loradex.service.api import replays
@@ -222,25 +222,47 @@ def test_what_was_forged_or_lost_is_told(stack: Stack) -> None:
         assert waiting(stack) == 0
 
 
+@contextmanager
+def claimed_and_no_further(
+    stack: Stack, worker: WorkerProcess, ask: Callable[[], Future[Any]]
+) -> Iterator[Future[Any]]:
+    """Inside, the worker has claimed what was asked for, and cannot read the answer that it is to compute."""
+    with asleep(worker):
+        asked_for = ask()
+        until(lambda: waiting(stack) == 1)
+        with connect(stack.database_url) as holder, holder.transaction():
+            holder.execute("lock table loradex.answers in access exclusive mode")
+            worker.send(signal.SIGCONT)
+            until(lambda: rows(stack, "select from loradex.replays where claims = 1"))
+            yield asked_for
+
+
 def test_a_worker_that_dies_of_it_is_replaced(stack: Stack) -> None:
     first = stack.worker().start()
     with open_before(stack) as served, ThreadPoolExecutor(1) as elsewhere:
         answer = asked(served, max_new_tokens=4)
-        with asleep(first):
-            told = elsewhere.submit(replayed, served, answer)
-            until(lambda: waiting(stack) == 1)
-            with connect(stack.database_url) as holder, holder.transaction():
-                # It claims, and gets no further: what it is to answer cannot be read.
-                holder.execute("lock table loradex.answers in access exclusive mode")
-                first.send(signal.SIGCONT)
-                until(lambda: rows(stack, "select from loradex.replays where claims = 1"))
-                first.kill()
+        with claimed_and_no_further(stack, first, lambda: elsewhere.submit(replayed, served, answer)) as told:
+            first.kill()
         assert not told.done()
         with connect(stack.database_url) as owner:
             owner.execute("update loradex.replays set claimed_at = claimed_at - interval '31 seconds'")
         second = stack.worker().start()
         assert told.result(60)["same"]
         second.wait_for("answer.replayed")
+
+
+def test_a_worker_that_is_stopped_leaves_it_to_the_next(stack: Stack) -> None:
+    first = stack.worker().start()
+    with open_before(stack) as served, ThreadPoolExecutor(1) as elsewhere:
+        answer = asked(served, max_new_tokens=4)
+        with claimed_and_no_further(stack, first, lambda: elsewhere.submit(replayed, served, answer)) as told:
+            first.send(signal.SIGTERM)
+            until(lambda: not first.ready_file.exists())
+        assert first.stop() == 0
+        assert rows(stack, "select claims, worker, claimed_at from loradex.replays") == [(0, None, None)]
+        assert not told.done()
+        stack.worker().start()
+        assert told.result(60)["same"]
 
 
 def test_a_worker_goes_on_after_a_replay_that_breaks(stack: Stack) -> None:

@@ -7,7 +7,7 @@ from tests.world import World
 
 
 @contextmanager
-def waits_for_the_disk(world: World, expected: bool) -> Iterator[None]:
+def waits_for_the_disk(world: World, *, expected: bool) -> Iterator[None]:
     with world.connection.transaction():
         yield
         assert world.rows("show synchronous_commit") == [("on" if expected else "off",)]
@@ -15,11 +15,11 @@ def waits_for_the_disk(world: World, expected: bool) -> Iterator[None]:
 
 
 def test_jobs_and_answers_are_kept_and_steps_between_can_be_done_again(world: World) -> None:
-    with waits_for_the_disk(world, True):
+    with waits_for_the_disk(world, expected=True):
         (job,) = world.enqueue({})
-    with waits_for_the_disk(world, False):
+    with waits_for_the_disk(world, expected=False):
         attempts = world.claim()
-    with waits_for_the_disk(world, False):
+    with waits_for_the_disk(world, expected=False):
         routings = world.route([job], [world.near("clouds")])
-    with waits_for_the_disk(world, True):
+    with waits_for_the_disk(world, expected=True):
         world.record(job, attempts[job], routings[job])

@@ -17,6 +17,7 @@ TAKE = "select told, error_code from loradex.take_replay(%s)"
 LEAVE = "select loradex.leave_replay(%s)"
 CLAIM = "select * from loradex.claim_replay(%s, 'smollm2-135m-instruct', 'float32')"
 KEEP = "select loradex.keep_replay(%s, %s)"
+RELEASE = "select loradex.release_replay(%s, %s)"
 RECORD = "select loradex.record_replay(%s, %s, %s)"
 TOLD = json.dumps({"same": True})
 
@@ -147,6 +148,23 @@ def test_a_silent_worker_loses_it_to_another_and_what_was_lost_twice_is_refused(
     assert one(worker, CLAIM, "u") is None
     with acting(server, ALICE):
         assert one(server, TAKE, mine) == (None, "too_many_attempts")
+
+
+def test_a_worker_that_ends_gives_it_back_as_if_it_had_not_had_it(
+    world: World, server: Connection, worker: Connection, answer: Any
+) -> None:
+    mine = asked(server, ALICE, answer)
+    for leaving in ("w", "v", "u"):
+        assert one(worker, CLAIM, leaving)[0] == mine
+        one(worker, RELEASE, mine, "another")
+        assert one(worker, KEEP, mine, leaving) == (True,), "another's is not given back"
+        one(worker, RELEASE, mine, leaving)
+        assert one(worker, KEEP, mine, leaving) == (False,)
+    assert one(worker, CLAIM, "t")[0] == mine
+    one(worker, RECORD, mine, "t", TOLD)
+    one(worker, RELEASE, mine, "t")
+    with acting(server, ALICE):
+        assert one(server, TAKE, mine) == ({"same": True}, None), "what is over stays so"
 
 
 def test_old_ones_go(world: World, server: Connection, worker: Connection, answer: Any) -> None:

@@ -58,7 +58,7 @@ VECTOR = ["embedding", "encoder", "example_id", "task"]
 """What the administrator may say of an example; `duplicate_of` is found out."""
 QUEUE = {
     *("claim_embeddings", "record_embeddings"),
-    *("claim_replay", "keep_replay", "record_replay"),
+    *("claim_replay", "keep_replay", "record_replay", "release_replay"),
     *(
         "announce_worker",
         "describe_base_model",

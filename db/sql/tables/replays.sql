@@ -1,5 +1,5 @@
 -- Answers that somebody wants computed once more, and how the two compare until that is taken: minutes at most. Unlogged,
--- since after a crash whoever waited asks again; only its six functions come here. It is no part of the chain.
+-- since after a crash whoever waited asks again; only its seven functions come here. It is no part of the chain.
 create unlogged table loradex.replays (
     id uuid not null,
     owner_id bigint not null,
