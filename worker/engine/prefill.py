@@ -49,8 +49,7 @@ class Prefill:
     def advance(self, tokens: int) -> tuple[int, Tensor | None]:
         """Reads on by about so many tokens; how many it read, and the logits `[rows, vocabulary]` at the end."""
         rows = slice(0, len(self._ids))
-        pieces = len(self._ids) == 1 and self._forward.architecture.branches
-        if not pieces or (self._read == 0 and self.columns <= tokens):
+        if not self._in_pieces or (self._read == 0 and self.columns <= tokens):
             self._switch.current = reading(self._updates, self._numbers(0, self.columns))
             view = StoreView(self.store, rows, 0) if self.store is not None else None
             return self.tokens, self._forward.prompts(self._ids, view)
@@ -61,6 +60,12 @@ class Prefill:
         logits = self._forward.piece(piece, self._read, StoreView(self.store, rows, 0, self._read))
         self._read += len(piece)
         return len(piece), logits if self._read == self.columns else None
+
+    @property
+    def _in_pieces(self) -> bool:
+        """Whether it may be read in pieces. Those of a long row would be read as short ones: each call chooses anew."""
+        architecture = self._forward.architecture
+        return len(self._ids) == 1 and architecture.branches and not architecture.is_long(self.columns)
 
     def _numbers(self, first: int, count: int) -> Tensor:
         """Which token of its row each column holds; the shorter rows are padded on the left."""

@@ -88,6 +88,17 @@ def test_a_text_may_not_cross_to_other_frequencies() -> None:
         assert "more than 64" in refused.message
 
 
+@pytest.mark.parametrize("family", ["phi3, longrope", "phimoe, longrope"])
+def test_a_long_prompt_has_the_frequencies_of_one_pass_however_little_is_read_at_a_time(
+    family: str, tmp_path: Path
+) -> None:
+    """transformers chooses by the last position of each call, so a first piece would have the short ones."""
+    compared = compare(family, tmp_path, (90, 3, 70, 40))
+    assert compared.failures == []
+    assert compared.texts == [8, 8]
+    assert compared.choices == [8, 8]
+
+
 def test_a_model_that_would_be_answered_otherwise_is_refused(
     zoo: Zoo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
