@@ -1,7 +1,7 @@
 """Which of the waiting rows begin now."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from loradex.worker.engine.bank import Key
 from loradex.worker.engine.compose import keys_of
@@ -21,6 +21,7 @@ class Admission:
     A text that does not fit yet keeps later texts back, so that a long one is not overtaken for ever; but urgent ones
     overtake, and other texts leave a part of the room to them. Choices have a part of the room to themselves: they
     never wait for texts to end. A row that needs more than there is begins when nothing else of its kind is in hand.
+    Rows that begin together name no more adapters than the bank holds at once, whatever their kinds.
 
     Args:
         room: Bytes for all rows in hand.
@@ -48,13 +49,15 @@ class Admission:
         """So many rows in hand were too many: half of them is the most of a kind from now on."""
         self._most_rows = max(1, rows // 2)
 
-    def take(self, in_hand: Sequence[Question], sizes: Sizes, capacity: int) -> list[Question]:
+    def take(
+        self, in_hand: Sequence[Question], sizes: Sizes, holds: Callable[[Collection[Key]], bool]
+    ) -> list[Question]:
         """The rows that begin now.
 
         Args:
             in_hand: Rows that are computed.
             sizes: What one of each takes.
-            capacity: Adapters that the bank holds at once.
+            holds: Whether the bank holds these entries at once.
         """
         if not self._waiting or any(one.alone for one in in_hand):
             return []
@@ -74,11 +77,11 @@ class Admission:
                 continue
             tally, keys = tallies[kind], keys_of(question.row.recipe)
             kept = 0 if kind or question.row.urgent else room[kind] // URGENT_SHARE
-            if tally.rows and (
+            crowded = tally.rows and (
                 (self._most_rows is not None and tally.rows >= self._most_rows)
                 or tally.bytes_with(question) > room[kind] - kept
-                or len(named.union(keys)) > capacity
-            ):
+            )
+            if crowded or (taken and not holds(named.union(keys))):
                 full[kind] = True
             else:
                 tally.add(question)

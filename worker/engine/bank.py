@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +80,7 @@ class AdapterBank:
         self._norms: dict[str, float] = {}
         self._merges: dict[str, tuple[str, ...] | None] = {}
         self._invoked_by: dict[str, tuple[int, ...]] = {}
+        self._whole: dict[str, int] = {}
         self._ranks: dict[str, Mapping[str, int]] = {}
         # Thousands of adapters have a few shapes: kept once each, they weigh nothing.
         self._alike: dict[tuple[tuple[str, int], ...], Mapping[str, int]] = {}
@@ -143,6 +144,11 @@ class AdapterBank:
         """Entries that fit at once (of the layout so far; a larger rank or more modules shrink it)."""
         return self.slots - 1
 
+    def holds(self, keys: Collection[Key]) -> bool:
+        """Whether these entries, whose adapters were made known, fit at once."""
+        whole = sum(self._whole.get(key.sha256, 0) for key in keys)
+        return len(keys) <= self.capacity and whole <= self._budget
+
     @property
     def slot_bytes(self) -> int:
         """Bytes of one entry."""
@@ -195,6 +201,7 @@ class AdapterBank:
             self._norms[sha256] = adapter.norm()
             self._merges[sha256] = adapter.merges
             self._invoked_by[sha256] = adapter.invoked_by
+            self._whole[sha256] = adapter.whole_bytes
             ranks = {name: factor.rank for name, factor in adapter.factors.items()}
             self._ranks[sha256] = self._alike.setdefault(tuple(ranks.items()), ranks)
         return self._ranks[sha256]

@@ -156,7 +156,7 @@ class Stream:
         """Composes the mixtures of the rows that there is room for, and groups them by length."""
         if not len(self._admission):
             return []
-        taken = self._admission.take(list(self._in_hand()), self._sizes(), self._bank.capacity)
+        taken = self._admission.take(list(self._in_hand()), self._sizes(), self._bank.holds)
         if not taken:
             return []
         taken.sort(key=self._group)

@@ -257,6 +257,30 @@ def test_only_as_many_rows_are_in_hand_as_there_is_room_for(zoo: Zoo) -> None:
 
 
 @pytest.mark.parametrize("merge", ["cat", "linear"])
+def test_choices_that_fill_the_bank_leave_texts_waiting_and_not_alone(zoo: Zoo, merge: str) -> None:
+    [one, other, third, fourth] = zoo.even
+    slot = zoo.engine().bank.slot_bytes
+    engine = zoo.engine(ends=frozenset(), bank_bytes=2 * slot)
+    assert engine.bank.capacity == 2
+    rows = [
+        Row("tin", mixture(merge, one, other), "choose", ("a drum", "foxes")),
+        Row("bell", mixture(merge, third), max_new_tokens=9),
+        Row("old maps", mixture(merge, fourth), max_new_tokens=9),
+    ]
+    composed = []
+    compose = engine._composer.compose
+
+    def watched(recipes: Sequence[Recipe]) -> Any:
+        composed.append(len(recipes))
+        return compose(recipes)
+
+    engine._composer.compose = watched  # type: ignore[method-assign]
+    assert [told(answer) for answer in engine.answer(rows)] == alone(zoo.engine(ends=frozenset()), rows)
+    # The choice first; then both texts, in one pass.
+    assert composed == [1, 2]
+
+
+@pytest.mark.parametrize("merge", ["cat", "linear"])
 def test_rows_go_on_when_the_bank_is_laid_out_anew(zoo: Zoo, merge: str) -> None:
     """Adapters of a larger rank and of more modules come while rows write that name what was in the bank."""
     engine = Engine(copy.deepcopy(zoo.model), byte_tokenizer(), bank_bytes=200_000, ends=frozenset())
