@@ -1,6 +1,8 @@
 """The paths of the API, and what each does."""
 
 import asyncio
+import logging
+import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -15,9 +17,21 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from loradex.errors import LoradexError
-from loradex.service.api import bodies, embeddings, fields, incoming, jobs, models, replays, replies, what_if
+from loradex.logs import FIELDS
+from loradex.service.api import (
+    bodies,
+    copies,
+    embeddings,
+    fields,
+    incoming,
+    jobs,
+    models,
+    replays,
+    replies,
+    what_if,
+)
 from loradex.service.api.allowance import Allowances
-from loradex.service.api.asking import Asked, Asking, heard, keyed
+from loradex.service.api.asking import Asked, Asking, handed_in, heard
 from loradex.service.api.chat import messages_of
 from loradex.service.api.chunks import CHAT, COMPLETION, SILENCE, Chunks, Form
 from loradex.service.api.decisions import rankings_of
@@ -35,7 +49,10 @@ from loradex.service.client.samples import seed_of_sample
 EDGE: LiteralString = "select similarity from loradex.domain_edge(%s)"
 EDGE_SECONDS = 600.0
 """How long the edge of the domain is taken for the same; finding it reads a sample of the library."""
+EDGE_AGAIN_SECONDS = 5.0
+"""After which it is asked for again where Postgres did not tell it."""
 
+LOG = logging.getLogger("loradex.api")
 MOST_IGNORED = 20
 MOST_LOGGED = 16
 """Ids of jobs in the log's line about a request."""
@@ -216,6 +233,8 @@ class Api:
         samples = body.n or 1
         if samples * len(prompts) > bodies.MOST_PROMPTS:
             raise refused(f"n answers to each prompt may be {bodies.MOST_PROMPTS} altogether", "n")
+        read = sum(copies.characters_of(text) for prompt in prompts for text in prompt.values())
+        copies.require_room(call.http.state.share, read, samples, call.names.called("prompt"))
         said, seconds = bodies.options_of(body)
         theirs = bodies.sampling_of(body)
         wanted = {
@@ -268,7 +287,7 @@ class Api:
 
     async def _decisions(self, call: Call) -> Any:
         body = bodies.shaped(bodies.DecisionBody, call.document)
-        rankings = rankings_of(body)
+        rankings = rankings_of(body, call.http.state.share)
         said, seconds = bodies.options_of(body)
         if "choices" in said:
             raise refused("the questions have the choices", "loradex.choices")
@@ -326,12 +345,20 @@ class Api:
         return await self._edge(client, str(said.get("encoder", model.encoder))) if routed else None
 
     async def _edge(self, client: AsyncClient, encoder: str) -> float | None:
-        """The similarity below which a question is outside of what the library holds."""
+        """The similarity below which a question is outside of what the library holds; None: it is not known."""
         async with self._finding:
             until, edge = self._edges.get(encoder, (0.0, None))
             if until < time.monotonic():
-                edge = (await client.rows(EDGE, (encoder,)))[0]["similarity"]
-                self._edges[encoder] = time.monotonic() + EDGE_SECONDS, edge
+                lasts = EDGE_SECONDS
+                try:
+                    found = (await client.rows(EDGE, (encoder,)))[0]["similarity"]
+                    # Of a library without examples everything is outside.
+                    edge = math.inf if found is None else found
+                except LoradexError as error:
+                    # It stands beside an answer that is there: what was known before is told with it, or nothing.
+                    LOG.warning("edge.unknown", extra={FIELDS: {"code": error.code}})
+                    lasts = EDGE_AGAIN_SECONDS
+                self._edges[encoder] = time.monotonic() + lasts, edge
             return edge
 
     async def _hand_in(self, call: Call) -> Any:
@@ -339,7 +366,8 @@ class Api:
         if "jobs" not in call.document:
             call.http.state.names = fields.JOB
         key = incoming.idempotency_key_of(call.http)
-        made = await call.client.enqueue_many(keyed(await jobs.requests_of(call.client, given), key))
+        wanted = await jobs.requests_of(call.client, given)
+        made = await handed_in(call.client, wanted, key)
         place = {"location": f"/v1/jobs/{made[0].id}"} if len(made) == 1 else {}
         document = {"object": "list", "data": [jobs.accepted(one) for one in made]}
         return JSONResponse(document, 202, headers=place)

@@ -2,19 +2,25 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, LiteralString
 
-from loradex.errors import JobFailedError, LoradexError, WaitTimeoutError
+from loradex.errors import IdempotencyConflictError, JobFailedError, LoradexError, WaitTimeoutError
 from loradex.logs import FIELDS
 from loradex.service.api.fields import Names
 from loradex.service.api.problem import Problem, problem_of
 from loradex.service.client import AsyncClient, AsyncJob, Request
-from loradex.service.client.samples import key_of_sample
+from loradex.service.client.outcome import unfinished
 
 WAIT_SECONDS = 300.0
+KNOWN: LiteralString = """
+    select count(*) from loradex.jobs
+    where owner_id = (select loradex.current_owner()) and idempotency_key = any (%s)"""
+MANY = 100
+"""Jobs from which on they are made ready in a thread, since others shall not wait for it."""
 SILENCE_SECONDS = 10.0
 """After which whoever listens is told that nothing came."""
 
@@ -75,7 +81,7 @@ class Asking:
         self, client: AsyncClient, requests: Sequence[Request], key: str | None
     ) -> AsyncIterator[list[AsyncJob]]:
         """The jobs. Whoever is cancelled or closed within has left; see `answers`, and for the arguments too."""
-        handing_in = asyncio.ensure_future(client.enqueue_many(keyed(requests, key)))
+        handing_in = asyncio.ensure_future(handed_in(client, requests, key))
         try:
             yield await asyncio.shield(handing_in)
         except (asyncio.CancelledError, GeneratorExit):
@@ -94,13 +100,41 @@ class Asking:
         await asyncio.gather(*self._cancelling)
 
 
-def keyed(requests: Sequence[Request], key: str | None) -> list[Request]:
-    """The jobs of a request with an idempotency key: of several each has it with its number, but one of its own."""
+async def handed_in(client: AsyncClient, requests: Sequence[Request], key: str | None) -> list[AsyncJob]:
+    """The jobs, which are those of before where the same request was sent under this key before.
+
+    Raises:
+        IdempotencyConflictError: The key was used for another request.
+    """
     if key is None:
-        return list(requests)
-    keys = [key] if len(requests) == 1 else [key_of_sample(key, number) for number in range(len(requests))]
+        return await client.enqueue_many(requests)
+    many = len(requests) >= MANY
+    wanted = await asyncio.to_thread(keyed, requests, key) if many else keyed(requests, key)
+    derived = [
+        one.idempotency_key
+        for one, given in zip(wanted, requests, strict=True)
+        if given.idempotency_key is None
+    ]
+    if len(derived) > 1:
+        ((known,),) = [row.values() for row in await client.rows(KNOWN, (derived,))]
+        if 0 < known < len(derived):
+            raise IdempotencyConflictError(
+                f"idempotency key {key!a} was used before for another number of jobs; use a new key, or ask the same "
+                "again"
+            )
+    return await client.enqueue_many(wanted)
+
+
+def keyed(requests: Sequence[Request], key: str) -> list[Request]:
+    """The jobs of a request with an idempotency key, each of which has a key; but one of its own stays.
+
+    The first has the request's, so that jobs of two requests under one key meet whatever their numbers are. Those of
+    the others have a blank, which no client's has.
+    """
+    count = len(requests)
+    keys = [key, *(f"{key} {number:x}/{count:x}" for number in range(1, count))]
     return [
-        replace(one, idempotency_key=one.idempotency_key or made)
+        one if one.idempotency_key is not None else replace(one, idempotency_key=made)
         for one, made in zip(requests, keys, strict=True)
     ]
 
@@ -124,32 +158,26 @@ async def heard(
 ) -> AsyncGenerator[Heard | None]:
     """What is told of these jobs, as it comes, until all were answered; None: nothing came for a while.
 
+    `seconds` are those until all is told; None waits for as long as something comes within `WAIT_SECONDS`.
     `names` are what the endpoint calls the fields of a job.
 
     Raises:
         Problem: As `Asking.answers`.
     """
     came: asyncio.Queue[Heard | Exception] = asyncio.Queue()
+    last = time.monotonic()
 
-    async def follow(place: int, job: AsyncJob) -> None:
-        try:
-            async for piece in job.stream(WAIT_SECONDS if seconds is None else seconds):
-                came.put_nowait(Heard(place, piece))
-            if job.ended is not None and job.ended.answer is not None:
-                came.put_nowait(Heard(place, Asked(job, dict(job.ended.answer))))
-        except Exception as error:  # noqa: BLE001 - it is raised where the jobs are listened to
-            came.put_nowait(error)
-
-    following = [asyncio.create_task(follow(place, job)) for place, job in enumerate(jobs)]
+    following = [asyncio.create_task(_follow(place, job, seconds, came)) for place, job in enumerate(jobs)]
     left = len(jobs)
     try:
         while left:
-            try:
-                async with asyncio.timeout(SILENCE_SECONDS):
-                    told = await came.get()
-            except TimeoutError:
+            told = await _soon(came)
+            if told is None:
+                if seconds is None and time.monotonic() - last > WAIT_SECONDS:
+                    raise _unanswered(unfinished(left, WAIT_SECONDS), jobs, names)
                 yield None
                 continue
+            last = time.monotonic()
             if isinstance(told, JobFailedError | WaitTimeoutError):
                 raise _unanswered(told, jobs, names) from told
             if isinstance(told, Exception):
@@ -160,6 +188,28 @@ async def heard(
         for one in following:
             one.cancel()
         await asyncio.gather(*following, return_exceptions=True)
+
+
+async def _follow(
+    place: int, job: AsyncJob, seconds: float | None, came: "asyncio.Queue[Heard | Exception]"
+) -> None:
+    """Puts there what is told of one job."""
+    try:
+        async for piece in job.stream(seconds):
+            came.put_nowait(Heard(place, piece))
+        if job.ended is not None and job.ended.answer is not None:
+            came.put_nowait(Heard(place, Asked(job, dict(job.ended.answer))))
+    except Exception as error:  # noqa: BLE001 - it is raised where the jobs are listened to
+        came.put_nowait(error)
+
+
+async def _soon(came: "asyncio.Queue[Heard | Exception]") -> Heard | Exception | None:
+    """What comes next; None: nothing for a while."""
+    try:
+        async with asyncio.timeout(SILENCE_SECONDS):
+            return await came.get()
+    except TimeoutError:
+        return None
 
 
 def _unanswered(error: LoradexError, jobs: Sequence[AsyncJob], names: Names) -> Problem:

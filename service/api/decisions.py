@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from loradex.service.api import copies
 from loradex.service.api.asking import Asked
 from loradex.service.api.bodies import MOST_CHOICES, DecisionBody, Question, text_of
 from loradex.service.api.chat import messages_of
 from loradex.service.api.models import Model
 from loradex.service.api.problem import refused
 from loradex.service.api.replies import provenance
+from loradex.service.api.room import Share
 
 YES, NO = "yes", "no"
 
@@ -63,13 +65,15 @@ class Ranking:
                 }
 
 
-def rankings_of(body: DecisionBody) -> list[Ranking]:
-    """The questions, in order.
+def rankings_of(body: DecisionBody, share: Share) -> list[Ranking]:
+    """The questions, in order; what they hold altogether is counted in the request's `share`.
 
     Raises:
-        Problem: A question has no choices, or some that are not hers; a part of the input is no text.
+        Problem: A question has no choices, or some that are not hers; a part of the input is no text; the input is too
+            long to stand in each question, or there is no room for that now.
     """
     read = body.input if isinstance(body.input, str) else messages_of(body.input, "input")
+    copies.require_room(share, copies.characters_of(read), len(body.questions), "input")
     return [_ranking(question, read, f"questions.{place}") for place, question in enumerate(body.questions)]
 
 

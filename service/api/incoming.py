@@ -17,7 +17,7 @@ LARGE = 1 << 18
 BODY_SECONDS = 60.0
 KEY = re.compile(r"lx_[A-Za-z0-9_-]{43}")
 LONGEST_IDEMPOTENCY_KEY = 190
-"""Of 200 that a job's may have: several jobs of one request have numbers behind it."""
+"""Of 200 that a job's may have: of several jobs of one request the others have their number and how many behind it."""
 
 
 def key_of(request: Request) -> str:

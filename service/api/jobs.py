@@ -1,5 +1,6 @@
 """`/v1/jobs`: questions that nobody waits for, found again by their ids."""
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,9 +13,13 @@ from loradex.service.api.problem import Problem, refused
 from loradex.service.client import AsyncClient, AsyncJob, JobFacts, Request
 from loradex.service.client.answer import Answer
 from loradex.service.client.outcome import JobOutcome, Status
+from loradex.service.client.request import CONSTRAINTS
 
 MOST_MODELS = 100
 """Different ones that the jobs of one request may name."""
+
+MOST_CONSTRAINTS = 32
+"""Different ones that the jobs of one request may be held to: each is read before anything is handed in."""
 
 MOST_LISTED = 500
 LISTED_AT_ONCE = 50
@@ -30,13 +35,24 @@ async def requests_of(client: AsyncClient, jobs: Sequence[Mapping[str, Any]]) ->
     """The jobs of a body. `model` stands for base model, adapter and method; the rest are the fields of a job.
 
     Raises:
-        Problem: There is no such model, or too many are named.
+        Problem: There is no such model, or too many are named; they are held to too many schemas and patterns.
         InvalidArgumentError: A field is none, or has the wrong shape.
     """
     names = {job["model"] for job in jobs if isinstance(job.get("model"), str)}
     if len(names) > MOST_MODELS:
         raise refused(f"the jobs name {len(names)} models; {MOST_MODELS} may stand in one request", "jobs")
+    held_to = {(name, str(job[name])) for job in jobs for name in CONSTRAINTS if job.get(name) is not None}
+    if len(held_to) > MOST_CONSTRAINTS:
+        raise refused(
+            f"the jobs are held to {len(held_to)} schemas and patterns; {MOST_CONSTRAINTS} may stand in one request",
+            "jobs",
+        )
     models = {name: await _named(client, name, jobs) for name in sorted(names)}
+    # Thousands of jobs, and constraints, are a while of work, and other requests shall not wait for it.
+    return await asyncio.to_thread(_made, jobs, models)
+
+
+def _made(jobs: Sequence[Mapping[str, Any]], models: Mapping[str, Model]) -> list[Request]:
     requests = []
     for number, job in enumerate(jobs):
         fields = {name: value for name, value in job.items() if name != "model"}

@@ -97,8 +97,12 @@ class Model:
         return {**said, **{name: value for name, value in own.items() if value is not None}}
 
     def fingerprint(self, mixture: Sequence[Mapping[str, Any]]) -> str:
-        """Of what answered: base model, adapters and weights. With another one the words may be others."""
-        parts = [self.revision, *(f"{one['sha256']} {one['weight']:.12g}" for one in mixture)]
+        """Of what answered: base model, adapters and weights. With another one the words may be others.
+
+        Several answers of one mixture have that of one.
+        """
+        adapters = dict.fromkeys(f"{one['sha256']} {one['weight']:.12g}" for one in mixture)
+        parts = [self.revision, *adapters]
         return f"fp_{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}"
 
 

@@ -24,7 +24,7 @@ def provenance(asked: Asked, model: Model, edge: float | None) -> Document:
     Args:
         asked: The job and its answer.
         model: What answered.
-        edge: The similarity below which a question is outside of the library's domain; None: there is no library, or
+        edge: The similarity below which a question is outside of the library's domain; None: it is not known, or
             nothing was routed.
     """
     answer = asked.answer
@@ -45,7 +45,7 @@ def provenance(asked: Asked, model: Model, edge: float | None) -> Document:
         ],
         "similarity": similarity,
         "out_of_domain": (
-            None if answer["method"] in UNROUTED else similarity is None or edge is None or similarity < edge
+            None if edge is None or answer["method"] in UNROUTED else similarity is None or similarity < edge
         ),
         "finish_reason": answer["finish_reason"],
         "scores": None if choices is None else scores(answer),

@@ -38,6 +38,7 @@ class Share:
 
     def __init__(self, room: Room) -> None:
         self._room = room
+        self._size = 0
         self._taken = 0
 
     def hold(self, size: int) -> None:
@@ -48,9 +49,13 @@ class Share:
         """
         wanted = max(0, size - FREE_BYTES)
         self._room.take(wanted - self._taken)
-        self._taken = wanted
+        self._size, self._taken = size, wanted
+
+    def hold_more(self, size: int) -> None:
+        """Hold so many bytes beside those that are held; raises as `hold` does."""
+        self.hold(self._size + size)
 
     def give_back(self) -> None:
         """Hold nothing any more."""
         self._room.take(-self._taken)
-        self._taken = 0
+        self._size = self._taken = 0

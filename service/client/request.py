@@ -17,6 +17,8 @@ from loradex.errors import InvalidArgumentError
 
 OPENAI = "openai"
 """Metadata of a field that OpenAI's or vLLM's clients have too: their name for it."""
+LONGEST_READ = 100_000
+"""Characters of a constraint up to which it is read here; Postgres refuses longer ones."""
 BIGGEST_BIGINT = (1 << 63) - 1
 BIGGEST_INT = (1 << 31) - 1
 
@@ -197,7 +199,8 @@ class Request:
         for name in CONSTRAINTS:
             if (held := getattr(self, name)) is not None:
                 _storable(held)
-                Constraint(**{name: held}).require_readable()
+                if len(held) <= LONGEST_READ:
+                    Constraint(**{name: held}).require_readable()
 
     @classmethod
     def of(cls, values: "Request | Mapping[str, Any]", also: Iterable[str] = ()) -> "Request":

@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from loradex.errors import ConstraintRefusedError
@@ -22,6 +24,7 @@ _READING: "Final[JsonCompileOptions]" = {
     "coerce_one_of": False,
 }
 _LONGEST_REASON = 300
+_REMEMBERED = 64
 
 
 @dataclass(frozen=True)
@@ -61,17 +64,12 @@ class Constraint:
         return json.dumps({"grammars": [start, {**body, "name": "body"}]})
 
     def require_readable(self) -> None:
-        """Raises `ConstraintRefusedError` if no text can be held to it; passes where llguidance is not installed."""
-        try:
-            from llguidance import LLMatcher, LLTokenizer  # noqa: PLC0415 - as above
-        except ImportError:
-            return
-        matcher = LLMatcher(LLTokenizer("byte"), self.grammar(), limits=limits(), log_level=0)
-        if not matcher.is_error():
-            # Whether any text begins at all.
-            matcher.compute_bitmask()
-        if matcher.is_error():
-            raise self.refused(matcher.get_error())
+        """Raises `ConstraintRefusedError` if no text can be held to it; passes where llguidance is not installed.
+
+        What came of it is remembered, since many jobs may be held to the same.
+        """
+        if find_spec("llguidance") is not None and (complaint := _complaint(self)) is not None:
+            raise ConstraintRefusedError(complaint)
 
     def refused(self, reason: str) -> ConstraintRefusedError:
         """The error for what llguidance says of this constraint."""
@@ -91,6 +89,21 @@ class Constraint:
         except TooMuchWorkError as error:
             raise self.refused(str(error)) from None
         return json.dumps(schema)
+
+
+@lru_cache(_REMEMBERED)
+def _complaint(constraint: Constraint) -> str | None:
+    """Why no text can be held to it."""
+    from llguidance import LLMatcher, LLTokenizer  # noqa: PLC0415 - as above
+
+    try:
+        matcher = LLMatcher(LLTokenizer("byte"), constraint.grammar(), limits=limits(), log_level=0)
+    except ConstraintRefusedError as error:
+        return str(error)
+    if not matcher.is_error():
+        # Whether any text begins at all.
+        matcher.compute_bitmask()
+    return str(constraint.refused(matcher.get_error())) if matcher.is_error() else None
 
 
 def limits() -> "LLParserLimits":

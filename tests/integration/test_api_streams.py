@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -167,6 +168,28 @@ def test_silence_is_a_comment_and_a_late_error_an_event(
     *_, said, done, end = raw.decode().split("\n\n")
     assert json.loads(said.removeprefix("data: "))["error"]["code"] == "wait_timeout"
     assert (done, end) == ("data: [DONE]", "")
+
+
+def test_a_stream_lasts_while_something_comes_and_not_for_ever_without(
+    served: Served, answering: Stack, writer: Pieces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr(asking, "WAIT_SECONDS", 1.0)
+    run = uuid4().hex
+    with asleep(answering.workers[0]):
+        stream = served.client().chat.completions.create(
+            **chat(metadata={"run": run}, extra_body={"loradex": {"method": "base"}})
+        )
+        (job,) = asked(answering, run)
+        for _ in range(6):
+            writer.put(job, "on and ")
+            assert next(stream).choices[0].delta.content == "on and "
+            time.sleep(0.3)
+        with pytest.raises(openai.APIError, match="after 1 s") as error:
+            list(stream)
+        assert error.value.code == "wait_timeout"
+        with connect(answering.database_url) as connection:
+            connection.execute("select loradex.cancel_jobs(array[%s::uuid])", (job.id,))
 
 
 def test_an_error_before_the_first_word_has_a_status(served: Served) -> None:

@@ -34,6 +34,9 @@ def test_what_is_given_back_is_there_again() -> None:
     assert (refused.value.status, refused.value.code) == (429, "server_busy")
     other.hold(FREE_BYTES + 40)
     one.give_back()
+    other.hold_more(60)
+    with pytest.raises(Problem, match="ask again"):
+        other.hold_more(1)
     other.hold(FREE_BYTES + 100)
     other.give_back()
     room.share().hold(FREE_BYTES + 100)
