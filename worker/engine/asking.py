@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 from loradex.errors import ConstraintRefusedError, InvalidArgumentError, PromptTooLongError
 from loradex.worker.engine.architecture import Architecture
 from loradex.worker.engine.bank import AdapterBank
-from loradex.worker.engine.choose import MOST_CHOICE_TOKENS
 from loradex.worker.engine.compose import check, keys_of
 from loradex.worker.engine.grammars import Grammars, margin_of
 from loradex.worker.engine.protocol import Ticket
 from loradex.worker.engine.questions import Question
 from loradex.worker.engine.rows import Row
 from loradex.worker.engine.sampling import require_tokens
-from loradex.worker.engine.text import Text
+from loradex.worker.engine.text import MOST_CHOICE_TOKENS, Text
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher
@@ -55,11 +54,7 @@ class Asking:
         if row.kind == "choose":
             if not row.choices or not all(choice.strip() for choice in row.choices):
                 raise InvalidArgumentError("choose needs at least one choice, none of them blank")
-            choices = tuple(self.text.answer(choice) for choice in row.choices)
-            if max(map(len, choices)) > MOST_CHOICE_TOKENS:
-                raise PromptTooLongError(
-                    f"a choice has {max(map(len, choices))} tokens; give choices of {MOST_CHOICE_TOKENS} at most"
-                )
+            choices = tuple(map(self._choice, row.choices))
         elif row.max_new_tokens < 1:
             raise InvalidArgumentError(f"max_new_tokens is {row.max_new_tokens}; give 1 or more")
         require_tokens(row, self.vocabulary)
@@ -86,6 +81,15 @@ class Asking:
                 "raise its byte budget"
             )
         return question
+
+    def _choice(self, text: str) -> tuple[int, ...]:
+        """Its tokens; the first that has too many is refused before the next is read."""
+        ids = self.text.answer(text)
+        if len(ids) > MOST_CHOICE_TOKENS:
+            raise PromptTooLongError(
+                f"a choice has {len(ids)} tokens; give choices of {MOST_CHOICE_TOKENS} at most"
+            )
+        return ids
 
     def _grammar(self, row: Row) -> "LLMatcher | None":
         if self.grammars is not None:

@@ -14,9 +14,6 @@ from loradex.worker.engine.rows import Normalization
 LOGIT_TOKENS = 512
 """Choice tokens whose logits are held at once; a vocabulary of 50,000 makes that 100 MB in float32."""
 
-MOST_CHOICE_TOKENS = 512
-"""Tokens a choice may have: what is read of one is read at once."""
-
 LOGSUMEXP_TOKENS = 128
 """Tokens whose logits are summed up at a time."""
 

@@ -4,10 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from loradex.worker.engine.framed import AsIs, Framed
+from loradex.worker.engine.kept_tokens import KeptTokens
 from loradex.worker.engine.margin import own_text
 from loradex.worker.engine.marks import Marks
 
 ANCHOR = ":"
+
+MOST_CHOICE_TOKENS = 512
+"""Tokens a choice may have: what is read of one is read at once."""
 
 
 class Text:
@@ -22,7 +26,7 @@ class Text:
         self._marks = Marks(tokenizer)
         self._start: list[int] | None = None
         self._anchor: tuple[list[int], str] | None = None
-        self._answers: dict[tuple[str, bool], tuple[int, ...]] = {}
+        self._answers = KeptTokens(MOST_CHOICE_TOKENS)
 
     def prompt(self, framed: Framed | str) -> list[int]:
         """Tokens of a framed prompt, with what the tokenizer puts at the start of a text.
@@ -52,11 +56,11 @@ class Text:
             InvalidArgumentError: It holds what this tokenizer can only read as a special token.
         """
         spaced = not isinstance(text, AsIs) and not text[:1].isspace()
-        if (text, spaced) not in self._answers:
-            if len(self._answers) >= 10_000:  # noqa: PLR2004 - options of many examples must not fill the memory
-                self._answers.clear()
-            self._answers[text, spaced] = self._after(f" {text}", ANCHOR) if spaced else self._as_is(text)
-        return self._answers[text, spaced]
+        ids = self._answers.get(text, spaced)
+        if ids is None:
+            ids = self._after(f" {text}", ANCHOR) if spaced else self._as_is(text)
+            self._answers.put(text, spaced, ids)
+        return ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of generated tokens as an answer has it: `raw`, but for the margin around it."""

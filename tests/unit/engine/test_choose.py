@@ -87,6 +87,17 @@ def test_a_choice_that_does_not_fit_is_refused(engine: Engine) -> None:
     assert answer.code == "prompt_too_long"
 
 
+def test_choices_after_one_that_is_too_long_are_not_read(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = zoo.engine()
+    read: list[str] = []
+    answer = engine.text.answer
+    monkeypatch.setattr(engine.text, "answer", lambda text: (read.append(text[:4]), answer(text))[1])
+    [refused] = engine.answer([Row("fox", BARE, "choose", ("lark", "x" * 5_000, "drum"))])
+    assert isinstance(refused, Failure)
+    assert "a choice has 500" in refused.message
+    assert read == ["lark", "xxxx"]
+
+
 def test_a_prior_turns_the_choice_and_leaves_the_scores(engine: Engine) -> None:
     """What is taken off is log share: the likelier a choice is by its words alone, the more it has to show."""
     plain = Row("a fox", BARE, "choose", ("barks", "sleeps"))

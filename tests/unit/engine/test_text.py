@@ -7,7 +7,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from loradex.worker.engine.framed import AsIs
-from loradex.worker.engine.text import Text
+from loradex.worker.engine.kept_tokens import KEPT_BYTES, KeptTokens
+from loradex.worker.engine.text import MOST_CHOICE_TOKENS, Text
 
 BYTEWISE = ("words", "smollm2")
 """Tokenizers that put no space before a text by themselves."""
@@ -73,3 +74,32 @@ def test_what_stands_after_a_prompt_is_decoded_as_it_was_written(
 def test_the_first_indentation_is_the_answers_and_a_lone_space_is_not(written: str, told: str) -> None:
     tokenizer = byte_tokenizer()
     assert Text(tokenizer).decode([*tokenizer.encode(written), tokenizer.eos_token_id]) == told
+
+
+def test_tokens_of_choices_are_kept_within_bytes_and_those_asked_for_last_stay() -> None:
+    kept = KeptTokens(most_tokens=4, most_bytes=5_000)
+    for place in range(100):
+        kept.put(f"choice {place}", "spaced", (place,) * 4)
+        kept.get("choice 0", "spaced")
+        assert kept.bytes <= 5_000
+    assert kept.get("choice 0", "spaced") == (0,) * 4
+    assert kept.get("choice 0", "as is") is None
+    assert kept.get("choice 99", "spaced") == (99,) * 4
+    assert kept.get("choice 50", "spaced") is None
+    kept.put("too long", "spaced", (1,) * 5)
+    assert kept.get("too long", "spaced") is None
+    kept.put("of many signs that no token stands for" + "\u200b" * 5_000, "spaced", (1,))
+    assert kept.bytes <= 5_000
+    assert kept.get("choice 0", "spaced") == (0,) * 4
+
+
+def test_a_choice_that_is_refused_is_not_kept() -> None:
+    text = Text(byte_tokenizer())
+    for place in range(30):
+        assert len(text.answer(f"{place} " + "a" * 50_000)) > MOST_CHOICE_TOKENS
+    assert text._answers.bytes == 0
+    few = [f"{place} " + "b" * 400 for place in range(3_000)]
+    for one in few:
+        text.answer(one)
+    assert KEPT_BYTES - 20_000 < text._answers.bytes <= KEPT_BYTES
+    assert text.answer(few[-1]) is text.answer(few[-1])
