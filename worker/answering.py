@@ -81,7 +81,7 @@ class Answering:
         self._aside = aside or Aside()
         self._rung = threading.Event()
         self._more_wait = False
-        self._ready: SimpleQueue[Prepared] = SimpleQueue()
+        self._ready: SimpleQueue[list[Prepared]] = SimpleQueue()
         self._done: SimpleQueue[tuple[Prepared, RowResult | Failure]] = SimpleQueue()
         self._computed: dict[Ticket, Prepared] = {}
         self._log = structlog.get_logger("answering")
@@ -151,15 +151,27 @@ class Answering:
         return self._rows - self._reserved - len(self._leases)
 
     def _hand_over(self, jobs: Sequence[Job]) -> None:
-        self._intake.prepare(jobs, self._arrive)
+        """Makes jobs ready. Those claimed together go on together: the first alone would be a pass of its own."""
+        together: list[Prepared] = []
+        here = threading.get_ident()
 
-    def _arrive(self, one: Prepared) -> None:
+        def arrive(one: Prepared) -> None:
+            self._read_ahead(one)
+            if threading.get_ident() == here:
+                together.append(one)
+            else:
+                self._ready.put([one])
+
+        self._intake.prepare(jobs, arrive)
+        if together:
+            self._ready.put(together)
+
+    def _read_ahead(self, one: Prepared) -> None:
         try:
             self._engine.fetch(one.adapters, one.row)
         except Exception:  # noqa: BLE001 - whatever it is, the job goes on without it
             # It spares the engine a wait, and is no reason to lose a job whose lease would be kept for ever.
             self._log.exception("answering.not_read_ahead", job=str(one.job.id))
-        self._ready.put(one)
 
     def _answer_alone(self, suspect: Job, claimed: list[Job]) -> None:
         """A job that was lost before has no company: if it is the job that kills its worker, it takes nobody along."""
@@ -226,9 +238,9 @@ class Answering:
         """What is ready; waits a moment for it if nothing is computed."""
         try:
             busy = self._computed or self._aside.computed
-            yield self._ready.get(timeout=0 if busy else PAUSE_SECONDS)
+            yield from self._ready.get(timeout=0 if busy else PAUSE_SECONDS)
             while True:
-                yield self._ready.get_nowait()
+                yield from self._ready.get_nowait()
         except Empty:
             return
 

@@ -1,9 +1,10 @@
 """The three threads of a worker around an engine of which only the protocol is known."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -135,6 +136,7 @@ class Worker:
     def __init__(self, reserved: int = 0) -> None:
         self.queue, self.engine = Queue(), OneStepEngine()
         self.said: list[str] = []
+        self.together = False
         self.aside = Aside()
         pieces = SimpleNamespace(put=lambda _job, text: self.said.append(text))
         self.answering = Answering(
@@ -157,8 +159,17 @@ class Worker:
         settings = {"priority": priority}
         job = Job(job_id or uuid4(), "generate", prompt, None, None, None, settings, attempt, None, lost, 0.0)
         self.queue.waiting.append(job)
-        self.answering.ring()
+        if not self.together:
+            self.answering.ring()
         return job
+
+    @contextmanager
+    def asking_together(self) -> Iterator[None]:
+        """The worker hears of what is asked inside at the end."""
+        self.together = True
+        yield
+        self.together = False
+        self.answering.ring()
 
 
 @pytest.fixture
@@ -179,6 +190,27 @@ def test_a_job_is_recorded_while_an_earlier_one_is_computed(worker: Worker) -> N
     until(lambda: worker.queue.answered == ["short"])
     assert worker.said == ["text"]
     assert [row.prompt_text for row in worker.engine.rows.values()] == ["long"]
+
+
+def test_what_is_claimed_together_is_begun_together(worker: Worker) -> None:
+    begun: list[int] = []
+    step, prepare = worker.engine.step, worker.queue.prepare
+
+    def seen() -> Sequence[Event]:
+        begun.append(len(worker.engine.rows))
+        return step()
+
+    def slowly(jobs: Sequence[Job], ready: Callable[[Prepared], None]) -> None:
+        for job in jobs:
+            prepare([job], ready)
+            time.sleep(0.05)
+
+    worker.engine.step, worker.queue.prepare = seen, slowly  # type: ignore[method-assign]
+    with worker.asking_together():
+        worker.asked("one")
+        worker.asked("another")
+    until(lambda: len(worker.engine.rows) == PLACES)
+    assert 1 not in begun
 
 
 def test_no_more_jobs_are_in_hand_than_there_are_places(worker: Worker) -> None:
