@@ -9,7 +9,7 @@ from typing import Self
 import structlog
 
 from loradex.errors import LoradexError
-from loradex.worker.aside import Aside
+from loradex.worker.aside import Aside, let_go
 from loradex.worker.ending import Ending
 from loradex.worker.engine.protocol import AnswerEngine, Event, Failed, Finished, Ticket, Wrote
 from loradex.worker.engine.rows import RowResult
@@ -200,7 +200,7 @@ class Answering:
             # Rows that an engine forgot would be held for ever.
             self._aside.broke(self._engine, error)
             for ticket in list(self._computed):
-                self._engine.abort(ticket)
+                let_go(self._engine, ticket)
                 self._hand_on(ticket, Failure.of(error))
             raise
         if joined:
@@ -214,7 +214,7 @@ class Answering:
         """Gives the engine one row more."""
         if one.job.id in self._computed:
             # Its lease was over while this worker slept, and it was claimed anew.
-            self._engine.abort(one.job.id)
+            let_go(self._engine, one.job.id)
         self._computed[one.job.id] = one
         self._observer.batch(len(self._computed))
         if one.job.lost_attempts > 0:
@@ -229,7 +229,7 @@ class Answering:
         for job in self._leases.over():
             if job.id in self._computed and self._computed[job.id].job.attempt == job.attempt:
                 one = self._computed.pop(job.id)
-                self._engine.abort(job.id)
+                let_go(self._engine, job.id)
                 self._ending.fenced_off(one)
                 # Its place is another's at once.
                 self._rung.set()
@@ -245,8 +245,12 @@ class Answering:
             return
 
     def _heard(self, event: Event) -> None:
+        one = self._computed.get(event.ticket)
+        if one is None:
+            # Of a row that could not be let go.
+            return
         if isinstance(event, Wrote):
-            self._pieces.put(self._computed[event.ticket].job, event.text)
+            self._pieces.put(one.job, event.text)
         elif isinstance(event, Finished):
             self._hand_on(event.ticket, event.result)
         elif isinstance(event, Failed):

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from loradex.worker.engine.protocol import AnswerEngine, Event, Failed, Finished
+import structlog
+
+from loradex.worker.engine.protocol import AnswerEngine, Event, Failed, Finished, Ticket
 from loradex.worker.engine.rows import Row, RowResult
 from loradex.worker.isolation import Failure
 
@@ -41,6 +43,14 @@ class _Errand:
     work: Callable[[], float]
     done: threading.Event = field(default_factory=threading.Event)
     result: float | None = None
+
+
+def let_go(engine: AnswerEngine, ticket: Ticket) -> None:
+    """Has the engine let a row go. Where that breaks, whoever has the row is rid of it all the same."""
+    try:
+        engine.abort(ticket)
+    except Exception:  # noqa: BLE001 - whatever it is, the job ends
+        structlog.get_logger("answering").exception("answering.not_let_go")
 
 
 class Aside:
@@ -132,7 +142,7 @@ class Aside:
     def broke(self, engine: AnswerEngine, error: Exception) -> None:
         """The engine forgot its rows."""
         if self._inside is not None:
-            engine.abort(self._inside)
+            let_go(engine, self._inside)
             self._end(Failure.of(error))
 
     def _end(self, result: RowResult | Failure) -> None:
@@ -141,9 +151,9 @@ class Aside:
             inside.end(result)
 
     def _let_go(self, engine: AnswerEngine) -> None:
-        if self._inside is not None:
-            engine.abort(self._inside)
-            self._inside = None
+        inside, self._inside = self._inside, None
+        if inside is not None:
+            let_go(engine, inside)
 
     def _run_errand(self) -> None:
         errand, self._errand = self._errand, None

@@ -75,10 +75,10 @@ class Ending:
     def fail(self, one: Claimed, failure: Failure) -> None:
         """Ends a job as failed."""
         job = one.job
-        self._pieces.end(job)
-        # Why, the job says: the text may hold its prompt.
-        self._log.warning("job.failed", **_ids(job), code=failure.code)
         with self.let_go_if_broken([job]):
+            self._pieces.end(job)
+            # Why, the job says: the text may hold its prompt.
+            self._log.warning("job.failed", **_ids(job), code=failure.code)
             try:
                 self._jobs.fail(job, failure.code, failure.message)
             except LeaseLostError:
@@ -91,11 +91,13 @@ class Ending:
     def fenced_off(self, one: Claimed) -> None:
         """The attempt is over: the job was cancelled, has expired, or is another worker's."""
         job = one.job
-        self._observer.lost()
-        self._traces.failed(one, LeaseLostError.code)
-        self._pieces.end(job)
-        self._log.warning("job.fenced_off", **_ids(job), attempt=job.attempt)
-        self._leases.let_go([job])
+        try:
+            self._observer.lost()
+            self._traces.failed(one, LeaseLostError.code)
+            self._pieces.end(job)
+            self._log.warning("job.fenced_off", **_ids(job), attempt=job.attempt)
+        finally:
+            self._leases.let_go([job])
 
     def give_back(self, jobs: Iterable[Job]) -> None:
         """They wait again, for any worker."""

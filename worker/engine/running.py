@@ -39,7 +39,7 @@ class Running:
         columns: int,
         updates: Updates | None,
     ) -> None:
-        """Takes rows of a prefill in, each of which has written its first token.
+        """Takes rows of a prefill in, each of which has written its first token: all of them, or none if it raises.
 
         Args:
             writings: The rows.
@@ -49,7 +49,12 @@ class Running:
             updates: Those the prompts were read with.
         """
         self._store.take(store, columns, rows, [len(writing.question.ids) for writing in writings])
-        self._updates.put(updates, rows)
+        try:
+            self._updates.put(updates, rows)
+        except BaseException:
+            for _ in rows:
+                self._store.drop(len(self._store.lengths) - 1)
+            raise
         self.writings += writings
 
     def step(self) -> list[Writing]:
@@ -68,7 +73,7 @@ class Running:
         return left
 
     def abort(self, ticket: Ticket) -> None:
-        """Lets a row go, if it is here."""
+        """Lets a row go, if it is here. Once this has raised, nothing here is of use but the writings."""
         for place, writing in enumerate(self.writings):
             if writing.question.ticket == ticket:
                 self._drop(place)

@@ -47,7 +47,16 @@ class RunningUpdates:
         self.current: Updates | None = None
 
     def put(self, updates: Updates | None, rows: Sequence[int]) -> None:
-        """Adds these rows of `updates` at the end; None are rows of the bare model."""
+        """Adds these rows of `updates` at the end, or none if it raises; None are rows of the bare model."""
+        # Tensors are made anew, or written to at places that are nobody's yet.
+        before = {name: [*value] if isinstance(value, list) else value for name, value in vars(self).items()}
+        try:
+            self._add(updates, rows)
+        except BaseException:
+            vars(self).update(before)
+            raise
+
+    def _add(self, updates: Updates | None, rows: Sequence[int]) -> None:
         own, shared, vectors = _parts(updates)
         layout = next((one.layout for one in (own, shared) if one is not None), None)
         if layout is not None:

@@ -122,12 +122,26 @@ class Stream:
     @torch.inference_mode()
     def abort(self, ticket: Ticket) -> None:
         """Lets a row go; nothing is heard of it any more."""
-        self._admission.abort(ticket)
         for part in self._parts():
             if any(question.ticket == ticket for question in part.questions):
                 part.unwanted.add(ticket)
-        for running in self._running.values():
-            running.abort(ticket)
+        self._take_out(ticket)
+
+    def _take_out(self, ticket: Ticket) -> None:
+        """Of those that wait and those that write. Where that breaks, the others begin again without it."""
+        self._admission.abort(ticket)
+        for which, running in self._running.items():
+            broken = None
+            try:
+                running.abort(ticket)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others must go on
+                broken = _Broken.of(error)
+            if broken is not None:
+                self._running[which] = Running(self._forward, self._switch)
+                self._admission.put_back(
+                    [one.begun_again() for one in running.writings if one.question.ticket != ticket]
+                )
+                broken.release()
 
     def usage(self) -> Usage:
         """What is in hand now."""
@@ -162,24 +176,35 @@ class Stream:
         taken.sort(key=self._group)
         groups = twins(taken)
         start = time.perf_counter()
-        broken = None
+        cohort = broken = None
+        parts: list[_Part] = []
         try:
             composition = self._composer.compose([some[0].row.recipe for some in groups])
+            cohort = _Cohort(composition, 1000 * (time.perf_counter() - start))
+            parts += self._parts_of(cohort, groups)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must end as one recorded failure
             broken = _Broken.of(error)
         if broken is not None:
+            del parts
+            if cohort is not None:
+                self._composer.give_back(cohort.composition)
             return self._again(taken, broken)
-        cohort = _Cohort(composition, 1000 * (time.perf_counter() - start))
+        for part in parts:
+            (self._rankings if isinstance(part.work, Ranking) else self._openings).append(part)
+            part.cohort.parts += 1
+        return []
+
+    def _parts_of(self, cohort: _Cohort, groups: Sequence[Sequence[Question]]) -> Iterator[_Part]:
+        """Those of near length and one kind together, for groups of twins in the order of their composition."""
         first = 0
         for _, alike in groupby(groups, key=lambda some: self._group(some[0])[:2]):
             rows = list(alike)
             for some in slices_by_length([one[0] for one in rows], self._tokens()):
-                self._take_up(cohort, rows[some], slice(first + some.start, first + some.stop))
+                yield self._part(cohort, rows[some], slice(first + some.start, first + some.stop))
             first += len(rows)
-        return []
 
-    def _take_up(self, cohort: _Cohort, groups: Sequence[Sequence[Question]], rows: slice) -> None:
-        """Begins groups of twins that are composed at these rows."""
+    def _part(self, cohort: _Cohort, groups: Sequence[Sequence[Question]], rows: slice) -> _Part:
+        """Groups of twins that are composed at these rows, as they begin."""
         composition = cohort.composition
         updates = composition.updates.rows(rows) if composition.updates is not None else None
         updates = invoked(updates, [some[0].ids for some in groups])
@@ -188,11 +213,8 @@ class Stream:
         ]
         if groups[0][0].choices:
             ranking = Ranking(self._forward, self._switch, [some[0] for some in groups], updates)
-            self._rankings.append(_Part(ranking, cohort, reports))
-        else:
-            opening = Opening(self._forward, self._switch, groups, updates)
-            self._openings.append(_Part(opening, cohort, reports))
-        cohort.parts += 1
+            return _Part(ranking, cohort, reports)
+        return _Part(Opening(self._forward, self._switch, groups, updates), cohort, reports)
 
     def _read_on(self) -> list[Event]:
         """Reads prompts and choices, for as many tokens as the texts that are written may wait for."""
@@ -295,8 +317,10 @@ class Stream:
 
     def _again(self, questions: Sequence[Question], broken: "_Broken") -> list[Event]:
         """Computes rows again after something broke: in smaller company where memory ran out, else alone."""
-        if broken.out_of_memory:
-            release_cached_memory()
+        broken.release()
+        for question in questions:
+            # Some may have gone on before it broke.
+            self._take_out(question.ticket)
         if len(questions) == 1 and (questions[0].alone or not broken.out_of_memory):
             return [Failed(questions[0].ticket, broken.failure)]
         if broken.out_of_memory and len(questions) > 1:
@@ -340,3 +364,8 @@ class _Broken:
     @classmethod
     def of(cls, error: Exception) -> "_Broken":
         return cls(Failure.of(error), is_out_of_memory(error))
+
+    def release(self) -> None:
+        """Frees pages that are kept for later, where memory ran out."""
+        if self.out_of_memory:
+            release_cached_memory()

@@ -18,6 +18,7 @@ from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.protocol import Event, Finished, Wrote
 from loradex.worker.engine.recipe import Component, Recipe
 from loradex.worker.engine.rows import Row, RowResult
+from loradex.worker.engine.running_updates import RunningUpdates
 from loradex.worker.engine.stream import Pace
 from loradex.worker.isolation import Failure
 
@@ -218,6 +219,90 @@ def test_memory_that_runs_out_beside_others_keeps_those_in_hand(
         assert engine.usage().running <= 6
     answers = finished([*events, *to_the_end(engine)])
     assert [told(answers[place]) for place in range(len(rows))] == expected
+
+
+def once(broken: Exception, work: Callable[..., Any]) -> Callable[..., Any]:
+    """The work, that breaks when it is first done, at its end."""
+    errors = [broken]
+
+    def done(*of: Any, **named: Any) -> Any:
+        result = work(*of, **named)
+        if errors:
+            raise errors.pop()
+        return result
+
+    return done
+
+
+FULL = torch.OutOfMemoryError("1 GiB was asked for and 0.5 are free")
+KERNEL = RuntimeError("no such kernel")
+
+
+@pytest.mark.parametrize("merge", ["cat", "linear"])
+@pytest.mark.parametrize("broken", [FULL, KERNEL], ids=["full", "kernel"])
+def test_rows_that_cannot_join_leave_those_that_write_as_they_are(
+    zoo: Zoo, monkeypatch: pytest.MonkeyPatch, merge: str, broken: Exception
+) -> None:
+    engine = zoo.engine(ends=frozenset())
+    rows = [
+        Row("bell", mixture(merge, *zoo.even[:2]), max_new_tokens=20),
+        *(Row(f"old maps {n}", mixture(merge, zoo.even[2]), max_new_tokens=9) for n in range(2)),
+    ]
+    expected = alone(zoo.engine(ends=frozenset()), rows)
+    engine.add(0, rows[0])
+    events = [*engine.step(), *engine.step()]
+    [writing] = engine._stream._running[False].writings
+    monkeypatch.setattr(RunningUpdates, "_renew", once(broken, RunningUpdates._renew))
+    for place in (1, 2):
+        engine.add(place, rows[place])
+    events += engine.step()
+    assert engine._stream._running[False].writings == [writing]
+    events += to_the_end(engine)
+    answers = finished(events)
+    assert [told(answers[place]) for place in range(3)] == expected
+    assert [texts(events)[place] for place in range(3)] == [one[0] for one in expected]
+
+
+@pytest.mark.parametrize("merge", ["cat", "linear"])
+def test_a_row_that_cannot_be_taken_out_leaves_and_the_others_begin_again(
+    zoo: Zoo, monkeypatch: pytest.MonkeyPatch, merge: str
+) -> None:
+    engine = zoo.engine(ends=frozenset())
+    rows = [Row(f"bell {n}", mixture(merge, zoo.even[n]), max_new_tokens=12) for n in range(3)]
+    expected = alone(zoo.engine(ends=frozenset()), rows)
+    for place, row in enumerate(rows):
+        engine.add(place, row)
+    events = [event for _ in range(4) for event in engine.step()]
+    monkeypatch.setattr(RunningUpdates, "drop", once(FULL, RunningUpdates.drop))
+    engine.abort(1)
+    assert (engine.usage().running, engine.usage().waiting) == (0, 2)
+    events += to_the_end(engine)
+    answers = finished(events)
+    assert {place: told(answer) for place, answer in answers.items()} == {0: expected[0], 2: expected[2]}
+    assert all(texts(events)[place] == expected[place][0] for place in (0, 2))
+
+
+def test_rows_whose_pass_cannot_be_made_ready_are_computed_again(
+    zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = zoo.engine(ends=frozenset())
+    rows = mixed_rows(zoo, 6, seed=8)
+    monkeypatch.setattr(engine._stream, "_part", once(KERNEL, engine._stream._part))
+    assert [told(answer) for answer in engine.answer(rows)] == alone(zoo.engine(ends=frozenset()), rows)
+
+
+def test_rows_that_break_behind_their_join_are_answered_once(
+    zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = zoo.engine(ends=frozenset())
+    rows = [Row(f"bell {n}", mixture("cat", zoo.even[n]), max_new_tokens=5) for n in range(2)]
+    monkeypatch.setattr(engine._stream, "_told", once(KERNEL, engine._stream._told))
+    for place, row in enumerate(rows):
+        engine.add(place, row)
+    events = to_the_end(engine)
+    assert sorted(event.ticket for event in events if isinstance(event, Finished)) == [0, 1]
+    assert [told(finished(events)[place]) for place in (0, 1)] == alone(zoo.engine(ends=frozenset()), rows)
+    assert [texts(events)[place] for place in (0, 1)] == [one[0] for one in alone(engine, rows)]
 
 
 def test_a_row_for_which_there_is_no_memory_fails_with_the_numbers(

@@ -40,6 +40,7 @@ class OneStepEngine:
         self.ready: set[str] = set()
         self.breaks = False
         self.reads_ahead = True
+        self.lets_go = True
         self.waiting = 0
 
     def fetch(self, adapters: Mapping[str, Path], _row: Row) -> None:
@@ -70,6 +71,8 @@ class OneStepEngine:
 
     def abort(self, ticket: Ticket) -> None:
         self.aborted.append(ticket)
+        if not self.lets_go:
+            raise MemoryError("a row cannot be taken out of the others")
         self.rows.pop(ticket, None)
 
     def usage(self) -> Usage:
@@ -283,6 +286,42 @@ def test_a_job_claimed_anew_takes_the_place_of_its_earlier_attempt(worker: Worke
     assert [job.attempt for job in worker.queue.leases.held()] == [2]
     worker.engine.ready.add("again")
     until(lambda: worker.queue.answered == ["again"])
+
+
+def test_a_job_that_the_engine_cannot_let_go_is_over_all_the_same(worker: Worker) -> None:
+    worker.engine.lets_go = False
+    job = worker.asked("unwanted")
+    until(lambda: worker.engine.rows)
+    worker.queue.ended.add(job.id)
+    worker.queue.leases.told(str(job.id))
+    until(lambda: worker.queue.fenced == ["unwanted"])
+    assert not len(worker.queue.leases)
+    # What it still says of that row is nobody's, and keeps nobody else from being heard.
+    worker.engine.ready |= {"unwanted", "fine"}
+    worker.asked("fine")
+    until(lambda: worker.queue.answered == ["fine"])
+
+
+def test_an_engine_that_breaks_and_lets_nothing_go_fails_what_it_has(
+    worker: Worker, guest: Callable[..., "Future[Any]"]
+) -> None:
+    worker.asked("one")
+    told = guest("beside")
+    until(lambda: computed(worker) == {"one", "beside"})
+    worker.engine.lets_go = False
+    worker.engine.breaks = True
+    until(lambda: worker.queue.failed == {"one": "internal"})
+    assert told.result(5).code == "internal"
+    assert not len(worker.queue.leases)
+
+
+def test_a_job_claimed_anew_that_the_engine_still_has_ends_as_failed(worker: Worker) -> None:
+    worker.engine.lets_go = False
+    first = worker.asked("again")
+    until(lambda: worker.engine.rows)
+    worker.asked("again", attempt=2, job_id=first.id)
+    until(lambda: worker.queue.failed == {"again": "internal"})
+    assert not len(worker.queue.leases)
 
 
 def test_a_job_that_was_lost_before_is_answered_alone(worker: Worker) -> None:
