@@ -5,7 +5,6 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -101,13 +100,8 @@ def test_nobody_is_named_and_nothing_asked_is_told(asked: dict[str, Exposition],
     assert asked["worker"].labels("loradex_worker_adapter_weight_total", "adapter") <= adapters
 
 
-def test_promtool_accepts_names_rules_and_configuration(asked: dict[str, Exposition], tmp_path: Path) -> None:
+def test_promtool_accepts_names(asked: dict[str, Exposition]) -> None:
     promtool = program("promtool")
-    for name in ("check config prometheus.yml", "check rules rules.yml", "test rules rules_test.yml"):
-        done = subprocess.run(
-            [promtool, *name.split()], cwd=MONITORING, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
     for part in asked.values():
         done = subprocess.run(
             [promtool, "check", "metrics"], input=part.text, capture_output=True, text=True, check=False
