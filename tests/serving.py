@@ -14,11 +14,13 @@ def serving(make: Callable[[], Any]) -> Iterator[str]:
     """The address of what `make` makes, in the event loop that serves it."""
     import uvicorn  # noqa: PLC0415 - of the extra `serve`
 
+    from loradex.service.api.patience import Patience  # noqa: PLC0415
+
     started: list[uvicorn.Server] = []
 
     async def run() -> None:
         config = uvicorn.Config(
-            make(), port=0, access_log=False, log_level="warning", timeout_graceful_shutdown=5
+            make(), http=Patience, port=0, access_log=False, log_level="warning", timeout_graceful_shutdown=5
         )
         started.append(uvicorn.Server(config))
         await started[0].serve()

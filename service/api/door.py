@@ -16,11 +16,11 @@ from loradex.errors import LoradexError
 from loradex.logs import FIELDS
 from loradex.service.api.fields import CHAT
 from loradex.service.api.measures import LEFT, Measured, Measures
+from loradex.service.api.places import PROBES, Places
 from loradex.service.api.problem import INTERNAL, SERVER, SHUTTING_DOWN, Problem, problem_of
 from loradex.service.api.room import Room
 from loradex.tracing import current_traceparent, trace_id_of, traceparent_in, within
 
-MOST_UNDER_WAY = 1_000
 ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 LOG = logging.getLogger("loradex.api")
 
@@ -29,18 +29,14 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
-BUSY = Problem(
-    429, "server_busy", "too many requests are under way here; ask again", headers={"retry-after": "1"}
-)
-
 
 class Door:
     """The application behind it, with an id for each request. Plain ASGI, so that nothing is buffered on the way."""
 
-    def __init__(self, application: Application, measures: Measures) -> None:
+    def __init__(self, application: Application, measures: Measures, places: Places | None = None) -> None:
         self._application = application
         self._measures = measures
-        self._under_way = 0
+        self._places = places or Places()
         self._room = Room()
         self._ending = asyncio.Event()
 
@@ -54,8 +50,8 @@ class Door:
             return
         number = _id_in(scope)
         scope["path"] = re.sub(r"/{2,}", "/", scope["path"])  # some clients send /v1//models
-        share = self._room.share()
-        scope.setdefault("state", {}).update(request_id=number, ending=self._ending, share=share)
+        share, place = self._room.share(), self._places.place()
+        scope.setdefault("state", {}).update(request_id=number, ending=self._ending, share=share, place=place)
 
         async def answer(message: Message) -> None:
             measured.sent(message)
@@ -67,17 +63,23 @@ class Door:
                 ]
             await send(message)
 
-        self._under_way += 1
         with self._measures.request(scope) as measured, _traced(scope, measured):
             try:
-                if self._under_way > MOST_UNDER_WAY:
-                    await refusal(scope, BUSY)(scope, receive, answer)
-                else:
-                    await self._application(scope, receive, answer)
+                await self._placed(scope, receive, answer)
             finally:
-                self._under_way -= 1
+                place.give_back()
                 share.give_back()
                 LOG.info("request.answered", extra={FIELDS: _told(scope, measured)})
+
+    async def _placed(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """The application's answer, if there is a place for it."""
+        try:
+            if scope["path"] not in PROBES:
+                scope["state"]["place"].take()
+        except Problem as problem:
+            await refusal(scope, problem)(scope, receive, send)
+        else:
+            await self._application(scope, receive, send)
 
 
 @contextmanager
