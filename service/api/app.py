@@ -42,7 +42,7 @@ from loradex.service.api.formats import held_to
 from loradex.service.api.measures import Measures
 from loradex.service.api.openapi import openapi
 from loradex.service.api.problem import Problem, refused
-from loradex.service.api.readiness import reasons_against
+from loradex.service.api.readiness import Readiness
 from loradex.service.client import AsyncClient, AsyncJob, Request
 from loradex.service.client.samples import seed_of_sample
 
@@ -112,6 +112,7 @@ class Api:
         self._registry = CollectorRegistry() if registry is None else registry
         self._allowances = allowances or Allowances(client)
         self._asking = asking or Asking()
+        self._readiness = Readiness(client)
         self._known = models.Models()
         self._edges: dict[str, tuple[float, float | None]] = {}
         self._finding = asyncio.Lock()
@@ -196,7 +197,7 @@ class Api:
         return JSONResponse({"status": "live"})
 
     async def _readyz(self, _: HttpRequest) -> Any:
-        reasons = await reasons_against(self._client)
+        reasons = await self._readiness.reasons()
         return JSONResponse(
             {"status": "not ready" if reasons else "ready", "reasons": reasons}, 503 if reasons else 200
         )

@@ -1,12 +1,16 @@
 """Whether requests can be served now, and why not."""
 
 import asyncio
+import time
 from typing import LiteralString
 
 from loradex.errors import LoradexError
 from loradex.service.client import AsyncClient
 
 SECONDS = 3.0
+FRESH_SECONDS = 1.0
+"""How long what was seen is told again."""
+
 STATE: LiteralString = """
     select pg_has_role(session_user, 'loradex_client', 'member')
            and not pg_has_role(
@@ -35,6 +39,31 @@ async def reasons_against(client: AsyncClient) -> list[str]:
     if not state["served"]:
         reasons.append("no living worker takes jobs of the default base model and encoder; start one")
     return reasons
+
+
+class Readiness:
+    """What `reasons_against` sees, for however many ask: nobody needs a key for it, and a look takes a connection."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+        self._look: asyncio.Task[list[str]] | None = None
+        self._seen_at = 0.0
+
+    async def reasons(self) -> list[str]:
+        """Of a look that goes on, or that ended less than `FRESH_SECONDS` ago; otherwise of a new one."""
+        if self._look is None or (self._look.done() and not self._fresh()):
+            self._look = asyncio.create_task(self._looked())
+        # Who leaves takes it from nobody else.
+        return await asyncio.shield(self._look)
+
+    def _fresh(self) -> bool:
+        return time.monotonic() - self._seen_at < FRESH_SECONDS
+
+    async def _looked(self) -> list[str]:
+        try:
+            return await reasons_against(self._client)
+        finally:
+            self._seen_at = time.monotonic()
 
 
 def wrong_login(login: str) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -23,8 +24,10 @@ from tests.worker_process import asleep
 
 from loradex.db.session import connect
 from loradex.errors import InvalidArgumentError, KeyRefusedError, UnknownAnswerError
+from loradex.service.api import readiness
 from loradex.service.api.app import Api
 from loradex.service.api.jobs import LISTED_AT_ONCE, MOST_LISTED_CHARACTERS
+from loradex.service.api.readiness import reasons_against
 from loradex.service.client import AsyncClient
 from loradex.settings import Settings
 
@@ -364,6 +367,23 @@ def test_readiness_names_what_is_wrong(served: Served, answering: Stack, ask: As
 
     (reason,) = asyncio.run(walk())
     assert "loradex db login" in reason
+
+
+def test_however_many_ask_for_readiness_postgres_hears_it_once_a_second(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+
+    async def counted(client: AsyncClient) -> list[str]:
+        looks.append(client)
+        return await reasons_against(client)
+
+    monkeypatch.setattr(readiness, "reasons_against", counted)
+    started = time.monotonic()
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: ask("GET", "/readyz", None), range(200)))
+    assert {one.status_code for one in answers} == {200}
+    assert len(looks) <= 1 + (time.monotonic() - started) / readiness.FRESH_SECONDS
 
 
 def test_a_pooler_hands_nobody_the_tenant_of_another(
