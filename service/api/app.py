@@ -183,6 +183,7 @@ class Api:
         that is refused before, so that nobody learns from a key that is none any more what would be wrong with a body.
         """
         key = incoming.key_of(http)
+        http.state.place.count_for(key)
         http.state.headers, judged = await self._allowances.counted(key)
         client = self._client.acting_for(key)
         try:

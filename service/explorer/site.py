@@ -13,6 +13,7 @@ from loradex.errors import KeyRefusedError, LoradexError
 from loradex.service.api.asking import Asking
 from loradex.service.api.door import answered, unless_gone
 from loradex.service.api.incoming import bytes_of, key_of
+from loradex.service.api.places import NOBODY
 from loradex.service.api.problem import Problem, problem_of, refused
 from loradex.service.explorer import (
     again,
@@ -124,16 +125,21 @@ class Explorer:
     async def _viewer(self, http: Request) -> Viewer | None:
         """Who shows this key in a header, otherwise this cookie; None where a person should sign in."""
         if http.headers.get("authorization", "").lower().startswith("bearer "):
-            return await self._entrance.enter(key_of(http))
+            return await self._entered(http, key_of(http))
         secret = self._sessions.secret_of(http.cookies.get(self._entrance.cookie))
         if http.url.path.endswith(FOR_PROGRAMS):
-            return await self._entrance.enter(secret or key_of(http))
+            return await self._entered(http, secret or key_of(http))
         if secret is None:
             return None
         try:
-            return await self._entrance.enter(secret)
+            return await self._entered(http, secret)
         except KeyRefusedError:  # it was revoked since, or is over
             return None
+
+    async def _entered(self, http: Request, secret: str) -> Viewer:
+        """Who shows this; the request counts among those that are under way for it."""
+        http.state.place.count_for(secret)
+        return await self._entrance.enter(secret)
 
     def _failed(self, scope: MutableMapping[str, Any], problem: Problem) -> Response:
         scope["state"]["code"] = problem.code  # for the metrics
@@ -151,7 +157,7 @@ class Explorer:
             secret = await self._shown_secret(http)
             if secret is None:
                 return self._form(http, None)
-            await self._entrance.enter(secret)
+            await self._entered(http, secret)
         except KeyRefusedError as error:
             return self._form(http, str(error), 401)
         except Problem as problem:
@@ -174,6 +180,7 @@ class Explorer:
         told: str | None = None
         if http.method == "POST":
             _require_own_form(http)
+            http.state.place.count_for(NOBODY)
             form = parse_qs((await bytes_of(http, MOST_BYTES)).decode("utf-8", "replace"))
             told = form.get("secret", [""])[0].strip()
         elif self._entrance.by_link:

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 from uuid import uuid4
 
@@ -27,6 +28,7 @@ from loradex.errors import InvalidArgumentError, KeyRefusedError, UnknownAnswerE
 from loradex.service.api import readiness
 from loradex.service.api.app import Api
 from loradex.service.api.jobs import LISTED_AT_ONCE, MOST_LISTED_CHARACTERS
+from loradex.service.api.places import MOST, PARTS
 from loradex.service.api.readiness import reasons_against
 from loradex.service.client import AsyncClient
 from loradex.settings import Settings
@@ -384,6 +386,24 @@ def test_however_many_ask_for_readiness_postgres_hears_it_once_a_second(
         answers = list(threads.map(lambda _: ask("GET", "/readyz", None), range(200)))
     assert {one.status_code for one in answers} == {200}
     assert len(looks) <= 1 + (time.monotonic() - started) / readiness.FRESH_SECONDS
+
+
+def test_one_key_does_not_fill_a_server(served: Served, ask: Ask) -> None:
+    """Whoever is sending a body has a place; a quarter of all is what one key gets, on every door of the server."""
+    (host, port), most = served.url.removeprefix("http://").split(":"), MOST // PARTS
+    head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {served.alice}\r\ncontent-length: 9\r\n\r\n"
+    with ExitStack() as open_requests:
+        for _ in range(most):
+            connection = open_requests.enter_context(socket.create_connection((host, int(port))))
+            connection.sendall(head.encode())
+        until(lambda: ask("GET", "/v1/models").status_code == 429)
+        for path in ("/v1/models", "/answers.json"):
+            refused = ask("GET", path)
+            assert error_of(refused, 429)["code"] == "too_many_concurrent_requests"
+            assert int(refused.headers["retry-after"]) > 0
+        assert ask("GET", "/v1/models", served.bob).status_code == 200
+        error_of(ask("GET", "/v1/models", f"lx_{'x' * 43}"), 401)
+    until(lambda: ask("GET", "/v1/models").status_code == 200)
 
 
 def test_a_pooler_hands_nobody_the_tenant_of_another(

@@ -20,7 +20,8 @@ from tests.until import until
 
 from loradex.service.api.door import Door
 from loradex.service.api.measures import Measures
-from loradex.service.api.places import PROBES, Places
+from loradex.service.api.places import NOBODY, PROBES, Places
+from loradex.service.api.problem import Problem
 
 MOST = 4
 
@@ -80,3 +81,31 @@ def test_a_full_server_says_that_it_lives(full: Full) -> None:
             full.end_waiting()
         assert [one.result().text for one in waiting] == ["waited"] * MOST
     assert full.get("/wait").text == "waited"
+
+
+def test_a_key_has_a_quarter_of_the_places_and_leaves_nothing_behind() -> None:
+    places = Places(8)
+    hers = [places.place() for _ in range(3)]
+    for place in hers[:2]:
+        place.take()
+        place.count_for("lx_alice")
+    with pytest.raises(Problem, match="one key may have 2") as refused:
+        hers[2].count_for("lx_alice")
+    assert (refused.value.status, refused.value.code) == (429, "too_many_concurrent_requests")
+    assert refused.value.headers == {"retry-after": "1"}
+    other = places.place()
+    other.count_for(NOBODY)
+    other.count_for("lx_bob")
+    hers[0].give_back()
+    hers[2].count_for("lx_alice")
+    for place in (*hers, other, other):
+        place.give_back()
+    assert (places.taken, places.of_keys) == (0, {})
+
+
+def test_those_who_only_ask_for_a_key_share_a_quarter() -> None:
+    places = Places(MOST)
+    places.place().count_for(NOBODY)
+    with pytest.raises(Problem) as refused:
+        places.place().count_for(NOBODY)
+    assert refused.value.code == "server_busy"
