@@ -1,12 +1,20 @@
-"""Connections that are open and ask nothing, or begin a request and never end its head, are closed."""
+"""Connections that ask nothing, that never end the head of a request, or that take nothing of a reply, are closed."""
 
+import array
 import asyncio
+import fcntl
+import termios
+import time
+from contextlib import suppress
 from typing import Any, Final
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 HEAD_SECONDS: Final = 10.0
 """In which the head of a request must have come; one that is under way is bounded elsewhere."""
+
+SEND_SECONDS: Final = 60.0
+"""In which whoever asked must take something of a reply that waits to be sent."""
 
 MOST_BYTES: Final = 64 << 10
 """Of a head, and of what else is no body."""
@@ -17,13 +25,15 @@ HTTPTOOLS: Final = hasattr(AutoHTTPProtocol, "on_body")
 
 
 class Patience(AutoHTTPProtocol):  # type: ignore[misc]
-    """uvicorn's protocol, which by itself waits for the head of a request for ever.
+    """uvicorn's protocol, which by itself waits for ever: for the head of a request, and until a reply is taken.
 
-    So nobody without a key holds all the connections that the process may have. With httptools it would also keep as
-    much of a head, or of what follows a body, as anybody sends; h11 has a limit of its own.
+    So nobody without a key holds all the connections that the process may have, and nobody holds a place and a job by
+    not reading. A stream that is quiet has nothing that waits to be sent, and goes on. With httptools it would also
+    keep as much of a head, or of what follows a body, as anybody sends; h11 has a limit of its own.
     """
 
     cycle: Any
+    flow: Any
     transport: Any
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -31,7 +41,18 @@ class Patience(AutoHTTPProtocol):  # type: ignore[misc]
         super().connection_made(transport)
         self._apart = 0
         self._looked_at = object()
+        self._waiting, self._taken_at = 0, 0.0
         self._look()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by asyncio."""
+        self._next_look.cancel()
+        super().connection_lost(exc)
+
+    def resume_writing(self) -> None:
+        """Called by asyncio, once most of what waited was taken."""
+        self._waiting = 0
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
@@ -57,11 +78,35 @@ class Patience(AutoHTTPProtocol):  # type: ignore[misc]
         return self.cycle is None or bool(self.cycle.response_complete)
 
     def _look(self) -> None:
-        """Close it if nothing was under way at the last look, and nothing has come since."""
+        """Cut it off if nobody reads; close it if nothing was under way at the last look, and nothing came since."""
+        if self._unread():
+            # Closing it would wait until all was read. The request hears that its client has left.
+            self.transport.abort()
+            return
         idle = self._idle
         if idle and self._looked_at is self.cycle:
             self.transport.close()
-            return
         self._looked_at = self.cycle if idle else object()
-        if not self.transport.is_closing():
-            asyncio.get_running_loop().call_later(HEAD_SECONDS, self._look)
+        self._next_look = asyncio.get_running_loop().call_later(HEAD_SECONDS, self._look)
+
+    def _unread(self) -> bool:
+        """Whether something waits to be sent, and nothing of it was taken for `SEND_SECONDS`.
+
+        It is looked at only while nothing is added to it.
+        """
+        settled = self.flow.write_paused or self._idle or self.transport.is_closing()
+        waiting, now = self._on_the_way() if settled else 0, time.monotonic()
+        if waiting == 0 or not 0 < self._waiting <= waiting:
+            self._taken_at = now
+        self._waiting = waiting
+        return now - self._taken_at >= SEND_SECONDS
+
+    def _on_the_way(self) -> int:
+        """Bytes that wait here, or in the kernel until the other side has said that it has them.
+
+        The kernel takes more only when a third of what it holds has gone, which may be megabytes.
+        """
+        held = array.array("i", [0])
+        with suppress(OSError, ValueError):  # where a kernel does not tell
+            fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, held)
+        return int(self.transport.get_write_buffer_size() + held[0])
