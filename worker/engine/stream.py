@@ -10,6 +10,7 @@ import torch
 
 from loradex.worker.engine.admission import Admission
 from loradex.worker.engine.bank import AdapterBank
+from loradex.worker.engine.choose import LOGIT_TOKENS
 from loradex.worker.engine.compose import Composer, Composition
 from loradex.worker.engine.forward import Forward
 from loradex.worker.engine.invocation import invoked
@@ -68,6 +69,10 @@ class _Part:
 
     def wanted(self) -> list[Question]:
         return [question for question in self.questions if question.ticket not in self.unwanted]
+
+    @property
+    def urgent(self) -> bool:
+        return any(question.row.urgent for question in self.wanted())
 
 
 class Stream:
@@ -197,9 +202,13 @@ class Stream:
     def _parts_of(self, cohort: _Cohort, groups: Sequence[Sequence[Question]]) -> Iterator[_Part]:
         """Those of near length and one kind together, for groups of twins in the order of their composition."""
         first = 0
-        for _, alike in groupby(groups, key=lambda some: self._group(some[0])[:2]):
+        for _, alike in groupby(groups, key=lambda some: self._group(some[0])[:-1]):
             rows = list(alike)
-            for some in slices_by_length([one[0] for one in rows], self._tokens()):
+            slices = slices_by_length([one[0] for one in rows], self._tokens())
+            if _has_passes_of_its_own(rows[0][0]):
+                # They share nothing but the prompts' pass, and an answer would wait for the others'.
+                slices = (slice(place, place + 1) for place in range(len(rows)))
+            for some in slices:
                 yield self._part(cohort, rows[some], slice(first + some.start, first + some.stop))
             first += len(rows)
 
@@ -232,20 +241,26 @@ class Stream:
             if done is not None:
                 events += done
                 self._put_away(part)
+            else:
+                # The next ones have their turn before it goes on.
+                parts = self._rankings if part in self._rankings else self._openings
+                parts.remove(part)
+                parts.append(part)
             # Texts begin together, so that each step is for many; answers with choices are given out at once.
             if nothing_written and isinstance(part.work, Ranking):
                 break
         return events
 
     def _next_part(self) -> _Part | None:
-        """What is read next: choices before texts, and a text from time to time in any case."""
+        """What is read next: choices before texts, and a text from time to time; of each the urgent ones first."""
         for part in [part for part in self._parts() if not part.wanted()]:
             self._put_away(part)
         self._turn = (self._turn + 1) % OPENING_EVERY
         first, second = (self._rankings, self._openings)
         if self._turn == 0:
             first, second = second, first
-        return next(chain(first, second), None)
+        parts = first or second
+        return next((part for part in parts if part.urgent), parts[0] if parts else None)
 
     def _put_away(self, part: _Part) -> None:
         for parts in (self._rankings, self._openings):
@@ -350,8 +365,21 @@ class Stream:
     def _is_long(self, question: Question) -> bool:
         return self._forward.architecture.is_long(len(question.ids))
 
-    def _group(self, question: Question) -> tuple[bool, bool, int]:
-        return not question.choices, self._is_long(question), len(question.ids)
+    def _group(self, question: Question) -> tuple[bool, bool, bool, bool, int]:
+        """By what rows are told apart before they share a pass, and their length."""
+        return (
+            not question.choices,
+            self._is_long(question),
+            # Choices are answered when the last of their part is; texts begin together.
+            not (question.choices and question.row.urgent),
+            _has_passes_of_its_own(question),
+            len(question.ids),
+        )
+
+
+def _has_passes_of_its_own(question: Question) -> bool:
+    """Whether its choices are more than is read at once."""
+    return sum(len(choice) - 1 for choice in question.choices) > LOGIT_TOKENS
 
 
 @dataclass(frozen=True)

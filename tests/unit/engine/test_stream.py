@@ -121,6 +121,56 @@ def test_choices_do_not_wait_for_texts(zoo: Zoo) -> None:
     assert engine.usage().running == 4
 
 
+MANY = tuple(f"{number} {'foxes trade old maps ' * 5}" for number in range(30))
+"""Choices of some six passes."""
+
+
+def in_order(events: Sequence[Event]) -> list[object]:
+    return [event.ticket for event in events if isinstance(event, Finished)]
+
+
+@pytest.mark.parametrize("steps", [0, 2], ids=["together", "later"])
+def test_short_choices_do_not_wait_for_the_end_of_many_long_ones(zoo: Zoo, steps: int) -> None:
+    engine = zoo.engine()
+    rows = {
+        "many": Row("bell", recipe(zoo, random.Random(1)), "choose", MANY),
+        "many more": Row("drum", recipe(zoo, random.Random(2)), "choose", MANY[::-1]),
+        "few": Row("lark", recipe(zoo, random.Random(3)), "choose", ("a tin", "a drum")),
+    }
+    events: list[Event] = []
+    for ticket, row in rows.items():
+        if ticket == "few":
+            events += [event for _ in range(steps) for event in engine.step()]
+        engine.add(ticket, row)
+    events += [event for _ in range(6) for event in engine.step()]
+    assert in_order(events) == ["few"]
+    answers = finished([*events, *to_the_end(engine)])
+    assert [told(answers[ticket]) for ticket in rows] == alone(zoo.engine(), list(rows.values()))
+
+
+@pytest.mark.parametrize("steps", [0, 2], ids=["together", "later"])
+def test_urgent_choices_go_before_others_that_are_begun(zoo: Zoo, steps: int) -> None:
+    engine = zoo.engine()
+    many = Row("bell", BARE, "choose", MANY)
+    for number in range(3):
+        engine.add(number, many)
+    events = [event for _ in range(steps) for event in engine.step()]
+    engine.add("now", dataclasses.replace(many, urgent=True))
+    assert in_order([*events, *to_the_end(engine)])[0] == "now"
+
+
+def test_a_short_prompt_does_not_wait_for_a_long_one(zoo: Zoo) -> None:
+    engine = zoo.engine(ends=frozenset(), pace=Pace(beside=10, alone=10))
+    engine.add("long", Row("under seven pale gates " * 8, BARE, max_new_tokens=1))
+    engine.step()
+    for number in range(2):
+        engine.add(number, Row("bell", recipe(zoo, random.Random(number)), max_new_tokens=2))
+    engine.add("now", Row("drum", BARE, max_new_tokens=2, urgent=True))
+    order = in_order(to_the_end(engine))
+    assert order[0] == "now"
+    assert order[-1] == "long"
+
+
 def test_texts_go_on_while_a_long_prompt_is_read(zoo: Zoo) -> None:
     engine = zoo.engine(ends=frozenset(), pace=Pace(beside=10, alone=10))
     short = Row("bell", BARE, max_new_tokens=40)
