@@ -6,23 +6,19 @@ from typing import Any
 
 import structlog
 
-from loradex.logs import FIELDS, adopt
+from loradex.logs import FIELDS, OURS, adopt
 from loradex.logs import log_as_json as log_all_as_json
-
-QUIET = ("celery", "kombu", "amqp", "httpx", "sentence_transformers", "transformers")
 
 
 def log_as_json(level: str) -> None:
     """Send structlog and the standard library's loggers through one JSON formatter."""
-    log_all_as_json(level, libraries=level)
+    log_all_as_json(level)
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, _as_record],
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=lambda name: logging.getLogger(f"{OURS}.{name}"),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    for name in QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
     # It logs what its timers meet in Redis, with a traceback each time; `wakeup.not_heard` says it once.
     logging.getLogger("kombu.asynchronous.hub").setLevel(logging.CRITICAL)
     # Celery's, at every start of a consumer: it is about messages that run code, and ours are JSON.

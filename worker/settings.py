@@ -41,7 +41,7 @@ class WorkerSettings(LibrarySettings):
         metrics_port: Port that Prometheus reads this worker at; None: it is not read.
         metrics_host: The address of that port; by itself only this machine reaches it.
         ready_file: File that says this worker is ready; None means `worker.ready` in `home`.
-        log_level: Least level that is logged.
+        log_level: Least level that is logged of what Loradex says; of libraries it is a warning, or more.
     """
 
     # A variable that Compose hands on from nowhere is empty, and means what none does.

@@ -15,6 +15,9 @@ from typing import Any
 FIELDS = "loradex_fields"
 """What a record says beside its event: `LOG.info("event", extra={FIELDS: {...}})`."""
 
+OURS = "loradex"
+"""All that Loradex says comes from loggers below this one."""
+
 CRASH = logging.getLogger("loradex.crash")
 
 
@@ -35,19 +38,34 @@ class JsonLines(logging.Formatter):
         return json.dumps(said, default=str)
 
 
-def log_as_json(level: str = "info", *, libraries: str = "warning") -> None:
+class OfLibraries(logging.Filter):
+    """Of libraries warnings and worse alone, also of those that set a level of their own.
+
+    What they tell for information may hold a signed address, a prompt or a password: we do not know all of it.
+    """
+
+    def __init__(self, least: int) -> None:
+        super().__init__()
+        self._least = max(logging.WARNING, least)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= self._least or f"{record.name}.".startswith(f"{OURS}.")
+
+
+def log_as_json(level: str = "info") -> None:
     """Everything this process says of itself is a line of JSON from now on: records, warnings, what nobody caught.
 
     Args:
-        level: The least level of what Loradex itself says.
-        libraries: The least level of what others say.
+        level: The least level of what Loradex itself says; of libraries it is a warning, or more.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
+    ours = logging.getLogger(OURS)
+    ours.setLevel(level.upper())
+    handler.addFilter(OfLibraries(ours.level))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(libraries.upper())
-    logging.getLogger("loradex").setLevel(level.upper())
+    root.setLevel(max(logging.WARNING, ours.level))
     logging.captureWarnings(capture=True)
     sys.excepthook = _crashed
     sys.unraisablehook = lambda what: _noticed(what.exc_type, what.exc_traceback, "nobody could catch it")

@@ -23,7 +23,9 @@ import sys
 from pathlib import Path
 from loradex.errors import LoradexError
 from loradex.library.adapter_cache import AdapterCache
+from loradex.worker.logs import log_as_json
 
+log_as_json("debug")
 cache = AdapterCache(Path(sys.argv[1]), 1 << 30, ("hf://org", "https://"), 0, wait_seconds=0.01)
 for url in sys.argv[2:]:
     try:
@@ -73,7 +75,10 @@ def serving(directory: Path, context: ssl.SSLContext | None = None, moved_to: st
 
 
 def adopted(cache: Path, environment: dict[str, str], *urls: str) -> list[str]:
-    """What a process of its own says, since packages read some of the environment when they are imported."""
+    """What a process of its own says, since packages read some of the environment when they are imported.
+
+    Its log is a worker's, of all that Loradex says, and has no address that anything was read from.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "AWS_"))}
     done = subprocess.run(
         [sys.executable, "-c", ADOPT, str(cache), *urls],
@@ -84,6 +89,7 @@ def adopted(cache: Path, environment: dict[str, str], *urls: str) -> list[str]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert "127.0.0.1" not in done.stderr, "a library logged where the hub led"
     return done.stdout.splitlines()
 
 

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 SECRET = "Does the moon know 4711?"
 BEGINNING = """
 import logging, sys, threading, warnings
@@ -57,3 +59,35 @@ def test_a_library_s_own_handler_is_taken_from_it() -> None:
         "adopt(); one.warning('heard')"
     )
     assert line["event"] == "heard"
+
+
+def test_a_library_says_warnings_alone_whatever_it_or_we_wish() -> None:
+    """Its information may hold an address with a signature, a prompt or a password."""
+    said = lines_of(
+        "log_as_json('debug')\n"
+        "for name in ('theirs', 'theirs.part', 'loradexes'):\n"
+        "    one = logging.getLogger(name); one.setLevel('DEBUG')\n"
+        "    one.debug(SECRET); one.info(SECRET); one.warning('beware')\n"
+        "logging.getLogger('loradex.x').debug('ours')\n"
+        "log_as_json('error')\n"
+        "one.warning('not said'); one.error('broken')"
+    )
+    assert [line["event"] for line in said] == ["beware", "beware", "beware", "ours", "broken"]
+
+
+WORKER = """
+import structlog
+from loradex.worker.logs import log_as_json
+log_as_json({level!r})
+for name in ("celery", "httpx2", "another"):
+    logging.getLogger(name).info(SECRET)
+structlog.get_logger("answering").info("job.answered", job=1)
+structlog.get_logger("answering").debug("looked")
+"""
+
+
+@pytest.mark.parametrize(("level", "told"), [("debug", 2), ("info", 1), ("warning", 0)])
+def test_the_level_of_a_worker_is_that_of_what_loradex_says(level: str, told: int) -> None:
+    said = lines_of(WORKER.format(level=level))
+    assert [line["event"] for line in said] == ["job.answered", "looked"][:told]
+    assert {line["logger"] for line in said} <= {"loradex.answering"}
