@@ -287,6 +287,7 @@ CONTRACTS = {
         Reads("select loradex.fence_job({running}, 1)", JOB),
     ),
     "give_up_job": Contract(OWNER, GIVEN, "it writes to its job alone"),
+    "fresh_jobs": Contract(OWNER, GIVEN, "it looks into one index, once for each job of the call"),
     "first_id": Contract(EVERYBODY, "any moment has a first id", "it reads no table"),
     "group_duplicates": Contract(
         ADMIN, Refusal("select loradex.group_duplicates('nobody')", "LX002"), "it looks at every vector"

@@ -3403,7 +3403,8 @@ revoke execute on function loradex.end_job(loradex.jobs, text, text, text, times
 -- only door to the queue. Its statements are planned once per session, since a plan made for the very document would
 -- copy it. The document comes as text, which is measured by its type, before it is planned for or read; the form for
 -- jsonb below is for callers that have one, and Postgres reads it before anything of ours can measure it. An idempotency
--- key that its owner used before gives the older job.
+-- key that its owner used before gives the older job, however full the queue is: where it has no room for all jobs of a
+-- call, only those are counted that would be new (fresh_jobs).
 -- Locks: an insert waits for another transaction that just used the same idempotency key. A lock on the queue until
 -- commit, waited for 5 s at most: shared, so that calls do not wait for each other, while half of the places are free
 -- and the call is so small that every connection could make one like it and fit into the other half; otherwise
@@ -3465,7 +3466,8 @@ begin
             perform from api_keys k where k.id = with_key for no key update;
             select count(*) into waiting
             from (select from loradex.jobs j where j.api_key_id = with_key and j.state = 'queued' limit key_takes) w;
-            if waiting + wanted > key_takes then
+            if waiting + wanted > key_takes
+               and waiting + fresh_jobs(enqueue_jobs.jobs::json, asking) > key_takes then
                 raise exception using errcode = 'LX008', message = format(
                     '%s jobs of this key wait and it may have %s; wait for some, or hand in fewer', waiting, key_takes);
             end if;
@@ -3492,10 +3494,13 @@ begin
         perform set_config('lock_timeout', patience, true);
     exception
         when lock_not_available then
-            raise exception using errcode = 'LX008', message =
-                'the queue must count exactly and a session that enqueued has not committed for 5 s; try again later';
+            if fresh_jobs(enqueue_jobs.jobs::json, asking) > 0 then
+                raise exception using errcode = 'LX008', message =
+                    'the queue must count exactly and a session that enqueued has not committed for 5 s; try again later';
+            end if;
+            waiting := 0;
     end;
-    if waiting + wanted > max_waiting then
+    if waiting + wanted > max_waiting and waiting + fresh_jobs(enqueue_jobs.jobs::json, asking) > max_waiting then
         raise exception using errcode = 'LX008', message = format(
             '%s jobs wait and the queue takes %s; try again later, start more workers, or raise the setting '
             'max_waiting_jobs', waiting, max_waiting);
@@ -4061,6 +4066,24 @@ comment on function loradex.framed_text(loradex.answers) is
 revoke execute on function loradex.framed_text(loradex.answers) from public;
 grant execute on function loradex.framed_text(loradex.answers)
     to loradex_reader, loradex_client, loradex_worker, loradex_admin;
+
+-- file: functions/fresh_jobs.sql
+-- How many jobs of a call would be new: not those whose idempotency key their owner has used before. A key that comes
+-- twice in the call counts twice.
+-- Locks: none. Raises: nothing; check_jobs has read the document before.
+create or replace function loradex.fresh_jobs(jobs json, owner bigint) returns int
+language sql stable
+set search_path = pg_catalog, loradex, public, pg_temp
+as $$
+    select count(*)::int
+    from json_array_elements(fresh_jobs.jobs) e(job)
+    where not exists (
+        select from loradex.jobs old
+        where old.owner_id = fresh_jobs.owner and old.idempotency_key = e.job ->> 'idempotency_key')
+$$;
+comment on function loradex.fresh_jobs(json, bigint) is
+    'How many jobs of a call have no idempotency key that their owner used before; internal.';
+revoke execute on function loradex.fresh_jobs(json, bigint) from public;
 
 -- file: functions/give_up_job.sql
 -- Ends a job as failed because workers lost it too often (code too_many_attempts) or held it for too long (held_too_long).

@@ -153,6 +153,23 @@ def test_a_key_has_its_part_of_the_queue(world: World, server: Connection) -> No
     ]
 
 
+def test_asking_again_needs_no_place(world: World, server: Connection) -> None:
+    make(world.connection, "alice", ALICE, max_waiting=1)
+    make(world.connection, "alice", "lx_second")
+    make(world.connection, "bob", BOB, max_waiting=1)
+    with acting(server, ALICE):
+        first = ask(server, idempotency_key="order-17")
+        assert ask(server, idempotency_key="order-17") == first
+        again = Jsonb([{"prompt": "Is it?", "idempotency_key": key} for key in ("order-17", "order-18")])
+        assert refusal(server, "select loradex.enqueue_jobs(%s)", again) == "LX008"
+    with acting(server, BOB):
+        # Another owner's key is nobody's.
+        assert ask(server, idempotency_key="order-17") != first
+        assert ask(server, idempotency_key="order-17") != first
+    with acting(server, "lx_second"):
+        assert ask(server, idempotency_key="order-17") == first
+
+
 def test_asking_again_with_another_key_of_hers_is_the_same_request(world: World, server: Connection) -> None:
     make(world.connection, "alice", ALICE)
     make(world.connection, "alice", "lx_second")

@@ -235,6 +235,26 @@ def test_a_full_queue_refuses(scratch: World) -> None:
     scratch.enqueue({})
 
 
+def test_a_full_queue_takes_what_it_took_before(scratch: World) -> None:
+    """A client that lost the reply asks again, with the same key."""
+    scratch.rows("select loradex.change_setting('max_waiting_jobs', '3')")
+    asked = [{"prompt": f"{number}?", "idempotency_key": str(number)} for number in range(3)]
+    jobs = scratch.enqueue(*asked)
+    assert scratch.enqueue(*asked) == jobs
+    assert scratch.enqueue(asked[2], asked[0]) == [jobs[2], jobs[0]]
+    for more in ({"idempotency_key": "3"}, {}):
+        with pytest.raises(psycopg.Error, match="try again later") as error, scratch.connection.transaction():
+            scratch.enqueue(*asked, more)
+        assert error.value.sqlstate == "LX008"
+    with pytest.raises(psycopg.Error, match="new key"), scratch.connection.transaction():
+        scratch.enqueue(asked[0] | {"prompt": "other?"})
+    (free,) = scratch.claim(rows=1)
+    new = {"prompt": "3?", "idempotency_key": "3"}
+    assert scratch.enqueue(*asked, new)[:3] == jobs
+    assert free in jobs
+    assert scratch.value("select count(*) from loradex.jobs where state = 'queued'") == 3
+
+
 @pytest.mark.parametrize(("brim", "at_once"), [(100, 1), (100, 7), (1400, 7)])
 def test_many_callers_fill_the_queue_to_the_brim_and_not_beyond(
     world: World, database_url: str, brim: int, at_once: int
@@ -268,13 +288,17 @@ def test_many_callers_fill_the_queue_to_the_brim_and_not_beyond(
 def test_who_holds_the_nearly_full_queue_does_not_hold_the_others_for_long(
     world: World, database_url: str
 ) -> None:
-    world.rows("select loradex.change_setting('max_waiting_jobs', '4')")
+    world.rows("select loradex.change_setting('max_waiting_jobs', '5')")
+    old = {"prompt": "before?", "idempotency_key": "1"}
+    mine = world.enqueue(old)
     with connect(database_url) as holder, holder.transaction():
         World(holder, world.centres, world.rng).enqueue(*[{}] * 3)
         before = world.value("select current_setting('lock_timeout')")
         with pytest.raises(psycopg.Error, match="has not committed for 5 s") as refused:
             world.enqueue(*[{}] * 3)
         assert refused.value.sqlstate == "LX008"
+        # What was accepted before needs no place, and so nobody who counts.
+        assert world.enqueue(old) == mine
     assert world.value("select current_setting('lock_timeout')") == before
     world.enqueue({})
     assert world.value("select current_setting('lock_timeout')") == before

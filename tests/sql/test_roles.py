@@ -143,6 +143,7 @@ INTERNAL = {
         "complete_job",
         "next_turns",
         "end_job",
+        "fresh_jobs",
         "fence_job",
         "give_up_job",
         "held_seconds",

@@ -2,7 +2,8 @@
 -- only door to the queue. Its statements are planned once per session, since a plan made for the very document would
 -- copy it. The document comes as text, which is measured by its type, before it is planned for or read; the form for
 -- jsonb below is for callers that have one, and Postgres reads it before anything of ours can measure it. An idempotency
--- key that its owner used before gives the older job.
+-- key that its owner used before gives the older job, however full the queue is: where it has no room for all jobs of a
+-- call, only those are counted that would be new (fresh_jobs).
 -- Locks: an insert waits for another transaction that just used the same idempotency key. A lock on the queue until
 -- commit, waited for 5 s at most: shared, so that calls do not wait for each other, while half of the places are free
 -- and the call is so small that every connection could make one like it and fit into the other half; otherwise
@@ -64,7 +65,8 @@ begin
             perform from api_keys k where k.id = with_key for no key update;
             select count(*) into waiting
             from (select from loradex.jobs j where j.api_key_id = with_key and j.state = 'queued' limit key_takes) w;
-            if waiting + wanted > key_takes then
+            if waiting + wanted > key_takes
+               and waiting + fresh_jobs(enqueue_jobs.jobs::json, asking) > key_takes then
                 raise exception using errcode = 'LX008', message = format(
                     '%s jobs of this key wait and it may have %s; wait for some, or hand in fewer', waiting, key_takes);
             end if;
@@ -91,10 +93,13 @@ begin
         perform set_config('lock_timeout', patience, true);
     exception
         when lock_not_available then
-            raise exception using errcode = 'LX008', message =
-                'the queue must count exactly and a session that enqueued has not committed for 5 s; try again later';
+            if fresh_jobs(enqueue_jobs.jobs::json, asking) > 0 then
+                raise exception using errcode = 'LX008', message =
+                    'the queue must count exactly and a session that enqueued has not committed for 5 s; try again later';
+            end if;
+            waiting := 0;
     end;
-    if waiting + wanted > max_waiting then
+    if waiting + wanted > max_waiting and waiting + fresh_jobs(enqueue_jobs.jobs::json, asking) > max_waiting then
         raise exception using errcode = 'LX008', message = format(
             '%s jobs wait and the queue takes %s; try again later, start more workers, or raise the setting '
             'max_waiting_jobs', waiting, max_waiting);
