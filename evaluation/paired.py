@@ -83,13 +83,15 @@ def differences(
 def compare(before: Mapping[str, Cell], after: Mapping[str, Cell], seed: int = 0) -> tuple[Figure, float]:
     """Points of the families' mean score by which one side is ahead of the other, and the p-value.
 
+    A task's rows are drawn alike wherever they were asked, since more settings of the same rows are no more rows.
+
     Args:
-        before: What was asked → its cell.
+        before: What was asked, in which setting → its cell.
         after: The same questions, answered otherwise; what only one side was asked is left out.
         seed: Of the draws.
     """
     asked = sorted(before.keys() & after.keys())
-    drawn = [draws_of([after[name].right, before[name].right], name, seed) for name in asked]
+    drawn = [draws_of([after[name].right, before[name].right], before[name].task, seed) for name in asked]
     draws = _ahead(np.stack(drawn, axis=1), [before[name].family for name in asked])
     return figure_of(draws), _luck(draws[1:])
 

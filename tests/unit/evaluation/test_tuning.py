@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from tests.unit.evaluation.test_summary import cell
 
 from loradex.evaluation.cells import Cell
-from loradex.evaluation.plan import Options
+from loradex.evaluation.paired import compare
+from loradex.evaluation.plan import IN_DOMAIN, OOD, SEMI_OOD, Options
 from loradex.evaluation.tuning import ROUNDS, Trial, tune
 
 START = Options(k=32, top_p=0.9, temperature=0.1)
@@ -68,3 +70,17 @@ def test_choices_are_judged_by_history_where_calibration_gains() -> None:
 
 def test_what_is_worse_is_never_adopted() -> None:
     assert adopted(list(tune(Library(gain_of_k=-0.3, calibrated=-0.3), START, "none"))) == []
+
+
+def test_more_settings_of_the_same_rows_are_no_more_rows() -> None:
+    """Asked in three settings with like outcomes, a task says as little as asked in one."""
+    one, other = ("1101001110100101", "0101101010100001")
+    told = []
+    for settings in ((IN_DOMAIN,), (IN_DOMAIN, SEMI_OOD, OOD)):
+        sides = [
+            {f"{setting} rte": cell(method, "rte", right, setting=setting) for setting in settings}
+            for method, right in (("base", other), ("cat", one))
+        ]
+        points, p = compare(sides[0], sides[1])
+        told.append((points.low, points.high, p))
+    assert told[0] == pytest.approx(told[1])
