@@ -24,7 +24,8 @@ ROUTE: LiteralString = """
     order by array_position(%s, r.job_id)"""
 HIDE: LiteralString = """
     delete from loradex.example_embeddings e using loradex.examples x
-    where x.id = e.example_id and x.source_ref = any (%s)"""
+    join unnest(%s::text[], %s::text[]) hidden(task, source_ref) using (task, source_ref)
+    where x.id = e.example_id"""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Router:
         connection: In autocommit mode.
         base_model: Whose adapters are mixed.
         encoder: Of the questions' vectors.
-        hidden: `source_ref` of examples that are out of the index while a question is routed.
+        hidden: Task and `source_ref` of examples that are out of the index while a question is routed.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Router:
         connection: psycopg.Connection[Any],
         base_model: str,
         encoder: str,
-        hidden: Collection[str] = (),
+        hidden: Collection[tuple[str, str]] = (),
     ) -> None:
         self._connection = connection
         register_vector(connection)
@@ -131,4 +132,5 @@ class Router:
 
     def _hide(self) -> None:
         if self._hidden:
-            self._connection.execute(HIDE, (list(self._hidden),))
+            tasks, rows = zip(*self._hidden, strict=True)
+            self._connection.execute(HIDE, (list(tasks), list(rows)))

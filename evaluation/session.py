@@ -77,7 +77,7 @@ class Session:
         self._settings = settings
         self._plan = plan
         self._in_process = in_process
-        self._hidden: set[str] = set()
+        self._hidden: set[tuple[str, str]] = set()
         with ExitStack() as resources:
             self._connection = resources.enter_context(connect(database_address(settings)))
             self._encoder, self._facts = encoder_facts(settings)
@@ -200,7 +200,7 @@ class Session:
             )
         if self._plan.held_out:
             self._hidden.clear()
-            self._hidden.update(question.source_ref for question in questions)
+            self._hidden.update((card.name, question.source_ref) for question in questions)
         prompts = [question.prompt for question in questions]
         vectors = embed(prompts, question_encoder_at(self._encoder), self._vectors, lambda _: None)
         return Subject(

@@ -119,6 +119,18 @@ def test_held_out_rows_are_out_of_the_index(
     assert set(cell.tasks) == {"kitchen", "garden"}
 
 
+def test_a_row_that_is_asked_hides_no_row_of_another_task_that_has_its_id(
+    exam: Path, exam_cards: dict[str, TaskCard], exam_settings: WorkerSettings, tmp_path: Path
+) -> None:
+    """Weather's rows are asked under ids of the kitchen's, which are unique within a task alone."""
+    lines = (exam / "data" / "weather.train.jsonl").read_text().replace('"weather-', '"kitchen-')
+    (tmp_path / "weather.train.jsonl").write_text(lines)
+    one = {"weather": exam_cards["weather"]}
+    plan = a_plan(exam, one, data=tmp_path, settings=(IN_DOMAIN,), methods=("cat",), held_out=True)
+    (cell,) = measure(exam_settings, plan)
+    assert "kitchen" in cell.tasks
+
+
 @pytest.mark.parametrize(
     ("held_out", "why"), [(True, "trained on each of them"), (False, "in its test file; add")]
 )
