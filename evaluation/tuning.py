@@ -70,19 +70,22 @@ def tune(measure: Measure, start: Options, prior: str) -> Iterator[list[Trial]]:
 def _judged(
     cells: Sequence[Cell], stands: Options, tried: Mapping[tuple[str, float], Options], prior: str
 ) -> list[Trial]:
-    before = _asked(cells, stands)
+    before = _asked(cells, stands, prior)
     found: list[tuple[str, Value, Figure, float]] = []
     for (name, value), options in tried.items():
-        found.append((name, value, *compare(before, _asked(cells, options))))
+        found.append((name, value, *compare(before, _asked(cells, options, prior))))
     if prior != HISTORY:
-        calibrated = {asked: replace(cell, right=cell.calibrated) for asked, cell in before.items()}
-        found.append((CHOICE_PRIOR, HISTORY, *compare(before, calibrated)))
+        found.append((CHOICE_PRIOR, HISTORY, *compare(before, _asked(cells, stands, HISTORY))))
     sure = holm([p for *_, p in found])
     gains = [points.value if held else 0.0 for (_, _, points, _), held in zip(found, sure, strict=True)]
     best = max(range(len(gains)), key=gains.__getitem__)
     return [Trial(*one, adopted=place == best and gains[best] > 0) for place, one in enumerate(found)]
 
 
-def _asked(cells: Sequence[Cell], options: Options) -> dict[str, Cell]:
-    """`SETTING TASK` → the cell under these options."""
-    return {f"{cell.setting} {cell.task}": cell for cell in cells if options_of(cell) == options}
+def _asked(cells: Sequence[Cell], options: Options, prior: str) -> dict[str, Cell]:
+    """`SETTING TASK` → the cell under these options, its marks as choices are judged with this prior."""
+    return {
+        f"{cell.setting} {cell.task}": replace(cell, right=cell.calibrated) if prior == HISTORY else cell
+        for cell in cells
+        if options_of(cell) == options
+    }

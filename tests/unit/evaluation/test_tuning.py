@@ -68,6 +68,39 @@ def test_choices_are_judged_by_history_where_calibration_gains() -> None:
     assert adopted(list(tune(Library(calibrated=0.2), START, "history"))) == []
 
 
+class Disagreeing(Library):
+    """k 64 gains where choices are judged as they are, and loses where they are calibrated; k 16 the other way."""
+
+    def cell(self, options: Options, task: str) -> Cell:
+        gains = {64: (0.2, -0.2), 16: (-0.2, 0.2)}.get(options.k or 0, (0.0, 0.0))
+        raw, calibrated = (
+            Library(gain_of_top_p=gain).cell(replace(options, top_p=1.0), task).right for gain in gains
+        )
+        return replace(super().cell(options, task), right=raw, calibrated=calibrated)
+
+
+@pytest.mark.parametrize(("prior", "k"), [("none", 64), ("history", 16)])
+def test_options_are_judged_by_the_marks_that_the_prior_in_force_makes(prior: str, k: int) -> None:
+    rounds = list(tune(Disagreeing(), START, prior))
+    assert adopted(rounds)[0] == ("k", k)
+    assert all(trial.name != "choice_prior" for trials in rounds for trial in trials if prior == "history")
+
+
+def test_once_history_is_adopted_the_next_rounds_are_judged_by_it() -> None:
+    class Both(Library):
+        """Calibration gains most; of k 64 what is gained is there only while choices are not calibrated."""
+
+        def cell(self, options: Options, task: str) -> Cell:
+            bare = Library().cell(options, task).right
+            gained, most = (
+                Library(gain_of_k=gain).cell(replace(options, k=64), task).right for gain in (0.1, 0.3)
+            )
+            right = gained if options.k == 64 else bare
+            return replace(super().cell(options, task), right=right, calibrated=most)
+
+    assert adopted(list(tune(Both(), START, "none"))) == [("choice_prior", "history")]
+
+
 def test_what_is_worse_is_never_adopted() -> None:
     assert adopted(list(tune(Library(gain_of_k=-0.3, calibrated=-0.3), START, "none"))) == []
 
