@@ -67,6 +67,17 @@ class Store:
                 made[:rows, :, first : first + columns.stop - columns.start] = buffer[:rows, :, columns]
                 mine[layer] = made
 
+    def copied(self, rows: slice, read: int, columns: int) -> "Store":
+        """A store of some of these rows, with so many columns, of which the first `read` are as they are here."""
+        made = Store(len(self.keys), len(range(*rows.indices(self.rows))), columns)
+        for mine, theirs in ((made.keys, self.keys), (made.values, self.values)):
+            for layer, buffer in enumerate(theirs):
+                if buffer is not None:
+                    copy = buffer.new_zeros(made.rows, buffer.shape[1], columns, buffer.shape[3])
+                    copy[:, :, :read] = buffer[rows, :, :read]
+                    mine[layer] = copy
+        return made
+
     def beside(self, other: "Store") -> Iterator[tuple[Tensor, Tensor]]:
         """Each buffer of this store with that of the other; those that only the other has are made."""
         for mine, theirs in ((self.keys, other.keys), (self.values, other.values)):

@@ -44,6 +44,8 @@ PACES: Final = {"cpu": Pace(beside=256, alone=1024), "cuda": Pace(beside=2048, a
 """How much is read between two looks around."""
 PICKING_BYTES: Final = 24
 """Bytes for each word of the vocabulary and row while a token is picked: logits, and probabilities in float64."""
+READING_BYTES: Final = 4
+"""Bytes for each word of the vocabulary and token of a choice: its logit, which is worked on where it lies."""
 Answer = RowResult | Failure
 
 
@@ -132,6 +134,7 @@ class Engine:
                 token=reference.token_bytes,
                 slot=self.bank.slot_bytes,
                 row=PICKING_BYTES * vocabulary,
+                read=READING_BYTES * vocabulary,
             ),
             room=self.budgets.rows,
             pace=PACES[kind] if pace is None else pace,

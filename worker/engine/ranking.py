@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
+from loradex.worker.engine.cache import Store
 from loradex.worker.engine.choose import Chooser, Part, Scored
 from loradex.worker.engine.forward import Forward
 from loradex.worker.engine.prefill import Prefill
@@ -30,7 +31,14 @@ class Ranking:
         self._updates = updates
         self._chooser = Chooser(forward)
         self._parts = self._chooser.parts(questions)
-        self._prefill = Prefill(forward, switch, questions, updates, self._most_tokens() or None)
+        self._tail = self._most_tokens()
+        self._copied: tuple[slice, Store] | None = None
+        rows = max((len(questions[part.rows]) for part in self._parts), default=0)
+        columns = max(len(question.ids) for question in questions)
+        # Behind all prompts there are columns, or behind a copy of those of a part's rows, whatever is less.
+        self._copies = len(questions) * self._tail > rows * (columns + self._tail)
+        more = 0 if self._copies else self._tail
+        self._prefill = Prefill(forward, switch, questions, updates, more if self._parts else None)
         self._likelihoods: list[list[float]] = []
         self._milliseconds = {"prefill": 0.0, "choices": 0.0}
 
@@ -74,12 +82,25 @@ class Ranking:
         return read
 
     def _add(self, part: Part) -> None:
-        store = self._prefill.store
+        store, columns = self._prefill.store, self._prefill.columns
         if store is None:
             raise RuntimeError("choices of several tokens follow a prompt in a store")
         self._switch.current = self._updates.rows(part.rows) if self._updates is not None else None
-        for row, choice, gain in self._chooser.gains(self.questions, part, store, self._prefill.columns):
-            self._likelihoods[row][choice] += gain
+        questions, first, there = self.questions, 0, part
+        if self._copies:
+            store = self._copy(store, part.rows)
+            questions, first = questions[part.rows], part.rows.start
+            there = Part(slice(0, len(questions)), part.choices)
+        for row, choice, gain in self._chooser.gains(questions, there, store, columns):
+            self._likelihoods[first + row][choice] += gain
+
+    def _copy(self, store: Store, rows: slice) -> Store:
+        """The prompts of these rows with columns behind them; there is one such copy at a time."""
+        if self._copied is None or self._copied[0] != rows:
+            self._copied = None
+            columns = self._prefill.columns
+            self._copied = rows, store.copied(rows, columns, columns + self._tail)
+        return self._copied[1]
 
     def _most_tokens(self) -> int:
         """Columns the largest part needs behind the prompts."""

@@ -10,7 +10,7 @@ from loradex.worker.engine.room import Sizes
 from loradex.worker.engine.rows import Row
 
 CAPACITY = 4
-SIZES = Sizes(token=1, slot=0, row=0)
+SIZES = Sizes(token=1, slot=0, row=0, read=0)
 ROOM = 128
 """A quarter is for choices. Of the 96 for texts 12 are for urgent ones."""
 
