@@ -23,6 +23,9 @@ class Admission:
     never wait for texts to end. A row that needs more than there is begins when nothing else of its kind is in hand.
     Rows that begin together name no more adapters than the bank holds at once, whatever their kinds.
 
+    A row that is to be computed alone is so in passes of its own, one of each kind at a time, and keeps nobody waiting.
+    One for which memory did not suffice begins when nothing is in hand, and while it is, nothing else begins.
+
     Args:
         room: Bytes for all rows in hand.
     """
@@ -51,29 +54,37 @@ class Admission:
 
     def take(
         self, in_hand: Sequence[Question], sizes: Sizes, holds: Callable[[Collection[Key]], bool]
-    ) -> list[Question]:
-        """The rows that begin now.
+    ) -> list[list[Question]]:
+        """The rows that begin now: some that may share passes, and each by itself that may not.
 
         Args:
             in_hand: Rows that are computed.
             sizes: What one of each takes.
             holds: Whether the bank holds these entries at once.
         """
-        if not self._waiting or any(one.alone for one in in_hand):
+        if not self._waiting or any(one.only for one in in_hand):
             return []
-        if self._waiting[0].alone:
-            return [] if in_hand else [self._waiting.popleft()]
+        only = next((one for one in self._waiting if one.only), None)
+        if only is not None and not in_hand:
+            self.abort(only.ticket)
+            return [[only]]
         tallies = {
             kind: Tally.of(sizes, (one for one in in_hand if bool(one.choices) is kind))
             for kind in (False, True)
         }
         room = {True: self.room // CHOICES_SHARE, False: self.room - self.room // CHOICES_SHARE}
         taken: list[Question] = []
+        apart: list[Question] = []
         named: set[Key] = set()
         full = {True: False, False: False}
+        if only is not None:
+            # The other kind goes on as long as it has to wait for its own.
+            kind = bool(only.choices)
+            full = {kind: True, not kind: not tallies[kind].rows}
+        alone = {bool(one.choices) for one in in_hand if one.alone}
         for question in sorted(self._waiting, key=lambda one: not one.row.urgent):
             kind = bool(question.choices)
-            if full[kind] or question.alone:
+            if full[kind] or (question.alone and kind in alone):
                 continue
             tally, keys = tallies[kind], keys_of(question.row.recipe)
             kept = 0 if kind or question.row.urgent else room[kind] // URGENT_SHARE
@@ -81,12 +92,16 @@ class Admission:
                 (self._most_rows is not None and tally.rows >= self._most_rows)
                 or tally.bytes_with(question) > room[kind] - kept
             )
-            if crowded or (taken and not holds(named.union(keys))):
+            if crowded or (taken and not question.alone and not holds(named.union(keys))):
                 full[kind] = True
+                continue
+            tally.add(question)
+            if question.alone:
+                alone.add(kind)
+                apart.append(question)
             else:
-                tally.add(question)
                 named.update(keys)
                 taken.append(question)
-        begun = {question.ticket for question in taken}
+        begun = {question.ticket for question in (*taken, *apart)}
         self._waiting = deque(one for one in self._waiting if one.ticket not in begun)
-        return taken
+        return [some for some in (taken, *([one] for one in apart)) if some]

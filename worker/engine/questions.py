@@ -25,7 +25,8 @@ class Question:
         ids: Tokens of the prompt.
         choices: Tokens of each choice.
         grammar: What its text is held to, if to anything: a matcher at the beginning, to copy.
-        alone: Whether no other row may be computed beside it: something broke in company.
+        alone: Whether no other row may be computed in one pass with it: something broke in company.
+        only: Whether no other row may be in hand beside it: memory did not suffice.
         said: Characters of its text that were given out before it began again.
     """
 
@@ -35,6 +36,7 @@ class Question:
     choices: tuple[tuple[int, ...], ...] = ()
     grammar: "LLMatcher | None" = field(default=None, repr=False, compare=False)
     alone: bool = False
+    only: bool = False
     said: int = 0
 
     @property

@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, groupby
+from itertools import chain, groupby, product
 
 import torch
 
@@ -116,8 +116,8 @@ class Stream:
         self._admission = Admission(room)
         self._rankings: deque[_Part] = deque()
         self._openings: deque[_Part] = deque()
-        # Rows that the model reads with other frequencies are never beside others.
-        self._running = {is_long: Running(forward, switch) for is_long in (False, True)}
+        # Rows that the model reads with other frequencies are never beside others; nor is one that is computed alone.
+        self._running = {which: Running(forward, switch) for which in product((False, True), (False, True))}
         self._turn = 0
 
     def add(self, question: Question) -> None:
@@ -165,21 +165,22 @@ class Stream:
         try:
             events += self._begin()
             events += self._read_on()
-            for is_long in self._running:
-                events += self._write(is_long)
+            for which in self._running:
+                events += self._write(which)
         finally:
             self._switch.current = None
         return events
 
     def _begin(self) -> list[Event]:
-        """Composes the mixtures of the rows that there is room for, and groups them by length."""
+        """Begins the rows that there is room for."""
         if not len(self._admission):
             return []
-        taken = self._admission.take(list(self._in_hand()), self._sizes(), self._bank.holds)
-        if not taken:
-            return []
-        taken.sort(key=self._group)
-        groups = twins(taken)
+        companies = self._admission.take(list(self._in_hand()), self._sizes(), self._bank.holds)
+        return [event for some in companies for event in self._begin_together(some)]
+
+    def _begin_together(self, taken: Sequence[Question]) -> list[Event]:
+        """Composes the mixtures of rows that may share passes, and groups them by length."""
+        groups = twins(sorted(taken, key=self._group))
         start = time.perf_counter()
         cohort = broken = None
         parts: list[_Part] = []
@@ -289,13 +290,13 @@ class Stream:
             else Writing(question, report, timings, self._ends, self._text.raw)
             for question, report in zip(part.questions, part.reports, strict=True)
         ]
-        running = self._running[self._is_long(part.questions[0])]
+        running = self._running[self._company(part.questions[0])]
         ended = part.work.join(running, writings)
         return self._told([writing for writing in writings if writing is not None], ended)
 
-    def _write(self, is_long: bool) -> list[Event]:
+    def _write(self, which: tuple[bool, bool]) -> list[Event]:
         """One token more for each text."""
-        running = self._running[is_long]
+        running = self._running[which]
         writings = list(running.writings)
         if not writings:
             return []
@@ -305,7 +306,7 @@ class Stream:
         except Exception as error:  # noqa: BLE001 - as above
             broken = _Broken.of(error)
         if broken is not None:
-            self._running[is_long] = Running(self._forward, self._switch)
+            self._running[which] = Running(self._forward, self._switch)
             return self._again([writing.begun_again() for writing in writings], broken)
         return self._told(writings, ended)
 
@@ -331,14 +332,16 @@ class Stream:
         return [*said, Finished(question.ticket, result)]
 
     def _again(self, questions: Sequence[Question], broken: "_Broken") -> list[Event]:
-        """Computes rows again after something broke: in smaller company where memory ran out, else alone."""
+        """Computes rows again after something broke: in smaller company where memory ran out, else each alone."""
         broken.release()
         for question in questions:
             # Some may have gone on before it broke.
             self._take_out(question.ticket)
-        if len(questions) == 1 and (questions[0].alone or not broken.out_of_memory):
+        if len(questions) == 1 and (questions[0].only or not broken.out_of_memory):
             return [Failed(questions[0].ticket, broken.failure)]
-        if broken.out_of_memory and len(questions) > 1:
+        if len(questions) == 1:
+            self._admission.put_back([replace(questions[0], only=True)])
+        elif broken.out_of_memory:
             held = {question.ticket for question in (*questions, *self._in_hand())}
             self._admission.out_of_memory(len(held))
             self._admission.put_back(questions)
@@ -361,6 +364,9 @@ class Stream:
 
     def _tokens(self) -> int:
         return self._pace.beside if self._writes() else self._pace.alone
+
+    def _company(self, question: Question) -> tuple[bool, bool]:
+        return self._is_long(question), question.alone
 
     def _is_long(self, question: Question) -> bool:
         return self._forward.architecture.is_long(len(question.ids))

@@ -1,5 +1,7 @@
 """Which rows begin: urgent ones first, and with room that others leave to them."""
 
+from dataclasses import replace
+
 import pytest
 from tests.unit.engine.rows import BARE
 
@@ -26,9 +28,17 @@ def naming(ticket: str, *adapters: str, kind: str = "text") -> Question:
 
 
 def begun(admission: Admission, in_hand: list[Question]) -> list[Question]:
-    taken = admission.take(in_hand, SIZES, lambda keys: len(keys) <= CAPACITY)
-    in_hand += taken
-    return taken
+    return [one for some in begun_apart(admission, in_hand) for one in some]
+
+
+def begun_apart(admission: Admission, in_hand: list[Question]) -> list[list[Question]]:
+    companies = admission.take(in_hand, SIZES, lambda keys: len(keys) <= CAPACITY)
+    in_hand += [one for some in companies for one in some]
+    return companies
+
+
+def tickets(companies: list[list[Question]]) -> list[list[object]]:
+    return [[one.ticket for one in some] for some in companies]
 
 
 def test_an_urgent_text_begins_beside_long_ones_that_fill_the_room() -> None:
@@ -74,3 +84,51 @@ def test_a_row_that_names_more_than_the_bank_holds_begins_by_itself() -> None:
         admission.add(one)
     assert [one.ticket for one in begun(admission, [])] == ["bare", "choice"]
     assert [one.ticket for one in begun(admission, [])] == ["wide"]
+
+
+def test_rows_that_share_no_pass_begin_apart_and_keep_nobody_waiting() -> None:
+    admission, in_hand = Admission(ROOM), [text("long", 20)]
+    for number in range(2):
+        admission.add(replace(text(f"alone {number}", 2), alone=True))
+        admission.add(replace(naming(f"alone choice {number}", kind="choice"), alone=True))
+    admission.add(text("text", 2))
+    admission.add(naming("choice", kind="choice"))
+    admission.add(text("now", 2, urgent=True))
+    # Of each kind one that shares no pass: more of them would make steps slow for all others.
+    assert tickets(begun_apart(admission, in_hand)) == [
+        ["now", "text", "choice"],
+        ["alone 0"],
+        ["alone choice 0"],
+    ]
+    assert begun(admission, in_hand) == []
+    in_hand = [one for one in in_hand if one.ticket != "alone choice 0"]
+    assert tickets(begun_apart(admission, in_hand)) == [["alone choice 1"]]
+    assert len(admission) == 1
+
+
+def test_a_row_that_shares_no_pass_needs_its_room_too() -> None:
+    admission, in_hand = Admission(ROOM), [text("long", 60)]
+    admission.add(replace(text("alone", 30), alone=True))
+    admission.add(text("later", 1))
+    assert begun(admission, in_hand) == []
+    in_hand.clear()
+    assert tickets(begun_apart(admission, in_hand)) == [["later"], ["alone"]]
+
+
+@pytest.mark.parametrize("kind", ["text", "choice"])
+def test_a_row_for_which_memory_ran_out_begins_when_nothing_is_in_hand(kind: str) -> None:
+    other = "choice" if kind == "text" else "text"
+    admission, in_hand = Admission(ROOM), [naming("first", kind=kind)]
+    admission.put_back([replace(naming("only", kind=kind), only=True)])
+    admission.add(naming("same", kind=kind))
+    admission.add(naming("other", kind=other))
+    # While it waits for its own kind, the other goes on.
+    assert tickets(begun_apart(admission, in_hand)) == [["other"]]
+    admission.add(naming("another", kind=other))
+    del in_hand[0]
+    assert begun(admission, in_hand) == []
+    in_hand.clear()
+    assert tickets(begun_apart(admission, in_hand)) == [["only"]]
+    assert begun(admission, in_hand) == []
+    in_hand.clear()
+    assert sorted(map(str, tickets(begun_apart(admission, in_hand))[0])) == ["another", "same"]

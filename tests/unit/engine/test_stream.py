@@ -301,16 +301,56 @@ def test_rows_that_cannot_join_leave_those_that_write_as_they_are(
     expected = alone(zoo.engine(ends=frozenset()), rows)
     engine.add(0, rows[0])
     events = [*engine.step(), *engine.step()]
-    [writing] = engine._stream._running[False].writings
+    [writing] = engine._stream._running[False, False].writings
     monkeypatch.setattr(RunningUpdates, "_renew", once(broken, RunningUpdates._renew))
     for place in (1, 2):
         engine.add(place, rows[place])
     events += engine.step()
-    assert engine._stream._running[False].writings == [writing]
+    assert engine._stream._running[False, False].writings == [writing]
     events += to_the_end(engine)
     answers = finished(events)
     assert [told(answers[place]) for place in range(3)] == expected
     assert [texts(events)[place] for place in range(3)] == [one[0] for one in expected]
+
+
+def test_rows_that_are_computed_alone_keep_nobody_waiting(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = zoo.engine(ends=frozenset())
+    rows = {
+        "long": Row("tin", mixture("cat", zoo.even[2]), max_new_tokens=60),
+        **{
+            f"alone {n}": Row(f"bell {n}", mixture("cat", *zoo.even[:2]), max_new_tokens=30) for n in range(2)
+        },
+        "choice": Row("old maps", mixture("cat", zoo.even[0]), "choose", ("a drum", "foxes")),
+        "now": Row("lark", mixture("cat", zoo.even[0]), max_new_tokens=3, urgent=True),
+        "text": Row("under", mixture("cat", zoo.even[1]), max_new_tokens=3),
+    }
+    prompts, passes = engine._forward.prompts, []
+
+    def breaks(ids: Sequence[Sequence[int]], view: StoreView | None) -> torch.Tensor:
+        passes.append(len(ids))
+        if passes == [1, 2]:
+            raise KERNEL
+        return prompts(ids, view)
+
+    monkeypatch.setattr(engine._forward, "prompts", breaks)
+    events: list[Event] = []
+    for ticket, row in rows.items():
+        if ticket in ("alone 0", "choice"):
+            events += engine.step()
+        engine.add(ticket, row)
+    order: list[object] = []
+    while engine.usage().running or engine.usage().waiting:
+        new = engine.step()
+        events += new
+        order += finished(new)
+        for (_, by_itself), running in engine._stream._running.items():
+            assert all(one.question.alone is by_itself for one in running.writings)
+            assert not by_itself or len(running.writings) <= 1
+    assert order == ["choice", "now", "text", "alone 0", "long", "alone 1"]
+    answers = finished(events)
+    assert [told(answers[ticket]) for ticket in rows] == alone(
+        zoo.engine(ends=frozenset()), list(rows.values())
+    )
 
 
 @pytest.mark.parametrize("merge", ["cat", "linear"])
