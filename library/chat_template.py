@@ -46,16 +46,14 @@ def takes_system(confined: Confined, template: str) -> bool:
 def chat_frame(confined: Confined, directory: Path) -> str:
     """The template around `{prompt}`, up to where the model's turn begins.
 
-    The token that begins every text is left out: the tokenizer puts it there.
+    Where it has the token that begins a text, so has the frame: no tokenizer puts a second one before it.
 
     Raises:
         ModelRefusedError: The model has no chat template, or one that does not keep a prompt as it is.
     """
     template, tokens = _template(directory, None)
     try:
-        found = layout(
-            confined, _headed(template, {**tokens, "bos_token": ""}), ("user",), datetime.now(UTC).date()
-        )
+        found = layout(confined, _headed(template, tokens), ("user",), datetime.now(UTC).date())
     except ConversationRefusedError as error:
         raise ModelRefusedError(f"{directory}: {error}; give --template") from None
     if sum(isinstance(one, Slot) for one in found.parts) != 1:

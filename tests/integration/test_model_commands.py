@@ -187,7 +187,7 @@ def test_a_chat_template_becomes_a_frame(tmp_path: Path) -> None:
     config = {"bos_token": {"content": "<s>"}, "chat_template": [{"name": "default", "template": CHAT}]}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     frame = chat_frame(confined, tmp_path)
-    assert frame == "<|user|>\n{prompt}<|end|>\n<|assistant|>\n"
+    assert frame == "<s><|user|>\n{prompt}<|end|>\n<|assistant|>\n"
     (tmp_path / "chat_template.jinja").write_text("{{ raise_exception('only tools') }}")
     with pytest.raises(ModelRefusedError, match="only tools"):
         chat_frame(confined, tmp_path)

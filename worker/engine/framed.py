@@ -19,7 +19,8 @@ class Framed:
     Attributes:
         parts: By turns a text of the template, in which special tokens are tokens, and a text of a user, in which they
             are text; the first and the last are the template's.
-        begun: Whether the template's own text has the token that begins a text; otherwise the tokenizer puts it there.
+        begun: Whether a text begins as the template says; otherwise the tokenizer puts the token that begins one there,
+            unless the template has it.
         spaced: Whether one space stands between this and its answer.
         told: Of a conversation its parts, as evidence keeps them; None: it is a prompt in a frame.
     """

@@ -29,7 +29,7 @@ class Text:
         self._answers = KeptTokens(MOST_CHOICE_TOKENS)
 
     def prompt(self, framed: Framed | str) -> list[int]:
-        """Tokens of a framed prompt, with what the tokenizer puts at the start of a text.
+        """Tokens of a framed prompt, with what the tokenizer puts at the start of a text, once.
 
         Special tokens are read as such where the template has them. A plain `str` is all template.
 
@@ -39,7 +39,11 @@ class Text:
         if isinstance(framed, str):
             framed = Framed((framed,))
         ids = self._marks.read(framed.parts)
-        return ids if framed.begun else self._beginning() + ids
+        if framed.begun:
+            return ids
+        start = self._beginning()
+        # A frame may have it too; a user's part has no token that begins a text.
+        return ids if framed.parts[0] and ids[: len(start)] == start else start + ids
 
     def count(self, text: str) -> int:
         """Tokens of a user's text as a prompt without a frame."""

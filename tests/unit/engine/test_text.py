@@ -6,7 +6,7 @@ from tests.tokenizers_at_hand import AT_HAND
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from loradex.worker.engine.framed import AsIs
+from loradex.worker.engine.framed import AsIs, Framed
 from loradex.worker.engine.kept_tokens import KEPT_BYTES, KeptTokens
 from loradex.worker.engine.text import MOST_CHOICE_TOKENS, Text
 
@@ -45,6 +45,22 @@ def test_a_prompt_begins_as_the_tokenizer_says_and_does_not_end() -> None:
     ids = Text(spaced_tokenizer()).prompt("yes")
     assert ids[0] == 0
     assert ids[-1] != 1
+
+
+def test_a_text_begins_once_whether_the_frame_or_the_tokenizer_says_so() -> None:
+    tokenizer = spaced_tokenizer()
+    text = Text(tokenizer)
+    once = text.prompt(Framed.of("<s>{prompt}:", "yes"))
+    assert once == tokenizer("<s>yes:", add_special_tokens=False)["input_ids"]
+    assert text.prompt(Framed.of("{prompt}:", "yes")).count(0) == once.count(0) == 1
+    # What a user writes begins nothing.
+    by_user = text.prompt(Framed.of("{prompt}:", "<s>yes"))
+    assert (by_user[0], by_user.count(0)) == (0, 1)
+    assert len(by_user) > len(once)
+    bare = byte_tokenizer()
+    bare.add_special_tokens({"bos_token": "<s>"})
+    ids = Text(bare).prompt(Framed.of("<s>{prompt}:", "yes"))
+    assert ids == [bare.bos_token_id, *bare("yes:", add_special_tokens=False)["input_ids"]]
 
 
 @pytest.mark.parametrize("name", AT_HAND)
