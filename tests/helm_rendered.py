@@ -18,11 +18,11 @@ CHART = ROOT / "deploy" / "helm"
 Document = dict[str, Any]
 
 
-def rendered(*sets: Document) -> list[list[Document] | str]:
-    """For each set of values the documents that Kubernetes is given, or why it is refused."""
+def rendered(*sets: Document, name: str = "demo") -> list[list[Document] | str]:
+    """For each set of values the documents that Kubernetes is given for a release, or why it is refused."""
     return [
         told if isinstance(told, str) else [one for text in told for one in yaml.safe_load_all(text) if one]
-        for told in asked({"render": sets})
+        for told in asked({"render": sets, "name": name})
     ]
 
 
@@ -40,12 +40,12 @@ def asked(what: Document) -> Any:
     return json.loads(done.stdout)
 
 
-def _rendered(chart: Any, values: Document, refusal: type[Exception]) -> Sequence[str] | str:
+def _rendered(chart: Any, values: Document, name: str, refusal: type[Exception]) -> Sequence[str] | str:
     try:
         return [
             text
-            for name, text in chart.render(values, name="demo", namespace="prod").items()
-            if not name.endswith(".txt")
+            for path, text in chart.render(values, name=name, namespace="prod").items()
+            if not path.endswith(".txt")
         ]
     except refusal as error:
         return str(error)
@@ -57,6 +57,9 @@ if __name__ == "__main__":
     wanted = json.load(sys.stdin)
     if "render" in wanted:
         with helm_python.Chart.load(CHART) as opened:
-            json.dump([_rendered(opened, one, helm_python.HelmError) for one in wanted["render"]], sys.stdout)
+            json.dump(
+                [_rendered(opened, one, wanted["name"], helm_python.HelmError) for one in wanted["render"]],
+                sys.stdout,
+            )
     else:
         json.dump(helm_python.lint(CHART, wanted["lint"]), sys.stdout)

@@ -116,6 +116,20 @@ def test_every_long_running_part_says_whether_it_is_healthy(services: dict[str, 
         assert services[name]["healthcheck"]["test"] == ["CMD", "loradex", "worker", "list", "--here"]
 
 
+def test_what_traces_need_is_handed_on_to_all_who_make_them(services: dict[str, Document]) -> None:
+    page = (ROOT / "docs" / "monitoring.md").read_text()
+    names = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        *re.findall(r"`(OTEL_\w+)`", page.partition("handed on by")[2].partition("\n\n")[0]),
+    }
+    assert len(names) == 5
+    for name in ("api", *WORKERS):
+        environment = services[name]["environment"]
+        # As it is, or not at all: nothing is set where nobody set it.
+        assert {key for key in environment if key.startswith("OTEL_")} == names, name
+        assert {environment[key] for key in names} == {None}
+
+
 def test_ports_are_on_loopback_only(services: dict[str, Document]) -> None:
     ports = [port for service in services.values() for port in service.get("ports", [])]
 

@@ -1,7 +1,11 @@
 """The Helm chart: Helm takes it, Kubernetes' schemas take what comes out, no part may do more than it must."""
 
+import os
 import re
+import subprocess
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +14,7 @@ from tests.helm_rendered import CHART, Document, asked, rendered
 from tests.needs import package
 from tests.repository import ROOT
 
+from loradex.service.api.server import DRAIN_SECONDS, LAST_WORDS_SECONDS
 from loradex.service.settings import ServiceSettings
 from loradex.worker.settings import WorkerSettings
 
@@ -61,17 +66,31 @@ FULL: Document = {
                 "jobsPerWorker": 32,
                 "cooldownSeconds": 60,
                 "prometheusAddress": "http://prometheus:9090",
+                "matchers": 'namespace="prod"',
             },
         }
     },
     "adapters": {"claim": "adapters", "sources": "s3://models/"},
-    "metrics": {"podMonitor": True, "peers": [PEER]},
+    "metrics": {"podMonitor": True, "podMonitorLabels": {"release": "prometheus"}, "peers": [PEER]},
     "otel": {
         "endpoint": "http://collector:4318",
         "env": [{"name": "OTEL_TRACES_SAMPLER", "value": "parentbased_traceidratio"}],
     },
-    "networkPolicy": {"workerEgress": [{"ports": [{"port": 443, "protocol": "TCP"}]}]},
+    "networkPolicy": {
+        "workerEgress": [{"ports": [{"port": 443, "protocol": "TCP"}]}],
+        "apiEgress": [{"ports": [{"port": 5433, "protocol": "TCP"}]}],
+    },
 }
+BARE: Document = {
+    "replicas": 1,
+    "baseModel": "qwen",
+    "device": "cpu",
+    "dtype": "float32",
+    "resources": {"limits": {"memory": "4Gi"}},
+    "stateSize": "1Gi",
+    "autoscaling": {"enabled": True},
+}
+"""A worker of one's own that says no more than it must."""
 WRONG: tuple[tuple[Document, str], ...] = (
     ({"imagee": {}}, "imagee"),
     ({"image": {"digest": "latest"}}, "digest"),
@@ -80,6 +99,7 @@ WRONG: tuple[tuple[Document, str], ...] = (
     ({"workers": {"Not A Name": {}}}, "workers"),
     ({"workers": {"default": {"device": "tpu"}}}, "device"),
     ({"workers": {"default": {"autoscaling": {"enabled": True}}}}, "needs workers.default.baseModel"),
+    ({"workers": {"default": {"autoscaling": {"matchers": "prod"}}}}, "matchers"),
     ({"otel": {"endpoint": "collector:4317"}}, "endpoint"),
 )
 
@@ -233,10 +253,87 @@ def test_what_was_said_is_heard(full: list[Document]) -> None:
     (scaled,) = of(full, "ScaledObject").values()
     (trigger,) = scaled["spec"]["triggers"]
     assert scaled["spec"]["scaleTargetRef"]["name"] == "demo-loradex-worker-qwen"
-    assert trigger["metadata"]["query"] == 'max(loradex_queue_open_jobs{base_model="qwen"})'
+    assert trigger["metadata"]["query"] == 'max(loradex_queue_open_jobs{base_model="qwen",namespace="prod"})'
     assert "loradex_queue_open_jobs" in (ROOT / "src/loradex/metrics.py").read_text()
     migration = next(one for one in containers(full) if one["name"] == "migration")
     assert not any("READER" in one["name"] for one in migration["env"])
+    (monitor,) = of(full, "PodMonitor").values()
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    policies = of(full, "NetworkPolicy")
+    for name, port in (("api", 5433), ("worker-qwen", 443)):
+        assert policies[f"demo-loradex-{name}"]["spec"]["egress"][-1] == {
+            "ports": [{"port": port, "protocol": "TCP"}]
+        }
+
+
+def test_a_worker_of_one_s_own_scales_as_the_one_that_is_there() -> None:
+    default = {"baseModel": "qwen", "autoscaling": {"enabled": True}}
+    (found,) = rendered({"workers": {"default": default, "mine": BARE}})
+    assert not isinstance(found, str), found
+    first, second = (one["spec"] for one in of(found, "ScaledObject").values())
+    assert second.pop("scaleTargetRef") != first.pop("scaleTargetRef")
+    assert second == first
+    assert None not in (*first.values(), *first["triggers"][0]["metadata"].values())
+    (zero,) = rendered(
+        {"workers": {"mine": {**BARE, "autoscaling": {"enabled": True, "cooldownSeconds": 0}}}}
+    )
+    (scaled,) = of([one for one in zero if not isinstance(one, str)], "ScaledObject").values()
+    assert scaled["spec"]["cooldownPeriod"] == 0
+
+
+@pytest.mark.parametrize("name", ["2024", "1e3", "true", "2024-loradex"])
+def test_a_release_may_be_called_what_reads_as_a_number(name: str) -> None:
+    (found,) = rendered(FULL, name=name)
+    assert not isinstance(found, str), found
+    check = package("kubernetes_validate")
+    for one in found:
+        # A service's name begins with a letter, as RFC 1035 has it.
+        assert re.fullmatch(r"[a-z][a-z0-9-]{0,61}[a-z0-9]", one["metadata"]["name"])
+        assert one["metadata"]["labels"]["app.kubernetes.io/instance"] == name
+        if one["kind"] not in CUSTOM:
+            check.validate(one, VERSIONS[0], strict=True)
+        else:
+            assert all(isinstance(value, str) for value in one["metadata"]["labels"].values())
+    (monitor,) = of(found, "PodMonitor").values()
+    assert monitor["spec"]["selector"]["matchLabels"]["app.kubernetes.io/instance"] == name
+
+
+def test_requests_that_still_arrive_are_answered_while_a_pod_of_the_api_ends(
+    manifests: list[Document],
+) -> None:
+    pod = of(manifests, "Deployment")["demo-loradex-api"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    wait = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert wait == ["sleep", "5"]
+    # Then it answers what is under way, and says its last words.
+    assert pod["terminationGracePeriodSeconds"] >= int(wait[1]) + DRAIN_SECONDS + LAST_WORDS_SECONDS
+    # Debian's has that program.
+    image = (ROOT / "Dockerfile").read_text()
+    assert re.findall("^FROM (\\S+?)-slim-bookworm", image, re.MULTILINE) == ["python:3.11"] * 2
+
+
+def test_a_worker_is_restarted_for_what_is_its_own_alone(manifests: list[Document], tmp_path: Path) -> None:
+    workers = [one for name, one in of(manifests, "Deployment").items() if "worker" in name]
+    assert workers
+    for one in workers:
+        (container,) = one["spec"]["template"]["spec"]["containers"]
+        # What the database heard of it takes it for unready, and ends nothing.
+        assert container["readinessProbe"]["exec"]["command"] == ["loradex", "worker", "list", "--here"]
+        for probe in ("startupProbe", "livenessProbe"):
+            told = tmp_path / "worker.ready"
+            command = container[probe]["exec"]["command"]
+
+            def passes(command: list[str] = command, told: Path = told) -> bool:
+                environment = {"PATH": "/usr/bin:/bin", "LORADEX_READY_FILE": str(told)}
+                return subprocess.run(command, env=environment, check=False).returncode == 0
+
+            assert not passes()
+            told.write_text("{}")
+            assert passes()
+            for age, lives in ((60, True), (180, False)):
+                os.utime(told, (time.time() - age,) * 2)
+                assert passes() == lives
+            told.unlink()
 
 
 @pytest.mark.parametrize("place", range(len(WRONG)), ids=[word for _, word in WRONG])

@@ -1,5 +1,6 @@
+{{/* Services begin with a letter, and a release need not. */}}
 {{- define "loradex.name" -}}
-{{- if contains "loradex" .Release.Name }}{{ .Release.Name | trunc 40 | trimSuffix "-" }}{{ else }}{{ printf "%s-loradex" .Release.Name | trunc 40 | trimSuffix "-" }}{{ end }}
+{{- if regexMatch "^[0-9]" .Release.Name }}{{ printf "loradex-%s" .Release.Name | trunc 40 | trimSuffix "-" }}{{ else if contains "loradex" .Release.Name }}{{ .Release.Name | trunc 40 | trimSuffix "-" }}{{ else }}{{ printf "%s-loradex" .Release.Name | trunc 40 | trimSuffix "-" }}{{ end }}
 {{- end }}
 
 {{- define "loradex.image" -}}
@@ -9,15 +10,15 @@
 {{/* Labels of a part: a dict of `root` and `part`. */}}
 {{- define "loradex.selector" -}}
 app.kubernetes.io/name: loradex
-app.kubernetes.io/instance: {{ .root.Release.Name }}
-app.kubernetes.io/component: {{ .part }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
+app.kubernetes.io/component: {{ .part | quote }}
 {{- end }}
 
 {{- define "loradex.labels" -}}
 {{ include "loradex.selector" . }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .root.Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service | quote }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | quote }}
 {{- end }}
 
 {{- define "loradex.podSecurity" -}}
