@@ -129,8 +129,9 @@ class Aside:
         return True
 
     def after_step(self, engine: AnswerEngine) -> None:
-        """Gives way where a row waits: a job, or its own that found no room."""
-        if self._inside is not None and engine.usage().waiting:
+        """Gives way where a job waits. Its own row may wait: for room, or to be computed alone after it broke."""
+        inside = self._inside
+        if inside is not None and any(ticket is not inside for ticket in engine.usage().waits):
             self.give_way(engine)
 
     def give_way(self, engine: AnswerEngine) -> None:

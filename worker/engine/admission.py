@@ -38,6 +38,11 @@ class Admission:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def waits(self) -> tuple[Ticket, ...]:
+        """Who waits."""
+        return tuple(one.ticket for one in self._waiting)
+
     def add(self, question: Question) -> None:
         self._waiting.append(question)
 

@@ -45,15 +45,20 @@ class Usage:
 
     Attributes:
         running: Rows it computes.
-        waiting: Rows it holds and has not begun.
+        waits: The rows it holds and has not begun.
         used_bytes: Bytes that the running rows may come to need: keys, values, factors and logits.
         room_bytes: Bytes there are for them.
     """
 
     running: int
-    waiting: int
+    waits: tuple[Ticket, ...]
     used_bytes: int
     room_bytes: int
+
+    @property
+    def waiting(self) -> int:
+        """How many rows it holds and has not begun."""
+        return len(self.waits)
 
 
 class AnswerEngine(Protocol):

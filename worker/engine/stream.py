@@ -153,7 +153,7 @@ class Stream:
         in_hand = list(self._in_hand())
         return Usage(
             running=len(in_hand),
-            waiting=len(self._admission),
+            waits=self._admission.waits,
             used_bytes=Tally.of(self._sizes(), in_hand).bytes,
             room_bytes=self._admission.room,
         )

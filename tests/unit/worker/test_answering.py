@@ -12,6 +12,8 @@ from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
+import torch
+from tests.fix_models import Zoo
 from tests.until import until
 
 from loradex.errors import AdapterChangedError
@@ -20,7 +22,7 @@ from loradex.worker.answering import Answering
 from loradex.worker.aside import Aside
 from loradex.worker.clock import Clock
 from loradex.worker.engine.protocol import Event, Failed, Finished, Ticket, Usage, Wrote
-from loradex.worker.engine.recipe import Recipe
+from loradex.worker.engine.recipe import Component, Recipe
 from loradex.worker.engine.rows import MergeReport, Row, RowResult
 from loradex.worker.isolation import Failure
 from loradex.worker.jobs import Job, Routing
@@ -41,7 +43,8 @@ class OneStepEngine:
         self.breaks = False
         self.reads_ahead = True
         self.lets_go = True
-        self.waiting = 0
+        self.steps = 0
+        self.waits: list[Ticket] = []
 
     def fetch(self, adapters: Mapping[str, Path], _row: Row) -> None:
         assert not adapters
@@ -56,6 +59,7 @@ class OneStepEngine:
         self.rows[ticket] = row
 
     def step(self) -> Sequence[Event]:
+        self.steps += 1
         if self.breaks and self.rows:
             self.breaks = False
             raise RuntimeError("a fault of ours")
@@ -76,7 +80,7 @@ class OneStepEngine:
         self.rows.pop(ticket, None)
 
     def usage(self) -> Usage:
-        return Usage(len(self.rows), self.waiting, 0, 1)
+        return Usage(len(self.rows), tuple(self.waits), 0, 1)
 
 
 class Queue:
@@ -383,12 +387,54 @@ def test_it_gives_way_where_a_job_waits_and_begins_anew(
     monkeypatch.setattr(aside, "AGAIN_SECONDS", 0.01)
     told = guest("beside")
     until(lambda: computed(worker) == {"beside"})
-    worker.engine.waiting = 1
+    worker.engine.waits = [*worker.engine.rows, "a job"]
     until(lambda: not worker.engine.rows)
     worker.engine.ready.add("beside")
     assert not told.done()
-    worker.engine.waiting = 0
+    worker.engine.waits = []
     assert told.result(5) is RESULT
+
+
+def test_it_does_not_give_way_to_itself(worker: Worker, guest: Callable[..., "Future[Any]"]) -> None:
+    told = guest("beside")
+    until(lambda: computed(worker) == {"beside"})
+    worker.engine.waits = list(worker.engine.rows)
+    steps = worker.engine.steps
+    until(lambda: worker.engine.steps > steps + 3)
+    assert not worker.engine.aborted
+    worker.engine.ready.add("beside")
+    assert told.result(5) is RESULT
+
+
+@pytest.mark.parametrize("code", ["not_finite", "internal"])
+def test_a_row_of_others_that_breaks_by_itself_fails_and_does_not_begin_for_ever(
+    zoo: Zoo, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    engine, beside = zoo.engine(), Aside()
+    part = Component(zoo.even[0].sha256, 3e38 if code == "not_finite" else 0.5)
+    row = Row("fox", Recipe("cat", 1.0, "float32", (part,)))
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("1 GiB was asked for and 0.5 are free")
+
+    if code == "internal":
+        monkeypatch.setattr(engine._forward, "prompts", full)
+    over = threading.Event()
+    with ThreadPoolExecutor(1) as elsewhere:
+        told = elsewhere.submit(beside.answer, row, {}, lambda: not over.is_set())
+        until(lambda: beside.waits)
+        try:
+            for _ in range(8):
+                beside.before_step(engine, idle=True, place=True)
+                for event in engine.step():
+                    assert beside.heard(event)
+                beside.after_step(engine)
+            assert not beside.waits
+        finally:
+            over.set()
+    result = told.result()
+    assert isinstance(result, Failure)
+    assert result.code == code
 
 
 def test_a_job_that_was_lost_before_has_no_row_of_others_beside_it(

@@ -157,10 +157,10 @@ class VllmEngine:
     def usage(self) -> Usage:
         """What is in hand now; vLLM's own scheduler says what it computes."""
         scheduler = self._scheduler()
-        running = sum(one.begun for one in self._rows.values())
+        waits = tuple(ticket for ticket, one in self._rows.items() if not one.begun)
         return Usage(
-            running=running,
-            waiting=len(self._rows) - running,
+            running=len(self._rows) - len(waits),
+            waits=waits,
             used_bytes=int(scheduler.kv_cache_manager.usage * self.budgets.rows),
             room_bytes=self.budgets.rows,
         )
