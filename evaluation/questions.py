@@ -1,12 +1,9 @@
 """Rows of example files as questions to the engine."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from loradex.errors import InvalidArgumentError
 from loradex.library.cards import Metric, TaskCard
-from loradex.library.example_file import load_examples
 from loradex.library.examples import Example
 from loradex.worker.engine.framed import Framed
 from loradex.worker.engine.recipe import Recipe
@@ -48,25 +45,6 @@ class Question:
         if written or not self.choices:
             return Row(prompt, recipe, max_new_tokens=self.max_new_tokens)
         return Row(prompt, recipe, kind="choose", choices=self.choices, normalization=self.normalization)
-
-
-def read_questions(
-    path: Path,
-    card: TaskCard,
-    count_tokens: Callable[[str], int],
-    part: slice,
-    skip: Collection[str] = (),
-) -> list[Question]:
-    """Part of the rows of an examples file, those in `skip` left out before.
-
-    Raises:
-        InvalidArgumentError: There is no such file.
-        ExampleFileError: A row of it is refused.
-    """
-    if not path.is_file():
-        raise InvalidArgumentError(f"{path}: no such file; --data names a directory with {path.name}")
-    rows = [example for example in load_examples(path, {card.name: card}) if example.id not in skip]
-    return [question_of(example, card, count_tokens) for example in rows[part]]
 
 
 def question_of(example: Example, card: TaskCard, count_tokens: Callable[[str], int]) -> Question:

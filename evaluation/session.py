@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -20,8 +19,9 @@ from loradex.evaluation.as_jobs import AsJobs
 from loradex.evaluation.cells import Cell, Origin, Record
 from loradex.evaluation.in_process import InProcess
 from loradex.evaluation.plan import Plan, cases
-from loradex.evaluation.questions import Question, read_questions
+from loradex.evaluation.questions import Question, question_of
 from loradex.evaluation.routing import Router
+from loradex.evaluation.rows import drawn, held_out, read_rows, shared
 from loradex.evaluation.run import Asker, evaluate
 from loradex.evaluation.side_by_side import side_by_side
 from loradex.evaluation.store import (
@@ -37,6 +37,7 @@ from loradex.library.adapter_store import AdapterStore, StoredAdapter
 from loradex.library.affinities import Affinity
 from loradex.library.cards import TaskCard
 from loradex.library.example_file import file_of
+from loradex.library.examples import Example
 from loradex.library.vectors import embed
 from loradex.service.client import Client
 from loradex.worker.encoders import encoder_facts, question_cache, question_encoder_at
@@ -45,9 +46,6 @@ from loradex.worker.engine.load import shipped_model
 from loradex.worker.engine.quantization import packages_of
 from loradex.worker.identity import WorkerIdentity, register_models, versions
 from loradex.worker.settings import WorkerSettings
-
-SEED = 5
-"""Of the rows affinities are measured on."""
 
 
 class Session:
@@ -152,6 +150,29 @@ class Session:
         pairs = [(card.name, one.sha256) for card in self._plan.cards.values() for one in adapters]
         return sum(pair not in known for pair in pairs)
 
+    def shared_rows(self) -> dict[str, tuple[int, int]]:
+        """Task → how many of the held-out rows that are asked made the task's affinities too, and how many are asked.
+
+        Tasks of which that is none are left out, and those whose file is not there.
+
+        Raises:
+            ExampleFileError: A row is refused.
+        """
+        found = {}
+        for card in self._plan.cards.values():
+            if not self._file(card).is_file():
+                continue
+            rows, limit = self._unseen(card), self._plan.limit
+            if common := shared(rows, limit, self._measured_on.get(card.name, 0)):
+                found[card.name] = (common, min(limit or len(rows), len(rows)))
+        return found
+
+    def asked(self, card: TaskCard) -> list[Example]:
+        """The rows that the plan asks: the first of a test file, of held-out rows those behind the affinities'."""
+        if not self._plan.held_out:
+            return read_rows(self._file(card), card)[: self._plan.limit]
+        return held_out(self._unseen(card), self._plan.limit, self._measured_on.get(card.name, 0))
+
     def active_adapters(self) -> list[StoredAdapter]:
         """Those that may answer."""
         return [
@@ -184,17 +205,16 @@ class Session:
             for adapter in adapters:
                 found = known.get((card.name, adapter.sha256))
                 if found is None:
-                    questions = questions or drawn(self._questions(card, "train", slice(None)), rows)
+                    questions = questions or self._questions(card, drawn(self._unseen(card), rows))
                     found = measure_affinity(self._engine, questions, self._identity.frame, adapter.sha256)
                     store.put_affinities(base_model, {(card.name, adapter.sha256): found})
                 yield card.name, adapter, found
 
     def _subject(self, card: TaskCard) -> Subject:
-        kind = "train" if self._plan.held_out else "test"
-        questions = self._questions(card, kind, slice(self._plan.limit))
+        questions = self._questions(card, self.asked(card))
         if not questions:
             raise InvalidArgumentError(
-                f"{card.name}: no row to ask in its {kind} file"
+                f"{card.name}: no row to ask in its {self._kind} file"
                 + (", since adapters were trained on each of them" if self._plan.held_out else "")
                 + "; add rows, or leave it out with --task"
             )
@@ -207,18 +227,31 @@ class Session:
             card, questions, [vectors[prompt] for prompt in prompts], self._adapters.get(card.name, [])
         )
 
-    def _questions(self, card: TaskCard, kind: str, part: slice) -> list[Question]:
-        """Rows of a file; of training rows those that no adapter of the task has seen."""
-        seen: set[str] = set()
-        if kind == "train":
-            seen = rows_trained_on(self._connection, self._settings.base_model, card.name)
-        return read_questions(
-            file_of(self._plan.data, card.name, kind),
-            card,
-            self._engine.text.count,
-            part,
-            seen,
-        )
+    def _unseen(self, card: TaskCard) -> list[Example]:
+        """Training rows that no adapter of the task has seen."""
+        seen = rows_trained_on(self._connection, self._settings.base_model, card.name)
+        return read_rows(self._file(card), card, seen)
+
+    def _file(self, card: TaskCard) -> Path:
+        return file_of(self._plan.data, card.name, self._kind)
+
+    def _questions(self, card: TaskCard, rows: Sequence[Example]) -> list[Question]:
+        return [question_of(row, card, self._engine.text.count) for row in rows]
+
+    @cached_property
+    def _kind(self) -> str:
+        return "train" if self._plan.held_out else "test"
+
+    @cached_property
+    def _measured_on(self) -> dict[str, int]:
+        """Task → rows of the draw that its affinities were measured on; those of retired adapters do not count."""
+        known = AdapterStore(self._connection).affinities(self._settings.base_model)
+        active = {one.sha256 for one in self.active_adapters()}
+        rows: dict[str, int] = {}
+        for (task, sha256), affinity in known.items():
+            if sha256 in active:
+                rows[task] = max(rows.get(task, 0), affinity.n)
+        return rows
 
     @cached_property
     def _model(self) -> Path:
@@ -275,10 +308,3 @@ class Share:
         settings = self.settings.model_copy(update={"threads": threads})
         with Session(settings, self.plan, self.record, in_process=self.in_process, writing=False) as session:
             yield from session.cells_of(tasks, advance)
-
-
-def drawn(questions: Sequence[Question], rows: int) -> list[Question]:
-    """Some of the questions, the same ones in every run; files may be in an order that means something."""
-    shuffled = list(questions)
-    random.Random(SEED).shuffle(shuffled)  # noqa: S311 - the same draw every time is what is wanted
-    return shuffled[:rows]

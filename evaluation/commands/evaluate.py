@@ -39,7 +39,13 @@ def evaluate(
         typer.Option(help="What answers, such as base, own, cat; or all. Several are separated by commas."),
     ] = "base,own",
     task: Annotated[list[str] | None, typer.Option(help="This task only; may be given again.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Test rows a task at most.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Rows a task at most: the first of a test file, so shuffle one that is sorted; with --sweep a draw.",
+        ),
+    ] = None,
     k: Annotated[
         int | None, typer.Option(min=1, help="Neighbours that vote. [default: the database's]")
     ] = None,
@@ -97,6 +103,7 @@ def evaluate(
         return
     import torch
 
+    from loradex import terminal
     from loradex.errors import InvalidArgumentError
     from loradex.evaluation.methods import chosen_methods, chosen_names
     from loradex.evaluation.pages import keep_freed_pages
@@ -104,6 +111,7 @@ def evaluate(
     from loradex.evaluation.printed import show
     from loradex.evaluation.records import beside, recorded
     from loradex.evaluation.report import write_report
+    from loradex.evaluation.rows import told_of_shared
     from loradex.evaluation.session import Session
     from loradex.evaluation.sweep import sweep
     from loradex.evaluation.wordings import DIRECTORY, in_all_wordings, load_wordings
@@ -138,6 +146,8 @@ def evaluate(
         alone = not in_process or (settings.device != "cpu" and torch.cuda.is_available())
         processes = 1 if alone else min(2, os.cpu_count() or 1)
     with Session(settings, plan, record, in_process=in_process) as session:
+        if sweeping and (common := session.shared_rows()):
+            terminal.complain(told_of_shared(common))
         cells = _measure(session, plan, processes, as_json=as_json)
         session.keep(cells)
     if not as_json and not sweeping and not given.given():

@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from loradex.evaluation.cells import Cell
-    from loradex.evaluation.plan import Options
+    from loradex.evaluation.plan import Options, Plan
     from loradex.evaluation.tuning import Value
-    from loradex.library.cards import TaskCard
     from loradex.worker.settings import WorkerSettings
 
 
@@ -26,7 +25,13 @@ def tune(
         Path, typer.Option(help="Directory of TASK.train.jsonl or .csv files.", exists=True, file_okay=False)
     ],
     task: Annotated[list[str] | None, typer.Option(help="This task only; may be given again.")] = None,
-    rows: Annotated[int, typer.Option(min=2, help="Rows a task, none of which was trained on.")] = 48,
+    rows: Annotated[
+        int,
+        typer.Option(
+            min=2,
+            help="Rows a task, drawn from those that no adapter was trained on nor affinity measured on.",
+        ),
+    ] = 48,
     setting: Annotated[
         str, typer.Option(help="What is available: in-domain, semi-ood, ood, separated by commas.")
     ] = "in-domain,ood",
@@ -41,7 +46,8 @@ def tune(
 ) -> None:
     """Choose k, top_p, temperature and choice_prior of the default method by rows that no adapter was trained on.
 
-    Those rows are out of the index while they are asked. A value becomes the default only where it is ahead of the
+    Those rows are out of the index while they are asked; none was used to measure affinities, as far as there are
+    enough, and it says where there are not. A value becomes the default only where it is ahead of the
     one that stands beyond noise; the rows that say so are in loradex.evaluations. It needs a stack and the role of an
     administrator.
 
@@ -79,7 +85,7 @@ def tune(
             sys.stderr.write(f"evidence: run {run} in loradex.evaluations\n")
             return cells
 
-        _warn(known, data, settings)
+        _warn(Plan(known, data, chosen, (), rows, held_out=True), settings)
         for trials in tuned(measure, start, prior):
             if as_json:
                 sys.stdout.writelines(json.dumps(asdict(trial)) + "\n" for trial in trials)
@@ -106,20 +112,21 @@ def tune(
     terminal.complain(_told(adopted, store=store))
 
 
-def _warn(cards: "Mapping[str, TaskCard]", data: Path, settings: "WorkerSettings") -> None:
-    """Say so where the default method has nothing to weigh by yet."""
+def _warn(plan: "Plan", settings: "WorkerSettings") -> None:
+    """Say so where the default method has nothing to weigh by yet, and where it weighs by the very rows it is asked."""
     from loradex import terminal
-    from loradex.evaluation.plan import IN_DOMAIN, Plan
+    from loradex.evaluation.rows import told_of_shared
     from loradex.evaluation.session import Session
 
-    plan = Plan(cards, data, (IN_DOMAIN,), (), None, held_out=True)
     with Session(settings, plan, None, in_process=True, writing=False) as session:
-        missing = session.unmeasured()
+        missing, common = session.unmeasured(), session.shared_rows()
     if missing:
         terminal.complain(
             f"{missing} pairs of task and adapter have no affinity, which the default method weighs by; "
             "`loradex library affinities` measures them, best before this"
         )
+    if common:
+        terminal.complain(told_of_shared(common))
 
 
 def _told(adopted: "Mapping[str, Value]", *, store: bool) -> str:

@@ -15,6 +15,7 @@ from loradex.evaluation.commands.tune import tune
 from loradex.evaluation.defaults import change_default, read_defaults
 from loradex.evaluation.methods import ALL, JOB_METHODS, METHODS, chosen_methods
 from loradex.evaluation.plan import IN_DOMAIN, OOD, SEMI_OOD, TRAINED, Options, Plan
+from loradex.evaluation.rows import drawn, read_rows
 from loradex.evaluation.session import Session
 from loradex.evaluation.side_by_side import NAME
 from loradex.library.cards import TaskCard
@@ -129,6 +130,55 @@ def test_a_row_that_is_asked_hides_no_row_of_another_task_that_has_its_id(
     plan = a_plan(exam, one, data=tmp_path, settings=(IN_DOMAIN,), methods=("cat",), held_out=True)
     (cell,) = measure(exam_settings, plan)
     assert "kitchen" in cell.tasks
+
+
+def asked(settings: WorkerSettings, plan: Plan, task: str) -> list[str]:
+    """Ids of the rows that the task is asked."""
+    with Session(settings, plan, None, in_process=True) as session:
+        return [row.id for row in session.asked(plan.cards[task])]
+
+
+def test_of_a_file_in_order_of_its_labels_held_out_rows_are_drawn_and_test_rows_are_the_first(
+    exam: Path, exam_cards: dict[str, TaskCard], exam_settings: WorkerSettings, tmp_path: Path
+) -> None:
+    for kind in ("train", "test"):
+        rows = [
+            f"{label}-{row},does {row} stand?,wrong|right,{label}" for label in (0, 1) for row in range(20)
+        ]
+        (tmp_path / f"weather.{kind}.csv").write_text("\n".join(["id,text,choices,label", *rows]) + "\n")
+    plan = a_plan(exam, exam_cards, data=tmp_path, limit=10)
+    some = asked(exam_settings, replace(plan, held_out=True), "weather")
+    assert {row[0] for row in some} == {"0", "1"}
+    assert some == asked(exam_settings, replace(plan, held_out=True), "weather")
+    assert asked(exam_settings, plan, "weather") == [f"0-{row}" for row in range(10)]
+
+
+def test_held_out_rows_are_not_those_that_made_the_affinities(
+    exam: Path,
+    exam_cards: dict[str, TaskCard],
+    exam_settings: WorkerSettings,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Affinities of two rows of a task's four: two others are left to ask, and of a third it is said."""
+    data = ["--data", str(exam / "data"), "--cards", str(exam / "cards"), "--task", "kitchen"]
+    assert run(["library", "affinities", *data, "--rows", "2", "--again"]) == 0
+    one = {"kitchen": exam_cards["kitchen"]}
+    plan = a_plan(exam, one, settings=(IN_DOMAIN,), methods=("cat",), held_out=True, limit=2)
+    measured = {row.id for row in drawn(read_rows(exam / "data" / "kitchen.train.jsonl", one["kitchen"]), 2)}
+    assert not measured & set(asked(exam_settings, plan, "kitchen"))
+    assert len(measured & set(asked(exam_settings, replace(plan, limit=3), "kitchen"))) == 1
+    for rows, told in ((2, False), (3, True)):
+        capsys.readouterr()
+        tune(
+            data=exam / "data",
+            task=["kitchen"],
+            rows=rows,
+            setting=IN_DOMAIN,
+            store=False,
+            cards=exam / "cards",
+        )
+        said = " ".join(capsys.readouterr().err.split())
+        assert ("affinities were not measured on: kitchen (1 of 3); there" in said) == told
 
 
 @pytest.mark.parametrize(
