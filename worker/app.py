@@ -23,6 +23,7 @@ from loradex.worker.embedding import Embedding
 from loradex.worker.ending import Ending
 from loradex.worker.engine.embed import Encoder
 from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.float32 import Float32
 from loradex.worker.engine.form import numbers
 from loradex.worker.engine.load import shipped_model
 from loradex.worker.engine.quantization import packages_of
@@ -59,7 +60,8 @@ def serve(settings: WorkerSettings) -> None:
     worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     token = secrets.token_hex(32)
     model = settings.base_model_path or shipped_model(settings.home / "cache" / "models")
-    engine = load_engine(settings, model, expected_adapters(database_url, settings.base_model))
+    float32 = Float32()
+    engine = load_engine(settings, model, expected_adapters(database_url, settings.base_model), float32)
     structlog.get_logger("worker").info(
         "worker.loaded",
         base_model=settings.base_model,
@@ -71,7 +73,7 @@ def serve(settings: WorkerSettings) -> None:
         places=settings.batch_rows,
         reserved=settings.reserved,
     )
-    encoder = Encoder.load(settings.encoder_path, engine.device.type)
+    encoder = Encoder.load(settings.encoder_path, engine.device.type, float32)
 
     def jobs() -> Jobs:
         lease = timedelta(seconds=settings.lease_seconds)

@@ -6,14 +6,19 @@ import structlog
 
 from loradex.errors import InvalidArgumentError
 from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.float32 import Float32
 from loradex.worker.engine.form import Form
 from loradex.worker.engine.memory import Expected
 from loradex.worker.engine.serving import ServingEngine
 from loradex.worker.settings import WorkerSettings
 
 
-def load_engine(settings: WorkerSettings, model: Path, expected: Expected) -> ServingEngine:
+def load_engine(
+    settings: WorkerSettings, model: Path, expected: Expected, float32: Float32 | None = None
+) -> ServingEngine:
     """The engine of the settings, with the base model at a path, laid out for the adapters that are expected.
+
+    `float32` is shared with all that multiply float32 in other threads.
 
     Raises:
         InvalidArgumentError: It is not installed, or cannot be set so.
@@ -51,4 +56,5 @@ def load_engine(settings: WorkerSettings, model: Path, expected: Expected) -> Se
         settings.threads,
         room_bytes=settings.batch_bytes,
         expected=expected,
+        float32=float32,
     )

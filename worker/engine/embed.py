@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from loradex.errors import InvalidArgumentError, LibraryCorruptError
 from loradex.library.encoder_files import EncoderFiles, read_encoder
 from loradex.library.model_files import read_whole
+from loradex.worker.engine.float32 import Float32
 from loradex.worker.engine.sentence_model import SentenceModel, sentence_model
 from loradex.worker.engine.token_reader import Tokens
 
@@ -60,18 +61,24 @@ class Encoder:
         files: What the directory says.
         model: What it loads as.
         revision: SHA-256 over its files, in hex.
+        float32: Shared with an engine that computes in another thread; None: there is none.
     """
 
-    def __init__(self, files: EncoderFiles, model: SentenceModel, revision: str) -> None:
+    def __init__(
+        self, files: EncoderFiles, model: SentenceModel, revision: str, float32: Float32 | None = None
+    ) -> None:
         self._files = files
         self._model = model
         self.revision = revision
         self.dimensions = files.dimensions
+        self._float32 = float32 or Float32()
         # A tokenizer of Hugging Face may not be asked by two threads at once.
         self._reading = threading.Lock()
 
     @classmethod
-    def load(cls, path: Path | str | None = None, device: str = "cpu") -> "Encoder":
+    def load(
+        cls, path: Path | str | None = None, device: str = "cpu", float32: Float32 | None = None
+    ) -> "Encoder":
         """The encoder at a path; None takes the one from the wheel.
 
         Raises:
@@ -79,7 +86,7 @@ class Encoder:
         """
         directory = Path(path) if path is not None else shipped_encoder()
         (files, model), found = read_whole(directory, partial(_loaded, device))
-        return cls(files, model, found.revision)
+        return cls(files, model, found.revision, float32)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of examples, `[texts, dimensions]` of length 1, float32, in order.
@@ -121,7 +128,8 @@ class Encoder:
         while order:
             size = max(1, BATCH_TOKENS // len(read[order[-1]].ids))
             places, order = order[-size:], order[:-size]
-            made = self._model.vectors([read[place].ids for place in places], prompt)
+            with self._float32.exact():
+                made = self._model.vectors([read[place].ids for place in places], prompt)
             vectors[places] = made.float().cpu().numpy()
         return vectors
 

@@ -16,6 +16,7 @@ from loradex.worker.engine.bank import AdapterBank
 from loradex.worker.engine.base_modules import BaseModules, is_norm
 from loradex.worker.engine.compose import Composer
 from loradex.worker.engine.ends import ends_of
+from loradex.worker.engine.float32 import Float32
 from loradex.worker.engine.form import Form
 from loradex.worker.engine.forward import Forward
 from loradex.worker.engine.grammars import Grammars
@@ -62,6 +63,7 @@ class Engine:
         room_bytes: Bytes for all rows in hand: keys, values, factors and logits; None takes what suits the device.
         pace: Tokens that are read at a time; None takes what suits the device.
         expected: The adapters there are, for which the bank is to have room where `bank_bytes` is None.
+        float32: Shared with all that multiply float32 in other threads while this computes; None: nothing does.
 
     Raises:
         ModelRefusedError: A first question was not answered as transformers answers it.
@@ -86,6 +88,7 @@ class Engine:
         room_bytes: int | None = None,
         pace: Pace | None = None,
         expected: Expected = NOTHING_EXPECTED,
+        float32: Float32 | None = None,
     ) -> None:
         self.device = device_of(model)
         self.dtype = str(model.dtype).removeprefix("torch.")
@@ -96,7 +99,7 @@ class Engine:
         kind = "cpu" if self.device.type == "cpu" else "cuda"
         architecture = Architecture.of(model)
         vocabulary = model.config.get_text_config().vocab_size
-        logits_in_float32(model)
+        logits_in_float32(model, float32 or Float32())
         reference = Reference(model, architecture, rough=self.quantization in ROUNDS_WHAT_IT_READS)
         shapes = shapes_of(model, reference.ask)
         self._switch = UpdateSwitch(self.device)
@@ -152,6 +155,7 @@ class Engine:
         room_bytes: int | None = None,
         known: ModelFiles | None = None,
         expected: Expected = NOTHING_EXPECTED,
+        float32: Float32 | None = None,
     ) -> "Engine":
         """An engine for the model at a path; `device` may be auto, `threads` 0 leaves them to torch.
 
@@ -166,7 +170,9 @@ class Engine:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         load = partial(load_model, device=torch.device(device), form=form)
         (model, tokenizer), files = read_whole(Path(model_path), load, known)
-        engine = cls(model, tokenizer, bank_bytes=bank_bytes, room_bytes=room_bytes, expected=expected)
+        engine = cls(
+            model, tokenizer, bank_bytes=bank_bytes, room_bytes=room_bytes, expected=expected, float32=float32
+        )
         engine.files = files
         return engine
 

@@ -1,13 +1,18 @@
 """A bfloat16 model's choices are told apart by less than bfloat16 can say."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tests.fix_models import Zoo, byte_tokenizer, save_adapter, tiny_model
 
+from loradex.worker.engine.embed import Encoder
 from loradex.worker.engine.engine import Engine
+from loradex.worker.engine.float32 import Float32
+from loradex.worker.engine.head import logits_in_float32
 from loradex.worker.engine.recipe import Component, Recipe
 from loradex.worker.engine.rows import Row, RowResult
 
@@ -64,3 +69,53 @@ def test_an_adapter_of_the_head_adds_to_logits_in_float32(
         assert isinstance(result, RowResult), result
         told[dtype] = result.scores
     assert told[torch.bfloat16] == pytest.approx(told[torch.float32], rel=0.05)
+
+
+def test_an_encoder_in_another_thread_gives_the_same_vectors_while_a_bfloat16_head_computes() -> None:
+    """torch's precision of float32 is one setting for all threads."""
+    float32 = Float32()
+    model = tiny_model("llama", torch.bfloat16)
+    logits_in_float32(model, float32)
+    head = model.get_output_embeddings()
+    encoder = Encoder.load(float32=float32)
+    texts = [f"Which of these weighs {number} tonnes?" for number in range(40)]
+    expected = encoder.embed(texts)
+    states = torch.randn(512, head.weight.shape[1]).bfloat16()
+    done = threading.Event()
+
+    def write() -> None:
+        with torch.inference_mode():
+            while not done.is_set():
+                head(states)
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    try:
+        found = [encoder.embed(texts) for _ in range(4)]
+    finally:
+        done.set()
+        writing.join()
+    for one in found:
+        assert np.abs(one - expected).max() < 1e-6
+    assert torch.backends.mkldnn.matmul.fp32_precision == "none"  # type: ignore[attr-defined]
+
+
+def test_a_head_does_not_wait_for_an_encoder() -> None:
+    float32, settings = Float32(), torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    with float32.as_bfloat16():
+        assert settings.fp32_precision == "bf16"
+    with float32.exact(), float32.exact(), float32.as_bfloat16():
+        assert settings.fp32_precision == "none"
+    entered = threading.Event()
+
+    def read() -> None:
+        with float32.exact():
+            assert settings.fp32_precision == "none"
+            entered.set()
+
+    reading = threading.Thread(target=read)
+    with float32.as_bfloat16():
+        reading.start()
+        assert not entered.wait(0.1)
+    reading.join()
+    assert entered.is_set()
