@@ -57,6 +57,7 @@ class Asking:
             choices = tuple(map(self._choice, row.choices))
         elif row.max_new_tokens < 1:
             raise InvalidArgumentError(f"max_new_tokens is {row.max_new_tokens}; give 1 or more")
+        self._require_known(ids, *choices)
         require_tokens(row, self.vocabulary)
         question = Question(ticket, row, ids, choices, self._grammar(row))
         needed = question.most_tokens
@@ -81,6 +82,16 @@ class Asking:
                 "raise its byte budget"
             )
         return question
+
+    def _require_known(self, *texts: tuple[int, ...]) -> None:
+        """A tokenizer may have more tokens than its model: what was added to it and never trained."""
+        unknown = next((token for ids in texts for token in ids if token >= self.vocabulary), None)
+        if unknown is not None:
+            raise InvalidArgumentError(
+                f"the tokenizer reads {self.text.token(unknown) or 'a special token'!r} as token {unknown}, and the "
+                f"model has {self.vocabulary}; take it out of the question, or register a model whose files belong "
+                "together"
+            )
 
     def _choice(self, text: str) -> tuple[int, ...]:
         """Its tokens; the first that has too many is refused before the next is read."""

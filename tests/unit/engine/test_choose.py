@@ -1,12 +1,13 @@
 """Scores of choices are log-likelihoods, computed from one pass over the prompt."""
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
-from tests.fix_models import CONTEXT, FAMILIES, Zoo
+from tests.fix_models import CONTEXT, FAMILIES, Zoo, byte_tokenizer
 from tests.unit.engine.rows import BARE, mixed_rows
 
 from loradex.worker.engine.choose import normalised
@@ -85,6 +86,24 @@ def test_a_choice_that_does_not_fit_is_refused(engine: Engine) -> None:
     [answer] = engine.answer([Row("fox", BARE, "choose", ("x" * CONTEXT,))])
     assert isinstance(answer, Failure)
     assert answer.code == "prompt_too_long"
+
+
+def test_a_token_that_the_model_does_not_have_is_refused(zoo: Zoo) -> None:
+    """Somebody added it to the tokenizer, and nobody made room for it in the model."""
+    tokenizer = byte_tokenizer()
+    tokenizer.add_tokens(["wyvern"])
+    engine = Engine(copy.deepcopy(zoo.model), tokenizer, bank_bytes=1 << 20)
+    rows = [
+        Row("a wyvern", BARE),
+        Row("a fox", BARE, "choose", ("sleeps", "is a wyvern")),
+        Row("a fox", BARE, max_new_tokens=1),
+    ]
+    *refused, answered = engine.answer(rows)
+    for one in refused:
+        assert isinstance(one, Failure)
+        assert one.code == "invalid_argument"
+        assert f"'wyvern' as token {len(tokenizer) - 1}" in one.message
+    assert isinstance(answered, RowResult)
 
 
 def test_choices_after_one_that_is_too_long_are_not_read(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
