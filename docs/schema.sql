@@ -639,6 +639,7 @@ comment on column loradex.jobs.answer_id is 'its answer, once it is done';
 comment on column loradex.jobs.erased_at is 'when its texts and its answer''s were erased';
 create index jobs_owner_index on loradex.jobs (owner_id, created_at, id);
 create index jobs_finished_at_index on loradex.jobs (finished_at) where (finished_at is not null);
+create index jobs_unanswered_index on loradex.jobs (finished_at) where (state in ('failed', 'cancelled', 'expired'));
 create index jobs_queued_index on loradex.jobs (priority desc, turn, queue_position) where (state = 'queued');
 create index jobs_turn_index on loradex.jobs (owner_id, base_model, encoder, priority, turn) where (state = 'queued');
 create index jobs_api_key_index on loradex.jobs (api_key_id) where (state = 'queued' and api_key_id is not null);
@@ -4785,7 +4786,9 @@ grant execute on function loradex.mix_neighbours(loradex.route_request[], lorade
 
 -- file: functions/monitor_figures.sql
 -- What a monitor shows of the queue, the workers and the chain: numbers of all tenants together and nothing of anybody, so
--- that the login of the API, which sees no rows without a key, can be asked. Reads every waiting job: keep it a few seconds.
+-- that the login of the API, which sees no rows without a key, can be asked. Reads every waiting job, and what ended
+-- without an answer in the last 10 minutes (ended_jobs: by state and code, of which 20 are told and the rest is `other`).
+-- Keep it a few seconds.
 -- Locks: none. Raises: nothing.
 create or replace function loradex.monitor_figures() returns table (figure text, label text, value float8)
 language sql stable security definer
@@ -4798,6 +4801,23 @@ as $$
     ), running as materialized (
         select j.base_model, count(*) as jobs, count(*) filter (where j.lease_until <= now()) as expired
         from jobs j where j.state = 'running' group by 1
+    ), own (state, code) as (
+        -- What Postgres ends by itself: no worker counts these.
+        values ('failed', 'too_many_attempts'), ('failed', 'held_too_long'), ('expired', 'job_expired')
+    ), ended as (
+        select j.state, j.error_code as code, count(*) as jobs
+        from jobs j
+        where j.state in ('failed', 'cancelled', 'expired') and j.finished_at > now() - interval '10 minutes'
+        group by 1, 2
+    ), told as (
+        select e.state, case when e.place <= 20 then e.code else 'other' end as code, e.jobs
+        from (
+            select x.*, row_number() over (order by (x.state, x.code) in (select o.state, o.code from own o) desc,
+                                           x.jobs desc, x.code, x.state) as place
+            from ended x
+        ) e
+        union all
+        select o.state, o.code, 0 from own o
     ), waiting as (
         select c.label, coalesce(sum(q.jobs), 0) as jobs, min(q.oldest) as oldest
         from (values ('low', -1), ('normal', 0), ('high', 1)) c(label, sign)
@@ -4828,6 +4848,8 @@ as $$
     select 'unserved_jobs', '', coalesce(sum(q.jobs), 0)::float8
     from (select q.base_model, q.encoder, sum(q.jobs) as jobs from queued q group by 1, 2) q
     where not is_served(q.base_model, q.encoder)
+    union all
+    select 'ended_jobs', t.state || ' ' || t.code, sum(t.jobs)::float8 from told t group by t.state, t.code
     union all
     select 'max_waiting_jobs', '', s.value::float8 from settings s where s.name = 'max_waiting_jobs'
     union all

@@ -84,8 +84,9 @@ def _figures(connection: Session) -> Rows:
 
 def _families(found: dict[str, list[tuple[str, float]]]) -> Iterator[Metric]:
     for figure, declared in DATABASE.items():
-        labels = [] if declared.label is None else [declared.label]
+        labels = (declared.label or "").split()
         family = GaugeMetricFamily(declared.name, declared.help, labels=labels)
         for label, value in found.get(figure, []):
-            family.add_metric([label] if labels else [], value)
+            # Where there is one, it may have spaces of its own: a model's name.
+            family.add_metric(label.split(" ", len(labels) - 1) if labels else [], value)
         yield family

@@ -140,6 +140,7 @@ class Declared(NamedTuple):
     name: str
     help: str
     label: str | None = None
+    """Several with spaces between them, as the figure's own label has their values."""
 
 
 BANK_TOTALS = {
@@ -183,6 +184,12 @@ DATABASE = {
     "expired_leases": Declared("loradex_queue_expired_leases", "Of these, those whose worker was lost"),
     "unserved_jobs": Declared(
         "loradex_queue_unserved_jobs", "Jobs that wait for a base model or encoder that no living worker has"
+    ),
+    "ended_jobs": Declared(
+        "loradex_queue_ended_jobs",
+        "Jobs that ended without an answer in the last 10 minutes, by state and code, whoever ended them; beyond 20 "
+        "codes `other`",
+        "state code",
     ),
     "max_waiting_jobs": Declared("loradex_queue_max_waiting_jobs", "How many jobs may wait"),
     "living_workers": Declared(

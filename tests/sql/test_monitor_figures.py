@@ -1,5 +1,6 @@
 """Figures for monitors: right, of all tenants together, and seen by a login that sees no rows."""
 
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -40,6 +41,43 @@ def test_they_follow_the_queue(scratch: World) -> None:
     )
     assert grown("expired_leases") == 1
     assert told(scratch)["max_waiting_jobs", ""] == 100000
+
+
+def test_they_follow_what_ends_without_an_answer(scratch: World) -> None:
+    def ended() -> dict[str, float]:
+        return {label: value for (figure, label), value in told(scratch).items() if figure == "ended_jobs"}
+
+    none = {"expired job_expired": 0.0, "failed held_too_long": 0.0, "failed too_many_attempts": 0.0}
+    scratch.answered({})
+    assert ended() == none
+    scratch.enqueue({}, {}, {}, {"deadline": 60})
+    late = scratch.value("select now() + interval '1 hour'")
+    for _ in range(2):  # lost once, then given up
+        scratch.rows("select loradex.claim_jobs('w', 3, '1 second', 1, now => %s)", late)
+        late += timedelta(hours=1)
+    # Nobody but Postgres ended these.
+    assert ended() == {**none, "failed too_many_attempts": 3.0, "expired job_expired": 1.0}
+    scratch.connection.execute(
+        "update loradex.jobs set finished_at = now() - interval '11 minutes' where state = 'expired'"
+    )
+    assert ended() == {**none, "failed too_many_attempts": 3.0}
+
+
+def test_codes_that_end_jobs_are_so_many_at_most(scratch: World) -> None:
+    scratch.enqueue(*[{}] * 45)
+    scratch.connection.execute(
+        """
+        update loradex.jobs j set state = 'failed', finished_at = now(), error_message = 'so it is',
+            error_code = case when n.number <= 20 then 'often' else 'code_' || n.number end
+        from (select id, row_number() over (order by id) as number from loradex.jobs where state = 'queued') n
+        where n.id = j.id
+        """
+    )
+    ended = {label: value for (figure, label), value in told(scratch).items() if figure == "ended_jobs"}
+    assert ended["failed often"] == 20
+    assert "failed other" in ended
+    assert sum(ended.values()) == 45
+    assert len([label for label, value in ended.items() if value]) <= 21
 
 
 def test_they_follow_workers_and_the_chain(scratch: World) -> None:

@@ -21,11 +21,11 @@ def test_promtool_takes_it(asked: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_each_alert_that_pages_for_requests_or_the_chain_is_tried() -> None:
+def test_alerts_about_jobs_requests_and_the_chain_are_tried() -> None:
     rules = (MONITORING / "rules.yml").read_text(encoding="utf-8")
     tried = (MONITORING / "rules_test.yml").read_text(encoding="utf-8")
-    names = set(re.findall(r"alert: (Loradex(?:Chain|Api|NoWorker)\w+)", rules))
-    assert len(names) == 5
+    names = set(re.findall(r"alert: (Loradex(?:Chain|Api|NoWorker|JobsFail|JobsGiven)\w*)", rules))
+    assert len(names) == 7
     assert names == set(re.findall(r"alertname: (\w+)", tried)) - {"LoradexDatabaseDown"}
 
 

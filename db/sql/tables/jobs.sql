@@ -111,6 +111,7 @@ comment on column loradex.jobs.answer_id is 'its answer, once it is done';
 comment on column loradex.jobs.erased_at is 'when its texts and its answer''s were erased';
 create index jobs_owner_index on loradex.jobs (owner_id, created_at, id);
 create index jobs_finished_at_index on loradex.jobs (finished_at) where (finished_at is not null);
+create index jobs_unanswered_index on loradex.jobs (finished_at) where (state in ('failed', 'cancelled', 'expired'));
 create index jobs_queued_index on loradex.jobs (priority desc, turn, queue_position) where (state = 'queued');
 create index jobs_turn_index on loradex.jobs (owner_id, base_model, encoder, priority, turn) where (state = 'queued');
 create index jobs_api_key_index on loradex.jobs (api_key_id) where (state = 'queued' and api_key_id is not null);
