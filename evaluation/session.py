@@ -280,6 +280,7 @@ class Session:
                 dtype=self._engine.dtype,
                 attention=self._engine.attention,
                 quantization=self._engine.quantization,
+                device_map=self._engine.device_map,
                 versions=versions(self._engine.files, packages_of(self._engine.quantization)),
             ),
         )

@@ -42,6 +42,7 @@ def answer_document(
             "dtype": identity.dtype,
             "attention": identity.attention,
             "quantization": identity.quantization,
+            "device_map": identity.device_map,
             "finish_reason": result.finish_reason,
             # Fewer are read where the encoder reads no more: docs/models.md.
             "question_tokens": question.tokens,

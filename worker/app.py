@@ -106,6 +106,7 @@ def serve(settings: WorkerSettings) -> None:
             dtype=engine.dtype,
             attention=engine.attention,
             quantization=engine.quantization,
+            device_map=engine.device_map,
             versions=versions(engine.files, packages_of(engine.quantization), vllm=settings.engine == "vllm"),
             modules=engine.bank.sizes,
         ),

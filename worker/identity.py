@@ -29,6 +29,7 @@ class WorkerIdentity:
     Attributes:
         attention: Whose attention the model computes with.
         quantization: How its weights are quantised; None: they are not.
+        device_map: How many of its parts lie on which device; None: all on one.
     """
 
     worker: str
@@ -44,6 +45,7 @@ class WorkerIdentity:
     versions: Mapping[str, str]
     attention: str | None = None
     quantization: str | None = None
+    device_map: str | None = None
     modules: Mapping[str, Size] = field(default_factory=dict, repr=False)
 
     def framed(self, job: Job) -> Framed:

@@ -55,6 +55,7 @@ class Ready:
             "dtype": self._identity.dtype,
             "attention": self._identity.attention,
             "quantization": self._identity.quantization,
+            "device_map": self._identity.device_map,
         }
         self._path.parent.mkdir(parents=True, exist_ok=True)
         draft = self._path.with_suffix(f".{os.getpid()}")

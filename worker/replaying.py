@@ -161,6 +161,7 @@ class Replaying:
                 "dtype": identity.dtype,
                 "attention": identity.attention,
                 "quantization": identity.quantization,
+                "device_map": identity.device_map,
                 "versions": dict(identity.versions),
                 "milliseconds": round(1000 * seconds, 3),
             },

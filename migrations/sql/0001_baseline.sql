@@ -747,7 +747,7 @@ comment on column loradex.answers.prompt_tokens is 'tokens of the framed prompt'
 comment on column loradex.answers.output_tokens is 'tokens of the answer';
 comment on column loradex.answers.base_model is 'model that answered';
 comment on column loradex.answers.base_model_revision is 'its revision as the worker found it';
-comment on column loradex.answers.generation is 'generation settings, seed, frame, device, dtype, attention, quantization';
+comment on column loradex.answers.generation is 'generation settings, seed, frame, device, dtype, attention, quantization, device_map';
 comment on column loradex.answers.timings is 'milliseconds of every stage';
 comment on column loradex.answers.versions is 'versions of the programs that took part';
 comment on column loradex.answers.worker is 'who answered';

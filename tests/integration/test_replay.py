@@ -179,6 +179,7 @@ def test_a_model_is_asked_again_in_the_form_that_answered(
 ) -> None:
     told = client.explain(client.enqueue(PROMPT, choices=["yes", "no"]).wait().answer_id)
     assert (told["generation"]["attention"], told["generation"]["quantization"]) == ("sdpa", None)
+    assert told["generation"]["device_map"] is None
     eager, unknown = (
         replayed({**told, "generation": {**told["generation"], "attention": attention}})
         for attention in ("eager", "fast")

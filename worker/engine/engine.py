@@ -17,7 +17,7 @@ from loradex.worker.engine.base_modules import BaseModules, is_norm
 from loradex.worker.engine.compose import Composer
 from loradex.worker.engine.ends import ends_of
 from loradex.worker.engine.float32 import Float32
-from loradex.worker.engine.form import Form
+from loradex.worker.engine.form import Form, spread_of
 from loradex.worker.engine.forward import Forward
 from loradex.worker.engine.grammars import Grammars
 from loradex.worker.engine.head import logits_in_float32
@@ -72,6 +72,7 @@ class Engine:
         files: What the model's directory was when it was read.
         attention: Whose attention it computes with, such as `sdpa`.
         quantization: How its weights are quantised; None: they are not.
+        device_map: How many of its parts lie on which device; None: all on one.
         budgets: Bytes that adapters and rows have.
     """
 
@@ -94,6 +95,7 @@ class Engine:
         self.dtype = str(model.dtype).removeprefix("torch.")
         self.attention = str(model.config.get_text_config()._attn_implementation)  # noqa: SLF001 - it is told nowhere else
         self.quantization = told_by(model.config)
+        self.device_map = spread_of(model)
         self.model = model
         self.text = Text(tokenizer)
         kind = "cpu" if self.device.type == "cpu" else "cuda"

@@ -1,8 +1,9 @@
 """The form a base model has in memory: numbers, attention, quantisation and place."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Quantization = Literal["bitsandbytes-4bit", "bitsandbytes-8bit", "torchao-int8", "torchao-float8"]
 DeviceMap = Literal["auto", "balanced", "balanced_low_0", "sequential"] | Mapping[str, int | str]
@@ -43,3 +44,10 @@ class Form:
 def numbers(dtype: str, quantization: str | None) -> str:
     """`bfloat16`, or `bfloat16, torchao-int8`."""
     return ", ".join(filter(None, (dtype, quantization)))
+
+
+def spread_of(model: Any) -> str | None:
+    """How many parts of a model lie where, such as `cuda:0 9, cuda:1 8, disk 2`; None: all of it on one device."""
+    placed: Mapping[str, Any] = getattr(model, "hf_device_map", None) or {}
+    parts = Counter(f"cuda:{place}" if isinstance(place, int) else str(place) for place in placed.values())
+    return ", ".join(f"{place} {count}" for place, count in sorted(parts.items())) if len(parts) > 1 else None

@@ -19,6 +19,7 @@ class ServingEngine(AnswerEngine, Protocol):
         dtype: Numbers it computes in.
         attention: Whose attention it computes with.
         quantization: How its weights are quantised; None: they are not.
+        device_map: How many of its parts lie on which device; None: all on one.
         bank: Its adapters.
         budgets: Bytes that adapters and rows have.
         context_length: Tokens a prompt and its answer may have together.
@@ -34,6 +35,8 @@ class ServingEngine(AnswerEngine, Protocol):
     def attention(self) -> str: ...
     @property
     def quantization(self) -> str | None: ...
+    @property
+    def device_map(self) -> str | None: ...
     @property
     def budgets(self) -> Budgets: ...
     @property

@@ -115,6 +115,7 @@ def test_attention_is_the_one_that_was_asked_for(
 ) -> None:
     engine, reference = loaded(Form(attention="eager"))
     assert engine.attention == "eager"
+    assert engine.device_map is None
     assert apart(engine, reference, questions[1]) <= EXACT
 
 
@@ -125,6 +126,7 @@ def test_layers_that_lie_on_disk_are_brought_in_when_they_are_needed(
     engine, reference = loaded(Form(device_map={**dict.fromkeys(parts, "cpu"), "model.layers.1": "disk"}))
     lies = [engine.model.model.layers[layer].mlp.up_proj.weight.device.type for layer in (0, 1)]
     assert (lies, engine.device) == (["cpu", "meta"], CPU)
+    assert engine.device_map == "cpu 5, disk 1"
     assert apart(engine, reference, questions[1]) <= EXACT
 
 

@@ -47,6 +47,7 @@ class VllmEngine:
 
     attention = "vllm"
     quantization: str | None = None
+    device_map: str | None = None
 
     def __init__(
         self,
