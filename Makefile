@@ -79,5 +79,6 @@ faults: setup ## break the parts while they work, and knock at every door with a
 release: setup ## wheels and a list of their parts, in dist/; the same again for the same commit
 	deploy/release.sh dist
 
-pin: ## write the digests of today's images behind their tags; needs Docker and the registry
+pin: ## write digests of today's images and commits of actions; needs Docker, the registry and github.com
 	deploy/pin-images.sh
+	deploy/pin-actions.sh
