@@ -1,6 +1,7 @@
 """The one way of a job through the worker: claim, embed, route, prepare; compose and write; record."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -8,7 +9,7 @@ from typing import Self
 
 import structlog
 
-from loradex.errors import LoradexError
+from loradex.errors import DeviceBrokenError, LoradexError
 from loradex.worker.aside import Aside, let_go
 from loradex.worker.ending import Ending
 from loradex.worker.engine.protocol import AnswerEngine, Event, Failed, Finished, Ticket, Wrote
@@ -51,6 +52,9 @@ class Answering:
         stop: Set when the worker is to end.
         observer: Counts rows.
         aside: Rows of others, which give way to those of jobs.
+
+    Attributes:
+        lost: Why nothing more can be computed here, once that is so.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class Answering:
         self._ready: SimpleQueue[list[Prepared]] = SimpleQueue()
         self._done: SimpleQueue[tuple[Prepared, RowResult | Failure]] = SimpleQueue()
         self._computed: dict[Ticket, Prepared] = {}
+        self.lost: DeviceBrokenError | None = None
         self._log = structlog.get_logger("answering")
         self._taking_in = Repeating("intake", self._carrying_on(self._take_in), 0, stop)
         self._computing = Repeating("engine", self._carrying_on(self._compute), 0)
@@ -92,6 +97,11 @@ class Answering:
     def ring(self) -> None:
         """Something may wait: it is looked for at once. For any thread; returns immediately."""
         self._rung.set()
+
+    def lose(self, error: DeviceBrokenError) -> None:
+        """Nothing more can be computed: the worker is to end. For any thread; returns immediately."""
+        self.lost = error
+        self._stop.set()
 
     def __enter__(self) -> Self:
         for thread in (self._recording, self._computing, self._taking_in):
@@ -103,10 +113,14 @@ class Answering:
     ) -> None:
         """Finishes what is in hand, or gives it back."""
         self._stop.set()
-        self._leases.wait_for(0, FINISH_SECONDS)
+        if self.lost is None:
+            self._leases.wait_for(0, FINISH_SECONDS)
         self._taking_in.__exit__(kind, error, trace)
         self._computing.__exit__(kind, error, trace)
         self._recording.__exit__(kind, error, trace)
+        if self.lost is not None:
+            # Any of them may be the cause. Their leases run out, which counts: the next time each is answered alone.
+            self._leases.let_go([one.job for one in self._computed.values()])
         try:
             self._record_all()
             self._ending.give_back(self._leases.held())
@@ -119,6 +133,8 @@ class Answering:
         def run() -> None:
             try:
                 step()
+            except DeviceBrokenError as error:
+                self.lose(error)
             except LoradexError as error:
                 self._log.warning("answering.broken_off", reason=str(error))
 
@@ -186,6 +202,9 @@ class Answering:
 
     def _compute(self) -> None:
         """Gives the engine what is ready, lets it work for a moment, and hands on what came of it."""
+        if self.lost is not None:
+            time.sleep(PAUSE_SECONDS)
+            return
         joined = False
         for one in self._arrived():
             self._join(one)
@@ -197,8 +216,10 @@ class Answering:
         try:
             events = self._engine.step()
         except Exception as error:
-            # Rows that an engine forgot would be held for ever.
             self._aside.broke(self._engine, error)
+            if isinstance(error, DeviceBrokenError):
+                raise
+            # Rows that an engine forgot would be held for ever.
             for ticket in list(self._computed):
                 let_go(self._engine, ticket)
                 self._hand_on(ticket, Failure.of(error))
@@ -221,6 +242,8 @@ class Answering:
             self._aside.give_way(self._engine)
         try:
             self._engine.add(one.job.id, one.row, one.adapters)
+        except DeviceBrokenError:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it must end as one recorded failure
             self._hand_on(one.job.id, Failure.of(error))
 

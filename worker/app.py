@@ -52,7 +52,11 @@ LOOK_EVERY_SECONDS = 0.5
 
 
 def serve(settings: WorkerSettings) -> None:
-    """Answer jobs until SIGTERM or Ctrl-C."""
+    """Answer jobs until SIGTERM or Ctrl-C.
+
+    Raises:
+        DeviceBrokenError: The device computes nothing more; whoever started this process is to start it anew.
+    """
     log_as_json(settings.log_level)
     quiet()
     PROGRAM.set("loradex worker")
@@ -145,7 +149,7 @@ def serve(settings: WorkerSettings) -> None:
         aside=aside,
     )
     listen_url = database_url if settings.listen_url is None else settings.listen_url.get_secret_value()
-    embedding = Embedding(reading, encoder, stop)
+    embedding = Embedding(reading, encoder, stop, answering.lose)
     # vLLM does not say how much likelier another token was.
     replaying = (
         Replaying(reading, engine=engine, aside=aside, adapters=roots, identity=identity, stop=stop)
@@ -194,6 +198,8 @@ def serve(settings: WorkerSettings) -> None:
         Notifications(listen_url, ring, stop, leases.told),
     ):
         listen(app, stop)
+    if answering.lost is not None:
+        raise answering.lost
     structlog.get_logger("worker").info("worker.ended")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 
+from loradex.errors import DeviceBrokenError
 from loradex.worker.engine.protocol import AnswerEngine, Event, Failed, Finished, Ticket
 from loradex.worker.engine.rows import Row, RowResult
 from loradex.worker.isolation import Failure
@@ -112,8 +113,10 @@ class Aside:
             return
         try:
             engine.add(guest, guest.row, guest.adapters)
-        except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits is told
+        except Exception as error:
             guest.end(Failure.of(error))
+            if isinstance(error, DeviceBrokenError):
+                raise
         else:
             self._inside = guest
 

@@ -8,6 +8,7 @@ from loradex.errors import (
     ClientClosedError,
     DatabaseRefusesError,
     DatabaseUnavailableError,
+    DeviceBrokenError,
     LoradexError,
     PermissionRefusedError,
     SchemaOutdatedError,
@@ -16,7 +17,7 @@ from loradex.errors import (
 REFUSED = (DatabaseRefusesError, PermissionRefusedError, SchemaOutdatedError)
 """Postgres refuses this to every job alike."""
 
-OUTAGES = (DatabaseUnavailableError, ClientClosedError, *REFUSED)
+OUTAGES = (DatabaseUnavailableError, ClientClosedError, DeviceBrokenError, *REFUSED)
 """No job is at fault. A job may still be the cause of an outage that is not among `REFUSED`: it may need more memory or
 time than there is."""
 

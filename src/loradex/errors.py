@@ -171,6 +171,12 @@ class ModelRefusedError(LoradexError):
     code = "model_refused"
 
 
+class DeviceBrokenError(LoradexError):
+    """The device that a worker computes on does nothing more for this process, which ends; the text says since when."""
+
+    code = "device_broken"
+
+
 class ConversationRefusedError(LoradexError):
     """A model's chat template cannot lay out these messages; the text says why."""
 

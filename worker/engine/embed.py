@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from loradex.errors import InvalidArgumentError, LibraryCorruptError
 from loradex.library.encoder_files import EncoderFiles, read_encoder
 from loradex.library.model_files import read_whole
+from loradex.worker.engine.device import watched
 from loradex.worker.engine.float32 import Float32
 from loradex.worker.engine.sentence_model import SentenceModel, sentence_model
 from loradex.worker.engine.token_reader import Tokens
@@ -62,11 +63,18 @@ class Encoder:
         model: What it loads as.
         revision: SHA-256 over its files, in hex.
         float32: Shared with an engine that computes in another thread; None: there is none.
+        device: Where the model is.
     """
 
     def __init__(
-        self, files: EncoderFiles, model: SentenceModel, revision: str, float32: Float32 | None = None
+        self,
+        files: EncoderFiles,
+        model: SentenceModel,
+        revision: str,
+        float32: Float32 | None = None,
+        device: str = "cpu",
     ) -> None:
+        self._device = torch.device(device)
         self._files = files
         self._model = model
         self.revision = revision
@@ -86,7 +94,7 @@ class Encoder:
         """
         directory = Path(path) if path is not None else shipped_encoder()
         (files, model), found = read_whole(directory, partial(_loaded, device))
-        return cls(files, model, found.revision, float32)
+        return cls(files, model, found.revision, float32, device)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of examples, `[texts, dimensions]` of length 1, float32, in order.
@@ -128,9 +136,9 @@ class Encoder:
         while order:
             size = max(1, BATCH_TOKENS // len(read[order[-1]].ids))
             places, order = order[-size:], order[:-size]
-            with self._float32.exact():
+            with self._float32.exact(), watched(self._device):
                 made = self._model.vectors([read[place].ids for place in places], prompt)
-            vectors[places] = made.float().cpu().numpy()
+                vectors[places] = made.float().cpu().numpy()
         return vectors
 
 

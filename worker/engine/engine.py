@@ -15,6 +15,7 @@ from loradex.worker.engine.asking import Asking
 from loradex.worker.engine.bank import AdapterBank
 from loradex.worker.engine.base_modules import BaseModules, is_norm
 from loradex.worker.engine.compose import Composer
+from loradex.worker.engine.device import watched
 from loradex.worker.engine.ends import ends_of
 from loradex.worker.engine.float32 import Float32
 from loradex.worker.engine.form import Form, spread_of
@@ -202,9 +203,10 @@ class Engine:
             ConstraintRefusedError: No text of this model can be held to what it says.
             AdapterChangedError, AdapterRefusedError, UnknownNameError: An adapter cannot be read.
         """
-        if adapters:
-            self.bank.ensure(adapters)
-        self._stream.add(self._asking.question(ticket, row))
+        with watched(self.device):
+            if adapters:
+                self.bank.ensure(adapters)
+            self._stream.add(self._asking.question(ticket, row))
 
     def step(self) -> Sequence[Event]:
         """A short stretch of work for the rows in hand, and what came of it.

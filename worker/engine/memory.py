@@ -70,6 +70,9 @@ def free_bytes(device: torch.device) -> int:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether the error says that memory ran out; on a CPU torch has no type of its own for it."""
+    if isinstance(error, torch.AcceleratorError):
+        # From a library that asks the driver by itself.
+        return "out of memory" in str(error)
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 

@@ -80,7 +80,11 @@ class AnswerEngine(Protocol):
         """
 
     def step(self) -> Sequence[Event]:
-        """A short stretch of work for the rows in hand, and what came of it; at once if there are none."""
+        """A short stretch of work for the rows in hand, and what came of it; at once if there are none.
+
+        Raises:
+            DeviceBrokenError: The engine can compute nothing more.
+        """
 
     def abort(self, ticket: Ticket) -> None:
         """Lets a row go; nothing is heard of it any more. Does nothing if it is not in hand."""

@@ -12,6 +12,7 @@ from loradex.worker.engine.admission import Admission
 from loradex.worker.engine.bank import AdapterBank
 from loradex.worker.engine.choose import LOGIT_TOKENS
 from loradex.worker.engine.compose import Composer, Composition
+from loradex.worker.engine.device import require_alive
 from loradex.worker.engine.forward import Forward
 from loradex.worker.engine.invocation import invoked
 from loradex.worker.engine.memory import is_out_of_memory, release_cached_memory
@@ -140,7 +141,7 @@ class Stream:
             try:
                 running.abort(ticket)
             except Exception as error:  # noqa: BLE001 - whatever it is, the others must go on
-                broken = _Broken.of(error)
+                broken = _Broken.of(error, self._forward.device)
             if broken is not None:
                 self._running[which] = Running(self._forward, self._switch)
                 self._admission.put_back(
@@ -160,7 +161,11 @@ class Stream:
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
-        """A short stretch of work, and what came of it."""
+        """A short stretch of work, and what came of it.
+
+        Raises:
+            DeviceBrokenError: All rows are lost.
+        """
         events: list[Event] = []
         try:
             events += self._begin()
@@ -189,7 +194,7 @@ class Stream:
             cohort = _Cohort(composition, 1000 * (time.perf_counter() - start))
             parts += self._parts_of(cohort, groups)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must end as one recorded failure
-            broken = _Broken.of(error)
+            broken = _Broken.of(error, self._forward.device)
         if broken is not None:
             del parts
             if cohort is not None:
@@ -236,7 +241,7 @@ class Stream:
                 read += part.work.advance(tokens)
                 done = self._answered(part) if part.work.done else None
             except Exception as error:  # noqa: BLE001 - as above
-                broken = _Broken.of(error)
+                broken = _Broken.of(error, self._forward.device)
             if broken is not None:
                 done = self._again(part.wanted(), broken)
             if done is not None:
@@ -304,7 +309,7 @@ class Stream:
         try:
             ended = running.step()
         except Exception as error:  # noqa: BLE001 - as above
-            broken = _Broken.of(error)
+            broken = _Broken.of(error, self._forward.device)
         if broken is not None:
             self._running[which] = Running(self._forward, self._switch)
             return self._again([writing.begun_again() for writing in writings], broken)
@@ -396,7 +401,8 @@ class _Broken:
     out_of_memory: bool
 
     @classmethod
-    def of(cls, error: Exception) -> "_Broken":
+    def of(cls, error: Exception, device: torch.device) -> "_Broken":
+        require_alive(device, error)
         return cls(Failure.of(error), is_out_of_memory(error))
 
     def release(self) -> None:

@@ -16,7 +16,7 @@ import torch
 from tests.fix_models import Zoo
 from tests.until import until
 
-from loradex.errors import AdapterChangedError
+from loradex.errors import AdapterChangedError, DeviceBrokenError
 from loradex.worker import aside
 from loradex.worker.answering import Answering
 from loradex.worker.aside import Aside
@@ -30,6 +30,8 @@ from loradex.worker.leases import Leases
 from loradex.worker.stages import Answered, Claimed, Prepared
 
 PLACES = 2
+LOST = DeviceBrokenError("cuda:0 computes nothing more")
+FAULT = RuntimeError("a fault of ours")
 RESULT = RowResult("text", (1,), None, None, 1, 1, "length", MergeReport(0, 0, 0, ()))
 
 
@@ -40,7 +42,7 @@ class OneStepEngine:
         self.rows: dict[Ticket, Row] = {}
         self.aborted: list[Ticket] = []
         self.ready: set[str] = set()
-        self.breaks = False
+        self.breaks: Exception | None = None
         self.reads_ahead = True
         self.lets_go = True
         self.steps = 0
@@ -60,9 +62,9 @@ class OneStepEngine:
 
     def step(self) -> Sequence[Event]:
         self.steps += 1
-        if self.breaks and self.rows:
-            self.breaks = False
-            raise RuntimeError("a fault of ours")
+        if self.rows and (error := self.breaks):
+            self.breaks = None if isinstance(error, RuntimeError) else error
+            raise error
         events: list[Event] = []
         for ticket, row in list(self.rows.items()):
             if row.prompt_text in self.ready:
@@ -92,6 +94,7 @@ class Queue:
         self.answered: list[str] = []
         self.failed: dict[str, str] = {}
         self.given_back: list[str] = []
+        self.unready: Exception | None = None
         self.fenced: list[str] = []
         # What the thread of leases asks.
         self.lease = timedelta(seconds=60)
@@ -106,6 +109,9 @@ class Queue:
         return taken
 
     def prepare(self, jobs: Sequence[Job], ready: Callable[[Prepared], None]) -> None:
+        if self.unready is not None:
+            self.leases.let_go(jobs)
+            raise self.unready
         routing = Routing(merge="cat", calibrated=False, mixture=())
         recipe = Recipe("cat", 1.0, "float32", ())
         for job in jobs:
@@ -255,11 +261,69 @@ def test_rows_that_cannot_be_answered_fail_alone(worker: Worker) -> None:
 def test_an_engine_that_breaks_fails_what_it_has_and_goes_on(worker: Worker) -> None:
     worker.asked("one")
     until(lambda: worker.engine.rows)
-    worker.engine.breaks = True
+    worker.engine.breaks = FAULT
     until(lambda: worker.queue.failed == {"one": "internal"})
     worker.asked("two")
     worker.engine.ready.add("two")
     until(lambda: worker.queue.answered == ["two"])
+
+
+def test_a_broken_device_ends_the_worker_and_fails_no_job() -> None:
+    worker = Worker()
+    for prompt in ("one", "two"):
+        worker.asked(prompt)
+    with worker.queue.leases, worker.answering:
+        until(lambda: len(worker.engine.rows) == PLACES)
+        worker.engine.breaks = LOST
+        assert worker.answering._stop.wait(5)
+        worker.asked("waits")
+    assert worker.answering.lost is LOST
+    assert not worker.queue.failed
+    assert [job.prompt for job in worker.queue.waiting] == ["waits"]
+    # Their leases run out: one of them may be the cause, and is answered alone by whoever claims it next.
+    assert not worker.queue.given_back
+    assert not len(worker.queue.leases)
+
+
+def test_a_job_that_was_only_ready_is_given_back_by_a_worker_whose_device_broke(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker = Worker()
+    join = worker.answering._join
+
+    def first_of_two(one: Prepared) -> None:
+        join(one)
+        raise LOST
+
+    monkeypatch.setattr(worker.answering, "_join", first_of_two)
+    worker.asked("one")
+    worker.asked("two")
+    with worker.queue.leases, worker.answering:
+        assert worker.answering._stop.wait(5)
+    assert worker.queue.given_back == ["two"]
+    assert not worker.queue.failed
+    assert not len(worker.queue.leases)
+
+
+def test_a_device_that_breaks_while_questions_are_embedded_ends_the_worker() -> None:
+    worker = Worker()
+    worker.queue.unready = LOST
+    with worker.queue.leases, worker.answering:
+        worker.asked("one")
+        assert worker.answering._stop.wait(5)
+    assert worker.answering.lost is LOST
+    assert not worker.queue.failed
+
+
+def test_a_row_of_others_beside_a_device_that_breaks_fails(
+    worker: Worker, guest: Callable[..., "Future[Any]"]
+) -> None:
+    told = guest("beside")
+    until(lambda: computed(worker) == {"beside"})
+    worker.engine.breaks = LOST
+    # Given back it would break the next worker's.
+    assert told.result(5).code == "device_broken"
+    assert worker.answering.lost is LOST
 
 
 def test_jobs_whose_files_cannot_be_read_ahead_are_answered(worker: Worker) -> None:
@@ -313,7 +377,7 @@ def test_an_engine_that_breaks_and_lets_nothing_go_fails_what_it_has(
     told = guest("beside")
     until(lambda: computed(worker) == {"one", "beside"})
     worker.engine.lets_go = False
-    worker.engine.breaks = True
+    worker.engine.breaks = FAULT
     until(lambda: worker.queue.failed == {"one": "internal"})
     assert told.result(5).code == "internal"
     assert not len(worker.queue.leases)
@@ -479,7 +543,7 @@ def test_a_row_of_others_that_breaks_is_a_failure_and_jobs_go_on(
     assert guest("fails").result(5).code == "not_finite"
     told = guest("beside")
     until(lambda: computed(worker) == {"beside"})
-    worker.engine.breaks = True
+    worker.engine.breaks = FAULT
     assert told.result(5).code == "internal"
     worker.engine.ready.add("job")
     worker.asked("job")

@@ -12,6 +12,7 @@ from loradex.library.model_files import ModelFiles
 from loradex.worker.engine.asking import Asking
 from loradex.worker.engine.bank import AdapterBank
 from loradex.worker.engine.compose import Composer
+from loradex.worker.engine.device import watched
 from loradex.worker.engine.memory import Budgets
 from loradex.worker.engine.protocol import Event, Ticket, Usage
 from loradex.worker.engine.questions import Question
@@ -131,7 +132,9 @@ class VllmEngine:
         if not self._rows:
             return []
         events: list[Event] = []
-        for said in self._llm.step():
+        with watched(self.device):
+            heard = self._llm.step()
+        for said in heard:
             one = self._owners.get(said.request_id)
             if one is None:
                 continue
