@@ -1,8 +1,8 @@
-"""The figures of an evaluation, and the file that keeps them so that a stopped one goes on."""
+"""The figures of an evaluation, as a file keeps them."""
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,30 +10,14 @@ import numpy as np
 
 from loradex.bounded_file import bounded_lines
 from loradex.errors import InvalidArgumentError
-from loradex.evaluation.plan import Case, Options
+from loradex.evaluation.origin import Origin
+from loradex.evaluation.plan import Options
 from loradex.evaluation.scoring import Marks, interval
 
 MAX_LINE = 4 << 20
 MAX_FILE = 1 << 30
 BEGINNING = b'{"setting": '
 """Of every cell that is written; a file of somebody else's is not cut."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What a figure depends on beside its case; figures of unlike origin are never mixed.
-
-    Attributes:
-        rows: `test` or `held-out`.
-        limit: Rows a task at most; None for all.
-        dtype: Numbers the model computed in.
-        library: Hash of the adapters and examples that were active.
-    """
-
-    rows: str
-    limit: int | None
-    dtype: str
-    library: str
 
 
 Kept = str | list[float]
@@ -63,6 +47,8 @@ class Cell:
         mixture: Adapter → mean weight.
         tasks: Task → mean probability.
         origin: What else it depends on.
+        card: Hash of the task's card; None in records of earlier code.
+        asked: Hash of the rows asked; likewise.
     """
 
     setting: str
@@ -83,6 +69,8 @@ class Cell:
     mixture: dict[str, float]
     tasks: dict[str, float]
     origin: Origin
+    card: str | None = None
+    asked: str | None = None
 
     @property
     def n(self) -> int:
@@ -110,54 +98,6 @@ def kept(marks: Marks) -> Kept:
 def marks_of(kept: Kept) -> Marks:
     """What `kept` was given."""
     return np.array([float(mark) for mark in kept], dtype=np.float64)
-
-
-class Record:
-    """Cells on disk, one JSON object a line.
-
-    Args:
-        path: The file; None keeps nothing beyond this run.
-        origin: Of the cells that count here; others stay in the file untouched.
-        writing: Whether cells are added to the file; another process does it otherwise.
-
-    Raises:
-        InvalidArgumentError: The file is not such a record.
-    """
-
-    def __init__(self, path: Path | None, origin: Origin, *, writing: bool = True) -> None:
-        self.path = path
-        self._writing = writing
-        self.origin = origin
-        self._cells: dict[tuple[object, ...], Cell] = {}
-        if path is not None and path.exists():
-            for cell in read_cells(path):
-                if cell.origin == origin:
-                    self._keep(cell)
-            if writing:
-                _without_torn_line(path)
-
-    def find(self, case: Case, task: str, *, generated: bool) -> Cell | None:
-        """The cell measured before, if it has all that is asked."""
-        cell = self._cells.get((case.setting, case.method, *_sorted(case.options.given()), task))
-        return None if cell is None or (generated and cell.generated is None) else cell
-
-    def add(self, cell: Cell) -> None:
-        """Remember a cell, on disk at once; one that is there already is not written twice."""
-        if self._cells.get(key_of(cell)) == cell:
-            return
-        self._keep(cell)
-        if self.path is not None and self._writing:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(asdict(cell)) + "\n")
-
-    @property
-    def cells(self) -> list[Cell]:
-        """Every cell of this origin."""
-        return list(self._cells.values())
-
-    def _keep(self, cell: Cell) -> None:
-        self._cells[key_of(cell)] = cell
 
 
 def read_cells(path: Path) -> list[Cell]:
@@ -188,14 +128,6 @@ def _cell(path: Path, number: int, line: bytes) -> Cell:
         ) from error
 
 
-def _without_torn_line(path: Path) -> None:
-    """Cut off what a killed run had begun to write; all before it are cells."""
-    with path.open("rb+") as stream:
-        end = stream.seek(0, 2)
-        start = stream.seek(max(0, end - MAX_LINE))
-        stream.truncate(start + stream.read().rfind(b"\n") + 1)
-
-
 def of_case(cells: Iterable[Cell], setting: str, method: str) -> dict[str, Cell]:
     """Task → cell of one case under the database's own options."""
     return {
@@ -210,9 +142,9 @@ def options_of(cell: Cell) -> Options:
 
 
 def key_of(cell: Cell) -> tuple[object, ...]:
-    """Which case on which task; a record has each once."""
-    return (cell.setting, cell.method, *_sorted(cell.options), cell.task)
+    """Which case on which task; what counts of a record has each once."""
+    return case_key(cell.setting, cell.method, cell.options, cell.task)
 
 
-def _sorted(options: dict[str, float]) -> Sequence[object]:
-    return tuple(sorted(options.items()))
+def case_key(setting: str, method: str, options: Mapping[str, float], task: str) -> tuple[object, ...]:
+    return (setting, method, *sorted(options.items()), task)

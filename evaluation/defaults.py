@@ -1,5 +1,6 @@
 """The defaults of the routing as the database has them, and how one is changed."""
 
+from dataclasses import fields
 from typing import Any
 
 import psycopg
@@ -19,6 +20,14 @@ def read_defaults(connection: psycopg.Connection[Any]) -> tuple[str, Options, st
     found = dict(rows)
     options = Options(k=int(found["k"]), top_p=float(found["top_p"]), temperature=float(found["temperature"]))
     return found["method"], options, found["choice_prior"] or "none"
+
+
+def routing_defaults(connection: psycopg.Connection[Any]) -> dict[str, float]:
+    """Name → value of every option that a case may leave to the database."""
+    names = [field.name for field in fields(Options)]
+    with translate_errors():
+        found = connection.execute("select name, value from loradex.settings where name = any (%s)", (names,))
+        return dict(sorted(found.fetchall()))
 
 
 def change_default(connection: psycopg.Connection[Any], name: str, value: float | str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from loradex.errors import UnknownNameError
 from loradex.evaluation.plan import FIXED
+from loradex.worker.engine.recipe import TRIMMING
 
 JOB_METHODS = (
     *FIXED,
@@ -22,6 +23,7 @@ JOB_METHODS = (
 )
 EXTRA = ("affinity_linear", "affinity_magnitude_prune")
 """Behind the other affinity methods on held-out rows; measured where they are named, not by `all`."""
+ROUTING = ("k", "top_p", "temperature")
 RIVALS = ("centroid", "lora_retriever")
 """The three tasks whose mean vectors are nearest, mixed in output space: by a softmax of the
 similarities as in LoRAuter, or with equal weights as in LoraRetriever."""
@@ -30,6 +32,21 @@ METHODS = (*JOB_METHODS, *EXTRA, *RIVALS)
 BASELINES = ("uniform", "top1", "centroid", "lora_retriever")
 """What a merged method has to be ahead of."""
 MERGED = tuple(method for method in (*JOB_METHODS, *EXTRA) if method not in {*FIXED, "top1", "uniform"})
+
+
+def defaults_read_by(method: str) -> tuple[str, ...]:
+    """Options of the routing that a figure of the method depends on.
+
+    Not among them: `normalization`, which every question takes from its card, and `choice_prior`, since marks are made
+    of the scores before it.
+    """
+    if method in {*FIXED, *RIVALS}:
+        return ()
+    return (
+        (*ROUTING, "density")
+        if method.removeprefix("calibrated_").removeprefix("affinity_") in TRIMMING
+        else ROUTING
+    )
 
 
 def chosen_methods(text: str) -> tuple[str, ...]:

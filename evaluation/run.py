@@ -7,8 +7,10 @@ from functools import partial
 from statistics import fmean
 from typing import Any, Protocol
 
-from loradex.evaluation.cells import Cell, Record, kept
+from loradex.evaluation.cells import Cell, kept
+from loradex.evaluation.origin import Asked
 from loradex.evaluation.plan import Case, Plan, cases
+from loradex.evaluation.record import Record
 from loradex.evaluation.routing import Routing
 from loradex.evaluation.scoring import Outcome, right, right_when_calibrated, right_when_written
 from loradex.evaluation.subject import Subject
@@ -30,6 +32,7 @@ class Asker(Protocol):
 def evaluate(
     plan: Plan,
     subject_of: Callable[[TaskCard], Subject],
+    asked_of: Callable[[str], Asked],
     asker: Callable[[], Asker],
     *,
     families: Mapping[str, str],
@@ -42,6 +45,7 @@ def evaluate(
     Args:
         plan: What is measured.
         subject_of: Reads a task's rows; called only where something is left to measure.
+        asked_of: Says by hashes what is asked under a name.
         asker: Gives what answers; called only then, too.
         families: Task → family.
         record: Cells measured before; new ones are added.
@@ -57,7 +61,8 @@ def evaluate(
         subject = None
         for case in cases(plan):
             name = f"{asked} {case.setting} {case.method}"
-            found = record.find(case, asked, generated=plan.generated)
+            told = asked_of(asked)
+            found = record.find(case, asked, told, generated=plan.generated)
             if found is None:
                 subject = subject or subject_of(card)
                 started = time.monotonic()
@@ -71,7 +76,9 @@ def evaluate(
                     metric=card.metric,
                     seconds=round(time.monotonic() - started, 2),
                     revision=revision,
-                    origin=record.origin,
+                    origin=record.origin.of_case(case),
+                    card=told.card,
+                    asked=told.rows,
                     **marks,
                     **_routed(card, routings, families),
                 )

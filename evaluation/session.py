@@ -16,10 +16,13 @@ from loradex.db.session import connect
 from loradex.errors import InvalidArgumentError
 from loradex.evaluation.answer_quality import measure_affinity
 from loradex.evaluation.as_jobs import AsJobs
-from loradex.evaluation.cells import Cell, Origin, Record
+from loradex.evaluation.cells import Cell
+from loradex.evaluation.defaults import routing_defaults
 from loradex.evaluation.in_process import InProcess
+from loradex.evaluation.origin import Asked, Origin
 from loradex.evaluation.plan import Plan, cases
 from loradex.evaluation.questions import Question, question_of
+from loradex.evaluation.record import Record
 from loradex.evaluation.routing import Router
 from loradex.evaluation.rows import drawn, held_out, read_rows, shared
 from loradex.evaluation.run import Asker, evaluate
@@ -28,6 +31,7 @@ from loradex.evaluation.store import (
     adapters_by_task,
     families,
     library_hash,
+    models,
     revision,
     rows_trained_on,
     store_cells,
@@ -76,18 +80,32 @@ class Session:
         self._plan = plan
         self._in_process = in_process
         self._hidden: set[tuple[str, str]] = set()
+        self._hashes: dict[str, Asked] = {}
         with ExitStack() as resources:
             self._connection = resources.enter_context(connect(database_address(settings)))
             self._encoder, self._facts = encoder_facts(settings)
             self._vectors = resources.enter_context(question_cache(settings.home, self._facts))
             self._roots = settings.roots()
             self._adapters = adapters_by_task(self._connection, settings.base_model)
-            library = library_hash(self._connection, settings.base_model, settings.encoder)
-            rows = "held-out" if plan.held_out else "test"
-            origin = Origin(rows, plan.limit, settings.form.numbers, library)
-            path = record or settings.home / "evaluations" / f"{library[:16]}.jsonl"
+            origin = self._origin()
+            path = record or settings.home / "evaluations" / f"{origin.library[:16]}.jsonl"
             self.record = Record(path, origin, writing=writing)
             self._resources = resources.pop_all()
+
+    def _origin(self) -> Origin:
+        base_model, encoder = self._settings.base_model, self._settings.encoder
+        revision_of_model, frame, revision_of_encoder = models(self._connection, base_model, encoder)
+        return Origin(
+            rows="held-out" if self._plan.held_out else "test",
+            limit=self._plan.limit,
+            dtype=self._settings.form.numbers,
+            library=library_hash(self._connection, base_model, encoder),
+            base_model=revision_of_model,
+            encoder=revision_of_encoder or self._facts.revision,
+            frame=frame,
+            mode="in-process" if self._in_process else "as-jobs",
+            defaults=routing_defaults(self._connection),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -123,6 +141,7 @@ class Session:
             yield from evaluate(
                 plan,
                 self._subject,
+                self._told,
                 lambda: self._asker,
                 families=families(self._connection),
                 record=self.record,
@@ -132,13 +151,13 @@ class Session:
 
     def _measured(self, task: str) -> bool:
         return all(
-            self.record.find(case, task, generated=self._plan.generated) is not None
+            self.record.find(case, task, self._told(task), generated=self._plan.generated) is not None
             for case in cases(self._plan)
         )
 
     def keep(self, cells: Sequence[Cell]) -> str:
         """Add the cells to `loradex.evaluations`; the run they are under."""
-        what = json.dumps(asdict(self.record.origin), sort_keys=True)
+        what = json.dumps(asdict(replace(self.record.origin, defaults=None)), sort_keys=True)
         run = f"{self.record.origin.rows}-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
         store_cells(self._connection, run, cells)
         return run
@@ -153,13 +172,13 @@ class Session:
     def shared_rows(self) -> dict[str, tuple[int, int]]:
         """Task → how many of the held-out rows that are asked made the task's affinities too, and how many are asked.
 
-        Tasks of which that is none are left out, and those whose file is not there.
+        Tasks of which that is none are left out, and those whose file is not there; of test rows none is held out.
 
         Raises:
             ExampleFileError: A row is refused.
         """
         found = {}
-        for card in self._plan.cards.values():
+        for card in self._plan.cards.values() if self._plan.held_out else ():
             if not self._file(card).is_file():
                 continue
             rows, limit = self._unseen(card), self._plan.limit
@@ -226,6 +245,13 @@ class Session:
         return Subject(
             card, questions, [vectors[prompt] for prompt in prompts], self._adapters.get(card.name, [])
         )
+
+    def _told(self, name: str) -> Asked:
+        """What is asked under a name, by hashes; a file that is not there is no rows that could differ."""
+        if name not in self._hashes:
+            card = self._plan.cards[name]
+            self._hashes[name] = Asked.of(card, self.asked(card) if self._file(card).is_file() else None)
+        return self._hashes[name]
 
     def _unseen(self, card: TaskCard) -> list[Example]:
         """Training rows that no adapter of the task has seen."""

@@ -35,6 +35,19 @@ def adapters_by_task(connection: psycopg.Connection[Any], base_model: str) -> di
     return dict(rows)
 
 
+def models(connection: psycopg.Connection[Any], base_model: str, encoder: str) -> tuple[str, str, str | None]:
+    """Revision and frame of the base model, and the encoder's revision, None where the database does not know it."""
+    with translate_errors():
+        found = connection.execute(
+            "select m.revision, m.frame, (select e.revision from loradex.encoders e where e.name = %s) "
+            "from loradex.base_models m where m.name = %s",
+            (encoder, base_model),
+        ).fetchone()
+    if found is None:
+        raise InvalidArgumentError(f"no base model {base_model}; `loradex model list` names those there are")
+    return str(found[0]), str(found[1]), found[2]
+
+
 def families(connection: psycopg.Connection[Any]) -> dict[str, str]:
     """Task → family, of every task the database knows, whatever this process measures."""
     with translate_errors():
@@ -95,7 +108,10 @@ def revision() -> str:
 
 
 def store_cells(connection: psycopg.Connection[Any], run: str, cells: Sequence[Cell]) -> None:
-    """Add the cells to `loradex.evaluations`, those that this run has there already left out."""
+    """Add the cells to `loradex.evaluations`, those left out that this run has there with the very same figure.
+
+    One that was measured anew stands there beside the old one, since no row is changed; the later counts.
+    """
     with translate_errors(), connection.cursor() as cursor:
         cursor.executemany(
             "insert into loradex.evaluations (run, setting, method, settings, task, n, score, low, high, "
@@ -103,7 +119,8 @@ def store_cells(connection: psycopg.Connection[Any], run: str, cells: Sequence[C
             "select %(run)s, %(setting)s, %(method)s, %(settings)s, %(task)s, %(n)s, %(score)s, %(low)s, "
             "%(high)s, %(seconds)s, %(revision)s, %(library)s where not exists (select from "
             "loradex.evaluations e where e.run = %(run)s and e.setting = %(setting)s and "
-            "e.method = %(method)s and e.task = %(task)s and e.settings = %(settings)s)",
+            "e.method = %(method)s and e.task = %(task)s and e.settings = %(settings)s and e.n = %(n)s "
+            "and e.score = %(score)s and e.git_revision = %(revision)s)",
             [_row(run, cell) for cell in cells],
         )
 
@@ -114,7 +131,16 @@ def _row(run: str, cell: Cell) -> dict[str, Any]:
         "run": run,
         "setting": cell.setting,
         "method": cell.method,
-        "settings": Jsonb({**cell.options, "rows": cell.origin.rows, "dtype": cell.origin.dtype}),
+        "settings": Jsonb(
+            {
+                **(cell.origin.defaults or {}),
+                **cell.options,
+                "rows": cell.origin.rows,
+                "dtype": cell.origin.dtype,
+                "card": cell.card,
+                "asked": cell.asked,
+            }
+        ),
         "task": cell.task,
         "n": cell.n,
         "score": cell.score,

@@ -103,7 +103,6 @@ def evaluate(
         return
     import torch
 
-    from loradex import terminal
     from loradex.errors import InvalidArgumentError
     from loradex.evaluation.methods import chosen_methods, chosen_names
     from loradex.evaluation.pages import keep_freed_pages
@@ -111,7 +110,6 @@ def evaluate(
     from loradex.evaluation.printed import show
     from loradex.evaluation.records import beside, recorded
     from loradex.evaluation.report import write_report
-    from loradex.evaluation.rows import told_of_shared
     from loradex.evaluation.session import Session
     from loradex.evaluation.sweep import sweep
     from loradex.evaluation.wordings import DIRECTORY, in_all_wordings, load_wordings
@@ -121,8 +119,11 @@ def evaluate(
     keep_freed_pages()
     methods = chosen_methods(method)
     given = Options(k, top_p, temperature, density)
-    if sweeping and given.given():
-        raise InvalidArgumentError("--sweep tries every option itself; leave the others out")
+    if sweeping and (given.given() or not in_process):
+        raise InvalidArgumentError(
+            "--sweep tries every option itself, on rows that it takes out of the index, which no job can; "
+            "leave the other options and --as-jobs out"
+        )
     settings_of_tasks = chosen_names("setting", setting, SETTINGS)
     unseen = UNSEEN in settings_of_tasks
     if unseen and (len(settings_of_tasks) > 1 or sweeping):
@@ -146,14 +147,13 @@ def evaluate(
         alone = not in_process or (settings.device != "cpu" and torch.cuda.is_available())
         processes = 1 if alone else min(2, os.cpu_count() or 1)
     with Session(settings, plan, record, in_process=in_process) as session:
-        if sweeping and (common := session.shared_rows()):
-            terminal.complain(told_of_shared(common))
+        _say(session)
         cells = _measure(session, plan, processes, as_json=as_json)
         session.keep(cells)
     if not as_json and not sweeping and not given.given():
         show(cells, plan)
     if report is not None:
-        sys.stderr.write(f"{write_report(report, beside(cells, others))}\n")
+        sys.stderr.write(f"{write_report(report, beside(cells, others, session.record.origin))}\n")
 
 
 def _render(report: Path | None) -> None:
@@ -165,6 +165,17 @@ def _render(report: Path | None) -> None:
     if report is None:
         raise InvalidArgumentError("give --data DIR to measure, or --report DIR to show what was measured")
     sys.stderr.write(f"{write_report(report, read_together(report))}\n")
+
+
+def _say(session: "Session") -> None:
+    """What somebody should know of the figures before they are measured."""
+    from loradex import terminal
+    from loradex.evaluation.rows import told_of_shared
+
+    if told := session.record.told_of_others():
+        terminal.complain(told)
+    if common := session.shared_rows():
+        terminal.complain(told_of_shared(common))
 
 
 def _measure(session: "Session", plan: "Plan", processes: int, *, as_json: bool) -> "list[Cell]":
@@ -184,6 +195,6 @@ def _measure(session: "Session", plan: "Plan", processes: int, *, as_json: bool)
 
 
 def _trimming(methods: tuple[str, ...]) -> bool:
-    from loradex.worker.engine.recipe import TRIMMING
+    from loradex.evaluation.methods import defaults_read_by
 
-    return any(method.removeprefix("calibrated_") in TRIMMING for method in methods)
+    return any("density" in defaults_read_by(method) for method in methods)

@@ -80,6 +80,8 @@ def tune(
                 Session(settings, plan, record, in_process=True) as session,
                 measuring("tuning", len(known) * len(cases(plan))) as advance,
             ):
+                if told := session.record.told_of_others():
+                    terminal.complain(told)
                 cells = list(session.cells(advance))
                 run = session.keep(cells)
             sys.stderr.write(f"evidence: run {run} in loradex.evaluations\n")

@@ -1,6 +1,7 @@
 """`loradex eval` on a stocked database, a tiny model and a worker that runs."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from multiprocessing import active_children
@@ -10,7 +11,7 @@ import pytest
 
 from loradex.db.session import connect
 from loradex.errors import EvaluationFailedError, InvalidArgumentError, UnknownNameError
-from loradex.evaluation.cells import Cell
+from loradex.evaluation.cells import Cell, read_cells
 from loradex.evaluation.commands.tune import tune
 from loradex.evaluation.defaults import change_default, read_defaults
 from loradex.evaluation.methods import ALL, JOB_METHODS, METHODS, chosen_methods
@@ -47,11 +48,12 @@ def measure(
 
 
 def figures(cells: Sequence[Cell]) -> list[Cell]:
-    """The cells without what a clock says, and as rounded as sums of unequal order are."""
+    """The cells without what a clock says and who asked, and as rounded as sums of unequal order are."""
     return [
         replace(
             cell,
             seconds=0.0,
+            origin=replace(cell.origin, mode=None),
             mixture={name: round(weight, 4) for name, weight in cell.mixture.items()},
             tasks={name: round(mass, 4) for name, mass in cell.tasks.items()},
             own_mass=cell.own_mass and round(cell.own_mass, 4),
@@ -225,6 +227,44 @@ def test_what_is_on_record_is_not_measured_again(
         measure(exam_settings, replace(plan, data=tmp_path / "nowhere", limit=2), record)
 
 
+def test_what_was_measured_of_another_default_card_or_row_is_measured_anew(
+    exam: Path, exam_cards: dict[str, TaskCard], exam_settings: WorkerSettings, tmp_path: Path
+) -> None:
+    record, data = tmp_path / "cells.jsonl", tmp_path / "data"
+    shutil.copytree(exam / "data", data)
+    plan = a_plan(exam, exam_cards, data=data, settings=(IN_DOMAIN,), methods=("base", "cat", "centroid"))
+
+    def measured(some: Plan) -> set[tuple[str, str]]:
+        """Method and task of what came onto the record."""
+        before = len(read_cells(record)) if record.exists() else 0
+        measure(exam_settings, some, record)
+        return {(cell.method, cell.task) for cell in read_cells(record)[before:]}
+
+    def all_of(*tasks: str) -> set[tuple[str, str]]:
+        return {(method, task) for method in plan.methods for task in tasks}
+
+    assert measured(plan) == all_of(*exam_cards)
+    assert measured(plan) == set()
+    with connect(exam_settings.database_url.get_secret_value()) as connection:  # type: ignore[union-attr]
+        k = read_defaults(connection)[1].k or 0
+        change_default(connection, "k", 2)
+        try:
+            assert measured(plan) == {("cat", task) for task in exam_cards}
+        finally:
+            change_default(connection, "k", k)
+    assert measured(plan) == set()
+
+    weather = exam_cards["weather"].model_copy(update={"prompt": "Weather: {text}"})
+    assert measured(replace(plan, cards=exam_cards | {"weather": weather})) == all_of("weather")
+    file = data / "kitchen.test.jsonl"
+    file.write_text(file.read_text().replace("Really?", "Truly?"))
+    assert measured(plan) == all_of("kitchen")
+    with Session(exam_settings, plan, record, in_process=False) as session:
+        told = session.record.told_of_others()
+    assert f"{len(read_cells(record))} figures there do not count" in told
+    assert "unlike ways to ask (in-process, as-jobs)" in told
+
+
 def test_two_processes_measure_what_one_does_and_go_on_where_it_stopped(
     exam: Path, exam_cards: dict[str, TaskCard], exam_settings: WorkerSettings, tmp_path: Path
 ) -> None:
@@ -306,6 +346,25 @@ def test_cells_land_in_postgres_once(
             "select count(*), min(n), count(distinct task) from loradex.evaluations where run = %s", (run,)
         ).fetchone()
     assert rows == (len(cells), 1, 3)
+
+
+def test_what_was_measured_anew_stands_beside_the_old_figure_in_postgres(
+    exam: Path, exam_cards: dict[str, TaskCard], exam_settings: WorkerSettings
+) -> None:
+    one = {"weather": exam_cards["weather"]}
+    plan = a_plan(exam, one, settings=(IN_DOMAIN,), methods=("base",))
+    with Session(exam_settings, plan, None, in_process=True) as session:
+        (cell,) = session.cells(lambda _name, _done: None)
+        unlike = replace(cell, right="1000" if cell.score != 0.25 else "1110")
+        for some in (cell, unlike, unlike):
+            run = session.keep([some])
+    with connect(exam_settings.database_url.get_secret_value()) as connection:  # type: ignore[union-attr]
+        rows = connection.execute(
+            "select score, settings ->> 'card', settings ->> 'asked' from loradex.evaluations "
+            "where run = %s and method = 'base' and task = 'weather' and n = 4 order by id desc limit 2",
+            (run,),
+        ).fetchall()
+    assert rows == [(unlike.score, cell.card, cell.asked), (cell.score, cell.card, cell.asked)]
 
 
 def test_the_command_prints_a_table_and_writes_a_report(
@@ -428,7 +487,8 @@ def test_tuning_changes_a_default_only_for_what_is_beyond_noise(
         assert "no value is ahead beyond noise, so the defaults stay" in said
         evidence = told.err.split("evidence: run ")[1].split()[0]
         kept = connection.execute(
-            "select count(distinct settings), count(distinct task) from loradex.evaluations where run = %s",
+            "select count(distinct settings - '{card,asked}'::text[]), count(distinct task) "
+            "from loradex.evaluations where run = %s",
             (evidence,),
         ).fetchone()
         assert kept == (12, 3)

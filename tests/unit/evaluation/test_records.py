@@ -91,7 +91,7 @@ def test_beside_new_cells_stand_those_of_the_same_library_and_as_many_rows() -> 
         swept,
         *unseen(),
     ]
-    stand = beside(trained(), old)
+    stand = beside(trained(), old, ORIGIN)
     assert len(stand) == len([*trained(), swept, *unseen()])
     assert all(one in stand for one in [*trained(), swept, *unseen()])
 
@@ -102,3 +102,41 @@ def test_a_line_that_a_killed_run_had_begun_is_left_out(tmp_path: Path) -> None:
     with (tmp_path / "cells.jsonl").open("a") as record:
         record.write('{"setting": "in-dom')
     assert len(read_together(tmp_path)) == len(trained())
+
+
+def test_what_was_measured_anew_takes_the_place_of_the_old_in_its_record(tmp_path: Path) -> None:
+    """Until all of it was, the record has two origins and is refused."""
+    known = replace(ORIGIN, base_model="model", defaults={})
+    anew = [replace(one, right="1111", origin=known) for one in trained()]
+    write(tmp_path / "cells.jsonl", [*trained(), *anew[:-1]])
+    with pytest.raises(
+        InvalidArgumentError, match=r"cells.jsonl: its figures have unlike base models .model, not said"
+    ):
+        read_together(tmp_path)
+    write(tmp_path / "cells.jsonl", [*trained(), *anew])
+    assert read_together(tmp_path) == anew
+
+
+def test_figures_of_unlike_defaults_or_rows_are_refused(tmp_path: Path) -> None:
+    known = replace(ORIGIN, base_model="model", defaults={"k": 32, "top_p": 0.9})
+    here = [replace(one, origin=known, card="card", asked="rows") for one in trained()]
+    write(
+        tmp_path / "a.jsonl",
+        [replace(one, origin=replace(known, defaults={})) for one in here[:4]] + here[4:],
+    )
+    ties = replace(here[0], method="ties")
+    for other, why in (
+        (
+            replace(ties, origin=replace(known, defaults={"k": 64, "density": 0.5})),
+            r"unlike defaults \(.*k 32.*k 64",
+        ),
+        (replace(ties, asked="others"), "unlike rows or cards of rte"),
+        (replace(ties, card="another"), "unlike rows or cards of rte"),
+    ):
+        write(tmp_path / "b.jsonl", [other])
+        with pytest.raises(InvalidArgumentError, match=why):
+            read_together(tmp_path)
+        assert other not in beside(here, [other], known)
+    write(tmp_path / "b.jsonl", [ties])
+    assert ties in read_together(tmp_path)
+    assert ties in beside(here, [ties], known)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loradex.evaluation.cells import Cell, Origin
+from loradex.evaluation.cells import Cell
+from loradex.evaluation.origin import Origin
 from loradex.evaluation.plan import IN_DOMAIN, OOD
 from loradex.evaluation.summary import percent_of, share_recovered, summarise
 
