@@ -9,14 +9,17 @@ import psycopg
 
 from loradex.db.async_session import AsyncSession, connect, settled
 from loradex.db.outages import is_outage
-from loradex.db.pool import BUSY_SECONDS, CLOSED, busy, is_quiet, is_reusable
+from loradex.db.pool import BUSY_SECONDS, CLOSED, busy, descriptors, is_quiet, is_reusable
 from loradex.db.session import translate_errors
 from loradex.errors import ClientClosedError
+from loradex.forks import let_go, renew_after_fork
 from loradex.program import program_name
+
+FORKED = "this client was used before its process was forked, and is its parent's; make a new one"
 
 
 class AsyncPool:
-    """`Pool` for the tasks of one event loop."""
+    """`Pool` for the tasks of one event loop. Forked after its first use it is of no more use to the child."""
 
     def __init__(
         self,
@@ -36,7 +39,9 @@ class AsyncPool:
         self._idle: deque[tuple[float, AsyncSession]] = deque()
         self._sweeper: asyncio.TimerHandle | None = None
         self._sweeping: asyncio.Task[None] | None = None
-        self._closed = False
+        self._used = False
+        self._closed = ""
+        renew_after_fork(self)
 
     @property
     def exhausted(self) -> bool:
@@ -52,6 +57,7 @@ class AsyncPool:
     @asynccontextmanager
     async def lent(self) -> AsyncIterator[AsyncSession]:
         """A connection as it is, for as long as the block runs."""
+        self._used = True
         with translate_errors():
             try:
                 async with asyncio.timeout(BUSY_SECONDS):
@@ -76,14 +82,21 @@ class AsyncPool:
 
     async def close(self) -> None:
         """Give the connections back, for good; those in use are closed after their call."""
-        self._closed = True
+        self._closed = self._closed or CLOSED
         if self._sweeper is not None:
             self._sweeper.cancel()
         await self._close_idle()
 
+    def renew(self) -> None:
+        """Leave the connections to the parent of this process."""
+        if self._used:
+            idle, self._idle = self._idle, deque()
+            self._closed = self._closed or FORKED
+            let_go(descriptors(connection for _, connection in idle))
+
     async def _newest_idle(self) -> AsyncSession | None:
         if self._closed:
-            raise ClientClosedError(CLOSED)
+            raise ClientClosedError(self._closed)
         while self._idle:
             _, connection = self._idle.pop()
             if is_quiet(connection) or await _answers(connection):

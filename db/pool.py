@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -16,6 +16,7 @@ from psycopg.pq import PipelineStatus, TransactionStatus
 from loradex.db.outages import is_outage
 from loradex.db.session import Session, opened, set_up, settled, translate_errors
 from loradex.errors import ClientClosedError, DatabaseUnavailableError
+from loradex.forks import let_go, renew_after_fork
 from loradex.program import program_name
 
 BUSY_SECONDS = 60.0
@@ -30,6 +31,8 @@ class Pool:
     one it came over, and those that were idle meanwhile: what a session has prepared before an upgrade it refuses for
     good, and after a failover it may be a replica's. One that cannot be made says why at once: a pool that retried in
     the background would only say that time is over.
+
+    In a process that is forked it begins without a connection; those of the parent stay the parent's.
 
     Args:
         url: Where Postgres is.
@@ -64,6 +67,7 @@ class Pool:
         # Since when no connection could be made, or one is being made; None if the last one was.
         self._unreached: float | None = None
         self._closed = ""
+        renew_after_fork(self)
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -114,6 +118,17 @@ class Pool:
             for connection in waiting:
                 _shut_down(connection)
             return bool(self._closed)
+
+    def renew(self) -> None:
+        """Leave the connections to the parent of this process."""
+        idle, lent = self._idle, self._lent
+        self._room = threading.BoundedSemaphore(self._size)
+        self._lock = threading.Lock()
+        self._idle, self._lent = deque(), {}
+        self._sweeper, self._unreached = None, None
+        let_go(descriptors([*(connection for _, connection in idle), *lent]))
+        for _, connection in idle:
+            connection.close()  # what it says at parting goes nowhere
 
     def _newest_idle(self) -> Session | None:
         while True:
@@ -185,6 +200,11 @@ class Pool:
                 self._sweep_later()
         for connection in old:
             connection.close()
+
+
+def descriptors(connections: Iterable[psycopg.Connection[Any] | psycopg.AsyncConnection[Any]]) -> list[int]:
+    """Those of the connections that are open."""
+    return [connection.fileno() for connection in connections if not connection.closed]
 
 
 def busy(size: int) -> DatabaseUnavailableError:

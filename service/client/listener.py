@@ -16,6 +16,7 @@ from psycopg.rows import class_row
 from loradex.db.pool import Pool, is_reusable
 from loradex.db.session import Session, settled
 from loradex.errors import ClientClosedError, DatabaseUnavailableError
+from loradex.forks import renew_after_fork
 from loradex.service.client.outcome import ENDED, JobOutcome
 from loradex.service.client.waiting import (
     CHANNEL,
@@ -27,6 +28,8 @@ from loradex.service.client.waiting import (
     UNHEARD,
     Waiting,
 )
+
+FORKED = "this wait was begun before its process was forked, and goes on in the parent; wait anew, by `client.job(id)`"
 
 
 class Listener:
@@ -46,12 +49,12 @@ class Listener:
         self._state = threading.Condition()
         self._holding = False
         self._stop = threading.Event()
-        self._nudge, self._nudged = socket.socketpair()
-        self._nudge.settimeout(0)
+        self._nudge, self._nudged = _nudges()
         self._thread: threading.Thread | None = None
         self._said = False
         self._away = False
         self._log = logging.getLogger("loradex.client")
+        renew_after_fork(self)
 
     @contextmanager
     def watch(self, jobs: Collection[UUID]) -> "Iterator[queue.SimpleQueue[Any]]":
@@ -83,6 +86,20 @@ class Listener:
             self._thread.join()
         self._nudge.close()
         self._nudged.close()
+
+    def renew(self) -> None:
+        """Be without a thread: it is the parent's. The connection is the pool's."""
+        closed = self._stop.is_set()
+        self._state, self._stop = threading.Condition(), threading.Event()
+        self._holding, self._thread = False, None
+        self._away, self.outage = False, None
+        if closed:
+            self._stop.set()
+            return
+        self._nudge.close()
+        self._nudged.close()
+        self._nudge, self._nudged = _nudges()
+        self._waiting.renew(ClientClosedError(FORKED))
 
     def _begin(self) -> None:
         with self._state:
@@ -183,6 +200,12 @@ class Listener:
             for outcome in found:
                 self._waiting.deliver(outcome)
         self._away, self.outage = False, None
+
+
+def _nudges() -> tuple[socket.socket, socket.socket]:
+    nudge, nudged = socket.socketpair()
+    nudge.settimeout(0)
+    return nudge, nudged
 
 
 def _notified(ears: Collection[Session]) -> list[str]:

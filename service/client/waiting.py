@@ -103,6 +103,11 @@ class Waiting:
         for deliver in waiting:
             deliver(error)
 
+    def renew(self, error: Exception) -> None:
+        """In a process that was forked: nobody else waits, and whoever did is told so."""
+        self._lock = threading.Lock()
+        self.fail(error)
+
     def refuse(self, error: Exception, jobs: Iterable[UUID], key: str) -> None:
         """Tell those who wait for these jobs with this key that nothing will come."""
         with self._lock:

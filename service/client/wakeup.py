@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from loradex.errors import RedisUnavailableError
+from loradex.forks import renew_after_fork
 from loradex.wakeup import QUEUE, TASK, advice_on, broker_settings, reason_of
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Waker:
         parts = urlsplit(url)
         self._address = f"{parts.hostname or parts.path}:{parts.port or 6379}"
         self._producers: ProducerPool | None = None
+        renew_after_fork(self)
 
     def wake(self, jobs: Sequence[UUID]) -> None:
         """Send the ids of waiting jobs.
@@ -60,6 +62,10 @@ class Waker:
             with suppress(Exception):  # what is broken need not be closed well
                 producers.force_close_all()
                 producers.connections.force_close_all()
+
+    def renew(self) -> None:
+        """Leave the connections to the parent of this process: redis-py closes only what is of its own process."""
+        self._producers = None
 
     def _try_to_send(self, jobs: Sequence[UUID]) -> Exception | None:
         """Send them; the error if that fails."""
