@@ -253,6 +253,7 @@ class Answering:
             if job.id in self._computed and self._computed[job.id].job.attempt == job.attempt:
                 one = self._computed.pop(job.id)
                 let_go(self._engine, job.id)
+                one.clock.lap("compose")
                 self._ending.fenced_off(one)
                 # Its place is another's at once.
                 self._rung.set()

@@ -55,8 +55,10 @@ class Ending:
                     timings=timings,
                 )
                 since = time.perf_counter()
-                answer_id = self._jobs.record(one.job, answer)
-                one.clock.called(RECORD, since)
+                try:
+                    answer_id = self._jobs.record(one.job, answer)
+                finally:
+                    one.clock.called(RECORD, since)
             except LeaseLostError:
                 self.fenced_off(one)
             except RoutingLostError:

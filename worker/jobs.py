@@ -14,12 +14,13 @@ from psycopg.types.json import Jsonb
 
 from loradex.db.pool import Pool
 from loradex.db.reconnect import repeat_through_outage
+from loradex.tracing import is_on
 
 Vector = npt.NDArray[np.float32]
 Document = Mapping[str, Any]
 
 CLAIM: LiteralString = """
-    select id, kind, prompt, messages, choices, settings, attempt, pieces_key, traceparent,
+    select id, kind, prompt, messages, choices, k, settings, attempt, pieces_key, traceparent,
            case when messages is not null then (
                select b.chat_template from loradex.base_models b where b.name = base_model) end as chat_template,
            attempt - releases - 1 as lost_attempts,
@@ -63,6 +64,7 @@ class Job:
         lost_attempts: Attempts whose worker died or went silent.
         waited_ms: Milliseconds from acceptance to this claim.
         urgent: Whether its priority is above the default.
+        k: How many neighbours vote.
     """
 
     id: UUID
@@ -78,6 +80,7 @@ class Job:
     waited_ms: float
     urgent: bool = False
     traceparent: str | None = None
+    k: int = 0
 
     @property
     def seed(self) -> int:
@@ -95,6 +98,7 @@ class Routing:
         mixture: The adapters with their weights, heaviest first: adapter, sha256, uri, weight and more.
         similarity: Cosine of the question and its nearest example; None without examples.
         prior: `shares` of its choices in the asker's latest `answers`; None where that does not count.
+        nearest: The ten nearest examples, for spans, with `example_id` and `similarity`; none where none are made.
     """
 
     merge: str
@@ -102,6 +106,7 @@ class Routing:
     mixture: Sequence[Document]
     similarity: float | None = None
     prior: Document | None = None
+    nearest: Sequence[Document] = ()
 
 
 class Jobs:
@@ -151,9 +156,10 @@ class Jobs:
         """
         rows = self._repeated(
             "select job_id, routing ->> 'merge', (routing -> 'calibrated')::boolean, routing -> 'mixture', "
-            "(routing #>> '{neighbours,0,similarity}')::float8, routing -> 'prior' "
+            "(routing #>> '{neighbours,0,similarity}')::float8, routing -> 'prior', "
+            "case when %s then jsonb_path_query_array(routing, '$.neighbours[0 to 9]') else '[]' end "
             "from loradex.route_jobs(%s, %b, %s)",
-            ([job.id for job in jobs], list(queries), self._token),
+            (is_on(), [job.id for job in jobs], list(queries), self._token),
         )
         routings = {job_id: Routing(*decided) for job_id, *decided in rows}
         return [routings[job.id] for job in jobs]

@@ -1,15 +1,16 @@
 """What a worker tells OpenTelemetry of the jobs it took to an end: stages and counts, and texts where asked for."""
 
-import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from loradex.collector import tells_content
 from loradex.tracing import Kind, Part, is_on, sql, tell
+from loradex.worker import trace_attributes
 from loradex.worker.identity import WorkerIdentity
-from loradex.worker.jobs import Job
 from loradex.worker.stages import Answered, Claimed
+from loradex.worker.trace_attributes import Attributes, answer_text, asked, operation, question_text
 
 KINDS = {"embed": "EMBEDDING", "route": "RETRIEVER", "prepare": "CHAIN", "compose": "LLM"}
 """Stages before the record, and what OpenInference calls their like."""
@@ -18,8 +19,6 @@ WITHIN = ("merge", "prefill", "decode", "choices")
 """What the engine does for a row, in this order; before it the row may wait for a place."""
 
 ROUTE, RECORD = "loradex.route_jobs", "loradex.record_answer"
-
-Attributes = dict[str, Any]
 
 
 class Traces:
@@ -33,31 +32,31 @@ class Traces:
         """An answer, as `answer_document` says it, was recorded."""
         if not is_on():
             return
-        told: dict[str, Attributes] = {
-            "embed": {"embedding.model_name": self._identity.encoder},
-            "route": {
-                "loradex.adapters": [str(part["adapter"]) for part in one.routing.mixture],
-                "loradex.weights": [float(part["weight"]) for part in one.routing.mixture],
-                **({} if one.routing.similarity is None else {"loradex.similarity": one.routing.similarity}),
-            },
-            "compose": {
-                **self._generation(one, answer, answer_id),
-                **(_texts(one, answer) if self._texts_too else {}),
-            },
-        }
+        told = self._asked(one)
+        told["compose"] |= trace_attributes.answered(answer, answer_id, self._identity.base_model)
+        if self._texts_too:
+            told["compose"] |= answer_text(answer)
         stages = tuple(self._stages(one, told, answer["timings"]))
         self._tell(one, stages, {"loradex.answer_id": str(answer_id)}, None)
 
     def failed(self, one: Claimed, code: str) -> None:
         """A job ended without an answer."""
         if is_on():
-            self._tell(one, tuple(self._stages(one, {}, {})), {}, code)
+            self._tell(one, tuple(self._stages(one, self._asked(one), {})), {}, code)
+
+    def _asked(self, one: Claimed) -> dict[str, Attributes]:
+        told = asked(one, self._identity)
+        if self._texts_too:
+            told["compose"] |= question_text(one.job)
+        return told
 
     def _tell(self, one: Claimed, stages: tuple[Part, ...], more: Attributes, error: str | None) -> None:
-        """The job from its acceptance, with the wait for a worker as its first part."""
+        """The job from its acceptance, with the wait for a worker as its first part; the last one met the error."""
         accepted = one.clock.began - _nanoseconds(one.job.waited_ms)
         waited = Part("queue", accepted, one.clock.began)
-        recorded = tuple(_calls(one, RECORD))
+        parts = [*stages, *_calls(one, RECORD)]
+        if parts:
+            parts[-1] = replace(parts[-1], error=error)
         attributes = {
             "openinference.span.kind": "CHAIN",
             "loradex.job_id": str(one.job.id),
@@ -65,9 +64,7 @@ class Traces:
             **more,
         }
         ended = one.clock.began + _nanoseconds(one.clock.total())
-        whole = Part(
-            "answer job", accepted, ended, attributes, "consumer", error, (waited, *stages, *recorded)
-        )
+        whole = Part("answer job", accepted, ended, attributes, "consumer", error, (waited, *parts))
         tell(whole, one.job.traceparent)
 
     def _stages(
@@ -82,56 +79,9 @@ class Traces:
             kind: Kind = "internal"
             if stage == "compose":
                 parts = tuple(_within(timings, at, until))
-                name, kind = f"{_operation(one.job)} {self._identity.base_model}", "client"
+                name, kind = f"{operation(one.job)} {self._identity.base_model}", "client"
             yield Part(name, at, until, attributes, kind, parts=parts)
             at = until
-
-    def _generation(self, one: Answered, answer: Mapping[str, Any], answer_id: UUID) -> Attributes:
-        model = self._identity.base_model
-        # Numbers alone: a text that a job sets is its asker's.
-        numbers = {name: value for name, value in one.job.settings.items() if isinstance(value, int | float)}
-        read, wrote = answer["prompt_tokens"], answer["output_tokens"]
-        return {
-            "gen_ai.operation.name": _operation(one.job),
-            "gen_ai.provider.name": "loradex",
-            "gen_ai.request.model": model,
-            "gen_ai.response.model": model,
-            "gen_ai.response.id": str(answer_id),
-            "gen_ai.response.finish_reasons": [answer["generation"]["finish_reason"]],
-            "gen_ai.usage.input_tokens": read,
-            "gen_ai.usage.output_tokens": wrote,
-            "llm.model_name": model,
-            "llm.invocation_parameters": json.dumps(numbers),
-            "llm.provider": "loradex",
-            "llm.token_count.prompt": read,
-            "llm.token_count.completion": wrote,
-            "llm.token_count.total": read + wrote,
-        }
-
-
-def _operation(job: Job) -> str:
-    return "text_completion" if job.messages is None else "chat"
-
-
-def _texts(one: Answered, answer: Mapping[str, Any]) -> Attributes:
-    """Question and answer, for a collector that may know them."""
-    asked = one.job.messages or [{"role": "user", "content": one.job.prompt}]
-    said = answer["choice"] if answer["text"] is None else answer["text"]
-    inputs = [
-        {"role": message["role"], "parts": [{"type": "text", "content": message["content"]}]}
-        for message in asked
-    ]
-    output = {
-        "role": "assistant",
-        "parts": [{"type": "text", "content": said}],
-        "finish_reason": answer["generation"]["finish_reason"],
-    }
-    return {
-        "gen_ai.input.messages": json.dumps(inputs),
-        "gen_ai.output.messages": json.dumps([output]),
-        "input.value": asked[-1]["content"],
-        "output.value": said,
-    }
 
 
 def _calls(one: Claimed, function: str) -> Iterator[Part]:

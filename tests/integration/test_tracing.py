@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx2
 import psycopg
@@ -24,6 +25,8 @@ from tests.world import World
 
 from loradex import collector
 from loradex.collector import tracing
+from loradex.db.session import connect
+from loradex.errors import JobFailedError
 from loradex.tracing import traceparent_in
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -60,13 +63,39 @@ def served(stack: Stack) -> Iterator[str]:
             server.kill()
 
 
+def require_retrieval(stack: Stack, said: dict[str, Any], answer_id: str) -> None:
+    """The nearest examples are told by id and similarity, as the answer's evidence has them, and no more of them."""
+    with connect(stack.database_url) as connection:
+        neighbours = connection.execute(
+            """
+            select n.example::text, n.similarity
+            from loradex.answers a, unnest(a.example_ids, a.similarities) with ordinality n(example, similarity, rank)
+            where a.id = %s order by n.rank limit 10""",
+            (answer_id,),
+        ).fetchall()
+    assert neighbours
+    assert (said["gen_ai.operation.name"], said["gen_ai.request.top_k"]) == ("retrieval", 32)
+    documents = {name: value for name, value in said.items() if name.startswith("retrieval.")}
+    assert documents == {
+        f"retrieval.documents.{place}.document.{name}": value
+        for place, neighbour in enumerate(neighbours)
+        for name, value in zip(("id", "score"), neighbour, strict=True)
+    }
+
+
 def test_one_trace_from_http_to_the_record(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     with collecting() as (address, came):
         monkeypatch.setenv(ENDPOINT, address)
         monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
         worker = stack.worker().start()
         _, key = made_key(stack.database_url, "alice")
-        body = {"model": "loradex", "messages": [{"role": "user", "content": SECRET}], "max_tokens": 2}
+        body = {
+            "model": "loradex",
+            "messages": [{"role": "user", "content": SECRET}],
+            "max_tokens": 2,
+            "temperature": 0.5,
+            "seed": 7,
+        }
         headers = {"authorization": f"Bearer {key}", "traceparent": PARENT}
         with served(stack) as url, httpx2.Client(timeout=60) as http:
             answer = http.post(f"{url}/chat/completions", json=body, headers=headers)
@@ -106,11 +135,21 @@ def test_one_trace_from_http_to_the_record(stack: Stack, monkeypatch: pytest.Mon
     assert (said["gen_ai.operation.name"], said["gen_ai.request.model"]) == ("chat", "smollm2-135m-instruct")
     assert said["gen_ai.usage.output_tokens"] == said["llm.token_count.completion"] == 2
     assert json.loads(said["llm.invocation_parameters"])["max_new_tokens"] == 2
+    assert {name: value for name, value in said.items() if name.startswith("gen_ai.request.")} == {
+        "gen_ai.request.model": "smollm2-135m-instruct",
+        "gen_ai.request.max_tokens": 2,
+        "gen_ai.request.temperature": 0.5,
+        "gen_ai.request.top_p": 1,
+        "gen_ai.request.seed": 7,
+        "gen_ai.request.stream": False,
+    }
     assert said["gen_ai.response.finish_reasons"] == ["length"]
     assert said["gen_ai.response.id"] == told["loradex"]["answer_id"]
     assert attributes(came.named("route"))["loradex.adapters"] == [
         one["adapter"] for one in told["loradex"]["mixture"]
     ]
+    assert attributes(came.named("embed"))["gen_ai.operation.name"] == "embeddings"
+    require_retrieval(stack, attributes(came.named("route")), told["loradex"]["answer_id"])
     assert attributes(came.named("loradex.route_jobs"))["db.system.name"] == "postgresql"
     assert {one["service.name"] for one in came.resources} == {"loradex-api", "loradex-worker"}
     assert {one["deployment.environment.name"] for one in came.resources} == {"test"}
@@ -159,11 +198,42 @@ def test_a_job_that_is_cancelled_while_it_runs_has_its_spans_too(
         assert job.cancel() == "cancelled"
         worker.wait_for("job.fenced_off")
         assert worker.stop() == 0
-    whole = came.named("answer job")
+    whole, generation = came.named("answer job"), came.named("text_completion smollm2-135m-instruct")
     assert whole.trace_id.hex() == TRACE
     assert attributes(whole)["loradex.job_id"] == str(job.id)
-    assert (attributes(whole)["error.type"], whole.status.code) == ("lease_lost", 2)
+    for one in (whole, generation):
+        assert (attributes(one)["error.type"], one.status.code) == ("lease_lost", 2)
+    assert attributes(generation)["gen_ai.request.max_tokens"] == 1_000
     assert "loradex.record_answer" not in came.names
+
+
+def test_the_stage_that_failed_says_so_and_what_was_asked_of_it(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with collecting() as (address, came), stack.client() as client:
+        monkeypatch.setenv(ENDPOINT, address)
+        worker = stack.worker().start()
+        with pytest.raises(JobFailedError, match="256"):
+            client.ask(f"{SECRET} " * 60, max_new_tokens=2, seed=7, traceparent=PARENT)
+        with pytest.raises(JobFailedError):
+            client.ask(f"{SECRET} " * 60, choices=[SECRET, "no"])
+        assert worker.stop() == 0
+    spans = [span for span in came.spans if span.name == "text_completion smollm2-135m-instruct"]
+    written, chosen = sorted(spans, key=lambda span: span.trace_id.hex() != TRACE)
+    for span in spans:
+        said = attributes(span)
+        assert (said["error.type"], span.status.code) == ("prompt_too_long", 2)
+        assert said["openinference.span.kind"] == "LLM"
+        assert (said["gen_ai.operation.name"], said["gen_ai.provider.name"]) == ("text_completion", "loradex")
+        assert said["llm.model_name"] == said["gen_ai.request.model"] == "smollm2-135m-instruct"
+        assert not [name for name in said if name.startswith(("gen_ai.response.", "gen_ai.usage."))]
+    assert attributes(written)["gen_ai.request.seed"] == 7
+    assert attributes(written)["gen_ai.request.max_tokens"] == 2
+    # What is chosen is not sampled.
+    assert not attributes(chosen).keys() & {"gen_ai.request.max_tokens", "gen_ai.request.temperature"}
+    for name in ("queue", "embed", "route", "prepare"):
+        assert {span.status.code for span in came.spans if span.name == name} == {0}
+    assert SECRET.encode() not in came.raw
 
 
 def test_a_collector_that_never_answers_delays_no_answer_and_no_end(
