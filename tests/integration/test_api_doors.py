@@ -396,7 +396,7 @@ def test_one_key_does_not_fill_a_server(served: Served, ask: Ask) -> None:
         for _ in range(most):
             connection = open_requests.enter_context(socket.create_connection((host, int(port))))
             connection.sendall(head.encode())
-        until(lambda: ask("GET", "/v1/models").status_code == 429)
+        until(lambda: f"loradex_api_requests_in_progress {most}.0" in served.http.get(served.metrics).text)
         for path in ("/v1/models", "/answers.json"):
             refused = ask("GET", path)
             assert error_of(refused, 429)["code"] == "too_many_concurrent_requests"
