@@ -34,11 +34,14 @@ class Patience(AutoHTTPProtocol):  # type: ignore[misc]
 
     cycle: Any
     flow: Any
+    parser: Any
     transport: Any
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
         super().connection_made(transport)
+        if HTTPTOOLS:
+            self.parser = _parser(self)
         self._apart = 0
         self._looked_at = object()
         self._waiting, self._taken_at = 0, 0.0
@@ -68,10 +71,16 @@ class Patience(AutoHTTPProtocol):  # type: ignore[misc]
         self._apart = 0
         super().on_body(body)
 
+    def on_headers_complete(self) -> None:
+        """Called by httptools."""
+        if not self.parser.offered:
+            super().on_headers_complete()
+
     def on_message_complete(self) -> None:
         """Called by httptools."""
-        self._apart = 0
-        super().on_message_complete()
+        if not self.parser.offered:
+            self._apart = 0
+            super().on_message_complete()
 
     @property
     def _idle(self) -> bool:
@@ -110,3 +119,9 @@ class Patience(AutoHTTPProtocol):  # type: ignore[misc]
         with suppress(OSError, ValueError):  # where a kernel does not tell
             fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, held)
         return int(self.transport.get_write_buffer_size() + held[0])
+
+
+def _parser(protocol: Patience) -> Any:
+    from loradex.service.api.offers import Parser  # noqa: PLC0415 - where httptools is
+
+    return Parser(protocol)
