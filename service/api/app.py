@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from loradex.errors import LoradexError
 from loradex.logs import FIELDS
@@ -120,12 +120,14 @@ class Api:
     def application(self) -> Door:
         """The ASGI application."""
         routes = [*self.routes(), *self._beside]
+        paths = Starlette(
+            routes=routes,
+            exception_handlers={HTTPException: _no_such_path},
+            lifespan=self._lifespan,
+        )
+        paths.router.redirect_slashes = False
         return Door(
-            Starlette(
-                routes=routes,
-                exception_handlers={HTTPException: _no_such_path},
-                lifespan=self._lifespan,
-            ),
+            paths,
             Measures(self._registry, {route.endpoint: route.path for route in routes}),
         )
 
@@ -418,7 +420,7 @@ async def _no_such_path(request: HttpRequest, error: Exception) -> Any:
     status = getattr(error, "status_code", 404)
     path = ascii(request.url.path)[1:-1][:200]
     if status == 405:  # noqa: PLR2004
-        allowed = dict(getattr(error, "headers", None) or {})
+        allowed = {"allow": ", ".join(sorted(_methods_of(request)))}
         return refusal(
             request.scope,
             Problem(
@@ -427,3 +429,13 @@ async def _no_such_path(request: HttpRequest, error: Exception) -> Any:
         )
     instead = told_of(request.url.path) or "/v1/models lists what answers"
     return refusal(request.scope, Problem(status, "not_found", f"nothing is at {path}; {instead}"))
+
+
+def _methods_of(request: HttpRequest) -> set[str]:
+    """Of all endpoints at this path; Starlette names those of the first."""
+    return {
+        method
+        for route in request.app.routes
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods
+    }

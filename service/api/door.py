@@ -49,7 +49,8 @@ class Door:
             await self._application(scope, receive, send)
             return
         number = _id_in(scope)
-        scope["path"] = re.sub(r"/{2,}", "/", scope["path"])  # some clients send /v1//models
+        # Some clients send /v1//models, some /v1/models/, and a redirection would name http:// behind a proxy.
+        scope["path"] = re.sub(r"/{2,}", "/", scope["path"]).removesuffix("/") or "/"
         share, place = self._room.share(), self._places.place()
         scope.setdefault("state", {}).update(request_id=number, ending=self._ending, share=share, place=place)
 

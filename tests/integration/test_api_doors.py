@@ -278,11 +278,32 @@ def test_a_body_without_a_length_is_bounded_too(ask: Ask) -> None:
     error_of(ask("POST", CHAT, content=(b" " * (1 << 20) for _ in range(5))), 413)
 
 
-def test_requests_keep_their_names_and_doubled_slashes_lead_somewhere(ask: Ask) -> None:
+def test_requests_keep_their_names_and_slashes_too_many_lead_somewhere(ask: Ask) -> None:
     response = ask("GET", "/v1//models", headers={"x-request-id": "mine-1"})
     assert response.status_code == 200
     assert response.headers["x-request-id"] == "mine-1"
+    for path in ("/v1/models/", "/v1/models//"):
+        assert ask("GET", path).json()["object"] == "list"
+    assert error_of(ask("POST", f"{CHAT}/", content=b"{"), 400)["code"] == "invalid_json"
+    assert ask("GET", "/v1/models/loradex/").json()["id"] == "loradex"
+    assert error_of(ask("GET", "/v1/nothing/"), 404)["code"] == "not_found"
     assert ask("GET", "/livez", None, {"x-request-id": "a b"}).headers["x-request-id"].startswith("req_")
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v1/jobs", "GET, HEAD, POST"),
+        ("/v1/jobs/no-id", "DELETE, GET, HEAD"),
+        ("/v1/models", "GET, HEAD"),
+        (CHAT, "POST"),
+        ("/playground", "GET, HEAD, POST"),
+    ],
+)
+def test_a_wrong_method_is_told_the_right_ones(ask: Ask, path: str, allowed: str) -> None:
+    refused = ask("PUT", path)
+    assert error_of(refused, 405)["code"] == "method_not_allowed"
+    assert refused.headers["allow"] == allowed
 
 
 @pytest.mark.parametrize(
