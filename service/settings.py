@@ -18,6 +18,7 @@ class ServiceSettings(LibrarySettings):
         api: Whether `loradex up` serves the API too.
         login_password: What `loradex db login` sets.
         api_metrics_port: Port that Prometheus reads `loradex serve` at; None: it is not read.
+        api_allow_origins: Origins whose pages may call the API from a browser, separated by blanks; none by itself.
         metrics_host: The address of that port; by itself only this machine reaches it.
         anchor: Addresses where heads of the audit chain are kept, separated by blanks; they may hold passwords.
     """
@@ -32,6 +33,7 @@ class ServiceSettings(LibrarySettings):
     reader_password: SecretStr | None = None
     login_password: SecretStr | None = None
     api_metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    api_allow_origins: str = ""
     metrics_host: str = "127.0.0.1"
     anchor: SecretStr | None = None
 

@@ -96,7 +96,7 @@ class Api:
 
     Its metrics are made on `registry`, and served by whoever made that. `beside` are paths of others that the same
     server has; they count the requests of a key on `allowances` too, and what `asking` is to do for those who left is
-    done before the API is closed.
+    done before the API is closed. Pages of `origins` may call it from a browser.
     """
 
     def __init__(
@@ -106,8 +106,11 @@ class Api:
         beside: Sequence[Route] = (),
         allowances: Allowances | None = None,
         asking: Asking | None = None,
+        *,
+        origins: Sequence[str] = (),
     ) -> None:
         self._client = client
+        self._origins = origins
         self._beside = beside
         self._registry = CollectorRegistry() if registry is None else registry
         self._allowances = allowances or Allowances(client)
@@ -129,6 +132,7 @@ class Api:
         return Door(
             paths,
             Measures(self._registry, {route.endpoint: route.path for route in routes}),
+            origins=self._origins,
         )
 
     def routes(self) -> list[Route]:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import traceback
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
@@ -16,12 +16,16 @@ from loradex.errors import LoradexError
 from loradex.logs import FIELDS
 from loradex.service.api.fields import CHAT
 from loradex.service.api.measures import LEFT, Measured, Measures
+from loradex.service.api.origins import open_to
 from loradex.service.api.places import PROBES, Places
 from loradex.service.api.problem import INTERNAL, SERVER, SHUTTING_DOWN, Problem, problem_of
 from loradex.service.api.room import Room
 from loradex.tracing import current_traceparent, trace_id_of, traceparent_in, within
 
 ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+API = "/v1/"
+"""What the paths of programs begin with; the others are probes, and pages."""
+
 LOG = logging.getLogger("loradex.api")
 
 Message = MutableMapping[str, Any]
@@ -33,8 +37,15 @@ Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None
 class Door:
     """The application behind it, with an id for each request. Plain ASGI, so that nothing is buffered on the way."""
 
-    def __init__(self, application: Application, measures: Measures, places: Places | None = None) -> None:
+    def __init__(
+        self,
+        application: Application,
+        measures: Measures,
+        places: Places | None = None,
+        origins: Sequence[str] = (),
+    ) -> None:
         self._application = application
+        self._api = open_to(origins, self._placed) if origins else self._placed
         self._measures = measures
         self._places = places or Places()
         self._room = Room()
@@ -66,7 +77,8 @@ class Door:
 
         with self._measures.request(scope) as measured, _traced(scope, measured):
             try:
-                await self._placed(scope, receive, answer)
+                asked = self._api if scope["path"].startswith(API) else self._placed
+                await asked(scope, receive, answer)
             finally:
                 place.give_back()
                 share.give_back()
@@ -86,7 +98,7 @@ class Door:
 @contextmanager
 def _traced(scope: MutableMapping[str, Any], measured: Measured) -> Iterator[None]:
     """A span of a request to the API, in the trace that the client says it is in. Probes and pages have none."""
-    if not scope["path"].startswith("/v1/"):
+    if not scope["path"].startswith(API):
         yield
         return
     asking = traceparent_in(_header(scope, b"traceparent"))

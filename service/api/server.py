@@ -4,7 +4,7 @@ import asyncio
 import math
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 
 import uvicorn
@@ -20,6 +20,7 @@ from loradex.service.api.app import Api
 from loradex.service.api.asking import Asking
 from loradex.service.api.door import Door
 from loradex.service.api.login import serving_address
+from loradex.service.api.origins import origins_in
 from loradex.service.api.patience import Patience
 from loradex.service.api.readiness import STATE, wrong_login
 from loradex.service.client import AsyncClient
@@ -44,6 +45,8 @@ def serve(
     port: int,
     said: Callable[[str], None],
     metrics_port: int | None = None,
+    *,
+    origins: Sequence[str] = (),
 ) -> None:
     """Serve until a signal ends it.
 
@@ -53,12 +56,14 @@ def serve(
         port: 0 takes a free one.
         said: Is told the address once it is listened at.
         metrics_port: Where Prometheus reads it, at the setting `metrics_host`; None: it is not read.
+        origins: Whose pages may call it from a browser.
 
     Raises:
-        InvalidArgumentError: Nobody can listen there, or the login sees more than its own.
+        InvalidArgumentError: Nobody can listen there, an origin is none, or the login sees more than its own.
         StackError: Nothing says where the servers are.
     """
     log_as_json()
+    known = origins_in(origins)
     database, redis = serving_address(settings), redis_address(settings)
     registry = CollectorRegistry()
     with (
@@ -66,7 +71,7 @@ def serve(
         _seen(settings, database, metrics_port, registry),
         tracing("loradex-api"),
     ):
-        asyncio.run(_serve(settings, database, redis, door, said, registry=registry))
+        asyncio.run(_serve(settings, database, redis, door, said, registry=registry, origins=known))
 
 
 @contextmanager
@@ -91,18 +96,21 @@ async def _serve(
     said: Callable[[str], None],
     *,
     registry: CollectorRegistry,
+    origins: Sequence[str],
 ) -> None:
     client = AsyncClient(database, redis, settings=settings, connections=CONNECTIONS)
     await _require_login(client)
-    await run(application(client, registry), door, said)
+    await run(application(client, registry, origins), door, said)
 
 
-def application(client: AsyncClient, registry: CollectorRegistry | None = None) -> Door:
+def application(
+    client: AsyncClient, registry: CollectorRegistry | None = None, origins: Sequence[str] = ()
+) -> Door:
     """The API and the explorer beside it, which count the requests of a key together."""
     allowances = Allowances(client)
     asking = Asking()
     explorer = Explorer(with_keys(client, allowances), asking)
-    return Api(client, registry, explorer.routes(), allowances, asking).application()
+    return Api(client, registry, explorer.routes(), allowances, asking, origins=origins).application()
 
 
 class Draining(uvicorn.Server):  # type: ignore[misc]

@@ -22,6 +22,13 @@ def serve(
             min=0, max=65535, help="Port for Prometheus (LORADEX_API_METRICS_PORT); none by itself."
         ),
     ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Site whose pages may call the API from a browser, such as https://app.example.com "
+            "(LORADEX_API_ALLOW_ORIGINS, separated by blanks); none by itself. Give it once for each site."
+        ),
+    ] = None,
 ) -> None:
     """Serve chat, completions, decisions and jobs to OpenAI's clients, each with a key of its own.
 
@@ -46,7 +53,14 @@ def serve(
 
     settings = ServiceSettings()
     try:
-        run(settings, host, port, said, settings.api_metrics_port if metrics_port is None else metrics_port)
+        run(
+            settings,
+            host,
+            port,
+            said,
+            settings.api_metrics_port if metrics_port is None else metrics_port,
+            origins=allow_origin or settings.api_allow_origins.split(),
+        )
     except LoradexError as error:
         if sys.stderr.isatty():
             raise

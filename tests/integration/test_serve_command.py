@@ -51,6 +51,14 @@ def test_the_owner_of_the_database_does_not_serve(loradex: Loradex, monkeypatch:
     code, _, said = loradex("serve", "--host", "192.0.2.1")
     assert code == 2
     assert "nobody can listen" in said
+    for told, named in (
+        (("--allow-origin", "app.example.com"), ""),
+        ((), "https://a.example app.example.com"),
+    ):
+        monkeypatch.setenv("LORADEX_API_ALLOW_ORIGINS", named)
+        code, _, said = loradex("serve", "--port", 0, *told)
+        assert code == 2
+        assert "'app.example.com' is no origin" in said
 
 
 def test_the_program_serves_the_embedded_stack_and_ends(answering: Stack, tmp_path: Path) -> None:
