@@ -9,7 +9,7 @@ TUNNEL = b"CONNECT"
 """A method after which another protocol follows whatever the head says; nobody is let through here."""
 
 
-class Parser(HttpRequestParser):  # type: ignore[misc]
+class Parser(HttpRequestParser):
     """httptools' parser, which reads a head with an offer once more, without the offer.
 
     Java's HttpClient and `curl --http2` offer HTTP/2 (`h2c`) with each request that is not encrypted.
@@ -25,7 +25,7 @@ class Parser(HttpRequestParser):  # type: ignore[misc]
         """Whether the head that was just read has an offer, so that it will be read once more."""
         return bool(self.should_upgrade()) and self.get_method() != TUNNEL
 
-    def feed_data(self, data: bytes) -> None:
+    def feed_data(self, data: Any) -> None:
         """Called by uvicorn with what came."""
         rest = memoryview(data)
         while True:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from starlette.middleware.cors import CORSMiddleware
 
@@ -33,13 +34,13 @@ def origins_in(told: Sequence[str]) -> list[str]:
     return list(told)
 
 
-def open_to(origins: Sequence[str], application: object) -> CORSMiddleware:
+def open_to(origins: Sequence[str], application: Any) -> CORSMiddleware:
     """The application, whose answers say to browsers that pages of these origins may read them.
 
     Cookies are none of it: a page needs a key. Which headers a page sends is not bounded, since clients send their own.
     """
     return CORSMiddleware(
-        application,  # type: ignore[arg-type]
+        application,
         allow_origins=origins,
         allow_methods=METHODS,
         allow_headers=[ANY],
