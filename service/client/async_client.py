@@ -52,7 +52,16 @@ from loradex.service.client.calls import (
 )
 from loradex.service.client.deadline import Deadline
 from loradex.service.client.facts import OWN_JOBS, JobFacts
-from loradex.service.client.outcome import CANCEL, OBSTACLE, OUTCOME, JobOutcome, Status, known, unfinished
+from loradex.service.client.outcome import (
+    CANCEL,
+    ENDED,
+    OBSTACLE,
+    OUTCOME,
+    JobOutcome,
+    Status,
+    known,
+    unfinished,
+)
 from loradex.service.client.request import Request
 from loradex.service.client.samples import samples_of
 from loradex.service.client.signatures import (
@@ -66,6 +75,7 @@ from loradex.service.client.signatures import (
     takes,
 )
 from loradex.service.client.together import Together
+from loradex.service.client.waiting import LOOK_AT_ONCE
 from loradex.service.client.wakeup import Waker
 from loradex.settings import Settings
 from loradex.tracing import calling
@@ -259,12 +269,22 @@ class AsyncClient:
                     async with asyncio.timeout(deadline.left()):
                         outcome = await ended.get()
                 except TimeoutError:
-                    raise self.listener.outage or unfinished(len(left), timeout) from None
+                    break
                 if isinstance(outcome, Exception):
                     raise outcome
                 job = left.pop(outcome.job_id)
                 job.keep(outcome)
                 yield job
+        if not left:
+            return
+        if self.listener.outage is not None:
+            raise self.listener.outage
+        for outcome in await self._ended(list(left)):
+            job = left.pop(outcome.job_id)
+            job.keep(outcome)
+            yield job
+        if left:
+            raise unfinished(len(left), timeout)
 
     @asynccontextmanager
     async def listening(self, job_id: UUID) -> "AsyncIterator[asyncio.Queue[Any]]":
@@ -315,6 +335,14 @@ class AsyncClient:
     ) -> list[dict[str, Any]]:
         """The rows of a statement that reads, such as of a view, as this user sees them."""
         return await self._fetched(statement, values, dict_row)
+
+    async def _ended(self, jobs: Sequence[UUID]) -> list[JobOutcome]:
+        """Of these jobs the outcomes that there are."""
+        found: list[JobOutcome] = []
+        for start in range(0, len(jobs), LOOK_AT_ONCE):
+            some = list(jobs[start : start + LOOK_AT_ONCE])
+            found += await self._fetched(ENDED, (some,), class_row(JobOutcome))
+        return found
 
     @staticmethod
     def _connections(url: str, size: int, prepare_threshold: int | None) -> AsyncPool:

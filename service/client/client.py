@@ -44,7 +44,16 @@ from loradex.service.client.deadline import Deadline
 from loradex.service.client.facts import OWN_JOBS, JobFacts
 from loradex.service.client.job import Job
 from loradex.service.client.listener import Listener
-from loradex.service.client.outcome import CANCEL, OBSTACLE, OUTCOME, JobOutcome, Status, known, unfinished
+from loradex.service.client.outcome import (
+    CANCEL,
+    ENDED,
+    OBSTACLE,
+    OUTCOME,
+    JobOutcome,
+    Status,
+    known,
+    unfinished,
+)
 from loradex.service.client.piece_feed import PieceFeed
 from loradex.service.client.request import Request
 from loradex.service.client.samples import samples_of
@@ -59,6 +68,7 @@ from loradex.service.client.signatures import (
     takes,
 )
 from loradex.service.client.stream import Stream
+from loradex.service.client.waiting import LOOK_AT_ONCE
 from loradex.service.client.wakeup import Waker
 from loradex.settings import Settings
 from loradex.tracing import calling
@@ -235,6 +245,8 @@ class Client:
     def as_completed(self, jobs: Iterable[Job], timeout: float | None = None) -> Iterator[Job]:
         """The jobs in the order in which they end; `job.wait()` then has its answer at once.
 
+        When the time is over Postgres is asked once more: with `timeout=0` it gives those that have ended.
+
         Raises:
             WaitTimeoutError: Some had not ended after `timeout` seconds.
         """
@@ -245,12 +257,22 @@ class Client:
                 try:
                     outcome = ended.get(timeout=deadline.left())
                 except Empty:
-                    raise self.listener.outage or unfinished(len(left), timeout) from None
+                    break
                 if isinstance(outcome, Exception):
                     raise outcome
                 job = left.pop(outcome.job_id)
                 job.keep(outcome)
                 yield job
+        if not left:
+            return
+        if self.listener.outage is not None:
+            raise self.listener.outage
+        for outcome in self._ended(list(left)):
+            job = left.pop(outcome.job_id)
+            job.keep(outcome)
+            yield job
+        if left:
+            raise unfinished(len(left), timeout)
 
     @contextmanager
     def listening(self, job_id: UUID) -> "Iterator[SimpleQueue[Any]]":
@@ -294,6 +316,12 @@ class Client:
     def explain(self, answer_id: UUID | str) -> dict[str, Any]:
         """Everything that is known about an answer: the document `loradex.explain` returns."""
         return explained(self._fetched(EXPLAIN, (uuid_of(answer_id, UnknownAnswerError),)), answer_id)
+
+    def _ended(self, jobs: Sequence[UUID]) -> Iterator[JobOutcome]:
+        """Of these jobs the outcomes that there are."""
+        for start in range(0, len(jobs), LOOK_AT_ONCE):
+            some = list(jobs[start : start + LOOK_AT_ONCE])
+            yield from self._fetched(ENDED, (some,), class_row(JobOutcome))
 
     @staticmethod
     def _connections(url: str, size: int, prepare_threshold: int | None) -> Pool:

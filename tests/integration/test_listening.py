@@ -128,3 +128,30 @@ def test_an_outage_is_told_to_those_who_await_then(stocked_database: str, cable:
             assert came == [job.id]
 
     asyncio.run(walk())
+
+
+def test_what_has_ended_is_given_when_no_time_is_left(stocked_database: str) -> None:
+    with Client(stocked_database, NO_REDIS) as client:
+        jobs = client.enqueue_many({"prompt": f"Over {number}?"} for number in range(3))
+        ids = [job.id for job in jobs]
+        cancel_elsewhere(stocked_database, ids[:2])
+        came = client.as_completed(jobs, timeout=0)
+        assert {next(came).id, next(came).id} == set(ids[:2])
+        with pytest.raises(WaitTimeoutError, match="1 jobs"):
+            next(came)
+        assert len(list(client.as_completed(jobs[:2], timeout=0))) == 2
+
+
+def test_what_has_ended_is_given_to_tasks_when_no_time_is_left(stocked_database: str) -> None:
+    async def walk() -> None:
+        async with AsyncClient(stocked_database, NO_REDIS) as client:
+            jobs = await client.enqueue_many({"prompt": f"Over {number}?"} for number in range(3))
+            ids = [job.id for job in jobs]
+            await asyncio.to_thread(cancel_elsewhere, stocked_database, ids[:2])
+            came = client.as_completed(jobs, timeout=0)
+            assert {(await anext(came)).id, (await anext(came)).id} == set(ids[:2])
+            with pytest.raises(WaitTimeoutError, match="1 jobs"):
+                await anext(came)
+            assert len([job async for job in client.as_completed(jobs[:2], timeout=0)]) == 2
+
+    asyncio.run(walk())
