@@ -42,7 +42,7 @@ from loradex.service.api.formats import held_to
 from loradex.service.api.measures import Measures
 from loradex.service.api.openapi import openapi
 from loradex.service.api.problem import Problem, refused
-from loradex.service.api.readiness import Readiness
+from loradex.service.api.readiness import CLOSED, Readiness
 from loradex.service.client import AsyncClient, AsyncJob, Request
 from loradex.service.client.samples import seed_of_sample
 
@@ -203,8 +203,12 @@ class Api:
     async def _livez(self, _: HttpRequest) -> Any:
         return JSONResponse({"status": "live"})
 
-    async def _readyz(self, _: HttpRequest) -> Any:
-        reasons = await self._readiness.reasons()
+    async def _readyz(self, http: HttpRequest) -> Any:
+        reasons = (
+            [CLOSED]
+            if http.state.closed
+            else await self._readiness.reasons(workers=http.query_params.get("workers") != "no")
+        )
         return JSONResponse(
             {"status": "not ready" if reasons else "ready", "reasons": reasons}, 503 if reasons else 200
         )

@@ -51,6 +51,10 @@ class Door:
         self._room = Room()
         self._ending = asyncio.Event()
 
+    def close(self) -> asyncio.Event:
+        """New requests are refused from now on, and `/readyz` says so; what happens when all others are answered."""
+        return self._places.close()
+
     def end(self) -> None:
         """Whatever is under way ends now with an error: there is no more time for it."""
         self._ending.set()
@@ -63,7 +67,13 @@ class Door:
         # Some clients send /v1//models, some /v1/models/, and a redirection would name http:// behind a proxy.
         scope["path"] = re.sub(r"/{2,}", "/", scope["path"]).removesuffix("/") or "/"
         share, place = self._room.share(), self._places.place()
-        scope.setdefault("state", {}).update(request_id=number, ending=self._ending, share=share, place=place)
+        scope.setdefault("state", {}).update(
+            request_id=number,
+            ending=self._ending,
+            closed=self._places.closed is not None,
+            share=share,
+            place=place,
+        )
 
         async def answer(message: Message) -> None:
             measured.sent(message)

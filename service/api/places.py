@@ -1,13 +1,14 @@
 """How many requests are under way here, of all and of each key, so that no tenant holds a whole server."""
 
+import asyncio
 import hashlib
 from collections import Counter
 
-from loradex.service.api.problem import Problem
+from loradex.service.api.problem import SHUTTING_DOWN, Problem
 
 MOST = 1_000
-PARTS = 4
-"""A key may have one of so many parts of the places."""
+SHARE = 3 / 4
+"""Of the places that one key may have: hundreds of streams, and never all."""
 
 NOBODY = ""
 """Stands for a key where one is only being asked for."""
@@ -25,9 +26,21 @@ class Places:
 
     def __init__(self, most: int = MOST) -> None:
         self.most = most
-        self.most_of_one = most // PARTS
+        self.most_of_one = int(most * SHARE)
         self.taken = 0
+        self.closed: asyncio.Event | None = None
         self.of_keys: Counter[bytes] = Counter()
+
+    def close(self) -> asyncio.Event:
+        """Nobody gets one any more. What happens when all are given back."""
+        self.closed = asyncio.Event()
+        self.look()
+        return self.closed
+
+    def look(self) -> None:
+        """Whether all were given back, if somebody waits for that."""
+        if self.closed is not None and not self.taken:
+            self.closed.set()
 
     def place(self) -> "Place":
         """What one request will take; nothing yet."""
@@ -46,8 +59,10 @@ class Place:
         """Take it until it is given back.
 
         Raises:
-            Problem: None is free.
+            Problem: None is free, or the server ends.
         """
+        if self._places.closed is not None:
+            raise SHUTTING_DOWN
         if self._places.taken >= self._places.most:
             raise BUSY
         self._places.taken += 1
@@ -79,6 +94,7 @@ class Place:
         if self._taken:
             self._places.taken -= 1
             self._taken = False
+            self._places.look()
 
     def _leave_key(self) -> None:
         if self._key is None:

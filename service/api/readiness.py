@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import LiteralString
 
 from loradex.errors import LoradexError
@@ -24,44 +26,63 @@ STATE: LiteralString = """
                (select value #>> '{}' from loradex.settings where name = 'encoder')) as served"""
 
 
-async def reasons_against(client: AsyncClient) -> list[str]:
-    """Why no request can be answered now; none: they can."""
+CLOSED = "this server ends, and takes no more requests"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Why no request can be taken now, or none is answered; nothing: they are.
+
+    Attributes:
+        here: Reasons of this server.
+        behind: That nobody answers what it takes: jobs wait for a worker.
+    """
+
+    here: Sequence[str]
+    behind: Sequence[str] = ()
+
+
+async def seen_by(client: AsyncClient) -> Seen:
+    """What there is against it now."""
     try:
         async with asyncio.timeout(SECONDS):
             (state,) = await client.rows(STATE)
     except TimeoutError:
-        return [f"Postgres does not answer within {SECONDS:g} s"]
+        return Seen([f"Postgres does not answer within {SECONDS:g} s"])
     except LoradexError as error:
-        return [str(error)]
-    reasons = []
-    if not state["one_of_clients"]:
-        reasons.append(wrong_login(state["login"]))
-    if not state["served"]:
-        reasons.append("no living worker takes jobs of the default base model and encoder; start one")
-    return reasons
+        return Seen([str(error)])
+    nobody = "no living worker takes jobs of the default base model and encoder; start one"
+    return Seen(
+        here=[] if state["one_of_clients"] else [wrong_login(state["login"])],
+        behind=[] if state["served"] else [nobody],
+    )
 
 
 class Readiness:
-    """What `reasons_against` sees, for however many ask: nobody needs a key for it, and a look takes a connection."""
+    """What `seen_by` sees, for however many ask: nobody needs a key for it, and a look takes a connection."""
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
-        self._look: asyncio.Task[list[str]] | None = None
+        self._look: asyncio.Task[Seen] | None = None
         self._seen_at = 0.0
 
-    async def reasons(self) -> list[str]:
-        """Of a look that goes on, or that ended less than `FRESH_SECONDS` ago; otherwise of a new one."""
+    async def reasons(self, *, workers: bool = True) -> list[str]:
+        """Of a look that goes on, or that ended less than `FRESH_SECONDS` ago; otherwise of a new one.
+
+        Without `workers` it does not matter whether there is one.
+        """
         if self._look is None or (self._look.done() and not self._fresh()):
             self._look = asyncio.create_task(self._looked())
         # Who leaves takes it from nobody else.
-        return await asyncio.shield(self._look)
+        seen = await asyncio.shield(self._look)
+        return [*seen.here, *(seen.behind if workers else ())]
 
     def _fresh(self) -> bool:
         return time.monotonic() - self._seen_at < FRESH_SECONDS
 
-    async def _looked(self) -> list[str]:
+    async def _looked(self) -> Seen:
         try:
-            return await reasons_against(self._client)
+            return await seen_by(self._client)
         finally:
             self._seen_at = time.monotonic()
 

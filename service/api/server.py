@@ -1,11 +1,10 @@
 """uvicorn around the API: it says where it listens, and ends when it is told to."""
 
 import asyncio
-import math
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 import uvicorn
 from prometheus_client import CollectorRegistry
@@ -130,19 +129,22 @@ class Draining(uvicorn.Server):  # type: ignore[misc]
                 proxy_headers=False,
                 ws="none",
                 lifespan="on",
-                timeout_graceful_shutdown=math.ceil(seconds) + LAST_WORDS_SECONDS,
+                timeout_graceful_shutdown=LAST_WORDS_SECONDS,
             )
         )
         self._application = application
         self._seconds = seconds
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Called by uvicorn once it takes no more connections."""
-        telling = asyncio.get_running_loop().call_later(self._seconds, self._application.end)
-        try:
-            await super().shutdown(sockets)
-        finally:
-            telling.cancel()
+        """Called by uvicorn when it is told to end.
+
+        Whoever looks hears first that it is not ready, and what is under way is answered, as long as there is time.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._seconds):
+                await self._application.close().wait()
+        self._application.end()
+        await super().shutdown(sockets)
 
 
 async def run(application: Door, door: socket.socket, said: Callable[[str], None]) -> None:

@@ -28,8 +28,8 @@ from loradex.errors import InvalidArgumentError, KeyRefusedError, UnknownAnswerE
 from loradex.service.api import readiness
 from loradex.service.api.app import Api
 from loradex.service.api.jobs import LISTED_AT_ONCE, MOST_LISTED_CHARACTERS
-from loradex.service.api.places import MOST, PARTS
-from loradex.service.api.readiness import reasons_against
+from loradex.service.api.places import MOST, SHARE
+from loradex.service.api.readiness import Seen, seen_by
 from loradex.service.client import AsyncClient
 from loradex.settings import Settings
 
@@ -392,16 +392,40 @@ def test_readiness_names_what_is_wrong(served: Served, answering: Stack, ask: As
     assert "loradex db login" in reason
 
 
+def test_a_server_without_a_worker_takes_jobs_and_says_that_they_wait(
+    answering: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        readiness, "STATE", readiness.STATE.replace("loradex.is_served", "not loradex.is_served")
+    )
+    login = with_user(answering.database_url, "loradex_client")
+
+    async def walk() -> list[tuple[int, list[str]]]:
+        async with (
+            AsyncClient(login, answering.redis_url) as behind,
+            httpx2.AsyncClient(
+                transport=httpx2.ASGITransport(Api(behind).application()), base_url="http://x"
+            ) as client,
+        ):
+            told = [await client.get(path) for path in ("/readyz", "/readyz?workers=no")]
+            return [(one.status_code, one.json()["reasons"]) for one in told]
+
+    (refused, reasons), ready = asyncio.run(walk())
+    assert refused == 503
+    assert "no living worker" in reasons[0]
+    assert ready == (200, [])
+
+
 def test_however_many_ask_for_readiness_postgres_hears_it_once_a_second(
     ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = []
 
-    async def counted(client: AsyncClient) -> list[str]:
+    async def counted(client: AsyncClient) -> Seen:
         looks.append(client)
-        return await reasons_against(client)
+        return await seen_by(client)
 
-    monkeypatch.setattr(readiness, "reasons_against", counted)
+    monkeypatch.setattr(readiness, "seen_by", counted)
     started = time.monotonic()
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda _: ask("GET", "/readyz", None), range(200)))
@@ -410,8 +434,8 @@ def test_however_many_ask_for_readiness_postgres_hears_it_once_a_second(
 
 
 def test_one_key_does_not_fill_a_server(served: Served, ask: Ask) -> None:
-    """Whoever is sending a body has a place; a quarter of all is what one key gets, on every door of the server."""
-    (host, port), most = served.url.removeprefix("http://").split(":"), MOST // PARTS
+    """Whoever is sending a body has a place; three quarters are what one key gets, on every door of the server."""
+    (host, port), most = served.url.removeprefix("http://").split(":"), int(MOST * SHARE)
     head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {served.alice}\r\ncontent-length: 9\r\n\r\n"
     with ExitStack() as open_requests:
         for _ in range(most):

@@ -6,9 +6,11 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx2
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
@@ -20,6 +22,7 @@ from tests.worker_process import asleep
 
 from loradex.db.session import connect
 from loradex.service.api import asking
+from loradex.service.api.readiness import CLOSED
 from loradex.service.api.server import Draining, application, listening
 from loradex.service.client import AsyncClient
 from loradex.worker.jobs import Job as Claimed
@@ -264,6 +267,41 @@ def test_many_streams_are_open_at_once(served: Served, answering: Stack, writer:
         assert ["".join(pieces) for pieces in heard] == [text] * STREAMS
 
     asyncio.run(walk())
+
+
+def test_a_server_that_ends_is_not_ready_first_and_answers_what_is_under_way(
+    answering: Stack, served: Served
+) -> None:
+    login, run = with_user(answering.database_url, "loradex_client"), uuid4().hex
+    servers: list[Draining] = []
+
+    async def serve(door: socket.socket) -> None:
+        servers.append(Draining(application(AsyncClient(login, answering.redis_url)), seconds=30))
+        await servers[0].serve(sockets=[door])
+
+    with listening("127.0.0.1", 0) as door, ThreadPoolExecutor(1) as elsewhere:
+        serving = threading.Thread(target=asyncio.run, args=(serve(door),))
+        serving.start()
+        url = f"http://127.0.0.1:{door.getsockname()[1]}"
+        with OpenAI(base_url=f"{url}/v1", api_key=served.alice, max_retries=0) as client:
+            with asleep(answering.workers[0]):
+                waited_for = elsewhere.submit(
+                    lambda: list(client.chat.completions.create(**chat(metadata={"run": run})))
+                )
+                asked(answering, run)
+                assert httpx2.get(f"{url}/readyz").status_code == 200
+                servers[0].should_exit = True
+                until(lambda: httpx2.get(f"{url}/readyz").status_code == 503)
+                assert httpx2.get(f"{url}/readyz?workers=no").json()["reasons"] == [CLOSED]
+                assert httpx2.get(f"{url}/livez").status_code == 200
+                with pytest.raises(openai.InternalServerError) as refused:
+                    client.completions.create(**question())
+                assert (refused.value.status_code, refused.value.code) == (503, "shutting_down")
+                assert serving.is_alive()
+            *_, last = waited_for.result(60)
+            assert last.choices[0].finish_reason == "length"
+            serving.join(10)
+            assert not serving.is_alive(), "nothing is left to wait for"
 
 
 def test_a_server_that_ends_tells_whoever_still_waits(

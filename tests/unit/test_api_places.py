@@ -83,8 +83,8 @@ def test_a_full_server_says_that_it_lives(full: Full) -> None:
     assert full.get("/wait").text == "waited"
 
 
-def test_a_key_has_a_quarter_of_the_places_and_leaves_nothing_behind() -> None:
-    places = Places(8)
+def test_a_key_has_its_share_of_the_places_and_leaves_nothing_behind() -> None:
+    places = Places(3)
     hers = [places.place() for _ in range(3)]
     for place in hers[:2]:
         place.take()
@@ -103,8 +103,8 @@ def test_a_key_has_a_quarter_of_the_places_and_leaves_nothing_behind() -> None:
     assert (places.taken, places.of_keys) == (0, {})
 
 
-def test_those_who_only_ask_for_a_key_share_a_quarter() -> None:
-    places = Places(MOST)
+def test_those_who_only_ask_for_a_key_share_one() -> None:
+    places = Places(2)
     places.place().count_for(NOBODY)
     with pytest.raises(Problem) as refused:
         places.place().count_for(NOBODY)
