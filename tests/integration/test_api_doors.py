@@ -186,7 +186,7 @@ def test_a_page_of_long_prompts_ends_early_and_misses_none(
 ) -> None:
     """500 prompts as long as may be would be 50 MB, of each reader, in one server for all."""
     jobs = 120
-    _, hers = served.key("carol")
+    _, hers = served.key("paula")
     with nothing_answered(answering):
         body = {"jobs": [{"prompt": f"{n:05} {'x' * 99_994}"} for n in range(jobs)]}
         response = ask("POST", "/v1/jobs", hers, json=body)
