@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain, groupby, product
 
 import torch
@@ -11,18 +11,17 @@ import torch
 from loradex.worker.engine.admission import Admission
 from loradex.worker.engine.bank import AdapterBank
 from loradex.worker.engine.choose import LOGIT_TOKENS
-from loradex.worker.engine.compose import Composer, Composition
-from loradex.worker.engine.device import require_alive
+from loradex.worker.engine.compose import Composer
 from loradex.worker.engine.forward import Forward
 from loradex.worker.engine.invocation import invoked
-from loradex.worker.engine.memory import is_out_of_memory, release_cached_memory
 from loradex.worker.engine.opening import Opening
+from loradex.worker.engine.parts import Broken, Cohort, Part
 from loradex.worker.engine.protocol import Event, Failed, Finished, Ticket, Usage, Wrote
 from loradex.worker.engine.questions import Question, slices_by_length, twins
 from loradex.worker.engine.ranking import Ranking
 from loradex.worker.engine.results import NOT_FINITE, chosen, written
 from loradex.worker.engine.room import Sizes, Tally
-from loradex.worker.engine.rows import MergeReport, RowResult
+from loradex.worker.engine.rows import RowResult
 from loradex.worker.engine.running import Running
 from loradex.worker.engine.text import Text
 from loradex.worker.engine.updates import UpdateSwitch
@@ -44,36 +43,6 @@ class Pace:
 
     beside: int
     alone: int
-
-
-@dataclass
-class _Cohort:
-    """Rows that were composed together; their factors are given back when all of them have gone on."""
-
-    composition: Composition
-    merged: float
-    parts: int = 0
-
-
-@dataclass
-class _Part:
-    """Some rows of a cohort that are computed in one pass."""
-
-    work: Ranking | Opening
-    cohort: _Cohort
-    reports: Sequence[MergeReport]
-    unwanted: set[Ticket] = field(default_factory=set)
-
-    @property
-    def questions(self) -> Sequence[Question]:
-        return self.work.questions
-
-    def wanted(self) -> list[Question]:
-        return [question for question in self.questions if question.ticket not in self.unwanted]
-
-    @property
-    def urgent(self) -> bool:
-        return any(question.row.urgent for question in self.wanted())
 
 
 class Stream:
@@ -115,8 +84,8 @@ class Stream:
         self._sizes = sizes
         self._pace = pace
         self._admission = Admission(room)
-        self._rankings: deque[_Part] = deque()
-        self._openings: deque[_Part] = deque()
+        self._rankings: deque[Part] = deque()
+        self._openings: deque[Part] = deque()
         # Rows that the model reads with other frequencies are never beside others; nor is one that is computed alone.
         self._running = {which: Running(forward, switch) for which in product((False, True), (False, True))}
         self._turn = 0
@@ -141,7 +110,7 @@ class Stream:
             try:
                 running.abort(ticket)
             except Exception as error:  # noqa: BLE001 - whatever it is, the others must go on
-                broken = _Broken.of(error, self._forward.device)
+                broken = Broken.of(error, self._forward.device)
             if broken is not None:
                 self._running[which] = Running(self._forward, self._switch)
                 self._admission.put_back(
@@ -188,13 +157,13 @@ class Stream:
         groups = twins(sorted(taken, key=self._group))
         start = time.perf_counter()
         cohort = broken = None
-        parts: list[_Part] = []
+        parts: list[Part] = []
         try:
             composition = self._composer.compose([some[0].row.recipe for some in groups])
-            cohort = _Cohort(composition, 1000 * (time.perf_counter() - start))
+            cohort = Cohort(composition, 1000 * (time.perf_counter() - start))
             parts += self._parts_of(cohort, groups)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must end as one recorded failure
-            broken = _Broken.of(error, self._forward.device)
+            broken = Broken.of(error, self._forward.device)
         if broken is not None:
             del parts
             if cohort is not None:
@@ -205,7 +174,7 @@ class Stream:
             part.cohort.parts += 1
         return []
 
-    def _parts_of(self, cohort: _Cohort, groups: Sequence[Sequence[Question]]) -> Iterator[_Part]:
+    def _parts_of(self, cohort: Cohort, groups: Sequence[Sequence[Question]]) -> Iterator[Part]:
         """Those of near length and one kind together, for groups of twins in the order of their composition."""
         first = 0
         for _, alike in groupby(groups, key=lambda some: self._group(some[0])[:-1]):
@@ -218,7 +187,7 @@ class Stream:
                 yield self._part(cohort, rows[some], slice(first + some.start, first + some.stop))
             first += len(rows)
 
-    def _part(self, cohort: _Cohort, groups: Sequence[Sequence[Question]], rows: slice) -> _Part:
+    def _part(self, cohort: Cohort, groups: Sequence[Sequence[Question]], rows: slice) -> Part:
         """Groups of twins that are composed at these rows, as they begin."""
         composition = cohort.composition
         updates = composition.updates.rows(rows) if composition.updates is not None else None
@@ -228,8 +197,8 @@ class Stream:
         ]
         if groups[0][0].choices:
             ranking = Ranking(self._forward, self._switch, [some[0] for some in groups], updates)
-            return _Part(ranking, cohort, reports)
-        return _Part(Opening(self._forward, self._switch, groups, updates), cohort, reports)
+            return Part(ranking, cohort, reports)
+        return Part(Opening(self._forward, self._switch, groups, updates), cohort, reports)
 
     def _read_on(self) -> list[Event]:
         """Reads prompts and choices, for as many tokens as the texts that are written may wait for."""
@@ -241,7 +210,7 @@ class Stream:
                 read += part.work.advance(tokens)
                 done = self._answered(part) if part.work.done else None
             except Exception as error:  # noqa: BLE001 - as above
-                broken = _Broken.of(error, self._forward.device)
+                broken = Broken.of(error, self._forward.device)
             if broken is not None:
                 done = self._again(part.wanted(), broken)
             if done is not None:
@@ -257,7 +226,7 @@ class Stream:
                 break
         return events
 
-    def _next_part(self) -> _Part | None:
+    def _next_part(self) -> Part | None:
         """What is read next: choices before texts, and a text from time to time; of each the urgent ones first."""
         for part in [part for part in self._parts() if not part.wanted()]:
             self._put_away(part)
@@ -268,7 +237,7 @@ class Stream:
         parts = first or second
         return next((part for part in parts if part.urgent), parts[0] if parts else None)
 
-    def _put_away(self, part: _Part) -> None:
+    def _put_away(self, part: Part) -> None:
         for parts in (self._rankings, self._openings):
             if part in parts:
                 parts.remove(part)
@@ -276,7 +245,7 @@ class Stream:
         if not part.cohort.parts:
             self._composer.give_back(part.cohort.composition)
 
-    def _answered(self, part: _Part) -> list[Event]:
+    def _answered(self, part: Part) -> list[Event]:
         """What comes of a part that is read: answers with choices, or rows that write from now on."""
         timings = {"merge": part.cohort.merged}
         if isinstance(part.work, Ranking):
@@ -309,7 +278,7 @@ class Stream:
         try:
             ended = running.step()
         except Exception as error:  # noqa: BLE001 - as above
-            broken = _Broken.of(error, self._forward.device)
+            broken = Broken.of(error, self._forward.device)
         if broken is not None:
             self._running[which] = Running(self._forward, self._switch)
             return self._again([writing.begun_again() for writing in writings], broken)
@@ -336,7 +305,7 @@ class Stream:
         said = [Wrote(question.ticket, result.text)] if result.choice is not None else []
         return [*said, Finished(question.ticket, result)]
 
-    def _again(self, questions: Sequence[Question], broken: "_Broken") -> list[Event]:
+    def _again(self, questions: Sequence[Question], broken: Broken) -> list[Event]:
         """Computes rows again after something broke: in smaller company where memory ran out, else each alone."""
         broken.release()
         for question in questions:
@@ -354,7 +323,7 @@ class Stream:
             self._admission.put_back([replace(question, alone=True) for question in questions])
         return []
 
-    def _parts(self) -> Iterator[_Part]:
+    def _parts(self) -> Iterator[Part]:
         return chain(self._rankings, self._openings)
 
     def _in_hand(self) -> Iterator[Question]:
@@ -391,21 +360,3 @@ class Stream:
 def _has_passes_of_its_own(question: Question) -> bool:
     """Whether its choices are more than is read at once."""
     return sum(len(choice) - 1 for choice in question.choices) > LOGIT_TOKENS
-
-
-@dataclass(frozen=True)
-class _Broken:
-    """Why a pass broke. The error itself is let go: its traceback holds the tensors of the pass."""
-
-    failure: Failure
-    out_of_memory: bool
-
-    @classmethod
-    def of(cls, error: Exception, device: torch.device) -> "_Broken":
-        require_alive(device, error)
-        return cls(Failure.of(error), is_out_of_memory(error))
-
-    def release(self) -> None:
-        """Frees pages that are kept for later, where memory ran out."""
-        if self.out_of_memory:
-            release_cached_memory()
