@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from copy import copy
 from dataclasses import replace
@@ -80,6 +80,9 @@ from loradex.service.client.wakeup import Waker
 from loradex.settings import Settings
 from loradex.tracing import calling
 
+KEPT_SECONDS = 5.0
+"""How long the end of a client waits for work that nobody waits for any more."""
+
 
 class AsyncClient:
     """`Client` for the tasks of one event loop; arguments, answers and errors are the same.
@@ -110,6 +113,7 @@ class AsyncClient:
         self._log = logging.getLogger("loradex.client")
         self.listener = AsyncListener(self._ears)
         self._feed = AsyncPieceFeed(redis_url)
+        self._kept: set[asyncio.Task[None]] = set()
         self._key: str | None = None
         self.key_taken = False
 
@@ -134,8 +138,16 @@ class AsyncClient:
         """A queue that gets the outcome of each of these jobs, or an error instead of them (`Ended`)."""
         return self.listener.watch(jobs, self._key)
 
+    def keep(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have this done, at the end before the client is closed, though nobody waits for it."""
+        task = asyncio.ensure_future(work)
+        self._kept.add(task)
+        task.add_done_callback(self._kept.discard)
+
     async def close(self) -> None:
         """Give the connections back, for good; jobs handed in go on without us, waits end with an error."""
+        if self._kept:
+            await asyncio.wait(self._kept, timeout=KEPT_SECONDS)
         await self.listener.close()
         await self._feed.close()
         await self._waker.close()
@@ -186,7 +198,7 @@ class AsyncClient:
         asked = samples_of(replace(request, stream=True), 1 if n is None else n)
         jobs = Together(lambda: self.enqueue_many(asked))
         streams = [
-            AsyncStream(partial(jobs.job, place), timeout=timeout, cancel=cancel)
+            AsyncStream(partial(jobs.job, place), keep=self.keep, timeout=timeout, cancel=cancel)
             for place in range(len(asked))
         ]
         return streams[0] if n is None else streams

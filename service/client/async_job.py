@@ -54,7 +54,7 @@ class AsyncJob(JobHandle):
         async def handed_in() -> AsyncJob:
             return self
 
-        return AsyncStream(handed_in, timeout=timeout, cancel=cancel)
+        return AsyncStream(handed_in, keep=self._client.keep, timeout=timeout, cancel=cancel)
 
     async def told(self, seconds: float | None) -> AsyncGenerator[JobOutcome | Sequence[Message]]:
         """What is heard of it within so many seconds; see `Job.told`."""

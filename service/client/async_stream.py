@@ -1,10 +1,12 @@
 """`Stream` for asyncio."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import aclosing, suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from loradex.errors import LoradexError
 from loradex.service.client.answer import Answer
 from loradex.service.client.outcome import JobOutcome
 from loradex.service.client.transcript import Transcript
@@ -19,14 +21,27 @@ class AsyncStream:
     Attributes:
         job: The job that is answered; None before the first piece is asked for, or `async with` is entered.
         answer: The answer of record, from Postgres; None before the end.
+
+    Args:
+        handed_in: Hands the job in, or waits until it is; once begun that is not broken off.
+        keep: Has work done though nobody waits for it.
+        timeout: Seconds until the answer must be there; None waits for ever.
+        cancel: Whether a stream that is left before its end cancels its job.
     """
 
     def __init__(
-        self, handed_in: "Callable[[], Awaitable[AsyncJob]]", *, timeout: float | None, cancel: bool
+        self,
+        handed_in: "Callable[[], Awaitable[AsyncJob]]",
+        *,
+        keep: Callable[[Coroutine[Any, Any, None]], None],
+        timeout: float | None,
+        cancel: bool,
     ) -> None:
         self.job: AsyncJob | None = None
         self.answer: Answer | None = None
         self._handed_in = handed_in
+        self._keep = keep
+        self._handing = self._left = False
         self._seconds = timeout
         self._cancel = cancel
         self._pieces = self._told()
@@ -48,14 +63,39 @@ class AsyncStream:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Listen no more; the job goes on unless it was to be cancelled."""
+        """Listen no more; the job goes on unless it was to be cancelled.
+
+        What is being handed in by another task, whose reading this ends, is cancelled as soon as it has an id.
+        """
+        if self._cancel and self._handing:
+            self._leave()
+            return
         await self._pieces.aclose()
         if self._cancel and self.job is not None and self.job.ended is None:
             await self.job.cancel()
 
     async def _begun(self) -> "AsyncJob":
-        self.job = self.job or await self._handed_in()
+        if self.job is None:
+            self._handing = True
+            try:
+                self.job = await self._handed_in()
+            except asyncio.CancelledError:
+                if self._cancel:
+                    self._leave()
+                raise
+            finally:
+                self._handing = False
         return self.job
+
+    def _leave(self) -> None:
+        if not self._left:
+            self._left = True
+            self._keep(self._cancelled())
+
+    async def _cancelled(self) -> None:
+        """Cancel the job that is being handed in, once that is done; there is none where it was refused."""
+        with suppress(LoradexError):
+            await (await self._handed_in()).cancel()
 
     async def _told(self) -> AsyncGenerator[str]:
         transcript = Transcript()
