@@ -104,7 +104,7 @@ class AsyncStream:
             async for told in heard:
                 if isinstance(told, JobOutcome):
                     self.answer = told.answered()
-                    if rest := transcript.settle(self.answer):
+                    if rest := transcript.settle(self.answer, told.attempt):
                         yield rest
                 elif piece := transcript.hear(told):
                     yield piece

@@ -17,10 +17,11 @@ from loradex.service.client.answer import Answer
 Status = Literal["queued", "running", "done", "failed", "cancelled", "expired"]
 
 OUTCOME: LiteralString = """
-    select %(job)s::uuid as job_id, state as status, error_code, error_message, answer
+    select %(job)s::uuid as job_id, state as status, error_code, error_message, answer,
+           (select attempt from loradex.jobs where id = %(job)s)
     from loradex.job_outcome(%(job)s)"""
 ENDED: LiteralString = """
-    select j.id as job_id, o.state as status, o.error_code, o.error_message, o.answer
+    select j.id as job_id, o.state as status, o.error_code, o.error_message, o.answer, j.attempt
     from loradex.jobs j cross join lateral loradex.job_outcome(j.id) o
     where j.id = any (%s) and (j.state not in ('queued', 'running') or j.expires_at <= now())
       and o.state not in ('queued', 'running')"""
@@ -36,13 +37,18 @@ WITHOUT_ANSWER: Mapping[Status, type[JobFailedError]] = {
 
 @dataclass(frozen=True)
 class JobOutcome:
-    """A job as Postgres has it at one moment; `answer` is the document of `loradex.answer_document`."""
+    """A job as Postgres has it at one moment; `answer` is the document of `loradex.answer_document`.
+
+    Attributes:
+        attempt: How often it was claimed: the answer is of the last attempt.
+    """
 
     job_id: UUID
     status: Status
     error_code: str | None
     error_message: str | None
     answer: Mapping[str, Any] | None
+    attempt: int
 
     @property
     def ended(self) -> bool:

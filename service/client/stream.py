@@ -64,7 +64,7 @@ class Stream:
         for told in self.job.told(self._seconds):
             if isinstance(told, JobOutcome):
                 self.answer = told.answered()
-                if rest := transcript.settle(self.answer):
+                if rest := transcript.settle(self.answer, told.attempt):
                     yield rest
             elif piece := transcript.hear(told):
                 yield piece

@@ -9,6 +9,9 @@ from loradex.service.client.answer import Answer
 MOST_CHARACTERS = 1 << 18
 """Of one text that are followed in Redis; the rest comes from Postgres."""
 
+BEGUN_ANEW = "the worker that told them was lost or stopped, and another began the text anew"
+WRITTEN_TO = "find out who else writes to this Redis"
+
 
 class Transcript:
     """What was said to the caller, and what Redis has. Messages may be lost, doubled, out of order or forged.
@@ -21,6 +24,7 @@ class Transcript:
 
     def __init__(self) -> None:
         self.said = ""
+        self._said_by = 0
         self._attempt = 0
         self._text = ""
 
@@ -37,10 +41,19 @@ class Transcript:
             # Behind a hole nothing can be said; what lies before is known already.
             if message.at <= len(self._text) < end <= MOST_CHARACTERS:
                 self._text = self._text[: message.at] + message.text
-        return self._say(self._text) if self._text.startswith(self.said) else ""
+        if not self._text.startswith(self.said):
+            return ""
+        if len(self._text) > len(self.said):
+            self._said_by = self._attempt
+        return self._say(self._text)
 
-    def settle(self, answer: Answer) -> str:
+    def settle(self, answer: Answer, attempt: int) -> str:
         """The text that is left to say.
+
+        Args:
+            answer: The answer of record.
+            attempt: The job's attempt that wrote it. An earlier one may have written other words: a batch of another
+                size rounds otherwise, and so does another device.
 
         Raises:
             StreamDiffersError: What was said is not the beginning of the answer's text.
@@ -48,7 +61,7 @@ class Transcript:
         if not answer.text.startswith(self.said):
             raise StreamDiffersError(
                 f"the pieces that Redis had are not the text of answer {answer.answer_id}: forget them, and take "
-                "the text of that answer; find out who else writes to this Redis"
+                f"the text of that answer; {BEGUN_ANEW if self._said_by < attempt else WRITTEN_TO}"
             )
         return self._say(answer.text)
 

@@ -41,7 +41,7 @@ def test_what_was_said_is_the_text(data: st.DataObject, text: str) -> None:
         transcript.hear(messages[start:end])
         for start, end in zip([0, *parts], [*parts, len(messages)], strict=True)
     ]
-    said.append(transcript.settle(answered(text)))
+    said.append(transcript.settle(answered(text), 2))
     assert "".join(said) == text
 
 
@@ -52,17 +52,32 @@ def test_nothing_is_said_twice_or_behind_a_hole(text: str, place: int) -> None:
     assert transcript.hear([Piece(1, at, text[at:])]) == ("" if at else text)
     assert transcript.hear([Piece(1, 0, text[:at])]) == text[:at]
     assert transcript.hear([Piece(1, 0, text)]) == (text[at:] if at else "")
-    assert transcript.settle(answered(text)) == ""
+    assert transcript.settle(answered(text), 2) == ""
 
 
 def test_what_was_said_and_is_not_the_text_is_an_error() -> None:
     transcript = Transcript()
     assert transcript.hear([Piece(1, 0, "forged")]) == "forged"
-    assert transcript.hear([Piece(2, 0, "the text")]) == ""
     answer = answered("the text")
-    with pytest.raises(StreamDiffersError, match=str(answer.answer_id)) as error:
-        transcript.settle(answer)
+    with pytest.raises(StreamDiffersError, match=f"{answer.answer_id}.* who else writes") as error:
+        transcript.settle(answer, 1)
     assert error.value.code == "stream_differs"
+
+
+def test_what_another_worker_writes_otherwise_is_nobodys_forgery() -> None:
+    """Whether it was heard or not; and one that went on with the words as they were has told them itself."""
+    for heard in ([], [Piece(2, 0, "A dog")]):
+        transcript = Transcript()
+        assert transcript.hear([Piece(1, 0, "A cat")]) == "A cat"
+        assert transcript.hear(heard) == ""
+        with pytest.raises(StreamDiffersError, match="lost or stopped, and another began") as error:
+            transcript.settle(answered("A dog sleeps"), 2)
+        assert error.value.code == "stream_differs"
+    transcript = Transcript()
+    assert transcript.hear([Piece(1, 0, "A")]) == "A"
+    assert transcript.hear([Piece(2, 0, "A cat")]) == " cat"
+    with pytest.raises(StreamDiffersError, match="who else writes"):
+        transcript.settle(answered("A dog sleeps"), 2)
 
 
 def test_a_text_without_an_end_is_not_followed_for_ever() -> None:
@@ -71,7 +86,7 @@ def test_a_text_without_an_end_is_not_followed_for_ever() -> None:
         transcript.hear([Piece(1, at, "x" * (1 << 14))])
     assert len(transcript.said) == MOST_CHARACTERS
     whole = "x" * (MOST_CHARACTERS + 7)
-    assert transcript.settle(answered(whole)) == "x" * 7
+    assert transcript.settle(answered(whole), 1) == "x" * 7
 
 
 @given(

@@ -7,7 +7,7 @@ from loradex.service.client.outcome import JobOutcome
 from loradex.service.client.waiting import Ended, Waiting
 
 JOB = uuid4()
-ENDED = JobOutcome(JOB, "cancelled", "job_cancelled", "she did", None)
+ENDED = JobOutcome(JOB, "cancelled", "job_cancelled", "she did", None, 0)
 
 
 def test_a_refused_key_is_nothing_to_those_who_wait_with_others() -> None:
