@@ -546,6 +546,7 @@ create table loradex.jobs (
     settings jsonb not null,
     expected_task text,
     idempotency_key text,
+    asked bytea,
     metadata jsonb,
     traceparent text,
     pieces_key uuid,
@@ -607,6 +608,8 @@ comment on column loradex.jobs.exclude_adapters is 'adapters that may not take p
 comment on column loradex.jobs.settings is 'what else the job says: the settings that have no column here, complete with defaults';
 comment on column loradex.jobs.expected_task is 'true task where known';
 comment on column loradex.jobs.idempotency_key is 'asking again with it gives this job';
+comment on column loradex.jobs.asked is
+    'hash of what its asker said of it, where it has an idempotency key: asking again is compared by it';
 comment on column loradex.jobs.metadata is 'what the asker noted on it: an object of texts; null if nothing';
 comment on column loradex.jobs.traceparent is
     'the W3C trace context that its spans belong to; null: none was told';
@@ -2847,6 +2850,8 @@ grant execute on function loradex.claim_replay(text, text, text) to loradex_work
 -- for the likeliest text takes none of the model's sampling.
 -- `columns` are those of loradex.jobs, `integers` the whole-number settings.
 -- Choices are kept as they are read (choice_form); the prompt of a conversation is the text that is embedded.
+-- A job with an idempotency key keeps a hash of what was said of it, by which asking again is known whatever the defaults
+-- are by then.
 -- A job whose text is told while it is written gets a key that nobody can guess.
 -- Locks: none. Raises: nothing; check_jobs has read the object before.
 create or replace function loradex.complete_job(
@@ -2901,6 +2906,9 @@ begin
         complete := complete - 'embedded_messages';
     end if;
     made.settings := complete - columns;
+    if made.idempotency_key is not null then
+        made.asked := sha256(convert_to((said - array['stream', 'traceparent'])::text, 'UTF8'));
+    end if;
     made.pieces_key := case when (complete ->> 'stream')::boolean then gen_random_uuid() end;
     made.state := 'queued';
     made.attempt := 0;
@@ -3523,12 +3531,13 @@ begin
         return;
     end if;
 
-    -- What was not inserted has a key that was used before, perhaps earlier in this very call.
+    -- What was not inserted has a key that was used before, perhaps earlier in this very call. The same words are the same
+    -- request, though the defaults were others then; so are other words that come to the same.
     select e.job ->> 'idempotency_key' into clash
     from json_array_elements(enqueue_jobs.jobs::json) with ordinality e(job, ordinal)
     join loradex.jobs old on old.owner_id = asking and old.idempotency_key = e.job ->> 'idempotency_key'
     cross join lateral complete_job(ids[e.ordinal], asking, turns[e.ordinal], e.job::jsonb, defaults, columns, integers) r
-    where old.id <> ids[e.ordinal] and job_request(old) <> job_request(r)
+    where old.id <> ids[e.ordinal] and old.asked is distinct from r.asked and job_request(old) <> job_request(r)
     limit 1;
     if found then
         raise exception using errcode = 'LX007', message = format(
@@ -3613,6 +3622,7 @@ begin
     delete from routings r where r.job_id = any (erased_jobs);
     update jobs j
     set prompt = '', messages = null, choices = case when j.choices is not null then '{}'::text[] end, idempotency_key = null,
+        asked = null,
         metadata = null, traceparent = null, settings = j.settings - array['stop', 'json_schema', 'regex'],
         pieces_key = null, cancelled_by = case when j.cancelled_by is not null then 'erased' end,
         error_message = case when j.error_code = 'erased' then j.error_message
@@ -4401,7 +4411,7 @@ language sql immutable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
     select (to_jsonb(job) #- '{settings,stream}') - array[
-        'id', 'api_key_id', 'traceparent', 'pieces_key', 'queue_position', 'turn', 'state', 'attempt', 'releases',
+        'id', 'api_key_id', 'asked', 'traceparent', 'pieces_key', 'queue_position', 'turn', 'state', 'attempt', 'releases',
         'lease_until', 'worker', 'claim_hash', 'held_seconds',
         'error_code', 'error_message', 'cancelled_by', 'created_at', 'started_at', 'finished_at', 'expires_at',
         'answer_id', 'erased_at']

@@ -209,6 +209,23 @@ def test_a_key_is_not_used_for_two_questions(scratch: World, change: dict[str, A
     assert error.value.sqlstate == "LX007"
 
 
+def test_the_same_words_are_the_same_job_whatever_the_defaults_are_by_then(scratch: World) -> None:
+    """A retry has no part in what an operator changes meanwhile; words that were changed are another request."""
+    job = {"prompt": "once", "idempotency_key": "7", "top_p": 0.5}
+    (first,) = scratch.enqueue(job)
+    scratch.rows("select loradex.change_setting('k', '5')")
+    scratch.rows("select loradex.set_generation_defaults(%s, %s)", BASE_MODEL, Jsonb({"sampling_top_p": 0.8}))
+    assert scratch.enqueue(job) == [first]
+    assert scratch.enqueue(job | {"stream": True}, {key: job[key] for key in reversed(job)}) == [first, first]
+    for other in (job | {"prompt": "other"}, job | {"top_p": 0.9}, {**job, "top_p": None}, job | {"k": 5}):
+        with pytest.raises(psycopg.Error, match="new key") as error, scratch.connection.transaction():
+            scratch.enqueue(other)
+        assert error.value.sqlstate == "LX007"
+    # What is said as it was completed then is no other request either.
+    (scoped,) = scratch.enqueue({"prompt": "twice", "idempotency_key": "8"})
+    assert scratch.enqueue({"prompt": "twice", "idempotency_key": "8", "k": 5}) == [scoped]
+
+
 def test_two_callers_with_one_key_get_one_job(world: World, database_url: str) -> None:
     world.enqueue({})
     job = {"prompt": "once", "idempotency_key": "7"}

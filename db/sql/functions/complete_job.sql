@@ -4,6 +4,8 @@
 -- for the likeliest text takes none of the model's sampling.
 -- `columns` are those of loradex.jobs, `integers` the whole-number settings.
 -- Choices are kept as they are read (choice_form); the prompt of a conversation is the text that is embedded.
+-- A job with an idempotency key keeps a hash of what was said of it, by which asking again is known whatever the defaults
+-- are by then.
 -- A job whose text is told while it is written gets a key that nobody can guess.
 -- Locks: none. Raises: nothing; check_jobs has read the object before.
 create or replace function loradex.complete_job(
@@ -58,6 +60,9 @@ begin
         complete := complete - 'embedded_messages';
     end if;
     made.settings := complete - columns;
+    if made.idempotency_key is not null then
+        made.asked := sha256(convert_to((said - array['stream', 'traceparent'])::text, 'UTF8'));
+    end if;
     made.pieces_key := case when (complete ->> 'stream')::boolean then gen_random_uuid() end;
     made.state := 'queued';
     made.attempt := 0;

@@ -121,12 +121,13 @@ begin
         return;
     end if;
 
-    -- What was not inserted has a key that was used before, perhaps earlier in this very call.
+    -- What was not inserted has a key that was used before, perhaps earlier in this very call. The same words are the same
+    -- request, though the defaults were others then; so are other words that come to the same.
     select e.job ->> 'idempotency_key' into clash
     from json_array_elements(enqueue_jobs.jobs::json) with ordinality e(job, ordinal)
     join loradex.jobs old on old.owner_id = asking and old.idempotency_key = e.job ->> 'idempotency_key'
     cross join lateral complete_job(ids[e.ordinal], asking, turns[e.ordinal], e.job::jsonb, defaults, columns, integers) r
-    where old.id <> ids[e.ordinal] and job_request(old) <> job_request(r)
+    where old.id <> ids[e.ordinal] and old.asked is distinct from r.asked and job_request(old) <> job_request(r)
     limit 1;
     if found then
         raise exception using errcode = 'LX007', message = format(

@@ -46,6 +46,7 @@ begin
     delete from routings r where r.job_id = any (erased_jobs);
     update jobs j
     set prompt = '', messages = null, choices = case when j.choices is not null then '{}'::text[] end, idempotency_key = null,
+        asked = null,
         metadata = null, traceparent = null, settings = j.settings - array['stop', 'json_schema', 'regex'],
         pieces_key = null, cancelled_by = case when j.cancelled_by is not null then 'erased' end,
         error_message = case when j.error_code = 'erased' then j.error_message

@@ -6,7 +6,7 @@ language sql immutable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
     select (to_jsonb(job) #- '{settings,stream}') - array[
-        'id', 'api_key_id', 'traceparent', 'pieces_key', 'queue_position', 'turn', 'state', 'attempt', 'releases',
+        'id', 'api_key_id', 'asked', 'traceparent', 'pieces_key', 'queue_position', 'turn', 'state', 'attempt', 'releases',
         'lease_until', 'worker', 'claim_hash', 'held_seconds',
         'error_code', 'error_message', 'cancelled_by', 'created_at', 'started_at', 'finished_at', 'expires_at',
         'answer_id', 'erased_at']

@@ -21,6 +21,7 @@ create table loradex.jobs (
     settings jsonb not null,
     expected_task text,
     idempotency_key text,
+    asked bytea,
     metadata jsonb,
     traceparent text,
     pieces_key uuid,
@@ -82,6 +83,8 @@ comment on column loradex.jobs.exclude_adapters is 'adapters that may not take p
 comment on column loradex.jobs.settings is 'what else the job says: the settings that have no column here, complete with defaults';
 comment on column loradex.jobs.expected_task is 'true task where known';
 comment on column loradex.jobs.idempotency_key is 'asking again with it gives this job';
+comment on column loradex.jobs.asked is
+    'hash of what its asker said of it, where it has an idempotency key: asking again is compared by it';
 comment on column loradex.jobs.metadata is 'what the asker noted on it: an object of texts; null if nothing';
 comment on column loradex.jobs.traceparent is
     'the W3C trace context that its spans belong to; null: none was told';
