@@ -68,11 +68,14 @@ def test_texts_go_and_the_chain_holds(scratch: World) -> None:
         {},
         {"prompt": "other"},
     )
+    assert scratch.rows("select count(*) from loradex.jobs where asked is not null") == [(1,)]
     head = scratch.value("select chain_hash from loradex.audit_head()")
     before = scratch.value("select loradex.answer_canonical(a) from loradex.answers a where id = %s", first)
     assert scratch.rows(ERASE, [job_of(scratch, first)]) == [(1, 1)]
 
     assert SECRET not in everything(scratch)
+    # Whoever guesses the words must not find them confirmed.
+    assert scratch.rows("select count(*) from loradex.jobs where asked is not null") == [(0,)]
     assert scratch.rows(f"select {', '.join(GONE)} from loradex.answers where id = %s", first) == [
         (None,) * len(GONE)
     ]
