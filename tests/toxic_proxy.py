@@ -30,6 +30,7 @@ class ToxicProxy:
         self.connections = 0
         self.forwarded = 0
         self._toxics: deque[Toxic | None] = deque()
+        self._carrying: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="toxic proxy", daemon=True)
         self._thread.start()
@@ -61,6 +62,11 @@ class ToxicProxy:
             await asyncio.sleep(0)
 
     async def _carry(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        # The loop holds tasks weakly: one that waits at a connection without a word would be collected.
+        self._carrying.add(task)
+        task.add_done_callback(self._carrying.discard)
         self.connections += 1
         toxic = self._toxics.popleft() if self._toxics else None
         try:

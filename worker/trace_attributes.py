@@ -14,12 +14,8 @@ from loradex.worker.stages import Claimed, Routed
 
 PROVIDER = "loradex"
 
-SAMPLING = {
-    "sampling_temperature": "gen_ai.request.temperature",
-    "sampling_top_p": "gen_ai.request.top_p",
-    "max_new_tokens": "gen_ai.request.max_tokens",
-}
-"""Settings of a job that writes a text, and what the convention calls them."""
+SAMPLING = frozenset({"temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty"})
+"""What the convention has a name for; a job's names of the first three begin with `sampling_`."""
 
 Attributes = dict[str, Any]
 
@@ -86,11 +82,11 @@ def answer_text(answer: Mapping[str, Any]) -> Attributes:
 
 def _request(job: Job, model: str) -> Attributes:
     numbers = {name: value for name, value in job.settings.items() if isinstance(value, int | float)}
-    sampling = {
-        called: numbers[name]
-        for name, called in SAMPLING.items()
-        if job.kind == "generate" and name in numbers
-    }
+    sampling: Attributes = {}
+    if job.kind == "generate":
+        called = {name.removeprefix("sampling_"): value for name, value in numbers.items()}
+        sampling = {f"gen_ai.request.{name}": value for name, value in called.items() if name in SAMPLING}
+        sampling["gen_ai.request.max_tokens"] = numbers["max_new_tokens"]
     return {
         "gen_ai.operation.name": operation(job),
         "gen_ai.provider.name": PROVIDER,

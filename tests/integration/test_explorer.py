@@ -32,6 +32,7 @@ def test_a_person_finds_an_answer_and_sees_why(explored: Explored, tab: "Page", 
     assert "since=1h" in tab.url
     assert "adapter=wnli" in tab.url
     tab.click("table.listed tbody tr:has-text('The agency') a")
+    tab.wait_for_load_state()  # a click waits for the beginning of a page
     assert tab.inner_text("h1") == "Answer"
     assert "The link holds" in tab.inner_text("main")
     assert "it follows the link before it" in tab.inner_text("main")
