@@ -14,8 +14,12 @@ from loradex.worker.stages import Claimed, Routed
 
 PROVIDER = "loradex"
 
-SAMPLING = frozenset({"temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty"})
-"""What the convention has a name for; a job's names of the first three begin with `sampling_`."""
+SAMPLING = frozenset(
+    {"temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "max_new_tokens"}
+)
+"""Settings that the convention has a name for; a job's names of the first three begin with `sampling_`."""
+CALLED = {"max_new_tokens": "max_tokens"}
+"""What it calls otherwise."""
 
 Attributes = dict[str, Any]
 
@@ -82,11 +86,12 @@ def answer_text(answer: Mapping[str, Any]) -> Attributes:
 
 def _request(job: Job, model: str) -> Attributes:
     numbers = {name: value for name, value in job.settings.items() if isinstance(value, int | float)}
-    sampling: Attributes = {}
-    if job.kind == "generate":
-        called = {name.removeprefix("sampling_"): value for name, value in numbers.items()}
-        sampling = {f"gen_ai.request.{name}": value for name, value in called.items() if name in SAMPLING}
-        sampling["gen_ai.request.max_tokens"] = numbers["max_new_tokens"]
+    said = {name.removeprefix("sampling_"): value for name, value in numbers.items()}
+    sampling = {
+        f"gen_ai.request.{CALLED.get(name, name)}": value
+        for name, value in said.items()
+        if job.kind == "generate" and name in SAMPLING
+    }
     return {
         "gen_ai.operation.name": operation(job),
         "gen_ai.provider.name": PROVIDER,

@@ -6671,7 +6671,7 @@ grant execute on function loradex.task_overlap(int, text, int) to loradex_reader
 -- What is said of a name that nobody knows, or of the first such of a list, given for a setting that names rows of a
 -- table; null: all are known.
 -- Locks: none. Raises: nothing.
-create or replace function loradex.unknown_name(s loradex.settings, given json) returns text
+create or replace function loradex.unknown_name(setting loradex.settings, given json) returns text
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -6679,17 +6679,17 @@ as $$
 #variable_conflict use_column
 begin
     return (
-        select format('%s names no %s %s; known are: %s', s.name, rtrim(s.names, 's'), shown(one), coalesce((
+        select format('%s names no %s %s; known are: %s', setting.name, rtrim(setting.names, 's'), shown(one), coalesce((
             select string_agg(k.name, ', ' order by k.name) from (
-                select m.name from methods m where s.names = 'methods'
-                union select b.name from base_models b where s.names = 'base_models' and b.retired_at is null
-                union select e.name from encoders e where s.names = 'encoders' and e.retired_at is null
-                union select t.name from tasks t where s.names = 'tasks'
-                union select a.name from adapters a where s.names = 'adapters'
+                select m.name from methods m where setting.names = 'methods'
+                union select b.name from base_models b where setting.names = 'base_models' and b.retired_at is null
+                union select e.name from encoders e where setting.names = 'encoders' and e.retired_at is null
+                union select t.name from tasks t where setting.names = 'tasks'
+                union select a.name from adapters a where setting.names = 'adapters'
                 order by name limit 50) k), 'none yet'))
         from json_array_elements_text(
-            case s.type when 'texts' then given else json_build_array(given) end) one
-        where not case s.names
+            case setting.type when 'texts' then given else json_build_array(given) end) one
+        where not case setting.names
             when 'methods' then exists (select from methods m where m.name = one)
             when 'base_models' then exists (select from base_models b where b.name = one and b.retired_at is null)
             when 'encoders' then exists (select from encoders e where e.name = one and e.retired_at is null)
@@ -6967,7 +6967,7 @@ grant execute on function loradex.withdraw_worker(text, text) to loradex_worker;
 -- What is wrong with the value given for a setting, the messages of a conversation, as check_settings says it; null: nothing.
 -- Sizes are looked at before contents.
 -- Locks: none. Raises: nothing.
-create or replace function loradex.wrong_messages(s loradex.settings, given json) returns text
+create or replace function loradex.wrong_messages(setting loradex.settings, given json) returns text
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -6977,26 +6977,26 @@ declare
     roles constant text[] := '{system,user,assistant}';
 begin
     return case
-        when json_typeof(given) <> 'array' then format('%s must be an array of objects with role and content', s.name)
-        when json_array_length(given) not between s.minimum and s.maximum then format(
-            '%s are %s; give %s to %s', s.name, json_array_length(given), s.minimum, s.maximum)
+        when json_typeof(given) <> 'array' then format('%s must be an array of objects with role and content', setting.name)
+        when json_array_length(given) not between setting.minimum and setting.maximum then format(
+            '%s are %s; give %s to %s', setting.name, json_array_length(given), setting.minimum, setting.maximum)
         -- A character is written in 12 bytes at most. What is longer is not taken apart.
-        when pg_column_size(given) > 12 * s.longest + 1000 * s.maximum then format(
-            '%s have more than %s characters together; shorten them', s.name, s.longest)
+        when pg_column_size(given) > 12 * setting.longest + 1000 * setting.maximum then format(
+            '%s have more than %s characters together; shorten them', setting.name, setting.longest)
         when exists (select from json_array_elements(given) one where json_typeof(one) <> 'object')
-            then format('%s must be an array of objects with role and content', s.name)
+            then format('%s must be an array of objects with role and content', setting.name)
         when exists (
             select from json_array_elements(given) one
             where (select array_agg(key order by key) from json_object_keys(one) key) is distinct from '{content,role}'
                or json_typeof(one -> 'role') <> 'string' or json_typeof(one -> 'content') <> 'string')
-            then format('each of %s has role and content, both texts, and nothing else', s.name)
+            then format('each of %s has role and content, both texts, and nothing else', setting.name)
         when exists (select from json_array_elements(given) one where one ->> 'role' <> all (roles))
-            then format('a role of %s is none of %s', s.name, array_to_string(roles, ', '))
-        when (select sum(length(one ->> 'content')) from json_array_elements(given) one) > s.longest then format(
-            '%s have more than %s characters together; shorten them', s.name, s.longest)
+            then format('a role of %s is none of %s', setting.name, array_to_string(roles, ', '))
+        when (select sum(length(one ->> 'content')) from json_array_elements(given) one) > setting.longest then format(
+            '%s have more than %s characters together; shorten them', setting.name, setting.longest)
         when exists (select from json_array_elements(given) one where choice_form(one ->> 'content') = '')
-            then format('one of %s is empty; leave it out', s.name)
-        when given -> -1 ->> 'role' <> 'user' then format('the last of %s must be the user''s', s.name)
+            then format('one of %s is empty; leave it out', setting.name)
+        when given -> -1 ->> 'role' <> 'user' then format('the last of %s must be the user''s', setting.name)
         end;
 end
 $$;
@@ -7009,7 +7009,7 @@ grant execute on function loradex.wrong_messages(loradex.settings, json) to lora
 -- What is wrong with the value given for a setting, an object of numbers, as check_settings says it; null: nothing.
 -- Sizes are looked at before contents.
 -- Locks: none. Raises: nothing.
-create or replace function loradex.wrong_numbers(s loradex.settings, given json) returns text
+create or replace function loradex.wrong_numbers(setting loradex.settings, given json) returns text
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -7017,24 +7017,24 @@ as $$
 #variable_conflict use_column
 begin
     return case
-        when json_typeof(given) <> 'object' then format('%s must be an object of numbers', s.name)
+        when json_typeof(given) <> 'object' then format('%s must be an object of numbers', setting.name)
         -- A number is written in 64 characters at most, and its key in 10. What is longer is not taken apart.
-        when pg_column_size(given) > s.maximum * 100 + 100 then format(
-            '%s is too long; give at most %s numbers', s.name, s.maximum)
-        when (select count(*) from json_object_keys(given)) not between s.minimum and s.maximum then format(
-            '%s has %s numbers; give at most %s', s.name, (select count(*) from json_object_keys(given)), s.maximum)
+        when pg_column_size(given) > setting.maximum * 100 + 100 then format(
+            '%s is too long; give at most %s numbers', setting.name, setting.maximum)
+        when (select count(*) from json_object_keys(given)) not between setting.minimum and setting.maximum then format(
+            '%s has %s numbers; give at most %s', setting.name, (select count(*) from json_object_keys(given)), setting.maximum)
         when exists (select from json_object_keys(given) key where key !~ '^(0|[1-9][0-9]{0,8})$')
-            then format('%s has a key that is no whole number from 0 to 999999999', s.name)
+            then format('%s has a key that is no whole number from 0 to 999999999', setting.name)
         when (select count(distinct key) from json_object_keys(given) key)
              < (select count(*) from json_object_keys(given))
-            then format('two keys of %s are the same; give each once', s.name)
+            then format('two keys of %s are the same; give each once', setting.name)
         when exists (select from json_each(given) one where json_typeof(one.value) <> 'number'
                      or octet_length(one.value::text) > 64)
-            then format('%s must be an object of numbers', s.name)
+            then format('%s must be an object of numbers', setting.name)
         when exists (select from json_each(given) one
-                     where abs((one.value #>> '{}')::numeric) > s.longest
+                     where abs((one.value #>> '{}')::numeric) > setting.longest
                         or (one.value #>> '{}')::numeric <> 0 and abs((one.value #>> '{}')::numeric) < 1e-300)
-            then format('%s has a number that is not from -%s to %s', s.name, s.longest, s.longest)
+            then format('%s has a number that is not from -%s to %s', setting.name, setting.longest, setting.longest)
         end;
 end
 $$;
@@ -7047,7 +7047,7 @@ grant execute on function loradex.wrong_numbers(loradex.settings, json) to lorad
 -- What is wrong with the value given for a setting, an object of texts, as check_settings says it; null: nothing.
 -- Sizes are looked at before contents.
 -- Locks: none. Raises: nothing.
-create or replace function loradex.wrong_pairs(s loradex.settings, given json) returns text
+create or replace function loradex.wrong_pairs(setting loradex.settings, given json) returns text
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -7057,22 +7057,22 @@ declare
     longest_key constant int := 64;
 begin
     return case
-        when json_typeof(given) <> 'object' then format('%s must be an object of texts', s.name)
+        when json_typeof(given) <> 'object' then format('%s must be an object of texts', setting.name)
         -- A character is written in 12 bytes at most. What is longer is not taken apart.
-        when pg_column_size(given) > s.maximum * (12 * (longest_key + s.longest) + 100) then format(
+        when pg_column_size(given) > setting.maximum * (12 * (longest_key + setting.longest) + 100) then format(
             '%s is too long; give at most %s pairs, with keys to %s and texts to %s characters',
-            s.name, s.maximum, longest_key, s.longest)
-        when (select count(*) from json_object_keys(given)) not between s.minimum and s.maximum then format(
-            '%s has %s pairs; give at most %s', s.name, (select count(*) from json_object_keys(given)), s.maximum)
+            setting.name, setting.maximum, longest_key, setting.longest)
+        when (select count(*) from json_object_keys(given)) not between setting.minimum and setting.maximum then format(
+            '%s has %s pairs; give at most %s', setting.name, (select count(*) from json_object_keys(given)), setting.maximum)
         when (select count(distinct key) from json_object_keys(given) key)
              < (select count(*) from json_object_keys(given))
-            then format('two keys of %s are the same; give each once', s.name)
+            then format('two keys of %s are the same; give each once', setting.name)
         when exists (select from json_object_keys(given) key where length(key) > longest_key or key !~ '\S')
-            then format('a key of %s must have 1 to %s characters', s.name, longest_key)
+            then format('a key of %s must have 1 to %s characters', setting.name, longest_key)
         when exists (select from json_each(given) pair where json_typeof(pair.value) <> 'string')
-            then format('%s must be an object of texts; write numbers as texts', s.name)
-        when exists (select from json_each_text(given) pair where length(pair.value) > s.longest)
-            then format('a text of %s has more than %s characters; shorten it', s.name, s.longest)
+            then format('%s must be an object of texts; write numbers as texts', setting.name)
+        when exists (select from json_each_text(given) pair where length(pair.value) > setting.longest)
+            then format('a text of %s has more than %s characters; shorten it', setting.name, setting.longest)
         end;
 end
 $$;
@@ -7084,7 +7084,7 @@ grant execute on function loradex.wrong_pairs(loradex.settings, json) to loradex
 -- file: functions/wrong_texts.sql
 -- What is wrong with the value given for a setting, a list of texts, as check_settings says it; null: nothing.
 -- Locks: none. Raises: nothing.
-create or replace function loradex.wrong_texts(s loradex.settings, given json) returns text
+create or replace function loradex.wrong_texts(setting loradex.settings, given json) returns text
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -7092,21 +7092,21 @@ as $$
 #variable_conflict use_column
 begin
     return case
-        when json_typeof(given) <> 'array' then format('%s must be an array of texts', s.name)
-        when json_array_length(given) < s.minimum then format(
-            '%s has too few texts (%s); give at least %s', s.name, json_array_length(given), s.minimum)
-        when json_array_length(given) > s.maximum then format(
-            '%s has %s texts; give at most %s', s.name, json_array_length(given), s.maximum)
+        when json_typeof(given) <> 'array' then format('%s must be an array of texts', setting.name)
+        when json_array_length(given) < setting.minimum then format(
+            '%s has too few texts (%s); give at least %s', setting.name, json_array_length(given), setting.minimum)
+        when json_array_length(given) > setting.maximum then format(
+            '%s has %s texts; give at most %s', setting.name, json_array_length(given), setting.maximum)
         when exists (select from json_array_elements(given) one where json_typeof(one) <> 'string')
-            then format('%s must be an array of texts', s.name)
-        when (select sum(length(one)) from json_array_elements_text(given) one) > s.longest then format(
-            '%s have more than %s characters together; shorten them', s.name, s.longest)
+            then format('%s must be an array of texts', setting.name)
+        when (select sum(length(one)) from json_array_elements_text(given) one) > setting.longest then format(
+            '%s have more than %s characters together; shorten them', setting.name, setting.longest)
         when exists (select from json_array_elements_text(given) one
-                     where case s.type when 'strings' then one = '' else choice_form(one) = '' end)
-            then format('a text of %s is empty; give each a text', s.name)
-        when (select count(distinct case s.type when 'strings' then one else choice_form(one) end)
+                     where case setting.type when 'strings' then one = '' else choice_form(one) = '' end)
+            then format('a text of %s is empty; give each a text', setting.name)
+        when (select count(distinct case setting.type when 'strings' then one else choice_form(one) end)
               from json_array_elements_text(given) one)
-             < json_array_length(given) then format('two texts of %s are the same; give each once', s.name)
+             < json_array_length(given) then format('two texts of %s are the same; give each once', setting.name)
         end;
 end
 $$;

@@ -31,7 +31,7 @@ from loradex.service.api import (
     what_if,
 )
 from loradex.service.api.allowance import Allowances
-from loradex.service.api.asking import Asked, Asking, handed_in, heard
+from loradex.service.api.asking import Asked, Asking, hand_in, heard
 from loradex.service.api.chat import messages_of
 from loradex.service.api.chunks import CHAT, COMPLETION, SILENCE, Chunks, Form
 from loradex.service.api.decisions import rankings_of
@@ -379,7 +379,7 @@ class Api:
             call.http.state.names = fields.JOB
         key = incoming.idempotency_key_of(call.http)
         wanted = await jobs.requests_of(call.client, given)
-        made = await handed_in(call.client, wanted, key)
+        made = await hand_in(call.client, wanted, key)
         place = {"location": f"/v1/jobs/{made[0].id}"} if len(made) == 1 else {}
         document = {"object": "list", "data": [jobs.accepted(one) for one in made]}
         return JSONResponse(document, 202, headers=place)

@@ -81,7 +81,7 @@ class Asking:
         self, client: AsyncClient, requests: Sequence[Request], key: str | None
     ) -> AsyncIterator[list[AsyncJob]]:
         """The jobs. Whoever is cancelled or closed within has left; see `answers`, and for the arguments too."""
-        handing_in = asyncio.ensure_future(handed_in(client, requests, key))
+        handing_in = asyncio.ensure_future(hand_in(client, requests, key))
         try:
             yield await asyncio.shield(handing_in)
         except (asyncio.CancelledError, GeneratorExit):
@@ -100,8 +100,8 @@ class Asking:
         await asyncio.gather(*self._cancelling)
 
 
-async def handed_in(client: AsyncClient, requests: Sequence[Request], key: str | None) -> list[AsyncJob]:
-    """The jobs, which are those of before where the same request was sent under this key before.
+async def hand_in(client: AsyncClient, requests: Sequence[Request], key: str | None) -> list[AsyncJob]:
+    """Enqueue the jobs of one request; where it was sent under this key before, these are the jobs of then.
 
     Raises:
         IdempotencyConflictError: The key was used for another request.

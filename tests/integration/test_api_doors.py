@@ -3,7 +3,6 @@
 import asyncio
 import json
 import socket
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -25,11 +24,9 @@ from tests.worker_process import asleep
 
 from loradex.db.session import connect
 from loradex.errors import InvalidArgumentError, KeyRefusedError, UnknownAnswerError
-from loradex.service.api import readiness
 from loradex.service.api.app import Api
 from loradex.service.api.jobs import LISTED_AT_ONCE, MOST_LISTED_CHARACTERS
 from loradex.service.api.places import MOST, SHARE
-from loradex.service.api.readiness import Seen, seen_by
 from loradex.service.client import AsyncClient
 from loradex.settings import Settings
 
@@ -371,66 +368,6 @@ def test_a_server_whose_database_is_away_says_so_and_never_401() -> None:
             assert int(response.headers["retry-after"]) > 0
 
     asyncio.run(walk())
-
-
-def test_readiness_names_what_is_wrong(served: Served, answering: Stack, ask: Ask) -> None:
-    assert ask("GET", "/readyz", None).json() == {"status": "ready", "reasons": []}
-
-    async def walk() -> Any:
-        # The owner sees everybody's rows.
-        async with (
-            AsyncClient(answering.database_url, answering.redis_url) as behind,
-            httpx2.AsyncClient(
-                transport=httpx2.ASGITransport(Api(behind).application()), base_url="http://x"
-            ) as client,
-        ):
-            key = {"authorization": f"Bearer {served.alice}"}
-            error_of(await client.get("/v1/jobs", headers=key), 403)
-            return (await client.get("/readyz")).json()["reasons"]
-
-    (reason,) = asyncio.run(walk())
-    assert "loradex db login" in reason
-
-
-def test_a_server_without_a_worker_takes_jobs_and_says_that_they_wait(
-    answering: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        readiness, "STATE", readiness.STATE.replace("loradex.is_served", "not loradex.is_served")
-    )
-    login = with_user(answering.database_url, "loradex_client")
-
-    async def walk() -> list[tuple[int, list[str]]]:
-        async with (
-            AsyncClient(login, answering.redis_url) as behind,
-            httpx2.AsyncClient(
-                transport=httpx2.ASGITransport(Api(behind).application()), base_url="http://x"
-            ) as client,
-        ):
-            told = [await client.get(path) for path in ("/readyz", "/readyz?workers=no")]
-            return [(one.status_code, one.json()["reasons"]) for one in told]
-
-    (refused, reasons), ready = asyncio.run(walk())
-    assert refused == 503
-    assert "no living worker" in reasons[0]
-    assert ready == (200, [])
-
-
-def test_however_many_ask_for_readiness_postgres_hears_it_once_a_second(
-    ask: Ask, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looks = []
-
-    async def counted(client: AsyncClient) -> Seen:
-        looks.append(client)
-        return await seen_by(client)
-
-    monkeypatch.setattr(readiness, "seen_by", counted)
-    started = time.monotonic()
-    with ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(lambda _: ask("GET", "/readyz", None), range(200)))
-    assert {one.status_code for one in answers} == {200}
-    assert len(looks) <= 1 + (time.monotonic() - started) / readiness.FRESH_SECONDS
 
 
 def test_one_key_does_not_fill_a_server(served: Served, ask: Ask) -> None:

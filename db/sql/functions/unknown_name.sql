@@ -1,7 +1,7 @@
 -- What is said of a name that nobody knows, or of the first such of a list, given for a setting that names rows of a
 -- table; null: all are known.
 -- Locks: none. Raises: nothing.
-create or replace function loradex.unknown_name(s loradex.settings, given json) returns text
+create or replace function loradex.unknown_name(setting loradex.settings, given json) returns text
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -9,17 +9,17 @@ as $$
 #variable_conflict use_column
 begin
     return (
-        select format('%s names no %s %s; known are: %s', s.name, rtrim(s.names, 's'), shown(one), coalesce((
+        select format('%s names no %s %s; known are: %s', setting.name, rtrim(setting.names, 's'), shown(one), coalesce((
             select string_agg(k.name, ', ' order by k.name) from (
-                select m.name from methods m where s.names = 'methods'
-                union select b.name from base_models b where s.names = 'base_models' and b.retired_at is null
-                union select e.name from encoders e where s.names = 'encoders' and e.retired_at is null
-                union select t.name from tasks t where s.names = 'tasks'
-                union select a.name from adapters a where s.names = 'adapters'
+                select m.name from methods m where setting.names = 'methods'
+                union select b.name from base_models b where setting.names = 'base_models' and b.retired_at is null
+                union select e.name from encoders e where setting.names = 'encoders' and e.retired_at is null
+                union select t.name from tasks t where setting.names = 'tasks'
+                union select a.name from adapters a where setting.names = 'adapters'
                 order by name limit 50) k), 'none yet'))
         from json_array_elements_text(
-            case s.type when 'texts' then given else json_build_array(given) end) one
-        where not case s.names
+            case setting.type when 'texts' then given else json_build_array(given) end) one
+        where not case setting.names
             when 'methods' then exists (select from methods m where m.name = one)
             when 'base_models' then exists (select from base_models b where b.name = one and b.retired_at is null)
             when 'encoders' then exists (select from encoders e where e.name = one and e.retired_at is null)

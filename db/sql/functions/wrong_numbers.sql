@@ -1,7 +1,7 @@
 -- What is wrong with the value given for a setting, an object of numbers, as check_settings says it; null: nothing.
 -- Sizes are looked at before contents.
 -- Locks: none. Raises: nothing.
-create or replace function loradex.wrong_numbers(s loradex.settings, given json) returns text
+create or replace function loradex.wrong_numbers(setting loradex.settings, given json) returns text
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -9,24 +9,24 @@ as $$
 #variable_conflict use_column
 begin
     return case
-        when json_typeof(given) <> 'object' then format('%s must be an object of numbers', s.name)
+        when json_typeof(given) <> 'object' then format('%s must be an object of numbers', setting.name)
         -- A number is written in 64 characters at most, and its key in 10. What is longer is not taken apart.
-        when pg_column_size(given) > s.maximum * 100 + 100 then format(
-            '%s is too long; give at most %s numbers', s.name, s.maximum)
-        when (select count(*) from json_object_keys(given)) not between s.minimum and s.maximum then format(
-            '%s has %s numbers; give at most %s', s.name, (select count(*) from json_object_keys(given)), s.maximum)
+        when pg_column_size(given) > setting.maximum * 100 + 100 then format(
+            '%s is too long; give at most %s numbers', setting.name, setting.maximum)
+        when (select count(*) from json_object_keys(given)) not between setting.minimum and setting.maximum then format(
+            '%s has %s numbers; give at most %s', setting.name, (select count(*) from json_object_keys(given)), setting.maximum)
         when exists (select from json_object_keys(given) key where key !~ '^(0|[1-9][0-9]{0,8})$')
-            then format('%s has a key that is no whole number from 0 to 999999999', s.name)
+            then format('%s has a key that is no whole number from 0 to 999999999', setting.name)
         when (select count(distinct key) from json_object_keys(given) key)
              < (select count(*) from json_object_keys(given))
-            then format('two keys of %s are the same; give each once', s.name)
+            then format('two keys of %s are the same; give each once', setting.name)
         when exists (select from json_each(given) one where json_typeof(one.value) <> 'number'
                      or octet_length(one.value::text) > 64)
-            then format('%s must be an object of numbers', s.name)
+            then format('%s must be an object of numbers', setting.name)
         when exists (select from json_each(given) one
-                     where abs((one.value #>> '{}')::numeric) > s.longest
+                     where abs((one.value #>> '{}')::numeric) > setting.longest
                         or (one.value #>> '{}')::numeric <> 0 and abs((one.value #>> '{}')::numeric) < 1e-300)
-            then format('%s has a number that is not from -%s to %s', s.name, s.longest, s.longest)
+            then format('%s has a number that is not from -%s to %s', setting.name, setting.longest, setting.longest)
         end;
 end
 $$;
