@@ -25,7 +25,7 @@ from loradex.library.projection import project
 from loradex.service.client import AsyncClient
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Locator, Page
     from psycopg import Connection as AnyConnection
 
     from loradex.service.api.door import Door
@@ -244,6 +244,12 @@ class _Watched:
         self._context.close()
         if kind is None:
             assert self._watch.complaints == []
+
+
+def follow(page: "Page", link: "str | Locator") -> None:
+    """Clicks what leads to another page, and waits for all of it: a click alone waits for its beginning."""
+    with page.expect_navigation():
+        (page.locator(link).first if isinstance(link, str) else link).click()
 
 
 def harmless(page: "Page") -> None:

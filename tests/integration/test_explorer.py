@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.fix_explorer import Explored, Hostile, accessible, harmless, watched
+from tests.fix_explorer import Explored, Hostile, accessible, follow, harmless, watched
 from tests.repository import ROOT
 
 from loradex.db.session import connect
@@ -21,18 +21,17 @@ def test_a_person_finds_an_answer_and_sees_why(explored: Explored, tab: "Page", 
     accessible(tab)
     assert tab.locator("table.listed tbody tr").count() == 48
     tab.screenshot(path=pictures / "explorer-answers.png")
-    tab.click("aside a:has-text('out of the domain')")
+    follow(tab, "aside a:has-text('out of the domain')")
     assert tab.url.endswith("/answers?domain=out")
     # Four belong to no task; where exactly the domain ends differs by index.
     assert 4 <= tab.locator("table.listed tbody tr").count() <= 6
-    tab.click("ul.chips a:has-text('domain')")
-    tab.click("aside a[href*='adapter=wnli']")
+    follow(tab, "ul.chips a:has-text('domain')")
+    follow(tab, "aside a[href*='adapter=wnli']")
     tab.select_option("#since", "1h")
-    tab.click("form[role=search] button")
+    follow(tab, "form[role=search] button")
     assert "since=1h" in tab.url
     assert "adapter=wnli" in tab.url
-    tab.click("table.listed tbody tr:has-text('The agency') a")
-    tab.wait_for_load_state()  # a click waits for the beginning of a page
+    follow(tab, "table.listed tbody tr:has-text('The agency') a")
     assert tab.inner_text("h1") == "Answer"
     assert "The link holds" in tab.inner_text("main")
     assert "it follows the link before it" in tab.inner_text("main")
@@ -54,7 +53,7 @@ def test_a_person_finds_an_answer_and_sees_why(explored: Explored, tab: "Page", 
     tab.focus("summary:has-text('The same as tables')")
     tab.keyboard.press("Enter")
     assert tab.is_visible("caption:has-text('Tasks, likeliest first')")
-    tab.click("text=Sign out")
+    follow(tab, "text=Sign out")
     assert tab.url.endswith("/sign-in")
     accessible(tab)
 
@@ -65,8 +64,8 @@ def test_a_person_tries_other_settings(explored: Explored, browser: "Browser", p
 
     with watched(browser) as tab:
         tab.goto(explored.entrance)
-        tab.click("table.listed tbody tr:has-text('The agency') a")
-        tab.click("text=What if the settings were others?")
+        follow(tab, "table.listed tbody tr:has-text('The agency') a")
+        follow(tab, "text=What if the settings were others?")
         accessible(tab)
         moved = tab.locator("p.moved strong")
         assert moved.inner_text() == "0.000"
@@ -83,20 +82,20 @@ def test_a_person_tries_other_settings(explored: Explored, browser: "Browser", p
         tab.click("summary:has-text('Tasks left out')")
         tab.check("label:has-text('mnli_mismatched') input[name=exclude_task]")
         expect(tab.locator("[aria-labelledby=tried]")).not_to_contain_text("mismatched")
-        tab.click("header >> text=What if")
+        follow(tab, "header >> text=What if")
         tab.fill("#k", "8")
-        tab.click("text=Route them again")
+        follow(tab, "text=Route them again")
         assert re.search(r"\d+ of 48 mixtures would change", tab.inner_text("main"))
         accessible(tab)
-        tab.click("table.listed tbody tr >> nth=0 >> a")
+        follow(tab, "table.listed tbody tr >> nth=0 >> a")
         assert "k=8" in tab.url
         assert moved.inner_text() != "0.000"
     with watched(browser, java_script_enabled=False) as tab:
         tab.goto(explored.entrance)
-        tab.click("table.listed tbody tr:has-text('The agency') a")
-        tab.click("text=What if the settings were others?")
+        follow(tab, "table.listed tbody tr:has-text('The agency') a")
+        follow(tab, "text=What if the settings were others?")
         tab.fill("#k", "8")
-        tab.click("text=Route it again")
+        follow(tab, "text=Route it again")
         assert tab.inner_text("p.moved strong") != "0.000"
 
 
@@ -106,7 +105,7 @@ def test_a_person_sees_what_is_shared_and_how_it_is(
     """Adapters, tasks and affinities; the queue, the workers and the chain."""
     with watched(browser) as tab:
         tab.goto(explored.entrance)
-        tab.click("header >> text=Adapters and tasks")
+        follow(tab, "header >> text=Adapters and tasks")
         accessible(tab)
         assert tab.locator("table.listed tbody tr").count() == 22
         assert tab.locator("table.heat td.own").count() == 22
@@ -117,14 +116,14 @@ def test_a_person_sees_what_is_shared_and_how_it_is(
         tab.screenshot(path=pictures / "explorer-adapters.png")
         tab.emulate_media(color_scheme="dark")
         accessible(tab)
-        tab.click("table.listed a >> nth=0")
+        follow(tab, "table.listed a >> nth=0")
         assert tab.url.endswith("/answers?adapter=wnli")
         tab.go_back()
-        tab.click("[aria-label='What if wnli were retired']")
+        follow(tab, "[aria-label='What if wnli were retired']")
         accessible(tab)
         assert re.search(r"\d+ answers would be made of other adapters", tab.inner_text("main"))
         assert tab.locator("table.listed tbody tr").count() > 3
-        tab.click("header >> text=Health")
+        follow(tab, "header >> text=Health")
         accessible(tab)
         assert "48" in tab.inner_text("li:has-text('answered in the last hour')")
         assert "No worker has announced itself" in tab.inner_text("main")
@@ -138,6 +137,8 @@ def test_three_questions_are_answered_by_the_clicks_of_the_documentation(
     explored: Explored, browser: "Browser"
 ) -> None:
     """What docs/explorer.md tells to click, in this order, leads from the first page to each answer."""
+    from playwright.sync_api import expect  # noqa: PLC0415
+
     told = (ROOT / "docs" / "explorer.md").read_text().partition("## Three questions")[2]
     rows = re.findall(r"^\| ([^|]*\?) \| (.*) \|$", told, re.MULTILINE)
     shown = [
@@ -157,14 +158,15 @@ def test_three_questions_are_answered_by_the_clicks_of_the_documentation(
                 else:
                     assert click == "a question"
                     tab.click("table.listed tbody a >> nth=0")
-            assert tab.locator(place).first.is_visible(), question
+            tab.wait_for_load_state()
+            expect(tab.locator(place).first).to_be_visible()
             assert says in (tab.text_content("main") or ""), question
 
 
 def test_without_scripts_it_reads_the_same(explored: Explored, browser: "Browser") -> None:
     with watched(browser, java_script_enabled=False) as tab:
         tab.goto(explored.entrance)
-        tab.click("table.listed tbody tr a")
+        follow(tab, "table.listed tbody tr a")
         assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", tab.inner_text("main"))
         assert "The link holds" in tab.inner_text("main")
         assert tab.locator("svg.decision rect").count() > 20
@@ -174,7 +176,7 @@ def test_without_scripts_it_reads_the_same(explored: Explored, browser: "Browser
 def test_numbers_and_times_are_the_readers(explored: Explored, browser: "Browser") -> None:
     with watched(browser, locale="de-DE") as tab:
         tab.goto(explored.entrance)
-        tab.click("table.listed tbody tr a")
+        follow(tab, "table.listed tbody tr a")
         assert "-0,2500" in tab.inner_text("main")
         assert re.search(r"\d\d\.\d\d\.\d{4}, \d\d:\d\d:\d\d", tab.inner_text("main"))
 
@@ -192,7 +194,7 @@ def test_a_tenant_signs_in_with_a_key_and_sees_what_is_theirs(hostile: Hostile, 
     harmless(tab)
     tab.goto(f"{hostile.tenants}/answers")
     assert tab.locator("table.listed tbody tr").count() == 1
-    tab.click("text=Sign out")
+    follow(tab, "text=Sign out")
     tab.fill("#secret", hostile.bob)
-    tab.click("text=Look")
+    follow(tab, "text=Look")
     assert "No answer is like this" in tab.inner_text("main")

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from pgvector.psycopg import register_vector
 from tests.fix_db import RoleUrl
-from tests.fix_explorer import Explored, accessible, watched
+from tests.fix_explorer import Explored, accessible, follow, watched
 from tests.world import World
 
 from loradex.db.session import connect
@@ -104,7 +104,7 @@ def test_a_person_looks_at_the_map(
 
     with watched(browser) as tab:
         tab.goto(explored.entrance)
-        tab.click("header >> text=Map")
+        follow(tab, "header >> text=Map")
         expect(tab.locator("#drawn")).to_have_text(f"{drawn.examples:,} examples are drawn.")
         accessible(tab)
         seen = tab.evaluate(
@@ -145,7 +145,7 @@ def test_a_person_looks_at_the_map(
         tab.goto(f"{explored.url}/map")
         assert not tab.is_visible("canvas")
         tab.select_option("#layer", "mislabelled")
-        tab.click("text=Show")
+        follow(tab, "text=Show")
         assert tab.inner_text("#chosen") == f"{drawn.mislabelled} examples chosen"
         assert "looks like" in tab.inner_text("[aria-labelledby=chosen]")
         width = tab.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")

@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx2
 import pytest
 from tests.fix_api import Served
-from tests.fix_explorer import HOSTILE, Explored, accessible, watched
+from tests.fix_explorer import HOSTILE, Explored, accessible, follow, watched
 from tests.repository import ROOT
 
 from loradex.db.session import connect
@@ -55,6 +55,7 @@ def test_a_tenant_asks_compares_and_rates(served: Served, browser: "Browser", pi
         tab.click("text=Ask")
         rating = tab.get_by_role("button", name="Good")
         expect(rating).to_have_count(2, timeout=60_000)
+        tab.wait_for_load_state()
         assert tab.inner_text("h2 >> nth=0") == "base"
         assert tab.inner_text("h2 >> nth=1") == "tiny-kitchen alone"
         texts = tab.locator("pre.text").all_inner_texts()
@@ -65,13 +66,13 @@ def test_a_tenant_asks_compares_and_rates(served: Served, browser: "Browser", pi
         rating.nth(0).click()
         expect(tab.get_by_text("You said it is good.")).to_have_count(1)
         assert tab.locator("pre.text").count() == 2
-        tab.click("text=Why it came out so >> nth=0")
+        follow(tab, "text=Why it came out so >> nth=0")
         expect(tab.locator("h1")).to_have_text("Answer")
         expect(tab.locator("main")).to_contain_text("You said it is good.")
         tab.click("[aria-label='Rate this answer'] >> text=Bad")
         expect(tab.locator("main")).to_contain_text("You said it is bad.")
         accessible(tab)
-        tab.click("text=Ask it in another way")
+        follow(tab, "text=Ask it in another way")
         expect(tab.locator("#prompt")).to_have_value(PROMPT)
     with connect(served.database_url) as connection:
         rows = connection.execute(
@@ -158,18 +159,20 @@ def test_a_question_is_asked_again_beside_what_is_on_record(
         tab.goto(f"{served.url}{answer}")
         tab.fill("#secret", served.alice)
         tab.keyboard.press("Enter")
-        tab.click("text=Ask it again as it was")
+        follow(tab, "text=Ask it again as it was")
         verdict = tab.locator("p.moved")
         expect(verdict).to_have_text("The same mixture, and the same answer token by token.", timeout=60_000)
+        tab.wait_for_load_state()
         assert tab.inner_text("main").count("the settings and the seed on record") == 1
         assert tab.locator("[aria-labelledby=again] tbody tr").count() > 1
         accessible(tab)
-        tab.click("[aria-labelledby=recorded] >> xpath=../.. >> p >> a >> nth=0")
-        tab.click("text=What if the settings were others?")
+        follow(tab, "[aria-labelledby=recorded] >> xpath=../.. >> p >> a >> nth=0")
+        follow(tab, "text=What if the settings were others?")
         tab.fill("#top_p", "0.05")
-        tab.click("text=Generate both answers")
+        follow(tab, "text=Generate both answers")
         expect(verdict).to_contain_text("Another mixture", timeout=60_000)
         expect(tab.locator("main")).to_contain_text("top_p 0.05 instead of")
+        tab.wait_for_load_state()
         assert tab.locator("[aria-labelledby=again] tbody tr").count() == 1
         tab.screenshot(path=pictures / "explorer-again.png")
         accessible(tab)
@@ -178,7 +181,7 @@ def test_a_question_is_asked_again_beside_what_is_on_record(
         tab.fill("#secret", served.alice)
         tab.keyboard.press("Enter")
         tab.fill("#k", "1")
-        tab.click("text=Generate both answers")
+        follow(tab, "text=Generate both answers")
         tab.wait_for_url("**job=*")
         alice.get(f"/playground/{tab.url.partition('job=')[2]}/stream").raise_for_status()
         tab.goto(tab.url)
@@ -248,6 +251,7 @@ def test_an_answer_is_replayed_from_its_page(
         tab.keyboard.press("Enter")
         tab.click("text=Replay it exactly")
         tab.get_by_text("It came out the same.").wait_for()
+        tab.wait_for_load_state()
         assert "apart by 0.000" in tab.inner_text("main")
         accessible(tab)
     assert alice.get(f"{answer}/replay").headers["location"] == answer
@@ -285,13 +289,13 @@ def test_hostile_words_do_nothing(served: Served, browser: "Browser") -> None:
     with watched(browser, java_script_enabled=False, viewport={"width": 360, "height": 640}) as tab:
         tab.goto(f"{served.url}/playground")
         tab.fill("#secret", served.alice)
-        tab.click("text=Look")
+        follow(tab, "text=Look")
         tab.fill("#prompt", HOSTILE.replace("\x07", "").replace("\x1b", ""))
         tab.fill("#tokens", "1")
-        tab.click("text=Ask")
+        follow(tab, "text=Ask")
         again = tab.get_by_text("Look again")
         while again.count():
-            again.click()
+            follow(tab, again)
         expect(tab.get_by_role("button", name="Good")).to_have_count(1)
         assert "<script>window.hacked=1</script>" in tab.input_value("#prompt")
         assert "\u202e" not in tab.content()
