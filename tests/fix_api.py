@@ -7,10 +7,11 @@ import hashlib
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
+from tests.asked import Ask
 from tests.fix_answering import Stack
 from tests.fix_db import with_user
 from tests.serving import serving
@@ -89,3 +90,20 @@ def served(answering: Stack) -> Iterator[Served]:
         MetricsPort("127.0.0.1", 0, registry) as seen,
     ):
         yield Served(url, answering.database_url, alice, bob, http, metrics=seen.address)
+
+
+@pytest.fixture
+def ask(served: Served) -> Ask:
+    """A request as alice, or with another key; None sends none."""
+
+    def request(
+        method: str,
+        path: str,
+        key: str | None = served.alice,
+        headers: dict[str, str] | None = None,
+        **options: Any,
+    ) -> httpx2.Response:
+        shown = {} if key is None else {"authorization": f"Bearer {key}"}
+        return served.http.request(method, served.url + path, headers={**shown, **(headers or {})}, **options)
+
+    return request
