@@ -2,11 +2,14 @@
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
+from tests.until import until
 from tests.world import World
 
+from loradex.db.session import connect
 from loradex.service.audit import Audit
 from loradex.service.audit.snapshot import PINNED
 
@@ -276,6 +279,39 @@ def test_who_and_when_are_chosen(scratch: World) -> None:
     two = "select jobs from loradex.erase_jobs('why', 'who', owner_id => %s, at_most => 1)"
     assert [scratch.value(two, owner) for _ in range(3)] == [1, 1, 0]
     assert verified(scratch) == []
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        "select * from loradex.erase_jobs('why', 'who', before => 'infinity', at_most => 2)",
+        (
+            "delete from loradex.jobs where id in (select job_id from loradex.jobs_to_erase("
+            "before => 'infinity', at_most => 2)) returning id"
+        ),
+    ],
+    ids=["erased", "archived"],
+)
+def test_jobs_that_another_took_first_do_not_end_an_erasure(
+    world: World, database_url: str, meanwhile: str
+) -> None:
+    """Two erasures with the same next jobs: who comes second goes on with others."""
+    world.enqueue(*({} for _ in range(5)))
+    owner = world.value("select owner_id from loradex.jobs limit 1")
+    mine = "select jobs from loradex.erase_jobs('why', 'who', owner_id => %s, at_most => 2)"
+    with connect(database_url) as other, connect(database_url) as watcher, ThreadPoolExecutor(1) as aside:
+        with other.transaction():
+            assert len(other.execute(meanwhile.encode()).fetchall()) > 0
+            erased = aside.submit(world.value, mine, owner)
+            until(
+                lambda: watcher.execute(
+                    "select from pg_stat_activity where %s = any (pg_blocking_pids(pid))",
+                    (other.info.backend_pid,),
+                ).fetchall()
+            )
+        assert erased.result() == 2
+    assert [world.value(mine, owner) for _ in range(2)] == [1, 0]
+    assert world.value("select count(*) from loradex.jobs where erased_at is null") == 0
 
 
 @pytest.mark.parametrize(

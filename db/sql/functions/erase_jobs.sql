@@ -2,7 +2,7 @@
 -- answers, why and by whom. No message of a job stays, which may quote its question or name somebody. The owner's name
 -- does, in the job as in the answer, where the chain covers it. Jobs that wait or are being answered end as failed,
 -- with the code `erased`, and the workers that have them in hand are told. At most at_most jobs are taken at a time: call
--- it until it says 0. What Postgres keeps of old rows goes with the next vacuum.
+-- it until it says 0, which it does only when none is left. What Postgres keeps of old rows goes with the next vacuum.
 -- Locks: the jobs' rows and their routings; then, until the transaction ends, the table chain_lock, as record_answer.
 -- Raises: LX001 no reason, nothing asked for, or another isolation.
 create or replace function loradex.erase_jobs(
@@ -19,6 +19,7 @@ as $$
 #variable_conflict use_column
 declare
     now constant timestamptz := clock_timestamp();
+    candidates uuid[];
     erased_jobs uuid[];
     note erasures;
     head record;
@@ -34,11 +35,15 @@ begin
             'erasing needs a reason of at most 1000 characters, who asked for it in at most 200, and 1 to 10000 jobs';
     end if;
 
-    erased_jobs := array(
-        select f.job_id
-        from jobs_to_erase(erase_jobs.job_ids, erase_jobs.owner_id, erase_jobs.before, at_most) f);
-    erased_jobs := array(
-        select j.id from jobs j where j.id = any (erased_jobs) and j.erased_at is null order by j.id for update);
+    loop
+        candidates := array(
+            select f.job_id
+            from jobs_to_erase(erase_jobs.job_ids, erase_jobs.owner_id, erase_jobs.before, at_most) f);
+        erased_jobs := array(
+            select j.id from jobs j where j.id = any (candidates) and j.erased_at is null order by j.id for update);
+        -- All candidates may be gone once they are locked, if another erasure or drop_archived came first. Others are left.
+        exit when cardinality(candidates) = 0 or cardinality(erased_jobs) > 0;
+    end loop;
     for job in select j.* from jobs j where j.id = any (erased_jobs) and j.state in ('queued', 'running') loop
         perform end_job(job, 'failed', 'erased', 'its question was erased before it was answered', now);
     end loop;
