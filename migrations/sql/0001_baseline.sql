@@ -6449,7 +6449,8 @@ grant execute on function loradex.similar_answers(public.vector, int, text) to l
 -- file: functions/simulate_retire.sql
 -- The answers whose mixture would change if an adapter were retired, and how, judged by the neighbours that were
 -- stored with them, what their jobs draw among adapters that share a task, and the other adapters and affinities of
--- today. Answers of methods that take one adapter by name, or all alike, are left out. `since` leaves out older ones.
+-- today. Answers of methods that take one adapter by name, or all alike, are left out: these do not go by neighbours.
+-- `since` leaves out older ones.
 -- Locks: none. Raises: LX002 unknown adapter.
 create or replace function loradex.simulate_retire(adapter text, since timestamptz default null) returns table (
     answer_id uuid, created_at timestamptz, weight float8, total_variation float8, mixture jsonb
@@ -6460,6 +6461,7 @@ as $$
 #variable_conflict use_column
 declare
     ids uuid[];
+    selections text[];
     requests route_request[];
     -- Those of them whose methods go by affinity.
     measured route_request[];
@@ -6469,9 +6471,9 @@ begin
         raise exception using errcode = 'LX002', message = format(
             'no adapter %s; see `loradex adapter list`', shown(adapter));
     end if;
-    for ids, requests, measured in
-        select array_agg(c.answer_id order by c.place),
-               array_agg(c.request) filter (where c.selection = 'nucleus'),
+    for ids, selections, requests, measured in
+        select array_agg(c.answer_id order by c.place), array_agg(c.selection order by c.place),
+               array_agg(c.request) filter (where c.selection in ('nucleus', 'first')),
                array_agg(c.request) filter (where c.selection = 'affinity')
         from (
             select p.*, row(p.place, null, p.k, p.top_p, p.temperature, p.exclude_tasks, p.base_model,
@@ -6482,7 +6484,7 @@ begin
                        (row_number() over chain - 1) / 256 as chunk,
                        ((row_number() over chain - 1) % 256 + 1)::int as place
                 from answers a
-                join methods h on h.name = a.method and h.selection in ('nucleus', 'affinity')
+                join methods h on h.name = a.method and h.selection in ('nucleus', 'first', 'affinity')
                 where a.adapters @> array[simulate_retire.adapter]
                   and a.id >= coalesce(first_id(simulate_retire.since), '00000000-0000-0000-0000-000000000000')
                 window chain as (order by a.position)
@@ -6496,8 +6498,11 @@ begin
         from retrieved_examples e where e.answer_id = any (ids);
         return query
         with fresh as (
-            select ids[m.ordinal] as answer_id, m.adapter, m.weight
-            from mix_neighbours(requests, nearby) m where m.in_nucleus
+            select ids[m.ordinal] as answer_id, m.adapter,
+                   case when selections[m.ordinal] = 'first' then 1 else m.weight end as weight
+            from (select n.*, min(n.rank) over (partition by n.ordinal) as first
+                  from mix_neighbours(requests, nearby) n where n.in_nucleus) m
+            where selections[m.ordinal] <> 'first' or m.rank = m.first
             union all
             select ids[m.ordinal], m.adapter, m.weight from mix_affinities(measured, nearby) m
         ), stored as (

@@ -203,6 +203,30 @@ def test_retiring_is_foreseen(asked: World) -> None:
         assert variation == pytest.approx(weight)
 
 
+@pytest.mark.parametrize("method", ["top1", "cat", "affinity"])
+def test_what_retiring_would_do_is_what_routing_then_does(scratch: World, method: str) -> None:
+    setting = {"method": method, "k": 60, "temperature": 1.0}
+    answers = scratch.answered(*[setting] * 10)
+    told = "select answer_id, weight, total_variation, mixture from loradex.simulate_retire('boats-lora')"
+    foreseen = {row[0]: row[1:] for row in scratch.rows(told)}
+    using = scratch.rows("select answer_id from loradex.merge_components where adapter = 'boats-lora'")
+    assert foreseen.keys() == {answer for (answer,) in using}
+    assert {answers[1], answers[6]} <= foreseen.keys()
+    if method == "top1":
+        assert {row[:2] for row in foreseen.values()} == {(1.0, 1.0)}
+    queries = dict(scratch.rows("select answer_id, query::text from loradex.retrievals"))
+    scratch.rows("select loradex.set_adapter_state('boats-lora', 1, 'retired')")
+    for answer, (_, _, mixture) in foreseen.items():
+        (job,) = scratch.enqueue(setting)
+        scratch.claim()
+        ((routing,),) = scratch.rows(
+            "select routing from loradex.route_jobs(array[%s]::uuid[], array[%s]::vector[])",
+            *(job, queries[answer]),
+        )
+        then = {part["adapter"]: part["weight"] for part in routing["mixture"]}
+        assert mixture == pytest.approx(then)
+
+
 def test_retiring_the_only_adapter_leaves_the_bare_model(scratch: World) -> None:
     scratch.answered({"k": 5}, near="boats")
     assert scratch.rows(
