@@ -1,12 +1,14 @@
 """Which differences are beyond noise: both sides answered the same rows, so rows are compared with themselves."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import comb
+from math import comb, inf
 
 import numpy as np
 
 from loradex.evaluation.cells import Cell, Kept, marks_of, of_case
+from loradex.evaluation.flips import Compared, luck
 from loradex.evaluation.plan import home
 from loradex.evaluation.scoring import CONFIDENCE, Marks
 from loradex.evaluation.summary import Figure, Scores, draws_of, family_mean, figure_of, percent_of
@@ -39,7 +41,7 @@ class Difference:
         tasks: Tasks that both answered.
         points: Points of percent of own, families weighted alike; where no task has an adapter of its own, points of
             the families' mean score.
-        p: How often a difference at least as far from zero comes by the luck of the rows; two-sided.
+        p: How often a difference at least as far from zero comes by the luck of the rows; two-sided (`flips.luck`).
         beyond: Whether it is beyond noise, with all pairs that were asked together counted as tries (Holm 1979).
     """
 
@@ -55,7 +57,8 @@ def differences(
 ) -> list[Difference]:
     """Each pair whose two sides answered the same tasks.
 
-    Rows are drawn again within each task, the same rows for both sides and for `own` (paired bootstrap).
+    For the interval, rows are drawn again within each task, the same rows for both sides and for `own` (paired
+    bootstrap). The p-value is that of `flips.luck`, where what `own` answered right stays as it is.
     """
     own = of_case(cells, home(setting, "own"), "own")
     found = []
@@ -75,7 +78,17 @@ def differences(
         ]
         families = [first[task].family for task in tasks]
         draws = _ahead(np.stack(drawn, axis=1), families)
-        found.append((pair, len(tasks), figure_of(draws), _luck(draws[1:])))
+        weights = _weights(families, [float(draw[2, 0]) for draw in drawn] if own else None)
+        p = luck(
+            [
+                Compared(
+                    task, weight, marks_of(pair[0].marks(first[task])) - marks_of(pair[1].marks(second[task]))
+                )
+                for task, weight in zip(tasks, weights, strict=True)
+            ],
+            seed,
+        )
+        found.append((pair, len(tasks), figure_of(draws), p))
     beyond = holm([p for *_, p in found])
     return [Difference(*one, sure) for one, sure in zip(found, beyond, strict=True)]
 
@@ -83,7 +96,8 @@ def differences(
 def compare(before: Mapping[str, Cell], after: Mapping[str, Cell], seed: int = 0) -> tuple[Figure, float]:
     """Points of the families' mean score by which one side is ahead of the other, and the p-value.
 
-    A task's rows are drawn alike wherever they were asked, since more settings of the same rows are no more rows.
+    A task's rows are drawn, and flipped, alike wherever they were asked, since more settings of the same rows are no
+    more rows.
 
     Args:
         before: What was asked, in which setting → its cell.
@@ -92,8 +106,15 @@ def compare(before: Mapping[str, Cell], after: Mapping[str, Cell], seed: int = 0
     """
     asked = sorted(before.keys() & after.keys())
     drawn = [draws_of([after[name].right, before[name].right], before[name].task, seed) for name in asked]
-    draws = _ahead(np.stack(drawn, axis=1), [before[name].family for name in asked])
-    return figure_of(draws), _luck(draws[1:])
+    families = [before[name].family for name in asked]
+    p = luck(
+        [
+            Compared(before[name].task, weight, marks_of(after[name].right) - marks_of(before[name].right))
+            for name, weight in zip(asked, _weights(families), strict=True)
+        ],
+        seed,
+    )
+    return figure_of(_ahead(np.stack(drawn, axis=1), families)), p
 
 
 def holm(values: Sequence[float]) -> list[bool]:
@@ -134,8 +155,9 @@ def _ahead(drawn: Scores, families: Sequence[str]) -> Scores:
     return percent_of(first, own[0], families) - percent_of(second, own[0], families)
 
 
-def _luck(draws: Scores) -> float:
-    """Two-sided p-value of a difference from its resampled values; 1 where there is none."""
-    finite = draws[np.isfinite(draws)]
-    tail = min(np.sum(finite <= 0), np.sum(finite >= 0))
-    return float(min(1.0, 2 * (1 + tail) / (1 + len(finite))))
+def _weights(families: Sequence[str], own: Sequence[float] | None = None) -> list[float]:
+    """What the score of each task counts in `_ahead`, in points; `own` is `[tasks]`."""
+    totals: dict[str, float] = defaultdict(float)
+    for family, part in zip(families, own or [1.0] * len(families), strict=True):
+        totals[family] += part
+    return [100 / (len(totals) * totals[family]) if totals[family] else inf for family in families]

@@ -31,8 +31,9 @@ Choices are ranked by log-likelihood; open questions count by exact match after 
 - calibrated: each label's share of the whole file taken off first (Batch Calibration; it reads no label).
 - written: share of questions with choices whose freely written answer is the right choice, where measured.
 - adapters: mean number mixed.
-- beyond noise: by a paired bootstrap of the rows, with all pairs of the table counted as tries (Holm). Of unseen tasks
-  points are those of the families' mean score, elsewhere those of percent of own.
+- beyond noise: by p, which is how often randomly flipped signs of the rows' differences put both as far apart, with all
+  pairs of the table counted as tries (Holm). Points have their bootstrap interval. Of unseen tasks they are those of the
+  families' mean score, elsewhere those of percent of own.
 """
 SWEPT = """\
 ## Sweeps

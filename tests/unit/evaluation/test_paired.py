@@ -68,6 +68,36 @@ def test_luck_is_rarely_taken_for_a_difference() -> None:
     assert seeming <= 9
 
 
+@pytest.mark.parametrize("ahead", range(1, 11))
+def test_few_rows_that_all_go_one_way_are_as_likely_as_that_many_coins(ahead: int) -> None:
+    """Of one row that differs nothing can be said: luck would put it on either side."""
+    cells = [
+        cell("base", "a.flan", "0" * 40, setting=UNSEEN),
+        cell("cat", "a.flan", "1" * ahead + "0" * (40 - ahead), setting=UNSEEN),
+    ]
+    (found,) = differences(cells, UNSEEN, [(Side("cat"), Side("base"))])
+    _, exact = against(cells, UNSEEN, (Side("cat"), Side("base")))["a.flan"]
+    assert exact == 2 / 2**ahead
+    assert found.p == pytest.approx(exact, abs=0.02)
+    assert found.beyond == (ahead >= 6)
+
+
+def test_families_weigh_alike_in_the_p_value_too() -> None:
+    """A row of the small family counts as much as ten of the large one."""
+    cells = [
+        cell(method, task, marks, family, UNSEEN)
+        for task, family, marks_of_methods in (
+            ("a.flan", "small", ("00000000", "11111000")),
+            ("b.flan", "large", ("11111111" * 10, "00000111" + "11111111" * 9)),
+        )
+        for method, marks in zip(("base", "cat"), marks_of_methods, strict=True)
+    ]
+    (found,) = differences(cells, UNSEEN, [(Side("cat"), Side("base"))])
+    assert found.points.value == pytest.approx(100 * (5 / 8 - 5 / 80) / 2)
+    # As far from zero only where all five rows of the small family go one way, whatever the others do.
+    assert found.p == pytest.approx(2 / 2**5, abs=0.02)
+
+
 def test_trained_tasks_are_compared_in_percent_of_own_with_families_weighted_alike() -> None:
     cells = [
         cell(method, task, marks, family, setting)
