@@ -10,6 +10,7 @@ from tests.world import World
 
 from loradex.service.client.request import FIELDS, TEXTS, Request
 
+LIMITS = {"max_waiting_jobs", "retention_months", "affinity_rows"}
 LIVE = ("db/sql", "db/*.py", "worker", "service", "library", "embedded", "src/loradex/*.py")
 FILES_A_SETTING_TOUCHES = 4
 SAID_TO_OTHER_ENGINES = {"worker/engine/vllm/wishes.py"}
@@ -73,10 +74,77 @@ def test_a_default_is_changed(scratch: World, name: str, value: str, shown: Any)
 
 
 def test_the_end_of_a_range_is_moved(scratch: World) -> None:
-    scratch.rows("select loradex.change_setting('max_new_tokens', maximum => 10)")
+    scratch.rows("select loradex.change_setting('max_new_tokens', '10', maximum => 10)")
     with pytest.raises(psycopg.Error, match="from 1 to 10"), scratch.connection.transaction():
         scratch.enqueue({"max_new_tokens": 11})
     scratch.enqueue({"max_new_tokens": 10})
+
+
+@pytest.mark.parametrize(
+    ("name", "maximum", "value"),
+    [
+        ("max_new_tokens", 10, 64),
+        ("k", 16, 32),
+        ("top_p", 0.5, 0.9),
+        ("max_waiting_jobs", 5, 100000),
+        ("priority", -1, 0),
+        ("affinity_rows", 19, 20),
+    ],
+)
+def test_a_range_that_leaves_out_its_default_is_refused(
+    scratch: World, name: str, maximum: float, value: float
+) -> None:
+    """Else who says nothing gets more than who asks."""
+    change = "select value, maximum from loradex.change_setting(%s, %s::jsonb, %s::numeric)"
+    said = (
+        f"its value is {value}; give one too"
+        if name in LIMITS
+        else f"its default is {value}; give a value too"
+    )
+    with pytest.raises(psycopg.Error, match=said) as error, scratch.connection.transaction():
+        scratch.rows(change, name, None, maximum)
+    assert error.value.sqlstate == "LX001"
+    assert scratch.rows(change, name, str(maximum), maximum) == [(maximum, pytest.approx(maximum))]
+
+
+def test_a_range_that_leaves_out_what_a_model_says_is_refused(scratch: World) -> None:
+    scratch.rows(
+        "select loradex.set_generation_defaults('smollm2-135m-instruct', %s::jsonb)", '{"sampling_top_k": 50}'
+    )
+    lower = "select loradex.change_setting('sampling_top_k', maximum => %s)"
+    with (
+        pytest.raises(psycopg.Error, match="smollm2-135m-instruct says 50") as error,
+        scratch.connection.transaction(),
+    ):
+        scratch.rows(lower, 49)
+    assert error.value.sqlstate == "LX001"
+    scratch.rows(lower, 50)
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("priority", 32767),
+        ("k", 2147483647),
+        ("max_new_tokens", 2147483647),
+        ("seed", 9223372036854775807),
+        ("deadline", 9000000000000),
+        ("max_waiting_jobs", 2147483647),
+        ("retention_months", 80000),
+    ],
+)
+def test_a_range_ends_where_its_type_does(scratch: World, name: str, most: int) -> None:
+    change = "select value, maximum from loradex.change_setting(%s, %s::jsonb, %s::numeric)"
+    assert scratch.rows(change, name, str(most), most) == [(most, most)]
+    with pytest.raises(psycopg.Error, match=name) as error, scratch.connection.transaction():
+        scratch.rows(change, name, None, most + 1)
+    assert error.value.sqlstate == "LX001"
+    if name not in LIMITS:
+        (job,) = scratch.enqueue({})
+        assert scratch.rows("select state from loradex.jobs where id = %s", job) == [("queued",)]
+    else:
+        assert scratch.rows("select * from loradex.archivable()") == []
+        assert len(scratch.enqueue({})) == 1
 
 
 @pytest.mark.parametrize(
@@ -93,6 +161,14 @@ def test_the_end_of_a_range_is_moved(scratch: World) -> None:
         ("'max_call_bytes', '99999999999'", "LX001"),
         ("'method', null, 5", "LX001"),
         ("'k', null, 0", "LX001"),
+        ("'k', null, 'NaN'", "LX001"),
+        ("'top_p', null, 'NaN'", "LX001"),
+        ("'top_p', null, 'Infinity'", "LX001"),
+        ("'top_p', '0', 0", "LX001"),
+        ("'top_p', null, 0", "LX001"),
+        ("'k', '10', 10.5", "LX001"),
+        ("'max_waiting_jobs', null, 'NaN'", "LX001"),
+        ("'temperature', null, 1", "LX001"),
         ("null", "LX002"),
     ],
 )
