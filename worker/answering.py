@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -11,6 +12,7 @@ import structlog
 
 from loradex.errors import DeviceBrokenError, LoradexError
 from loradex.worker.aside import Aside, let_go
+from loradex.worker.clock import Clock
 from loradex.worker.ending import Ending
 from loradex.worker.engine.protocol import AnswerEngine, Event, Failed, Finished, Ticket, Wrote
 from loradex.worker.engine.rows import RowResult
@@ -21,7 +23,7 @@ from loradex.worker.leases import Leases
 from loradex.worker.observer import Observer
 from loradex.worker.pieces import Pieces
 from loradex.worker.repeating import Repeating
-from loradex.worker.stages import Answered, Prepared
+from loradex.worker.stages import Answered, Claimed, Prepared
 
 FINISH_SECONDS = 10.0
 """How long a worker that is told to stop goes on with what it has in hand; then that waits again."""
@@ -88,6 +90,7 @@ class Answering:
         self._ready: SimpleQueue[list[Prepared]] = SimpleQueue()
         self._done: SimpleQueue[tuple[Prepared, RowResult | Failure]] = SimpleQueue()
         self._computed: dict[Ticket, Prepared] = {}
+        self._apart: deque[Prepared] = deque()
         self.lost: DeviceBrokenError | None = None
         self._log = structlog.get_logger("answering")
         self._taking_in = Repeating("intake", self._carrying_on(self._take_in), 0, stop)
@@ -190,11 +193,19 @@ class Answering:
             self._log.exception("answering.not_read_ahead", job=str(one.job.id))
 
     def _answer_alone(self, suspect: Job, claimed: list[Job]) -> None:
-        """A job that was lost before has no company: if it is the job that kills its worker, it takes nobody along."""
-        self._ending.give_back(job for job in claimed if job is not suspect)
-        while not self._leases.wait_for(1, PAUSE_SECONDS):
-            if self._stop.is_set():
-                return
+        """A job that was lost before has no company: if it is the job that kills its worker, it takes nobody along.
+
+        While its files are fetched, others are taken in; they are let end before it begins.
+        """
+        try:
+            self._ending.give_back(job for job in claimed if job is not suspect)
+            while not self._leases.wait_for(1, PAUSE_SECONDS):
+                if self._stop.is_set():
+                    return
+        except BaseException:
+            # Nobody has it: its lease would be kept for ever.
+            self._leases.let_go([suspect])
+            raise
         self._hand_over([suspect])
         while not self._stop.is_set() and not self._leases.wait_for(0, PAUSE_SECONDS):
             pass
@@ -210,8 +221,7 @@ class Answering:
             self._join(one)
             joined = True
         self._drop_over()
-        alone = any(one.job.lost_attempts > 0 for one in self._computed.values())
-        place = self._open_places() > 0 and not alone
+        place = self._open_places() > 0 and not self._alone()
         self._aside.before_step(self._engine, idle=not self._computed, place=place)
         try:
             events = self._engine.step()
@@ -232,7 +242,9 @@ class Answering:
         self._aside.after_step(self._engine)
 
     def _join(self, one: Prepared) -> None:
-        """Gives the engine one row more."""
+        """Gives the engine one row more, if it is in hand still."""
+        if not self._leases.begin(one.job):
+            return
         if one.job.id in self._computed:
             # Its lease was over while this worker slept, and it was claimed anew.
             let_go(self._engine, one.job.id)
@@ -250,15 +262,38 @@ class Answering:
     def _drop_over(self) -> None:
         """Lets the rows go whose jobs have ended, or are another worker's."""
         for job in self._leases.over():
-            if job.id in self._computed and self._computed[job.id].job.attempt == job.attempt:
-                one = self._computed.pop(job.id)
+            one = self._computed.pop(job.id, None)
+            if one is not None:
                 let_go(self._engine, job.id)
                 one.clock.lap("compose")
                 self._ending.fenced_off(one)
-                # Its place is another's at once.
-                self._rung.set()
+            elif not self._leases.begun(job):
+                # It is on its way here, and whoever brings it lets it lie.
+                self._ending.fenced_off(Claimed(job, Clock()))
+            else:
+                # It is being recorded, which finds out by itself.
+                continue
+            # Its place is another's at once.
+            self._rung.set()
 
     def _arrived(self) -> Iterator[Prepared]:
+        """What may join the rows that are computed. Who was lost before joins nobody, and nobody joins it."""
+        if self._alone():
+            return
+        if not self._apart:
+            for one in self._made_ready():
+                if one.job.lost_attempts > 0:
+                    self._apart.append(one)
+                else:
+                    yield one
+        if self._apart and not self._computed:
+            yield self._apart.popleft()
+
+    def _alone(self) -> bool:
+        """Whether a job is computed that is to have no company."""
+        return any(one.job.lost_attempts > 0 for one in self._computed.values())
+
+    def _made_ready(self) -> Iterator[Prepared]:
         """What is ready; waits a moment for it if nothing is computed."""
         try:
             busy = self._computed or self._aside.computed

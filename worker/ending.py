@@ -127,6 +127,9 @@ class Ending:
                 self.give_back(jobs)
             raise
         except BaseException:
+            # Whoever has them next begins their texts anew.
+            for job in jobs:
+                self._pieces.leave(job)
             self._leases.let_go(jobs)
             raise
 

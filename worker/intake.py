@@ -69,6 +69,7 @@ class Intake:
             routed = self._through("route", self._route, embedded)
             for one in routed:
                 uris = [part["uri"] for part in one.routing.mixture]
+                self._leases.wait_elsewhere(one.job, waits=True)
                 self._fetching.when_here(uris, partial(self._go_on, one, ready))
 
     def _embed(self, batch: Sequence[Claimed]) -> list[Embedded | Failure]:
@@ -89,6 +90,9 @@ class Intake:
 
     def _go_on(self, one: Routed, ready: Callable[[Prepared], None], failure: Failure | None) -> None:
         """Makes a routed job ready, whose adapters are here or cannot be had."""
+        self._leases.wait_elsewhere(one.job, waits=False)
+        if not self._leases.holds(one.job):
+            return
 
         def prepare(_: Sequence[Routed]) -> list[Prepared | Failure]:
             return [failure or self._prepared(one)]

@@ -180,7 +180,7 @@ class Jobs:
         """End the job as failed; `LeaseLostError` if it is no longer this worker's."""
         self._repeated(
             "select loradex.fail_job(%s, %s, %s, %s, token => %s)",
-            (job.id, job.attempt, code, message, self._token),
+            (job.id, job.attempt, code, _storable(message), self._token),
         )
 
     def release(self, jobs: Sequence[Job]) -> None:
@@ -238,7 +238,7 @@ class Jobs:
 
     def refuse_texts(self, request: UUID, refusal: str) -> None:
         """Tell whoever asked why there are no vectors."""
-        self._repeated("select loradex.record_embeddings(%s, null, null, %s)", (request, refusal))
+        self._repeated("select loradex.record_embeddings(%s, null, null, %s)", (request, _storable(refusal)))
 
     def claim_replay(self, numbers: str) -> tuple[UUID, UUID] | None:
         """The request and the answer that waits longest to be replayed in these numbers; None: none waits."""
@@ -273,7 +273,8 @@ class Jobs:
     def refuse_replay(self, request: UUID, code: str, message: str) -> None:
         """Tell whoever asked why it could not be replayed."""
         self._repeated(
-            "select loradex.record_replay(%s, %s, null, %s, %s)", (request, self.worker, code, message)
+            "select loradex.record_replay(%s, %s, null, %s, %s)",
+            (request, self.worker, code, _storable(message)),
         )
 
     def hang_up(self, seconds: float) -> bool:
@@ -292,3 +293,8 @@ class Jobs:
     def _fetched(self, statement: LiteralString, values: Sequence[object]) -> list[tuple[Any, ...]]:
         with self._database.session() as connection, connection.cursor(row_factory=tuple_row) as cursor:
             return cursor.execute(statement, values).fetchall()
+
+
+def _storable(text: str) -> str:
+    """The text without what Postgres cannot hold: a reason may quote what is wrong."""
+    return text.encode(errors="replace").decode().replace("\0", "\ufffd")

@@ -31,6 +31,8 @@ class Leases:
         self._changed = threading.Condition()
         self._held: dict[UUID, Job] = {}
         self._over: set[UUID] = set()
+        self._begun: set[UUID] = set()
+        self._elsewhere: set[UUID] = set()
         self._look = threading.Event()
         self._extend_every = jobs.lease.total_seconds() / SIGNS_OF_LIFE_A_LEASE
         self._pause = min(PAUSE_SECONDS, self._extend_every / 2)
@@ -59,8 +61,8 @@ class Leases:
             # What was cancelled since the claim was told to nobody who held it yet.
             self._look_at = min(self._look_at, now + self._pause) if self._held else now + self._pause
             for job in jobs:
+                self._forget(job)
                 self._held[job.id] = job
-                self._over.discard(job.id)
 
     def let_go(self, jobs: Iterable[Job]) -> None:
         """They are in hand no more. An attempt that is over does not let a later one of the same job go."""
@@ -68,14 +70,47 @@ class Leases:
             for job in jobs:
                 held = self._held.get(job.id)
                 if held is not None and held.attempt == job.attempt:
-                    del self._held[job.id]
-                    self._over.discard(job.id)
+                    self._forget(job)
             self._changed.notify_all()
 
+    def _forget(self, job: Job) -> None:
+        self._held.pop(job.id, None)
+        for some in (self._over, self._begun, self._elsewhere):
+            some.discard(job.id)
+
     def wait_for(self, most: int, seconds: float) -> bool:
-        """Waits until `most` jobs or fewer are in hand; False if they are not within these seconds."""
+        """Waits until `most` jobs or fewer are worked on; False if they are not within these seconds.
+
+        Those whose files are fetched are in hand, and not worked on.
+        """
         with self._changed:
-            return self._changed.wait_for(lambda: len(self._held) <= most, seconds)
+            return self._changed.wait_for(lambda: len(self._held) - len(self._elsewhere) <= most, seconds)
+
+    def holds(self, job: Job) -> bool:
+        """Whether this attempt is in hand."""
+        held = self._held.get(job.id)
+        return held is not None and held.attempt == job.attempt
+
+    def wait_elsewhere(self, job: Job, *, waits: bool) -> None:
+        """Whether the job waits for something that takes its time and nobody here."""
+        with self._changed:
+            if waits and self.holds(job):
+                self._elsewhere.add(job.id)
+            else:
+                self._elsewhere.discard(job.id)
+            self._changed.notify_all()
+
+    def begin(self, job: Job) -> bool:
+        """The job is computed from now on. False if this attempt is in hand no more."""
+        with self._changed:
+            if not self.holds(job):
+                return False
+            self._begun.add(job.id)
+            return True
+
+    def begun(self, job: Job) -> bool:
+        """Whether it is computed, or was."""
+        return job.id in self._begun
 
     def told(self, job: str) -> None:
         """Somebody says that a job is over; if it is in hand, Postgres is asked at once whether that is true."""

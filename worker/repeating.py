@@ -11,7 +11,7 @@ from loradex.errors import LoradexError
 
 
 class Repeating:
-    """Calls `step` every `seconds` while it is entered; leaving it waits for the call at hand.
+    """Calls `step` every `seconds` while it is entered; leaving it waits for the call at hand, for `patience` at most.
 
     What a call raises is logged, and the next one is made all the same: the worker relies on its threads, and
     nobody would notice that one is gone.
@@ -19,15 +19,23 @@ class Repeating:
     Args:
         name: The thread's name, in the log too.
         stop: Set when it is left; whoever sets it before ends the repetition.
+        patience: Seconds. A call that takes longer goes on, and ends with the process.
     """
 
     def __init__(
-        self, name: str, step: Callable[[], None], seconds: float, stop: threading.Event | None = None
+        self,
+        name: str,
+        step: Callable[[], None],
+        seconds: float,
+        stop: threading.Event | None = None,
+        *,
+        patience: float | None = None,
     ) -> None:
         self._name = name
         self._step = step
         self._seconds = seconds
         self._stop = stop or threading.Event()
+        self._patience = patience
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def __enter__(self) -> Self:
@@ -38,7 +46,7 @@ class Repeating:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
-        self._thread.join()
+        self._thread.join(self._patience)
 
     def _run(self) -> None:
         log = structlog.get_logger("repeating")

@@ -3,7 +3,8 @@
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from types import TracebackType
@@ -30,6 +31,9 @@ PAUSE_SECONDS = 0.25
 
 LIFE_SECONDS = 2.0
 """How often Postgres is told that this worker is at it, and asked whether somebody still waits."""
+
+PATIENCE_SECONDS = 2.0
+"""How long a worker that ends waits for a replay, whose adapters may be fetched for much longer."""
 
 
 class Replaying:
@@ -64,7 +68,8 @@ class Replaying:
         self._stop = stop
         self._rung = threading.Event()
         self._log = structlog.get_logger("replaying")
-        self._running = Repeating("replaying", self._step, 0, stop)
+        self._at: UUID | None = None
+        self._running = Repeating("replaying", self._step, 0, stop, patience=PATIENCE_SECONDS)
 
     def ring(self) -> None:
         """Something may wait. For any thread; returns immediately."""
@@ -78,6 +83,9 @@ class Replaying:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._running.__exit__(kind, error, trace)
+        if (request := self._at) is not None:
+            with suppress(LoradexError):
+                self._jobs.release_replay(request)
 
     def _step(self) -> None:
         if not self._rung.wait(PAUSE_SECONDS):
@@ -86,8 +94,10 @@ class Replaying:
         computes_in = numbers(self._engine.dtype, self._engine.quantization)
         while not self._stop.is_set() and (claimed := self._jobs.claim_replay(computes_in)) is not None:
             request, answer = claimed
+            self._at = request
             try:
-                told = self._replayed(request, answer)
+                with self._kept(request) as wanted:
+                    told = self._replayed(request, answer, wanted)
             except LoradexError as error:
                 self._refuse(request, Failure.of(error))
             except Exception:  # noqa: BLE001 - whoever waits is told, and the next one is replayed
@@ -99,12 +109,25 @@ class Replaying:
                 if told is not None:
                     self._jobs.give_replay(request, told)
                     self._log.info("answer.replayed", answer=str(answer), same=told["same"])
+            self._at = None
 
     def _refuse(self, request: UUID, failure: Failure) -> None:
         self._log.warning("replay.refused", request=str(request), code=failure.code)
         self._jobs.refuse_replay(request, failure.code, failure.message)
 
-    def _replayed(self, request: UUID, answer: UUID) -> Mapping[str, Any] | None:
+    @contextmanager
+    def _kept(self, request: UUID) -> Iterator[Callable[[], bool]]:
+        """Tells Postgres that this worker is at it, whatever takes long; gives whether to go on."""
+        unwanted, done = threading.Event(), threading.Event()
+
+        def tell() -> None:
+            if not self._jobs.keep_replay(request):
+                unwanted.set()
+
+        with Repeating("replay", tell, LIFE_SECONDS, done):
+            yield lambda: not unwanted.is_set() and not self._stop.is_set()
+
+    def _replayed(self, request: UUID, answer: UUID, wanted: Callable[[], bool]) -> Mapping[str, Any] | None:
         """What came of it; None where nobody waits for it any more, or this worker ends."""
         document = self._jobs.stored(answer)
         require_model(document, self._engine.files)
@@ -114,7 +137,7 @@ class Replaying:
             read_files(directory, expected_sha256=sha256)
         self._engine.fetch(stored.adapters, stored.row)
         start = time.perf_counter()
-        result = self._aside.answer(stored.row, stored.adapters, self._wanted(request))
+        result = self._aside.answer(stored.row, stored.adapters, wanted)
         if result is None:
             if self._stop.is_set():
                 self._jobs.release_replay(request)
@@ -127,21 +150,6 @@ class Replaying:
             return self._aside.when_idle(partial(self._engine.margin, stored.row, written, one, other))
 
         return self._told(compared(self._engine, stored, result, margin), time.perf_counter() - start)
-
-    def _wanted(self, request: UUID) -> Callable[[], bool]:
-        """Asks Postgres now and then."""
-        asked_at = time.monotonic()
-
-        def wanted() -> bool:
-            nonlocal asked_at
-            if self._stop.is_set():
-                return False
-            if time.monotonic() - asked_at < LIFE_SECONDS:
-                return True
-            asked_at = time.monotonic()
-            return self._jobs.keep_replay(request)
-
-        return wanted
 
     def _told(self, one: Replay, seconds: float) -> Mapping[str, Any]:
         """The comparison as JSON has it, which knows no infinity: a difference without a figure is null."""

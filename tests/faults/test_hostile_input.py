@@ -332,3 +332,30 @@ def test_the_bell(knock: Knock, answering: Stack, hostile_redis: redis.Redis, sa
     until(lambda: hostile_redis.llen(QUEUE) == 0, BELL_SECONDS)
 
     assert answering.workers[0].alive
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        r'{"type": "object", "properties": {"x": {"type": "string", "format": "a\u0000b"}}}',
+        r'{"type": "string", "pattern": "(\u0000"}',
+        r'{"type": "a\u0000b"}',
+        r'{"type": "string", "format": "a\ud800b"}',
+    ],
+)
+def test_a_refusal_that_quotes_what_postgres_cannot_hold_ends_the_job(answering: Stack, schema: str) -> None:
+    """At its first attempt, instead of being lost again and again by every worker that tries."""
+    job = {"prompt": "Write.", "json_schema": schema, "max_new_tokens": 4}
+    with connect(answering.database_url) as connection:
+        rows = connection.execute("select job_id from loradex.enqueue_jobs(%s::jsonb)", (json.dumps([job]),))
+        ((asked,),) = rows.fetchall()
+        ended: list[Any] = []
+
+        def is_over() -> bool:
+            ended[:] = connection.execute(
+                "select error_code, attempt from loradex.jobs where id = %s and state = 'failed'", (asked,)
+            ).fetchall()
+            return bool(ended)
+
+        until(is_over)
+    assert ended == [("constraint_refused", 1)]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,7 +17,7 @@ import torch
 from tests.fix_models import Zoo
 from tests.until import until
 
-from loradex.errors import AdapterChangedError, DeviceBrokenError
+from loradex.errors import AdapterChangedError, DeviceBrokenError, PermissionRefusedError
 from loradex.worker import aside
 from loradex.worker.answering import Answering
 from loradex.worker.aside import Aside
@@ -95,6 +96,10 @@ class Queue:
         self.failed: dict[str, str] = {}
         self.given_back: list[str] = []
         self.unready: Exception | None = None
+        self.keeps: Exception | None = None
+        # Prompts whose adapters lie elsewhere, and what brings them.
+        self.far: set[str] = set()
+        self.come: list[Callable[[], None]] = []
         self.fenced: list[str] = []
         # What the thread of leases asks.
         self.lease = timedelta(seconds=60)
@@ -116,7 +121,18 @@ class Queue:
         recipe = Recipe("cat", 1.0, "float32", ())
         for job in jobs:
             row = Row(cast(Any, job.prompt), recipe)
-            ready(Prepared(job, Clock(), cast(Any, None), routing, recipe, row, {}))
+            one = Prepared(job, Clock(), cast(Any, None), routing, recipe, row, {})
+            if job.prompt in self.far:
+                self.leases.wait_elsewhere(job, waits=True)
+                self.come.append(partial(self._came, one, ready))
+            else:
+                ready(one)
+
+    def _came(self, one: Prepared, ready: Callable[[Prepared], None]) -> None:
+        self.leases.wait_elsewhere(one.job, waits=False)
+        thread = threading.Thread(target=ready, args=(one,))
+        thread.start()
+        thread.join()
 
     def record(self, one: Answered) -> None:
         self.answered.append(one.job.prompt)
@@ -128,6 +144,10 @@ class Queue:
 
     def give_back(self, jobs: Iterator[Job]) -> None:
         left = list(jobs)
+        if (error := self.keeps) is not None and left:
+            self.keeps = None
+            self.leases.let_go(left)
+            raise error
         self.given_back += [job.prompt for job in left]
         self.leases.let_go(left)
 
@@ -403,6 +423,69 @@ def test_a_job_that_was_lost_before_is_answered_alone(worker: Worker) -> None:
     worker.asked("later")
     worker.engine.ready |= {"suspect", "later"}
     until(lambda: worker.queue.answered == ["long", "suspect", "later"])
+
+
+def test_a_suspect_whose_company_cannot_be_given_back_is_let_go(worker: Worker) -> None:
+    """Nobody would have it, and its lease would be kept for ever."""
+    worker.queue.keeps = PermissionRefusedError("it may not be released")
+    with worker.asking_together():
+        worker.asked("suspect", lost=1)
+        worker.asked("company")
+    until(lambda: worker.queue.keeps is None)
+    until(lambda: not len(worker.queue.leases))
+    worker.engine.ready.add("later")
+    worker.asked("later")
+    until(lambda: worker.queue.answered == ["later"])
+
+
+def computing(worker: Worker) -> list[str]:
+    return [str(row.prompt_text) for row in worker.engine.rows.values()]
+
+
+def test_a_suspect_does_not_wait_for_the_files_of_another(worker: Worker) -> None:
+    worker.queue.far.add("far")
+    worker.asked("far")
+    until(lambda: worker.queue.come)
+    worker.asked("suspect", lost=1)
+    until(lambda: computing(worker) == ["suspect"])
+    # What comes meanwhile joins nobody who is to be alone.
+    worker.queue.come[0]()
+    steps = worker.engine.steps
+    until(lambda: worker.engine.steps > steps + 2)
+    assert computing(worker) == ["suspect"]
+    worker.engine.ready |= {"suspect", "far"}
+    until(lambda: worker.queue.answered == ["suspect", "far"])
+
+
+def test_while_the_files_of_a_suspect_are_fetched_others_are_answered(worker: Worker) -> None:
+    worker.queue.far.add("suspect")
+    worker.asked("suspect", lost=1)
+    until(lambda: worker.queue.come)
+    worker.asked("long")
+    until(lambda: computing(worker) == ["long"])
+    worker.queue.come[0]()
+    steps = worker.engine.steps
+    until(lambda: worker.engine.steps > steps + 2)
+    assert computing(worker) == ["long"]
+    worker.engine.ready.add("long")
+    until(lambda: computing(worker) == ["suspect"])
+    worker.engine.ready.add("suspect")
+    until(lambda: worker.queue.answered == ["long", "suspect"])
+
+
+def test_a_job_that_is_over_while_its_files_are_fetched_leaves_its_place(worker: Worker) -> None:
+    worker.queue.far |= {f"far {number}" for number in range(PLACES)}
+    jobs = [worker.asked(f"far {number}") for number in range(PLACES)]
+    until(lambda: len(worker.queue.come) == PLACES)
+    worker.asked("near")
+    worker.queue.ended.add(jobs[0].id)
+    worker.queue.leases.told(str(jobs[0].id))
+    until(lambda: worker.queue.fenced == ["far 0"])
+    until(lambda: computing(worker) == ["near"])
+    # Should it come all the same, it is let lie.
+    worker.queue.come[0]()
+    worker.queue.come[1]()
+    until(lambda: computing(worker) == ["near", "far 1"])
 
 
 def test_what_is_not_done_in_time_is_given_back_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

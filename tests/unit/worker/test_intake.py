@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,6 +16,7 @@ from loradex.errors import AdapterChangedError
 from loradex.worker.intake import Intake
 from loradex.worker.isolation import Failure
 from loradex.worker.jobs import Job, Routing
+from loradex.worker.leases import Leases
 from loradex.worker.stages import Claimed, Prepared
 
 
@@ -46,9 +48,10 @@ class Site:
         self.places = Places()
         self.ready: list[str] = []
         self.failed: dict[str, str] = {}
+        self.leases = Leases(cast(Any, SimpleNamespace(lease=timedelta(seconds=60))))
         self.intake = Intake(
             cast(Any, SimpleNamespace(route=self.route)),
-            leases=cast(Any, None),
+            leases=self.leases,
             ending=cast(Any, SimpleNamespace(fail=self.fail, let_go_if_broken=nullcontext)),
             encoder=cast(Any, SimpleNamespace(embed_questions=self.embed)),
             adapters=cast(Any, self.places),
@@ -78,6 +81,7 @@ class Site:
             Job(uuid4(), "generate", prompt, None, None, None, settings, 1, None, 0, 0.0)
             for prompt in prompts
         ]
+        self.leases.hold(jobs)
         self.intake.prepare(jobs, ready)
 
 
@@ -99,3 +103,21 @@ def test_only_jobs_whose_adapters_are_fetched_wait_for_them(site: Site) -> None:
     assert set(site.ready[3:]) == {"far near", "near far further", "far"}
     assert site.failed == {"gone": "adapter_changed"}
     assert sorted(site.places.asked) == ["far", "further", "gone"], "each once, for whoever waits"
+
+
+def test_who_waits_for_files_is_in_hand_and_not_worked_on(site: Site) -> None:
+    site.prepare("far", "near")
+    assert site.leases.wait_for(1, 0)
+    assert not site.leases.wait_for(0, 0)
+    assert len(site.leases) == 2
+    site.places.let.set()
+    until(lambda: site.ready == ["near", "far"])
+    assert not site.leases.wait_for(1, 0)
+
+
+def test_a_job_that_is_over_is_not_made_ready_when_its_files_come(site: Site) -> None:
+    site.prepare("far", "near far")
+    site.leases.let_go([job for job in site.leases.held() if job.prompt == "far"])
+    site.places.let.set()
+    # The first who asked for the files is called first.
+    until(lambda: site.ready == ["near far"])
