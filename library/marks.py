@@ -28,7 +28,7 @@ def _f1(text: str, answers: Sequence[str]) -> float:
 
 def _overlap(given: Counter[str], wanted: Counter[str]) -> float:
     common = (given & wanted).total()
-    return 2 * common / (given.total() + wanted.total()) if common else float(given == wanted)
+    return 2 * common / (given.total() + wanted.total()) if common else 0.0
 
 
 def _rouge_l(text: str, answers: Sequence[str]) -> float:
