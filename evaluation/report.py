@@ -28,12 +28,12 @@ Choices are ranked by log-likelihood; open questions count by exact match after 
 
 - % of own: mean over the families of family mean / family mean of the task's own adapter (`own`).
 - % of gain: (method - base) / (own - base), of means over families.
-- calibrated: each label's share of the whole file taken off first (Batch Calibration; it reads no label).
+- calibrated: each label's share of the whole file taken off first (Batch Calibration; it reads no label), from 16 rows
+  on.
 - written: share of questions with choices whose freely written answer is the right choice, where measured.
 - adapters: mean number mixed.
-- beyond noise: by p, which is how often randomly flipped signs of the rows' differences put both as far apart, with all
-  pairs of the table counted as tries (Holm). Points have their bootstrap interval. Of unseen tasks they are those of the
-  families' mean score, elsewhere those of percent of own.
+- beyond noise: by p, which is how often randomly flipped signs of the rows' differences put both as far apart. All
+  pairs of the table count as tries (Holm). Points are of percent of own, of unseen tasks of the families' mean score.
 """
 SWEPT = """\
 ## Sweeps

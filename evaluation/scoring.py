@@ -12,6 +12,8 @@ from loradex.library.marks import mark
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
+LEAST_HISTORY = 16
+"""Rows from which a prior is taken off, as of answers in `history_of_choices.sql`."""
 
 Marks = npt.NDArray[np.float64]
 """From 0, wrong, to 1, right; between them only where the metric knows more than two."""
@@ -50,9 +52,11 @@ def right(questions: Sequence[Question], outcomes: Sequence[Outcome]) -> Marks:
 def right_when_calibrated(questions: Sequence[Question], outcomes: Sequence[Outcome]) -> Marks:
     """As `right`, after `calibrated_scores`.
 
-    Where choices differ from row to row there is nothing to share, so nothing changes.
+    Where choices differ from row to row there is nothing to share, so nothing changes. Nor does it on few rows, since
+    jobs of so few have no prior either.
     """
-    if len({question.choices for question in questions}) > 1 or outcomes[0].scores is None:
+    few = len(questions) < LEAST_HISTORY
+    if few or len({question.choices for question in questions}) > 1 or outcomes[0].scores is None:
         return right(questions, outcomes)
     scores = calibrated_scores(np.array([outcome.scores for outcome in outcomes], dtype=np.float64))
     labels = np.array([question.label for question in questions])

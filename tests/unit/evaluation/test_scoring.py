@@ -1,5 +1,8 @@
 """When an answer is right, and how sure a score is."""
 
+import re
+from importlib.resources import files
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +11,7 @@ from hypothesis import strategies as st
 from loradex.evaluation.cells import kept, marks_of
 from loradex.evaluation.questions import Question
 from loradex.evaluation.scoring import (
+    LEAST_HISTORY,
     Outcome,
     calibrated_scores,
     interval,
@@ -55,18 +59,29 @@ def test_what_is_written_counts_if_it_is_the_right_choice() -> None:
     assert right_when_written([question()] * 3, outcomes).tolist() == [True, False, False]
 
 
+def leaning(count: int) -> tuple[list[Question], list[Outcome]]:
+    """Of a model that always leans to the first label, right again once the lean is known."""
+    labels = [place % 2 for place in range(count)]
+    outcomes = [scored(*([0, -3] if label == 0 else [-1, -1.5])) for label in labels]
+    return [question(label=label) for label in labels], outcomes
+
+
 def test_calibration_takes_off_what_every_row_says() -> None:
-    """A model that always leans to the first label is right again once the lean is known."""
-    labels = [0, 1, 0, 1]
-    leaning = [scored(*([0, -3] if label == 0 else [-1, -1.5])) for label in labels]
-    questions = [question(label=label) for label in labels]
-    assert right(questions, leaning).tolist() == [True, False, True, False]
-    assert right_when_calibrated(questions, leaning).all()
+    questions, outcomes = leaning(16)
+    assert right(questions, outcomes).tolist() == [True, False] * 8
+    assert right_when_calibrated(questions, outcomes).all()
+
+
+def test_calibration_leaves_so_few_rows_alone_as_jobs_have_no_prior_of() -> None:
+    questions, outcomes = leaning(LEAST_HISTORY - 1)
+    assert right_when_calibrated(questions, outcomes).tolist() == right(questions, outcomes).tolist()
+    text = (files("loradex.db") / "sql" / "functions" / "history_of_choices.sql").read_text()
+    assert re.findall(r"having min\(m\.answers\) >= (\d+)", text) == [str(LEAST_HISTORY)]
 
 
 def test_calibration_leaves_choices_alone_that_differ_from_row_to_row() -> None:
-    questions = [question(), question(choices=("red", "blue"), label=0)]
-    outcomes = [scored(-1, -2), scored(-1, -2)]
+    questions, outcomes = leaning(16)
+    questions[0] = question(choices=("red", "blue"), label=0)
     assert right_when_calibrated(questions, outcomes).tolist() == right(questions, outcomes).tolist()
 
 
