@@ -83,7 +83,8 @@ class Hostile(Explored):
     of_dora: tuple[UUID, list[UUID]]
 
 
-def _reading(url: str) -> "Door":
+def reading(url: str) -> "Door":
+    """`loradex explore` before this database."""
     from loradex.service.explorer.rows import Reader  # noqa: PLC0415
     from loradex.service.explorer.server import application  # noqa: PLC0415
 
@@ -93,7 +94,7 @@ def _reading(url: str) -> "Door":
 @pytest.fixture(scope="session")
 def explored(starter: str) -> Iterator[Explored]:
     """`loradex explore` before the starter library with its answers."""
-    with serving(lambda: _reading(starter)) as url:
+    with serving(lambda: reading(starter)) as url:
         yield Explored(url, starter)
 
 
@@ -142,7 +143,7 @@ def hostile(postgres: EmbeddedPostgres, stocked: str) -> Iterator[Hostile]:
         def keyed() -> "Door":
             return application(AsyncClient(client_url, "redis://127.0.0.1:1/0"))
 
-        with serving(lambda: _reading(database)) as url, serving(keyed) as tenants:
+        with serving(lambda: reading(database)) as url, serving(keyed) as tenants:
             yield Hostile(
                 url, database, tenants, answers, failed, alice, bob, of_alice, dora, (of_dora, hers)
             )

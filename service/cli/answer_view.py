@@ -43,7 +43,7 @@ def print_provenance(answer: "Answer") -> None:
 def print_neighbours(neighbours: Sequence[Mapping[str, Any]], shown: int) -> None:
     """The nearest examples, nearest first."""
     if not neighbours:
-        terminal.console().print("no examples are in the database: the base model answered alone\n")
+        terminal.console().print("no example was near: the library holds none, or all were left out\n")
         return
     rows = [
         (one["rank"], one["task"], one["source_ref"], f"{one['similarity']:.3f}")

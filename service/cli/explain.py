@@ -23,6 +23,7 @@ ELSEWHERE = {
     "question_tokens",
     "question_tokens_read",
     "model_defaults",
+    "prior",
 }
 """What is said of the generation in another place of the page, or not for people."""
 
@@ -113,10 +114,7 @@ def _read(told: dict[str, Any]) -> str | None:
 
 def _print_answer(document: dict[str, Any]) -> None:
     told = document["generation"]
-    if document["scores"] is not None:
-        choices = [ERASED] * len(document["scores"]) if document["erased"] else told["choices"]
-        scored = sorted(zip(choices, document["scores"], strict=True), key=lambda pair: -pair[1])
-        terminal.table(("choice", "score"), [(choice, f"{score:.4f}") for choice, score in scored])
+    _print_scores(document)
     _facts(
         {
             "text": ERASED if document["erased"] else document["text"],
@@ -132,6 +130,20 @@ def _print_answer(document: dict[str, Any]) -> None:
             "milliseconds": ", ".join(f"{stage} {spent:.1f}" for stage, spent in document["timings"].items()),
         }
     )
+
+
+def _print_scores(document: dict[str, Any]) -> None:
+    """The choices, that which won first, and where it was judged by its share in answers before, how."""
+    from loradex.service.explorer.scores import scored, title_of
+
+    rows, title = scored(document), title_of(document).lower()
+    if "prior" in document["generation"]:
+        terminal.table(
+            ("choice", title, "share before", "judged by"),
+            [(one.choice, f"{one.score:.4f}", f"{one.share:.4f}", f"{one.judged:.4f}") for one in rows],
+        )
+    elif rows:
+        terminal.table(("choice", title), [(one.choice, f"{one.score:.4f}") for one in rows])
 
 
 def _drawn(draw: dict[str, Any]) -> str:

@@ -10,11 +10,12 @@ from loradex.service.client.calls import uuid_of
 from loradex.service.explorer.evidence import verdict_on
 from loradex.service.explorer.look import Look
 from loradex.service.explorer.picture import picture_of
+from loradex.service.explorer.scores import scored, title_of
 from loradex.service.explorer.timeline import spans
 
 DOCUMENT: LiteralString = """
     with document as materialized (select loradex.explain(%(answer)s) as told)
-    select d.told, coalesce(m.selection = 'affinity', false) as by_affinity
+    select d.told, m.selection
     from document d
     left join loradex.methods m on m.name = d.told ->> 'method'"""
 
@@ -28,22 +29,28 @@ with Client() as client:
     answer = client.explain("{answer}")
 """
 COMMAND = "loradex explain {answer}\nloradex replay {answer}"
-SAID_ELSEWHERE = {"choices", "draws"}
+SAID_ELSEWHERE = {"choices", "draws", "framed", "prior"}
+"""Of what was noted of its generation: it has a place of its own on the page."""
+
+MOST_TOKENS = 200
+"""Tokens whose log-probabilities are listed."""
 
 
 async def page(look: Look) -> Response:
     """The page."""
-    told, by_affinity = await _found(look)
+    told, selection = await _found(look)
     answer = told["answer_id"]
-    drawn = picture_of(told["neighbours"], told["distribution"], told["mixture"], by_affinity=by_affinity)
+    drawn = picture_of(told["neighbours"], told["distribution"], told["mixture"], selection)
     verdict = await verdict_on(look.viewer, answer, told["chain"]["position"])
     return look.page(
         "answer.html",
         {
             "told": told,
-            "scores": _scores(told),
+            "scores": scored(told),
+            "title": title_of(told),
+            "most_tokens": MOST_TOKENS,
             "picture": drawn,
-            "by_affinity": by_affinity,
+            "selection": selection,
             "spans": spans(told["timings"]),
             "generation": {
                 name: value
@@ -69,21 +76,10 @@ async def document(look: Look) -> Response:
     return look.document(told)
 
 
-async def _found(look: Look) -> tuple[dict[str, Any], bool]:
+async def _found(look: Look) -> tuple[dict[str, Any], str | None]:
     wanted = uuid_of(look.http.path_params["id"], UnknownAnswerError)
     (row,) = await look.source.rows(DOCUMENT, {"answer": wanted})
-    return row["told"], row["by_affinity"]
-
-
-def _scores(told: Mapping[str, Any]) -> list[tuple[str, float, bool]]:
-    """Choice, score, and whether it won; best first."""
-    if told["scores"] is None:
-        return []
-    choices = told["generation"]["choices"] or ["erased"] * len(told["scores"])
-    scored = zip(choices, told["scores"], strict=True)
-    return sorted(
-        ((choice, score, choice == told["choice"]) for choice, score in scored), key=lambda one: -one[1]
-    )
+    return row["told"], row["selection"]
 
 
 def _outline(told: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -19,6 +19,12 @@ THINNEST = 26.0
 STACK = 380.0
 """How high the boxes of a column are together, where none is too thin to be read."""
 
+CUTS = frozenset({"first", "nucleus"})
+"""Selections that keep tasks up to a share of the votes."""
+
+BY_TASKS = CUTS | {"affinity"}
+"""Selections in which a task that got votes brings adapters."""
+
 
 @dataclass(frozen=True)
 class Box:
@@ -79,8 +85,7 @@ def picture_of(
     neighbours: Sequence[Mapping[str, Any]],
     distribution: Sequence[Mapping[str, Any]],
     mixture: Sequence[Mapping[str, Any]],
-    *,
-    by_affinity: bool,
+    selection: str | None,
 ) -> Picture:
     """The picture of what an answer's document, or a routing, holds; the lists are as `loradex.explain` has them.
 
@@ -88,9 +93,10 @@ def picture_of(
         neighbours: Nearest first.
         distribution: Likeliest first.
         mixture: Heaviest first.
-        by_affinity: Whether the method goes by affinities, which move weight from the tasks of the neighbours.
+        selection: How the method selects (`loradex.methods`). Only where tasks bring their adapters is a line drawn
+            from one to the other, and only where a nucleus keeps tasks is something cut off.
     """
-    drawn = Picture()
+    drawn, cuts = Picture(), selection in CUTS
     colours = {one["task"]: f"t{min(place, COLOURS)}" for place, one in enumerate(distribution)}
     kept = {one["task"]: one["weight"] for one in distribution}
     y = TOP
@@ -107,7 +113,7 @@ def picture_of(
             one["task"],
             one["probability"],
             _votes(one),
-            not one["in_nucleus"],
+            cuts and not one["in_nucleus"],
         )
         for one, at, high in _stacked(distribution[:MOST_TASKS], "probability")
     ]
@@ -119,7 +125,7 @@ def picture_of(
             _colour(colours, one),
             f"{one['adapter']}",
             one["weight"],
-            _moved(one, kept) if by_affinity else "",
+            _moved(one, kept) if selection == "affinity" else "",
         )
         for one, at, high in _stacked(mixture[:MOST_ADAPTERS], "weight")
     ]
@@ -127,7 +133,7 @@ def picture_of(
     inside = [box for box in drawn.tasks if not box.out]
     if inside and len(inside) < len(drawn.tasks):
         drawn.cut = inside[-1].y + inside[-1].height + 2
-    drawn.lines = [*_votes_drawn(drawn), *_weights_drawn(drawn, mixture)]
+    drawn.lines = [*_votes_drawn(drawn), *(_weights_drawn(drawn, mixture) if selection in BY_TASKS else ())]
     columns = (drawn.neighbours, drawn.tasks, drawn.adapters)
     drawn.height = max(map(_end, columns)) + 8
     return drawn

@@ -41,7 +41,9 @@ ASKED: LiteralString = """
     from loradex.jobs j left join loradex.answers a on a.id = j.answer_id
     where j.id = any (%s)
     order by array_position(%s, j.id)"""
-LIKE: LiteralString = "select prompt from loradex.answers where id = %s and prompt is not null"
+LIKE: LiteralString = """
+    select prompt, jsonb_array_length(messages) - 1 as earlier from loradex.answers
+    where id = %s and prompt is not null"""
 RATE: LiteralString = "select loradex.rate_answer(%s, %s)"
 
 
@@ -53,10 +55,10 @@ async def page(look: Look) -> Response:
     asked = await look.source.rows(ASKED, (jobs, jobs)) if jobs else []
     if len(asked) < len(set(jobs)):
         raise UnknownJobError(f"no job {jobs[0]}, or it is another user's")
-    prompt = asked[0]["prompt"] if asked else ""
+    prompt, earlier = asked[0]["prompt"] if asked else "", None
     if told.get("like"):
         found = await look.source.rows(LIKE, (uuid_of(told["like"], UnknownAnswerError),))
-        prompt = found[0]["prompt"] if found else ""
+        prompt, earlier = (found[0]["prompt"], found[0]["earlier"]) if found else ("", None)
     texts = [one["text"] for one in asked]
     compared = len(texts) == 2 and None not in texts  # noqa: PLR2004 - two ways
     return look.page(
@@ -64,6 +66,7 @@ async def page(look: Look) -> Response:
         {
             "ways": await look.source.rows(WAYS),
             "prompt": prompt,
+            "earlier": earlier,
             "asked": asked,
             "parts": await asyncio.to_thread(differences, *texts) if compared else None,
             "most": MOST_TOKENS,

@@ -107,12 +107,10 @@ async def page(look: Look) -> Response:
                 stored["neighbours"],
                 stored["distribution"],
                 stored["mixture"],
-                by_affinity=stored["selection"] == "affinity",
+                stored["selection"],
             ),
-            "after": picture_of(
-                told["neighbours"], told["distribution"], told["mixture"], by_affinity=selection == "affinity"
-            ),
-            "by_affinity": selection == "affinity",
+            "after": picture_of(told["neighbours"], told["distribution"], told["mixture"], selection),
+            "selection": selection,
             "asks": look.viewer.client is not None,
             "sql": statement.as_string(),
         },
