@@ -21,6 +21,11 @@ exception
 end
 $$
 """
+# Those of the server, the database or the login would end a long revision, or who waits for another migrator.
+WITHOUT_LIMITS = """
+    select set_config(name, '0', false) from pg_settings where name in (
+        'lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout',
+        'idle_session_timeout')"""
 # A table nobody has a right on: an advisory lock could be held by every login.
 MIGRATION_LOCK = f"lock table {SCHEMA}.migration_lock in exclusive mode"
 
@@ -30,6 +35,7 @@ def migrate(connection: Connection) -> None:
     # A user called loradex has our schema first in its path; Alembic would take it for the default one.
     connection.execute(text("set search_path = public"))
     connection.dialect.default_schema_name = "public"
+    connection.execute(text(WITHOUT_LIMITS))
     connection.execute(text(f"set statement_timeout = '{STATEMENT_TIMEOUT}'"))
     lock_timeout = context.config.attributes.get("lock_timeout", LOCK_TIMEOUT)
     connection.execute(text(f"set lock_timeout = '{lock_timeout}'"))
@@ -39,8 +45,7 @@ def migrate(connection: Connection) -> None:
     # A connection of its own holds the lock, since each revision is a transaction.
     with connection.engine.connect() as holder:
         # The first migrator may take longer than a lock may: waiting for it has no timeout.
-        for setting in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
-            holder.execute(text(f"set {setting} = 0"))
+        holder.execute(text(WITHOUT_LIMITS))
         holder.execute(text(MIGRATION_LOCK))
         context.configure(
             connection=connection,

@@ -1,14 +1,17 @@
 """A new version's revision runs while a worker of the version before answers; nobody loses anything."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from alembic.script import ScriptDirectory
+from psycopg import sql
 from tests.fix_answering import Stack
+from tests.until import until
 
-from loradex.db import migrate
+from loradex.db import migrate, session_settings
 from loradex.db.session import connect
 
 PROMPT = "The soup boils over. Is the flame too high?"
@@ -34,6 +37,7 @@ def upgrade() -> None:
     for file in live_files():
         if file.replaceable:
             op.execute(as_statement(file.text))
+    op.execute("select pg_sleep(0.5)")
     op.execute("create function loradex.made_up() returns int language sql as 'select 1'")
 
 
@@ -115,4 +119,35 @@ def test_an_upgrade_waits_for_a_session_that_holds_a_table(
     monkeypatch.setattr(migrate, "sleep", pause)
     migrate.upgrade(database_url)
     assert pauses == [migrate.PAUSE_SECONDS]
+    assert migrate.current_revision(database_url) == next_version
+
+
+def test_limits_of_the_database_do_not_end_an_upgrade(
+    database_url: str, next_version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A revision takes as long as it takes, and so does the migrator before."""
+    monkeypatch.setattr(session_settings, "AT_LEAST", {})
+    with (
+        connect(database_url) as connection,
+        connect(database_url) as watcher,
+        ThreadPoolExecutor(1) as aside,
+    ):
+        for limit in ("transaction_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout"):
+            connection.execute(
+                sql.SQL("alter database {} set {} = 200").format(
+                    sql.Identifier(connection.info.dbname), sql.Identifier(limit)
+                )
+            )
+        with connection.transaction():
+            connection.execute("lock table loradex.migration_lock in exclusive mode")
+            done = aside.submit(migrate.upgrade, database_url)
+            until(
+                lambda: watcher.execute(
+                    "select from pg_stat_activity where %s = any (pg_blocking_pids(pid))",
+                    (connection.info.backend_pid,),
+                ).fetchall()
+            )
+            # The migrator that waits is idle for longer than a session may be.
+            connection.execute("select pg_sleep(0.5)")
+        done.result()
     assert migrate.current_revision(database_url) == next_version
