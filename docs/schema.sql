@@ -5432,12 +5432,13 @@ create or replace trigger only_erasing before update on loradex.answers
     for each row execute function loradex.refuse_rewriting();
 
 -- file: functions/register_adapter.sql
--- Registers an adapter. As active it takes the share it is given: 1 retires those that were active for its task and base
--- model, less leaves them the rest. As staged it answers nothing until it is activated. The same content again changes
--- nothing and returns the older row. Without a version it takes the next of its name. Where a root is named, a living
--- worker of the base model must have announced it, if any lives: else nobody could read the files.
--- Locks: registrations of one task wait for each other. Raises: LX001 bad value, or the version is taken; LX002
--- unknown task or base model. LX001 too where no living worker reads the root.
+-- Registers an adapter. As active it takes the share it is given: 1 retires those that were active for its task and
+-- base model, less leaves them the rest. As staged it answers nothing until it is activated. The same content again
+-- returns the older row and changes nothing but its place, where another is named: the content hash says that the files
+-- are the same. Without a version it takes the next of its name. Where a root is named, a living worker of the base model
+-- must have announced it, if any lives: else nobody could read the files.
+-- Locks: registrations of one task wait for each other. Raises: LX001 bad value, the version is taken, or another task
+-- takes the name at the same moment; LX002 unknown task or base model. LX001 too where no living worker reads the root.
 create or replace function loradex.register_adapter(
     name text,
     task text,
@@ -5511,12 +5512,13 @@ begin
     select a.* into known from adapters a
     where a.base_model = register_adapter.base_model and a.task = register_adapter.task
       and a.sha256 = register_adapter.sha256;
-    if found then
+    if found and known.uri = register_adapter.uri then
         return query select known.id, known.version, false;
         return;
     end if;
-    if exists (select from adapters a where a.name = register_adapter.name
-               and (a.task, a.base_model) <> (register_adapter.task, register_adapter.base_model)) then
+    if known.id is null and exists (
+        select from adapters a where a.name = register_adapter.name
+        and (a.task, a.base_model) <> (register_adapter.task, register_adapter.base_model)) then
         raise exception using errcode = 'LX001', message = format(
             'adapter %s belongs to another task or base model; choose another name', name);
     end if;
@@ -5530,20 +5532,31 @@ begin
             (select string_agg(distinct shown(r.root), ', ') from living_workers() w
              cross join unnest(w.adapter_roots) r(root) where w.base_model = register_adapter.base_model), root);
     end if;
+    if known.id is not null then
+        update adapters a set uri = register_adapter.uri where a.id = known.id;
+        return query select known.id, known.version, false;
+        return;
+    end if;
     chosen := coalesce(version, (select coalesce(max(a.version), 0) + 1 from adapters a
                                  where a.name = register_adapter.name));
     if exists (select from adapters a where a.name = register_adapter.name and a.version = chosen) then
         raise exception using errcode = 'LX001', message = format(
             'adapter %s has a version %s already, with other content; leave the version out', name, chosen);
     end if;
-    insert into adapters as a (name, version, task, base_model, sha256, uri, rank, alpha, target_modules, dtype,
-                               parameters, update_norm, card, trained_on)
-    values (register_adapter.name, chosen, register_adapter.task, register_adapter.base_model,
-            register_adapter.sha256, register_adapter.uri, register_adapter.rank, register_adapter.alpha,
-            register_adapter.target_modules, register_adapter.dtype, register_adapter.parameters,
-            register_adapter.update_norm, register_adapter.card,
-            array_remove(register_adapter.trained_on, register_adapter.task))
-    returning a.* into known;
+    begin
+        insert into adapters as a (name, version, task, base_model, sha256, uri, rank, alpha, target_modules, dtype,
+                                   parameters, update_norm, card, trained_on)
+        values (register_adapter.name, chosen, register_adapter.task, register_adapter.base_model,
+                register_adapter.sha256, register_adapter.uri, register_adapter.rank, register_adapter.alpha,
+                register_adapter.target_modules, register_adapter.dtype, register_adapter.parameters,
+                register_adapter.update_norm, register_adapter.card,
+                array_remove(register_adapter.trained_on, register_adapter.task))
+        returning a.* into known;
+    exception when unique_violation then
+        -- Its transaction ended after this one had looked.
+        raise exception using errcode = 'LX001', message = format(
+            'adapter %s was registered for another task or base model at the same moment; choose another name', name);
+    end;
     if register_adapter.state = 'active' then
         perform activate_adapter(known.id, register_adapter.share);
     end if;
@@ -5552,7 +5565,7 @@ end
 $$;
 comment on function loradex.register_adapter(
     text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int, text, float8, text[], text) is
-    'Registers an adapter, as active with its share of the task or staged; the same content again returns the older row.';
+    'Registers an adapter, as active with its share of the task or staged; the same content again only changes its place.';
 revoke execute on function loradex.register_adapter(
     text, text, text, text, text, int, float8, text[], text, bigint, float8, jsonb, int, text, float8, text[], text) from public;
 grant execute on function loradex.register_adapter(

@@ -72,7 +72,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Registered:
-    """The version these files are, and whether it was new."""
+    """The version these files are, and whether it was new; `moved_from` is where workers looked for it until now."""
 
     name: str
     version: int
@@ -80,6 +80,7 @@ class Registered:
     share: float
     uri: str
     created: bool
+    moved_from: str | None = None
 
 
 class AdapterStore:
@@ -100,7 +101,8 @@ class AdapterStore:
             )
 
     def register(self, facts: AdapterFacts, wanted: Wanted) -> Registered:
-        """A new version; the same files of the same task again change nothing."""
+        """A new version; the same files of the same task again change nothing but their place."""
+        before = self._place_of(facts, wanted.task)
         with self._connection.cursor(row_factory=tuple_row) as cursor:
             adapter_id, created = next(
                 cursor.execute(
@@ -132,7 +134,8 @@ class AdapterStore:
             )
         # A statement of its own: the row is not visible to the one that made it.
         one = self._by_id(adapter_id)
-        return Registered(one.name, one.version, one.state, one.share, one.uri, created)
+        moved_from = None if created or before == one.uri else before
+        return Registered(one.name, one.version, one.state, one.share, one.uri, created, moved_from)
 
     def find(
         self, name: str | None = None, version: int | None = None, *, states: Sequence[str] = STATES
@@ -182,6 +185,14 @@ class AdapterStore:
                 )
             )
         return bool(found)
+
+    def _place_of(self, facts: AdapterFacts, task: str) -> str | None:
+        """Where these files are registered, if they are."""
+        known = self._connection.execute(
+            "select uri from loradex.adapters where base_model = %s and task = %s and sha256 = %s",
+            (facts.base_model, task, facts.sha256),
+        ).fetchone()
+        return None if known is None else str(known[0])
 
     def _by_id(self, adapter_id: int) -> StoredAdapter:
         (one,) = self._find({"id": adapter_id, "name": None, "version": None, "states": list(STATES)})

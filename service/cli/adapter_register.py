@@ -40,7 +40,7 @@ def register(
 
     With a share below 1 it answers that part of the task's questions beside the others. Workers must be able
     to read it: it must lie below a directory that a living one has announced (`loradex worker list --json`).
-    The same files again change nothing.
+    The same files again change nothing but where workers look for them.
 
     Example: loradex adapter register .loradex/train/rte --task rte
     """
@@ -100,9 +100,7 @@ def register(
             {**asdict(done), "sha256": facts.sha256, "answering": answering, "warnings": warnings}
         )
         return
-    what = (
-        "registered" if done.created else f"has these files already and is {done.state}; nothing was changed"
-    )
+    what = "registered" if done.created else f"has these files already and is {done.state}; {_moved(done)}"
     terminal.say(
         f"{done.name} version {done.version} {what} (content {facts.sha256[:12]}, rank {facts.rank})"
     )
@@ -118,6 +116,12 @@ def _told_to_a_worker(base_model: str, root: str) -> str:
     return f"no worker of {base_model} lives now; start it with {setting}={root}, or it will not find these files"
 
 
+def _moved(done: "Registered") -> str:
+    if done.moved_from is None:
+        return "nothing was changed"
+    return f"workers look for them at {done.uri} from now on, and not at {done.moved_from} any more"
+
+
 def _unlike_what_was_asked(done: "Registered", wanted: "Wanted") -> list[str]:
     """What somebody may have expected of files that were registered before, and did not get."""
     if done.created:
@@ -127,8 +131,6 @@ def _unlike_what_was_asked(done: "Registered", wanted: "Wanted") -> list[str]:
         told.append(
             f"the name {wanted.name} was not used: these files are {done.name} version {done.version}"
         )
-    if done.uri != wanted.place.uri:
-        told.append(f"these files are registered at {done.uri}, and that is where workers look for them")
     if done.state == "active" and wanted.share not in {1.0, done.share}:
         told.append(
             f"its share stays {done.share:.4g}; to change it: loradex adapter activate {done.name} "

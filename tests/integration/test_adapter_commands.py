@@ -209,6 +209,25 @@ def test_the_same_files_again_say_what_became_of_them(
 
 
 @pytest.mark.usefixtures("with_base_model")
+def test_files_that_moved_are_registered_again_and_found_at_their_new_place(
+    loradex: Loradex, make_adapter: MakeAdapter, card_directory: Path, tmp_path: Path
+) -> None:
+    register = ("adapter", "register", "--task", "tools", "--cards", card_directory)
+    directory = make_adapter("before")
+    loradex(*register, directory)
+    directory.rename(tmp_path / "after")
+    assert loradex("adapter", "verify")[0] == 1
+    code, out, err = loradex(*register, tmp_path / "after")
+    assert code == 0
+    assert "workers look for them at after from now on, and not at before any more" in out
+    assert "registered at" not in err
+    assert json.loads(loradex(*register, tmp_path / "after", "--json")[1])["moved_from"] is None
+    assert loradex("adapter", "verify")[:2] == (0, "1 of 1 adapters are as they were registered\n")
+    shown = json.loads(loradex("adapter", "show", "tools", "--json")[1])
+    assert (shown["version"], shown["uri"], shown["state"]) == (1, "after", "active")
+
+
+@pytest.mark.usefixtures("with_base_model")
 def test_adapters_are_staged_and_share_a_task(
     loradex: Loradex, make_adapter: MakeAdapter, card_directory: Path, data_directory: Path
 ) -> None:

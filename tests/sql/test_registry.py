@@ -2,9 +2,17 @@
 
 import hashlib
 import json
+import threading
 
+import psycopg
 import pytest
-from tests.world import BASE_MODEL, ENCODER, World, text_of
+from tests.until import until
+from tests.world import BASE_MODEL, ENCODER, World, sha256, text_of
+
+REGISTER = """
+    select adapter_id, created from loradex.register_adapter(
+        name => %s, task => %s, base_model => 'smollm2-135m-instruct', sha256 => %s, uri => %s, rank => 8, alpha => 16,
+        target_modules => '{q_proj}', dtype => 'float32', parameters => 1, update_norm => 1, root => %s)"""
 
 
 def test_an_encoder_gets_its_index_and_its_search(scratch: World) -> None:
@@ -62,6 +70,54 @@ def test_what_an_adapter_is_stays_with_it(scratch: World) -> None:
         (first, 1, "embers", BASE_MODEL, 8, 16, ["q_proj", "v_proj"], "retired"),
         (second, 2, "embers", BASE_MODEL, 8, 16, ["q_proj", "v_proj"], "active"),
     ]
+
+
+def test_the_same_content_at_another_place_is_found_there_from_now_on(scratch: World) -> None:
+    content, uri = sha256("moved"), "select uri, name, state from loradex.adapters where id = %s"
+    (made,) = scratch.rows(REGISTER, "moved", "embers", content, "one/moved", None)
+    again = scratch.rows(REGISTER, "another", "embers", content, "s3://bucket/moved", None)
+    assert (made[1], again) == (True, [(made[0], False)])
+    assert scratch.rows(uri, made[0]) == [("s3://bucket/moved", "moved", "active")]
+
+
+def test_nothing_moves_to_a_place_that_no_living_worker_reads(scratch: World) -> None:
+    scratch.rows(
+        "select loradex.announce_worker(worker => 'w1', base_model => %s, encoder => %s, device => 'cpu', "
+        "dtype => 'float32', adapter_roots => '{/srv/one}', batch_rows => 8, versions => '{}', token => %s)",
+        *(BASE_MODEL, ENCODER, "a" * 32),
+    )
+    content = sha256("stays")
+    ((adapter, _),) = scratch.rows(REGISTER, "stays", "embers", content, "one/stays", "/srv/one")
+    with (
+        pytest.raises(psycopg.Error, match="no living worker reads adapters below"),
+        scratch.connection.transaction(),
+    ):
+        scratch.rows(REGISTER, "stays", "embers", content, "two/stays", "/srv/two")
+    assert scratch.value("select uri from loradex.adapters where id = %s", adapter) == "one/stays"
+
+
+def test_of_two_tasks_that_take_one_name_at_once_the_later_is_refused(
+    world: World, database_url: str
+) -> None:
+    """Neither sees the other's row before it is committed; the second waits for the first at the index."""
+    refused: list[psycopg.Error] = []
+
+    def second() -> None:
+        with psycopg.connect(database_url, autocommit=True) as other:
+            try:
+                other.execute(REGISTER, ("shared", "clouds", sha256("second"), "two", None))
+            except psycopg.Error as error:
+                refused.append(error)
+
+    waits = "select count(*) from pg_locks where not granted"
+    thread = threading.Thread(target=second)
+    with world.connection.transaction():
+        world.rows(REGISTER, "shared", "boats", sha256("first"), "one", None)
+        thread.start()
+        until(lambda: world.value(waits) > 0)
+    thread.join()
+    assert [error.sqlstate for error in refused] == ["LX001"]
+    assert "choose another name" in str(refused[0])
 
 
 def test_the_exact_search_is_the_definition(scratch: World) -> None:
