@@ -32,6 +32,7 @@ def refused(world: World, job: Any) -> str | None:
     return error.value.sqlstate
 
 
+OWN = {"prompt": "q", "method": "own", "adapter": "boats-lora"}
 BAD_JOBS: list[tuple[Any, str]] = [
     ({}, "LX001"),
     ({"prompt": ""}, "LX001"),
@@ -68,6 +69,7 @@ BAD_JOBS: list[tuple[Any, str]] = [
     *[({"prompt": "q", "priority": value}, "LX001") for value in (32768, 0.5)],
     ({"prompt": "q", "normalization": "words"}, "LX001"),
     ({"prompt": "q", "method": "own"}, "LX001"),
+    (OWN | {"exclude_adapters": ["apples-lora", "boats-lora"]}, "LX001"),
     ({"prompt": "q", "method": "cat", "adapter": "boats-lora"}, "LX001"),
     ({"prompt": "q", "idempotency_key": ""}, "LX001"),
     ({"prompt": "q", "idempotency_key": "k" * 201}, "LX001"),
@@ -84,6 +86,16 @@ BAD_JOBS: list[tuple[Any, str]] = [
 @pytest.mark.parametrize(("job", "sqlstate"), BAD_JOBS)
 def test_a_bad_job_is_refused_with_its_whole_batch(scratch: World, job: Any, sqlstate: str) -> None:
     assert refused(scratch, job) == sqlstate
+
+
+def test_an_adapter_that_is_excluded_by_default_cannot_be_named(scratch: World) -> None:
+    scratch.rows("""select loradex.change_setting('exclude_adapters', '["boats-lora"]')""")
+    with (
+        pytest.raises(psycopg.Error, match="is one of exclude_adapters"),
+        scratch.connection.transaction(),
+    ):
+        scratch.enqueue(OWN)
+    assert len(scratch.enqueue(OWN | {"exclude_adapters": []}, OWN | {"adapter": "apples-lora"}, {})) == 3
 
 
 @pytest.mark.parametrize("jobs", [None, {}, "x", 3, {"prompt": "q"}])

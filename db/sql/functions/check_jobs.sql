@@ -72,6 +72,11 @@ begin
             then 'traceparent is no W3C trace context of version 00; leave it out'
         when j.method = 'own' and j.adapter is null then 'method own needs an adapter; name one'
         when j.method <> 'own' and j.adapter is not null then 'only method own takes an adapter; drop it or use own'
+        when j.adapter is not null
+             and coalesce(case when json_typeof(e.job -> 'exclude_adapters') = 'array'
+                               then (e.job -> 'exclude_adapters')::jsonb end,
+                          defaults -> 'exclude_adapters') ? j.adapter
+            then format('adapter %s is one of exclude_adapters; name another, or take it out there', shown(j.adapter))
         end, case
         when j.adapter is not null and not exists (
             select from adapters a where a.name = j.adapter and a.base_model = j.base_model)
