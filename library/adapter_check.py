@@ -20,7 +20,7 @@ class CheckedAdapter:
 def check_adapter(adapter: StoredAdapter, roots: AdapterRoots) -> CheckedAdapter:
     """Read and hash the files again; a fetched copy that is not what was registered is fetched anew."""
     try:
-        directory = roots.locate(adapter.uri)
+        directory = roots.locate(adapter.uri, adapter.sha256)
         files = read_files(directory)
         if files.sha256 != adapter.sha256 and is_remote(adapter.uri):
             directory = roots.renewed(adapter.uri)

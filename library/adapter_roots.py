@@ -2,8 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +12,7 @@ from pydantic_settings import NoDecode
 
 from loradex.errors import AdapterChangedError, AdapterRefusedError
 from loradex.library import hub_cache
+from loradex.library.adapter_copies import AdapterCopies
 from loradex.library.adapter_sources import allowed_by, is_remote
 from loradex.library.installed import installed_libraries
 
@@ -42,11 +43,13 @@ class AdapterPlace:
 class AdapterRoots:
     """LORADEX_ADAPTER_ROOTS: adapters are stored relative to one of them, so that roots can move.
 
-    What lies elsewhere (LORADEX_ADAPTER_SOURCES) comes through the cache.
+    What lies elsewhere (LORADEX_ADAPTER_SOURCES) comes through the cache. Several roots may have a directory of one
+    name; which of them is an adapter is told by its content hash.
     """
 
     roots: tuple[Path, ...]
     cache: "AdapterCache | None" = None
+    copies: AdapterCopies = field(default_factory=AdapterCopies, compare=False, repr=False)
 
     @classmethod
     def of(
@@ -93,42 +96,41 @@ class AdapterRoots:
     def place(self, directory: Path) -> AdapterPlace:
         """Where a directory lies; stored relative to its root, or absolute where that would be ambiguous."""
         given = Path(os.path.abspath(directory))  # noqa: PTH100 - links must stay visible here
-        for root in self.roots:
-            inside = self._inside(given, root)
-            if inside is not None:
-                relative = inside.relative_to(root).as_posix()
-                plain = self._candidates(relative)[:1] == [inside]
-                return AdapterPlace(str(root), relative if plain else str(inside))
+        for root, inside in self._below((given, root) for root in self.roots):
+            relative = inside.relative_to(root).as_posix()
+            plain = self._directories(relative)[:1] == [inside]
+            return AdapterPlace(str(root), relative if plain else str(inside))
         raise AdapterRefusedError(
             f"{directory}: it lies below none of the adapter roots ({self._shown}); "
             "copy it there or add its parent to LORADEX_ADAPTER_ROOTS"
         )
 
-    def locate(self, uri: str) -> Path:
+    def locate(self, uri: str, sha256: str | None = None) -> Path:
         """The directory a stored uri means; refuses what leads out of the roots, and says when it is gone.
 
-        What lies elsewhere is fetched, unless it is in the cache; see `AdapterCache.locate`.
+        Of several directories of that name it is the one with the content hash, or the first where none is asked for.
+        A single one is not hashed: whoever reads it does that. What lies elsewhere is fetched, unless it is in the
+        cache; see `AdapterCache.locate`.
         """
         if is_remote(uri):
             return self._remote(uri).locate(uri)
-        path = PurePath(uri)
-        if ".." in path.parts or "\0" in uri:
+        if ".." in PurePath(uri).parts or "\0" in uri:
             raise AdapterRefusedError(f"{uri!r}: an adapter's place must not hold '..'; register it again")
-        if path.is_absolute():
-            places = [inside for root in self.roots if (inside := self._inside(Path(path), root)) is not None]
-            if not places:
-                raise AdapterRefusedError(
-                    f"{uri}: it lies below none of the adapter roots ({self._shown}); "
-                    "add its parent to LORADEX_ADAPTER_ROOTS"
-                )
-        else:
-            places = self._candidates(uri)
-        if not places or not places[0].is_dir():
+        places = self._directories(uri)
+        if not places:
             raise AdapterChangedError(
                 f"{uri}: no such directory below the adapter roots ({self._shown}); "
                 "put it back or set LORADEX_ADAPTER_ROOTS"
             )
-        return places[0]
+        if sha256 is None or len(places) == 1:
+            return places[0]
+        found = self.copies.registered(places, sha256)
+        if found is None:
+            raise AdapterChangedError(
+                f"{uri}: none of {', '.join(map(str, places))} has the content hash {sha256}, which is registered; "
+                "put the registered files back or register these as a new version"
+            )
+        return found
 
     def at_hand(self, uri: str) -> bool:
         """Whether `locate` fetches nothing."""
@@ -144,9 +146,38 @@ class AdapterRoots:
             raise AdapterRefusedError(f"{uri}: this program reads adapters from directories alone; name one")
         return self.cache
 
-    def _candidates(self, relative: str) -> list[Path]:
-        places = (self._inside(root / relative, root) for root in self.roots)
-        return [place for place in places if place is not None and place.is_dir()]
+    def _directories(self, uri: str) -> list[Path]:
+        """The directories that a stored uri may mean, in the order of the roots."""
+        # Of an absolute uri that is itself, below each root.
+        inside = [place for _, place in self._below((root / uri, root) for root in self.roots)]
+        if not inside:
+            raise AdapterRefusedError(
+                f"{uri}: it lies below none of the adapter roots ({self._shown}); "
+                "add its parent to LORADEX_ADAPTER_ROOTS"
+            )
+        return list(dict.fromkeys(place for place in inside if _is_there(place)))
+
+    def _below(self, places: Iterable[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
+        """The root and the resolved path of each that lies below its root.
+
+        One that is refused stands in nobody's way, unless it is all that there is.
+        """
+        found, refused = [], list[AdapterRefusedError]()
+        for path, root in places:
+            try:
+                inside = self._inside(path, root)
+            except AdapterRefusedError as error:
+                refused.append(error)
+            except (OSError, RuntimeError) as error:
+                refused.append(
+                    AdapterRefusedError(f"{path}: {error}; make it readable, or take {root} out of the roots")
+                )
+            else:
+                if inside is not None:
+                    found.append((root, inside))
+        if refused and not any(_is_there(inside) for _, inside in found):
+            raise refused[0]
+        return found
 
     def _inside(self, path: Path, root: Path) -> Path | None:
         """`path` if it lies below `root`; a link on the way there is refused, wherever it leads."""
@@ -169,6 +200,13 @@ class AdapterRoots:
     @property
     def _shown(self) -> str:
         return ", ".join(str(root) for root in self.roots)
+
+
+def _is_there(directory: Path) -> bool:
+    try:
+        return directory.is_dir()
+    except OSError:
+        return False
 
 
 def _aliases(path: Path, root: Path) -> Iterator[Path]:

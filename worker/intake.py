@@ -112,7 +112,9 @@ class Intake:
             settings={**job.settings, "prior": routing.prior, "urgent": job.urgent},
             seed=job.seed,
         )
-        adapters = {part["sha256"]: self._adapters.locate(part["uri"]) for part in routing.mixture}
+        adapters = {
+            part["sha256"]: self._adapters.locate(part["uri"], part["sha256"]) for part in routing.mixture
+        }
         return Prepared(job, one.clock, one.question, routing, recipe, row, adapters)
 
     def _through(

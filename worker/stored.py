@@ -40,7 +40,7 @@ class Stored:
         """
         merge, mixture = document["merge"], document["mixture"]
         recipe = Recipe.decided({**merge, "mixture": mixture}, merge["density"], merge["dtype"])
-        adapters = {part["sha256"]: roots.locate(part["uri"]) for part in mixture}
+        adapters = {part["sha256"]: roots.locate(part["uri"], part["sha256"]) for part in mixture}
         return cls(document, recipe, _row(document, recipe), adapters)
 
 

@@ -1,9 +1,12 @@
+import shutil
 from pathlib import Path
 
 import pytest
+from tests.fix_adapters import MakeAdapter
 
 from loradex.errors import AdapterChangedError, AdapterRefusedError
-from loradex.library.adapter_roots import AdapterRoots
+from loradex.library.adapter_files import content_hash
+from loradex.library.adapter_roots import AdapterPlace, AdapterRoots
 from loradex.library.installed import starter_library
 
 
@@ -67,6 +70,51 @@ def test_links_below_a_root_are_refused(places: tuple[AdapterRoots, Path, Path],
             roots.uri(one / uri)
         with pytest.raises(AdapterRefusedError, match="symbolic link"):
             roots.locate(uri)
+
+
+def test_of_directories_of_one_name_the_hash_tells_which_is_meant(
+    make_adapter: MakeAdapter, tmp_path: Path
+) -> None:
+    """Whatever comes to lie below an earlier root later: another adapter, nothing that is one, or a link."""
+    wanted = make_adapter("two/rte", seed=1)
+    sha256 = content_hash(wanted)
+    roots = AdapterRoots.of([tmp_path / "one", tmp_path / "two", tmp_path / "three"], tmp_path)
+    uri = roots.uri(wanted)
+    other = make_adapter("one/rte", seed=2)
+    assert roots.locate(uri, sha256) == wanted
+    assert roots.locate(uri, content_hash(other)) == other
+    (wanted / "adapter_model.safetensors").replace(tmp_path / "kept")
+    with pytest.raises(AdapterChangedError, match=f"none of {other}, {wanted} has the content hash {sha256}"):
+        roots.locate(uri, sha256)
+    (tmp_path / "kept").replace(wanted / "adapter_model.safetensors")
+    assert roots.locate(uri, sha256) == wanted, "hashed again, since the file is another"
+    shutil.rmtree(other)
+    other.mkdir()
+    assert roots.locate(uri, sha256) == wanted
+    other.rmdir()
+    other.symlink_to(make_adapter("elsewhere"))
+    assert roots.locate(uri, sha256) == roots.locate(uri) == wanted
+    assert roots.uri(wanted) == uri
+
+
+def test_a_root_that_refuses_a_directory_stands_in_no_other_s_way(
+    make_adapter: MakeAdapter, tmp_path: Path
+) -> None:
+    """It is seen through a link below the one, and itself below the other."""
+    directory = make_adapter("two/rte")
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "link").symlink_to(tmp_path / "two")
+    roots = AdapterRoots.of([tmp_path / "one", tmp_path / "two"], tmp_path)
+    assert roots.place(tmp_path / "one" / "link" / "rte") == AdapterPlace(str(tmp_path / "two"), "rte")
+    assert roots.locate(str(tmp_path / "one" / "link" / "rte")) == directory
+
+
+@pytest.mark.parametrize("uri", ["x" * 300, "loop/rte"])
+def test_what_no_file_system_finds_is_gone(places: tuple[AdapterRoots, Path, Path], uri: str) -> None:
+    roots, one, _ = places
+    (one / "loop").symlink_to(one / "loop")
+    with pytest.raises((AdapterChangedError, AdapterRefusedError)):
+        roots.locate(uri)
 
 
 def test_a_root_may_itself_be_a_link(places: tuple[AdapterRoots, Path, Path], tmp_path: Path) -> None:
