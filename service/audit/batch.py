@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import LiteralString, TypeVar
 
+import psycopg
 from psycopg import sql
 
 from loradex.service.audit.canonical import commitment, objects, written
@@ -13,6 +14,10 @@ from loradex.service.audit.evidence import ANSWERS, ERASABLE, Table
 from loradex.service.audit.snapshot import Connection, as_printed
 
 LINKS_AT_ONCE = 300
+BYTES_AT_ONCE = 16 << 20
+"""A batch ends once it has as many characters, for what is printed of one link may be megabytes."""
+FETCHED = 25
+"""Links that are asked of Postgres together: by so many a batch may be larger."""
 FIRST = -(2**63)
 """No link has a position before it."""
 
@@ -27,6 +32,7 @@ IN_ORDER: LiteralString = """
     where position is null or position >= %s and position <= coalesce(%s, position) order by position, id"""
 
 T = TypeVar("T")
+Row = tuple[str | None, ...]
 
 
 @dataclass(frozen=True)
@@ -57,9 +63,19 @@ def _read(connection: Connection, table: Table, first: int, last: int | None) ->
             sql.SQL(IN_ORDER).format(columns=names, table=sql.Identifier("loradex", table.name)),
             (first, last),
         )
-        while rows := cursor.fetchmany(LINKS_AT_ONCE):
+        while rows := _some(cursor):
             columns = dict(zip(table.columns, zip(*rows, strict=True), strict=True))
             yield Batch(columns, canonical(table.name, table.columns, columns))
+
+
+def _some(cursor: psycopg.ServerCursor[Row]) -> list[Row]:
+    """The next rows of a cursor, not many more than a batch may have."""
+    rows: list[Row] = []
+    size = 0
+    while len(rows) < LINKS_AT_ONCE and size < BYTES_AT_ONCE and (some := cursor.fetchmany(FETCHED)):
+        rows += some
+        size += sum(sum(map(len, filter(None, row))) for row in some)
+    return rows
 
 
 def canonical(table: str, kinds: Mapping[str, str], columns: Mapping[str, Sequence[str | None]]) -> list[str]:
@@ -67,7 +83,7 @@ def canonical(table: str, kinds: Mapping[str, str], columns: Mapping[str, Sequen
     texts = {name: written(kind, columns[name]) for name, kind in kinds.items() if name not in LEFT_OUT}
     if table == ANSWERS:
         salts = [as_bytes(salt) for salt in columns[SALT]]
-        kept = [None if text is None else _kept(text) for text in columns[COMMITMENTS]]
+        kept = [None if text is None else kept_commitments(text) for text in columns[COMMITMENTS]]
         for name in ERASABLE:
             texts[name] = [
                 commitment(name, value, salt) if hashes is None else hashes.get(name, "null")
@@ -76,7 +92,7 @@ def canonical(table: str, kinds: Mapping[str, str], columns: Mapping[str, Sequen
     return objects(texts)
 
 
-def _kept(text: str) -> dict[str, str]:
+def kept_commitments(text: str) -> dict[str, str]:
     """The commitments that an erased answer keeps, column → JSON."""
     found = json.loads(text)
     return {name: json.dumps(value) for name, value in found.items()} if isinstance(found, dict) else {}

@@ -117,3 +117,21 @@ def test_it_finds_a_cut_tail(chain: World, exported: Exported) -> None:
     chain.rows("delete from loradex.answers where position = 6 returning 1")
     assert exported.verify() == (0, ["intact"])
     assert exported.verify(head) == (1, [f"no link has the hash {head}"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["text = 'forged'", "salt = '\\x00'", 'commitments = commitments || \'{"remark": "forged"}\''],
+)
+def test_it_finds_what_is_put_into_an_erased_answer(chain: World, exported: Exported, change: str) -> None:
+    chain.connection.execute("set session_replication_role = origin")
+    chain.rows(
+        "select loradex.erase_jobs('why', 'who', array[job_id]) from loradex.answers where position = 2"
+    )
+    assert exported.verify() == (0, ["intact"])
+    chain.connection.execute("alter table loradex.answers drop constraint answers_erased_check")
+    chain.connection.execute("set session_replication_role = replica")
+    chain.connection.execute(f"update loradex.answers set {change} where position = 2".encode())
+    code, (line,) = exported.verify()
+    assert code == 1
+    assert "does not fit its columns" in line

@@ -426,3 +426,32 @@ def test_an_erasure_that_was_tampered_with_is_found(scratch: World, forged: str)
     scratch.connection.execute(statement.encode())
     scratch.connection.execute("set local session_replication_role = origin")
     assert any(said in one for one in verified(scratch))
+
+
+HOLDS = "it says that its texts were erased, and holds some: no hash covers them"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "text = 'what they never said'",
+        'messages = \'[{"role": "user", "content": "what they never asked"}]\'',
+        "choices = '{}'",
+        "query = array_fill(0.5::real, array[16])",
+        "salt = '\\x00'",
+        'commitments = commitments || \'{"remark": "what they never said"}\'',
+    ],
+)
+def test_what_is_put_into_an_erased_answer_is_found(scratch: World, change: str) -> None:
+    """Its hash fits, since commitments stand in for whatever the columns hold."""
+    first, _ = scratch.answered({}, {})
+    scratch.rows(ERASE, [job_of(scratch, first)])
+    scratch.connection.execute("alter table loradex.answers drop constraint answers_erased_check")
+    scratch.connection.execute("set local session_replication_role = replica")
+    scratch.connection.execute(f"update loradex.answers set {change} where position = 1".encode())
+    scratch.connection.execute("set local session_replication_role = origin")
+    found = scratch.rows("select position, answer_id, reason from loradex.verify_audit_chain()")
+    assert (1, first, HOLDS) in found
+    # In SQL every commitment stands in the canonical text, so that one too many also makes another hash.
+    assert len(found) == 1 + ("commitments" in change)
+    assert verified(scratch) == [*(reason for *_, reason in found), HOLDS]
