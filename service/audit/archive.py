@@ -22,6 +22,17 @@ from loradex.service.audit.snapshot import Connection
 
 MANIFEST = "archive.json"
 MAX_MANIFEST_BYTES = 1 << 20
+DAMAGED = (
+    OSError,
+    pa.ArrowException,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What reading files may raise that somebody else wrote: no type and no value in them is promised."""
 KINDS = b"loradex.kinds"
 """Key in a file's schema: column → type in the database; all are kept as the text that Postgres prints."""
 
@@ -111,7 +122,7 @@ class Archive:
                 found.erased,
                 found.files,
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except DAMAGED as error:
             raise InvalidArgumentError(f"{directory} is not an archive of Loradex: {error}") from None
         return found
 
@@ -146,19 +157,49 @@ class Archive:
         """Whether its files are those that were written."""
         return self.files == {file.name: _sha256(file) for file in self.directory.glob("*.parquet")}
 
-    def batches(self) -> list[tuple[str, Iterator[Batch]]]:
-        """Table → its links, by position."""
-        return [(name, self._read(name)) for name in LINKS]
+    def walk(self, chain: Chain, passed: Callable[[int], None] = lambda _: None) -> Iterator[Finding]:
+        """Everything that is wrong with it, where `chain` has come to its first link; afterwards it is at its end.
+
+        What was erased in it is counted: who took texts out of it would only have to put commitments in their place.
+        """
+        answers, erased = chain.answers, len(chain.erased)
+        try:
+            if not self.files_same():
+                yield self._doubt(f"its files are not those that its {MANIFEST} names")
+            yield from chain.walk([(name, self._read(name)) for name in LINKS], passed)
+        except DAMAGED as error:
+            yield self._doubt(f"it cannot be read: {error or type(error).__name__}")
+        else:
+            if (chain.expected, chain.before) != self.end:
+                yield self._doubt("it does not end as it says")
+            if (chain.answers - answers, len(chain.erased) - erased) != (self.answers, self.erased):
+                yield self._doubt(
+                    f"it holds {chain.answers - answers} answers, {len(chain.erased) - erased} of them erased, and its "
+                    f"{MANIFEST} says {self.answers} and {self.erased}"
+                )
+        chain.expected, chain.before = self.end
+
+    def unlike(self, noted: Collection[str], *, complete: bool) -> Iterator[Finding]:
+        """Where its files are not those of the notes that speak of its links; `complete` says that there must be one.
+
+        The notes are in the chain, so who changed an archive and its manifest cannot have changed them.
+        """
+        if not noted and complete:
+            yield self._doubt("no note in the chain speaks of its links")
+        elif noted and json.dumps(self.files, sort_keys=True) not in noted:
+            yield self._doubt("its files are not those that its note in the chain names")
+
+    def _doubt(self, reason: str) -> Finding:
+        return Finding.of_database(f"{self.directory}: {reason}")
 
     def _read(self, name: str) -> Iterator[Batch]:
-        try:
-            with pq.ParquetFile(self.directory / f"{name}.parquet") as file:
-                kinds = json.loads(file.schema_arrow.metadata[KINDS])
-                for rows in file.iter_batches(LINKS_AT_ONCE):
+        with pq.ParquetFile(self.directory / f"{name}.parquet") as file:
+            kinds = json.loads(file.schema_arrow.metadata[KINDS])
+            for group in range(file.num_row_groups):
+                # One was written at once, so that it has no more bytes than a batch may have.
+                for rows in file.iter_batches(LINKS_AT_ONCE, row_groups=[group]):
                     columns = _columns(rows)
                     yield Batch(columns, canonical(name, kinds, columns))
-        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
-            raise InvalidArgumentError(f"{self.directory}/{name}.parquet cannot be read: {error}") from None
 
 
 def findings(
@@ -168,14 +209,14 @@ def findings(
 ) -> Iterator[Finding]:
     """Everything that is wrong with archives, oldest first, without looking at a database.
 
-    Each must begin where the one before it ends. `heads` are hashes that were kept elsewhere; `passed` is told how
-    many answers further the walk is.
+    Each must begin where the one before it ends, and have the files that a note in a later one names. `heads` are
+    hashes that were kept elsewhere; `passed` is told how many answers further the walk is.
     """
     chain = Chain(archives[0].first_position, archives[0].previous_hash, dict.fromkeys(heads))
     for archive in archives:
-        yield from chain.walk(archive.batches(), passed)
-        if (chain.expected, chain.before) != archive.end:
-            yield Finding.of_database(f"{archive.directory} does not end as it says")
+        yield from archive.walk(chain, passed)
+    for archive in archives:
+        yield from archive.unlike(chain.files_of(archive.first_position, archive.end[0] - 1), complete=False)
     yield from chain.missing_heads()
 
 

@@ -7,7 +7,7 @@ from psycopg.types.json import Jsonb
 
 from loradex.db.session import connect, translate_errors
 from loradex.errors import ArchiveError, InvalidArgumentError
-from loradex.service.audit.archive import MANIFEST, Archive, Part, write
+from loradex.service.audit.archive import Archive, Part, write
 from loradex.service.audit.archived import Archived
 from loradex.service.audit.chain import Chain
 from loradex.service.audit.draft import alone, draft, take_away, take_place
@@ -87,16 +87,8 @@ def _broken(archive: Archive, part: Part, archived: Archived) -> list[str]:
     broken = [one.reason for one in archived.findings]
     if archive.erased != part.erased:
         broken.append("texts were erased since it was written")
-    if not archive.files_same():
-        broken.append(f"its files are not those that its {MANIFEST} names")
     if not broken:
-        chain = Chain(archived.first, archived.before)
-        try:
-            broken = [one.reason for one in chain.walk(archive.batches())]
-        except InvalidArgumentError as error:
-            broken = [str(error)]
-        if (chain.expected, chain.before) != archive.end:
-            broken.append("it does not end where it should")
+        broken = [one.reason for one in archive.walk(Chain(archived.first, archived.before))]
     return broken
 
 

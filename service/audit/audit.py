@@ -114,7 +114,7 @@ class Audit:
             chain = Chain(archives[0].first_position, archives[0].previous_hash, wanted)
         self.checked.heads_in_archives = sum(one in chain.unlooked for one, _ in placed)
         for archive in archives:
-            yield from chain.walk(archive.batches(), passed)
+            yield from archive.walk(chain, passed)
         if (chain.expected, chain.before) != (first, before):
             yield Finding.of_database("the archives do not end where the chain in the database begins")
         parts = [
@@ -126,5 +126,9 @@ class Audit:
             for table in tables.values()
         ]
         yield from chain.walk(parts, passed)
+        for archive in archives:
+            yield from archive.unlike(
+                chain.files_of(archive.first_position, archive.end[0] - 1), complete=True
+            )
         yield from chain.left(self._connection)
         self.checked.answers, self.checked.erased = chain.answers, len(chain.erased)

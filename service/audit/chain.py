@@ -1,12 +1,14 @@
 """The chain, link by link: every hash is computed here, from raw rows."""
 
+import json
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from heapq import merge
 from uuid import UUID
 
 from loradex.service.audit.batch import Batch
 from loradex.service.audit.canonical import FIRST_PREVIOUS
-from loradex.service.audit.evidence import ANSWERS
+from loradex.service.audit.evidence import ANSWERS, ARCHIVES
 from loradex.service.audit.finding import Finding
 from loradex.service.audit.link import Link, links
 from loradex.service.audit.snapshot import Connection
@@ -41,6 +43,7 @@ class Chain:
         found = self.unlooked | ({before} if self._archived else set())
         self._heads = {one: heads[one] for one in heads.keys() - found}
         self._noted: set[UUID] = set()
+        self._files: dict[tuple[int, int], set[str]] = defaultdict(set)
         self.answers = 0
         self.erased: set[UUID] = set()
 
@@ -56,12 +59,24 @@ class Chain:
 
     def _links(self, table: str, source: Iterator[Batch], passed: Callable[[int], None]) -> Iterator[Link]:
         for batch in source:
+            if table == ARCHIVES:
+                self._note_files(batch)
             for link in links(table, batch):
                 (self.erased if table == ANSWERS else self._noted).update(link.erased)
                 yield link
             if table == ANSWERS:
                 self.answers += len(batch.texts)
                 passed(len(batch.texts))
+
+    def _note_files(self, batch: Batch) -> None:
+        columns = (batch.columns[name] for name in ("first_position", "last_position", "files"))
+        for first, last, files in zip(*columns, strict=True):
+            place = int(first or 0), int(last or 0)
+            self._files[place].add(json.dumps(json.loads(files or "null"), sort_keys=True))
+
+    def files_of(self, first: int, last: int) -> Collection[str]:
+        """What the notes that were walked say of the archive of these links: its files, as JSON with sorted keys."""
+        return self._files.get((first, last), ())
 
     def missing_heads(self) -> Iterator[Finding]:
         """At the end: each head that no link hashes to."""

@@ -33,7 +33,9 @@ LINKS: Mapping[str, Mapping[str, str]] = {
     | {"stop": "text[]", "choice": "text", "token_ids": "integer[]", "logprobs": "jsonb", "held_to": "jsonb"}
     | {"query": "public.vector", "messages": "jsonb"},
     ERASURES: LINK | {"answers": "uuid[]"},
-    ARCHIVES: LINK | {"first_position": "bigint", "last_position": "bigint", "last_hash": "bytea"},
+    ARCHIVES: LINK
+    | {"first_position": "bigint", "last_position": "bigint", "last_hash": "bytea"}
+    | {"files": "jsonb"},
 }
 """Table of the chain → columns that make the chain, and those that can be erased, with their types.
 

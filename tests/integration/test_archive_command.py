@@ -1,10 +1,12 @@
 """`loradex archive`: months that are over become Parquet files, and the chain goes from there into the database."""
 
+import hashlib
 import json
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,10 +24,13 @@ from tests.world import World
 from loradex.db.session import connect
 from loradex.errors import ArchiveError, QueueFullError
 from loradex.service import cli
-from loradex.service.audit import Audit, archive, archiving
+from loradex.service.audit import Audit, archive, archiving, batch, evidence
 from loradex.service.audit.archive import MANIFEST, Archive, Part, findings
 from loradex.service.audit.archiving import archive_next
+from loradex.service.audit.batch import as_bytes
+from loradex.service.audit.canonical import commitment, objects, written
 from loradex.service.audit.draft import PREFIX, alone
+from loradex.service.audit.evidence import ANSWERS, ERASABLE
 from loradex.service.audit.snapshot import snapshot
 
 LATER = datetime.now(UTC) + timedelta(days=800)
@@ -103,32 +108,187 @@ def test_archive(
     assert cli.run(["audit", "verify", "--offline"]) == 2
 
 
-def test_a_forged_archive_is_found(world: World, role_url: RoleUrl, tmp_path: Path) -> None:
-    world.answered({}, {}, {})
+Rows = list[dict[str, Any]]
+
+
+class Forger:
+    """Changes copies of an archive: their rows, and what their manifests say of the files."""
+
+    def __init__(self, kept: Archive, reader: str) -> None:
+        self.kept = kept
+        self.reader = reader
+        self.copy = kept.directory.parent / "forged"
+
+    def forge(self, change: Callable[[Rows], Rows], **told: int) -> None:
+        """Rows of answers, changed; the manifest's sums fit the new files."""
+        self.begin()
+        file = self.copy / "answers.parquet"
+        rows = pq.read_table(file)
+        pq.write_table(pa.Table.from_pylist(change(rows.to_pylist()), schema=rows.schema), file)
+        manifest = json.loads((self.copy / MANIFEST).read_text()) | told
+        manifest["files"]["answers.parquet"] = hashlib.sha256(file.read_bytes()).hexdigest()
+        (self.copy / MANIFEST).write_text(json.dumps(manifest))
+
+    def begin(self) -> None:
+        shutil.rmtree(self.copy, ignore_errors=True)
+        shutil.copytree(self.kept.directory, self.copy)
+
+    def offline(self) -> list[str]:
+        return [one.reason for one in findings([Archive.at(self.copy)])]
+
+    def online(self) -> list[str]:
+        with Audit.at(self.reader) as audit:
+            return [one.reason for one in audit.breaks(archives=[Archive.at(self.copy)])]
+
+
+@pytest.fixture
+def forger(world: World, role_url: RoleUrl, tmp_path: Path) -> Forger:
+    """Of an archive of four answers, the first of which was erased."""
+    world.answered({}, {}, {}, {})
+    world.rows(
+        "select loradex.erase_jobs('why', 'who', array[job_id]) from loradex.answers where position = 1"
+    )
     archive = archive_next(role_url("loradex_admin"), tmp_path / "kept", LATER)
     assert archive is not None
+    return Forger(archive, role_url("loradex_reader"))
 
-    def forge(change: Any) -> list[str]:
-        copy = tmp_path / "forged"
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(archive.directory, copy)
-        file = copy / "answers.parquet"
-        kept = pq.read_table(file)
-        pq.write_table(pa.Table.from_pylist(change(kept.to_pylist()), schema=kept.schema), file)
-        with Audit.at(role_url("loradex_reader")) as audit:
-            return [one.reason for one in audit.breaks(archives=[Archive.at(copy)])]
 
-    def offline() -> list[str]:
-        return [one.reason for one in findings([Archive.at(tmp_path / "forged")])]
+def only(reasons: list[str], *parts: str) -> None:
+    assert len(reasons) == len(parts), reasons
+    for reason, part in zip(reasons, parts, strict=True):
+        assert part in reason
 
-    assert forge(lambda rows: rows) == []
-    assert offline() == []
-    assert any(
-        "does not fit" in one for one in forge(lambda rows: [{**rows[0], "text": "forged"}, *rows[1:]])
-    )
-    assert any("missing" in one for one in forge(lambda rows: rows[:1] + rows[2:]))
-    assert any("do not end" in one for one in forge(lambda rows: rows[:2]))
-    assert any("does not end" in one for one in offline())
+
+UNLIKE = "its files are not those that its note in the chain names"
+
+
+def test_a_forged_archive_is_found(forger: Forger) -> None:
+    forger.begin()
+    assert (forger.offline(), forger.online()) == ([], [])
+    # Whoever has both, rows and manifest, is found by the note alone, which is in the database.
+    forger.forge(lambda rows: rows)
+    only(forger.offline())
+    only(forger.online(), UNLIKE)
+    forger.forge(lambda rows: [rows[0], {**rows[1], "text": "forged"}, *rows[2:]])
+    only(forger.offline(), "does not fit")
+    only(forger.online(), "does not fit", UNLIKE)
+    forger.forge(lambda rows: rows[:1] + rows[2:])
+    assert any("missing" in one for one in forger.offline())
+    forger.forge(lambda rows: rows[:3])
+    only(forger.offline(), "does not end as it says", "it holds 3 answers, 1 of them erased")
+    assert any("does not end as it says" in one for one in forger.online())
+
+
+def gone(row: dict[str, Any]) -> dict[str, Any]:
+    """As if it had been erased, its hash as it was."""
+    salt = as_bytes(row["salt"])
+    kinds = dict.fromkeys(ERASABLE, "text") | evidence.LINKS[ANSWERS]
+    made = {name: commitment(name, *written(kinds[name], [row[name]]), salt) for name in ERASABLE}
+    (commitments,) = objects({name: [one] for name, one in made.items()})
+    return row | dict.fromkeys((*ERASABLE, "salt")) | {"commitments": commitments}
+
+
+def test_texts_that_are_taken_out_of_an_archive_or_put_into_it_are_found(forger: Forger) -> None:
+    forger.forge(lambda rows: [*rows[:2], gone(rows[2]), rows[3]])
+    only(forger.offline(), "it holds 4 answers, 2 of them erased, and its archive.json says 4 and 1")
+    only(forger.online(), "says 4 and 1", UNLIKE, "no note in the chain says so")
+    # A manifest that says so as well says nothing of the note.
+    forger.forge(lambda rows: [*rows[:2], gone(rows[2]), rows[3]], erased=2)
+    only(forger.offline())
+    only(forger.online(), UNLIKE, "no note in the chain says so")
+    forger.forge(lambda rows: [{**rows[0], "text": "what they never said"}, *rows[1:]])
+    only(forger.offline(), "holds some: no hash covers them")
+    only(forger.online(), "holds some: no hash covers them", UNLIKE)
+
+
+def test_files_that_are_not_those_of_the_manifest_are_found_offline(forger: Forger) -> None:
+    forger.begin()
+    rows = pq.read_table(forger.copy / "erasures.parquet")
+    pq.write_table(rows, forger.copy / "erasures.parquet", compression="none")
+    only(forger.offline(), "its files are not those that its archive.json names")
+
+
+def test_the_note_of_an_archive_that_lies_in_the_next_is_compared_offline(
+    world: World, role_url: RoleUrl, tmp_path: Path
+) -> None:
+    archives = []
+    for year in (1, 2):
+        world.answered({}, {})
+        archives.append(archive_next(role_url("loradex_admin"), tmp_path, LATER + timedelta(days=365 * year)))
+    first, second = (Archive.at(one.directory) for one in archives if one is not None)
+    assert list(findings([first, second])) == []
+    told = json.loads((first.directory / MANIFEST).read_text())
+    # Packed otherwise, which no link tells; the manifest was changed too.
+    file = first.directory / "answers.parquet"
+    pq.write_table(pq.read_table(file), file, compression="none")
+    told["files"]["answers.parquet"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    (first.directory / MANIFEST).write_text(json.dumps(told))
+    first = Archive.at(first.directory)
+    assert list(findings([first])) == []
+    only([one.reason for one in findings([first, second])], UNLIKE)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("position", "1x"),
+        ("position", "9" * 5000),
+        ("chain_hash", "\\xzz"),
+        ("previous_hash", "not hex"),
+        ("id", "nobody"),
+        ("temperature", "1e1e1"),
+        ("commitments", "["),
+        ("commitments", "[" * 100_000),
+        ("salt", "\\x0"),
+    ],
+)
+def test_a_value_that_is_none_of_its_column_is_a_finding_about_the_archive(
+    forger: Forger, column: str, value: str | None
+) -> None:
+    forger.forge(lambda rows: [{**rows[0], column: value}, *rows[1:]])
+    for reasons in (forger.offline(), forger.online()):
+        assert any(one.startswith(f"{forger.copy}: it cannot be read: ") for one in reasons)
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("answers.parquet", lambda file: file.write_bytes(file.read_bytes()[:-40])),
+        ("answers.parquet", lambda file: file.unlink()),
+        ("erasures.parquet", lambda file: file.write_text("nothing")),
+        (
+            "answers.parquet",
+            lambda file: pq.write_table(pq.read_table(file).drop_columns(["salt"]), file),
+        ),
+        (
+            "answers.parquet",
+            lambda file: pq.write_table(pq.read_table(file).replace_schema_metadata(), file),
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_a_finding_about_the_archive(
+    forger: Forger, file: str, damage: Callable[[Path], Any]
+) -> None:
+    forger.begin()
+    damage(forger.copy / file)
+    for reasons in (forger.offline(), forger.online()):
+        assert any(one.startswith(f"{forger.copy}: it cannot be read: ") for one in reasons)
+
+
+def test_a_batch_ends_where_its_links_are_long(
+    world: World, role_url: RoleUrl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three hundred answers may be some kilobytes or a gigabyte."""
+    monkeypatch.setattr(batch, "FETCHED", 2)
+    monkeypatch.setattr(batch, "BYTES_AT_ONCE", 1)
+    world.answered({}, {}, {}, {}, {})
+    with snapshot(role_url("loradex_reader")) as connection:
+        read = batch.batches(connection, evidence.table(connection, ANSWERS))
+        assert [len(one.texts) for one in read] == [2, 2, 1]
+    archive = archive_next(role_url("loradex_admin"), tmp_path, LATER)
+    assert archive is not None
+    assert pq.ParquetFile(archive.directory / "answers.parquet").num_row_groups == 3
+    assert list(findings([archive])) == []
 
 
 def test_a_broken_chain_is_not_archived(world: World, role_url: RoleUrl, tmp_path: Path) -> None:
