@@ -27,7 +27,8 @@ STORED: LiteralString = """
     from loradex.answers a left join loradex.jobs j on j.id = a.job_id
     where a.id = %s"""
 COMPARED: LiteralString = """
-    select a.id::text as answer_id, a.prompt, jsonb_array_length(a.messages) - 1 as earlier, a.text, j.id::text as job_id, j.state, j.error_code, j.error_message,
+    select a.id::text as answer_id, a.prompt, jsonb_array_length(a.messages) - 1 as earlier,
+           a.text, j.id::text as job_id, j.state, j.error_code, j.error_message,
            n.id::text as new_id, n.text as new_text, a.text is not distinct from n.text as same_text,
            a.token_ids = n.token_ids as same_tokens, a.recipe_hash = n.recipe_hash as same_mixture,
            a.examples_hash = n.examples_hash and a.example_ids = n.example_ids as same_examples,

@@ -71,7 +71,8 @@ with found as materialized (
     union all
     select 'tenant', owner, count(*) from newest group by owner
     union all
-    select 'domain', case when out_of_domain then 'out' else 'in' end, count(*) from newest group by out_of_domain
+    select 'domain', case when out_of_domain then 'out' else 'in' end, count(*) from newest
+    where out_of_domain is not null group by out_of_domain
 ), ends as (
     select min(moment) as first, greatest(max(moment) - min(moment), interval '1 second') as whole from found
 ), counted as (

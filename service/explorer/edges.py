@@ -10,15 +10,16 @@ from loradex.service.explorer.filters import Edges
 SECONDS = 600.0
 FOR_WHO_SEES_EVERYTHING: LiteralString = """
     select name as encoder, loradex.in_domain_similarity(name) as edge
-    from loradex.encoders where retired_at is null order by name"""
+    from loradex.encoders order by name"""
+# Those that are retired too: what they answered stays, and is shown.
 FOR_OWNERS: LiteralString = """
     select e.name as encoder, d.similarity as edge
     from loradex.encoders e cross join lateral loradex.domain_edge(e.name) d
-    where e.retired_at is null order by e.name"""
+    order by e.name"""
 
 
 class KnownEdges:
-    """The edges as they were found last; one task looks at a time."""
+    """The edges as they were found last: an encoder may be too new to be among them. One task looks at a time."""
 
     def __init__(self) -> None:
         self._until = 0.0

@@ -191,6 +191,7 @@ async def page(look: Look) -> Response:
             "layers": LAYERS,
             "regions": await look.source.rows(regions) if view.layer == UNCOVERED else None,
             "gathered": MOST_GATHERED,
+            "edge": edges.get(shown["encoder"]),
             "periods": PERIODS,
             "drawn": MOST_POINTS,
             "listed": MOST_LISTED,

@@ -174,13 +174,15 @@ def _moment(told: str, name: str) -> Composed:
 
 
 def out_of_domain(edges: Edges) -> Composable:
-    """Whether an answer's nearest example is farther than examples are from each other; true where there is none."""
-    near = [
-        SQL("encoder = {} and nearest_similarity >= {}").format(Literal(encoder), Literal(edge))
+    """Whether an answer's nearest example is farther than examples are from each other; true where there is none.
+
+    Null where the edge of its encoder is not known (`KnownEdges`): it is neither in the domain nor out of it.
+    """
+    judged = [
+        SQL("when {} then (nearest_similarity >= {}) is not true").format(Literal(encoder), Literal(edge))
         for encoder, edge in edges.items()
-        if edge is not None
     ]
-    return SQL("({}) is not true").format(SQL(" or ").join(near)) if near else SQL("true")
+    return SQL("case encoder {} end").format(SQL(" ").join(judged)) if judged else SQL("null::boolean")
 
 
 def where(conditions: Sequence[Composable]) -> Composable:
