@@ -25,7 +25,8 @@ from loradex.library.projection import project
 from loradex.service.client import AsyncClient
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage, Locator, Page
+    import httpx2
+    from playwright.sync_api import Browser, Locator, Page, Response
     from psycopg import Connection as AnyConnection
 
     from loradex.service.api.door import Door
@@ -187,6 +188,19 @@ def _claimed_and_answered(world: World, **changes: object) -> UUID:
     return world.record(job, attempt, routing, versions={HOSTILE: HOSTILE}, **changes)
 
 
+@pytest.fixture
+def seen(world: World, database_url: str) -> Iterator["httpx2.Client"]:
+    """Who sees everything, before the test's own library."""
+    import httpx2  # noqa: PLC0415
+
+    with (
+        serving(lambda: reading(database_url)) as url,
+        httpx2.Client(base_url=url, follow_redirects=True, timeout=60) as client,
+    ):
+        client.get(f"/sign-in?token={TOKEN}").raise_for_status()
+        yield client
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
     """The Chromium of this machine. While it is open, no test of this process can run an event loop of its own."""
@@ -210,20 +224,29 @@ class Watch:
     """What a page did that it should not."""
 
     def __init__(self, page: "Page") -> None:
-        self.complaints: list[str] = []
-        page.on("console", lambda one: self._said(one, page))
-        page.on("pageerror", lambda one: self.complaints.append(str(one)))
-        page.on("dialog", lambda one: self.complaints.append(f"a dialog: {one.message}"))
+        self._complaints: list[str] = []
+        self._said: list[tuple[str, str]] = []
+        self._refused: set[str] = set()
+        page.on("console", lambda one: self._said.append((one.location["url"], one.text)))
+        page.on("response", self._answered)
+        page.on("pageerror", lambda one: self._complaints.append(str(one)))
+        page.on("dialog", lambda one: self._complaints.append(f"a dialog: {one.message}"))
         page.on("request", lambda one: self._asked(one.url))
 
-    def _said(self, message: "ConsoleMessage", page: "Page") -> None:
-        # A page that is refused is a page too, which its test reads.
-        if not (message.location["url"] == page.url and " status of 4" in message.text):
-            self.complaints.append(message.text)
+    def complaints(self) -> list[str]:
+        """All of it, once nothing more happens."""
+        # A page that is refused is a page too, which its test reads. Which came first, what the console says of it or
+        # the page itself, is not told.
+        heard = [text for url, text in self._said if not (url in self._refused and " status of 4" in text)]
+        return self._complaints + heard
+
+    def _answered(self, response: "Response") -> None:
+        if response.status >= 400 and response.request.is_navigation_request():
+            self._refused.add(response.url)
 
     def _asked(self, url: str) -> None:
         if not url.startswith("http://127.0.0.1:"):
-            self.complaints.append(f"asked {url}")
+            self._complaints.append(f"asked {url}")
 
 
 def watched(browser: "Browser", **options: object) -> "_Watched":
@@ -244,13 +267,23 @@ class _Watched:
     def __exit__(self, kind: object, *_: object) -> None:
         self._context.close()
         if kind is None:
-            assert self._watch.complaints == []
+            assert self._watch.complaints() == []
 
 
-def follow(page: "Page", link: "str | Locator") -> None:
-    """Clicks what leads to another page, and waits for all of it: a click alone waits for its beginning."""
-    with page.expect_navigation():
+def follow(page: "Page", link: "str | Locator", seconds: float = 15) -> None:
+    """Clicks what leads to another page, and waits for all of it: a click alone waits for its beginning.
+
+    A script that changes the address of the page before is no other page.
+    """
+    with page.expect_event("load", timeout=1000 * seconds):
         (page.locator(link).first if isinstance(link, str) else link).click()
+
+
+def sign_in(page: "Page", key: str) -> None:
+    """Shows a key by keyboard, and waits for the whole page behind the form."""
+    page.fill("#secret", key)
+    with page.expect_event("load"):
+        page.keyboard.press("Enter")
 
 
 def harmless(page: "Page") -> None:

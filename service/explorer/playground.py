@@ -83,10 +83,11 @@ async def ask(look: Look) -> Response:
         raise refused("there is no question; write one", "prompt")
     if not tokens.isdecimal() or not 1 <= int(tokens[:9]) <= MOST_TOKENS:
         raise refused(f"tokens must be from 1 to {MOST_TOKENS}", "tokens")
-    ways = [way for way in (look.said("way"), look.said("other")) if way]
+    # Nothing chosen stands for the default in the first place, and for nothing beside it.
+    ways = [look.said("way") or "method:", *([look.said("other")] if look.said("other") else [])]
     requests = [
         Request.of({"prompt": prompt, "max_new_tokens": int(tokens), "stream": True, **_fields(way)})
-        for way in ways or ["method:"]
+        for way in ways
     ]
     jobs = await client.enqueue_many(requests)
     address = "&".join(f"job={job.id}" for job in jobs)

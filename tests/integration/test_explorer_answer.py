@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +10,6 @@ import pytest
 from psycopg.types.json import Jsonb
 from tests.fix_api import made_key
 from tests.fix_db import with_user
-from tests.fix_explorer import TOKEN, reading
 from tests.serving import serving
 from tests.world import WITH_ADAPTER, World, sha256
 
@@ -30,17 +28,6 @@ IN_WORDS = {
     "affinity": "Each task votes in turn for the adapters",
 }
 VOTES = "Each votes for its task"
-
-
-@pytest.fixture
-def seen(world: World, database_url: str) -> Iterator[httpx2.Client]:
-    """Who sees everything, before the test's own library."""
-    with (
-        serving(lambda: reading(database_url)) as url,
-        httpx2.Client(base_url=url, follow_redirects=True, timeout=60) as client,
-    ):
-        client.get(f"/sign-in?token={TOKEN}").raise_for_status()
-        yield client
 
 
 def page(client: httpx2.Client, answer: UUID) -> str:

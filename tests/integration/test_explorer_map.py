@@ -126,7 +126,7 @@ def test_a_person_looks_at_the_map(
         tab.mouse.up()
         chosen = tab.locator("#chosen")
         expect(chosen).to_contain_text("examples chosen")
-        assert "inside=" in tab.url
+        expect(tab).to_have_url(re.compile("inside="))
         assert 0 < int(re.sub(r"\D", "", chosen.inner_text())) < drawn.examples
         accessible(tab)
         tab.focus("canvas")

@@ -1,6 +1,7 @@
 """The playground in a real Chromium, before a running worker: ask, read along, compare, rate."""
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,13 +10,14 @@ from uuid import uuid4
 import httpx2
 import pytest
 from tests.fix_api import Served
-from tests.fix_explorer import HOSTILE, Explored, accessible, follow, watched
+from tests.fix_explorer import HOSTILE, Explored, accessible, follow, sign_in, watched
 from tests.repository import ROOT
 
 from loradex.db.session import connect
 from loradex.service.client import Request
 from loradex.service.client.request import NOTHING_OF_THE_MODEL
 from loradex.service.explorer.again import asked_again
+from loradex.service.explorer.replay import computed
 from loradex.service.explorer.wish import Wish
 
 if TYPE_CHECKING:
@@ -44,15 +46,14 @@ def test_a_tenant_asks_compares_and_rates(served: Served, browser: "Browser", pi
 
     with watched(browser) as tab:
         tab.goto(f"{served.url}/playground")
-        tab.fill("#secret", served.alice)
-        tab.keyboard.press("Enter")
-        tab.wait_for_url(f"{served.url}/playground")
+        sign_in(tab, served.alice)
+        assert tab.url == f"{served.url}/playground"
         accessible(tab)
         tab.fill("#prompt", PROMPT)
         tab.select_option("#way", "method:base")
         tab.select_option("#other", "adapter:tiny-kitchen")
         tab.fill("#tokens", "8")
-        tab.click("text=Ask")
+        follow(tab, "text=Ask")
         rating = tab.get_by_role("button", name="Good")
         expect(rating).to_have_count(2, timeout=60_000)
         tab.wait_for_load_state()
@@ -63,13 +64,13 @@ def test_a_tenant_asks_compares_and_rates(served: Served, browser: "Browser", pi
         assert (tab.locator("mark").count() > 0) == (texts[0].split() != texts[1].split())
         accessible(tab)
         tab.screenshot(path=pictures / "explorer-playground.png")
-        rating.nth(0).click()
+        follow(tab, rating.nth(0))
         expect(tab.get_by_text("You said it is good.")).to_have_count(1)
-        assert tab.locator("pre.text").count() == 2
+        expect(tab.locator("pre.text")).to_have_count(2)
         follow(tab, "text=Why it came out so >> nth=0")
         expect(tab.locator("h1")).to_have_text("Answer")
         expect(tab.locator("main")).to_contain_text("You said it is good.")
-        tab.click("[aria-label='Rate this answer'] >> text=Bad")
+        follow(tab, "[aria-label='Rate this answer'] >> text=Bad")
         expect(tab.locator("main")).to_contain_text("You said it is bad.")
         accessible(tab)
         follow(tab, "text=Ask it in another way")
@@ -157,8 +158,7 @@ def test_a_question_is_asked_again_beside_what_is_on_record(
     answer = answered(alice, asked(alice))
     with watched(browser) as tab:
         tab.goto(f"{served.url}{answer}")
-        tab.fill("#secret", served.alice)
-        tab.keyboard.press("Enter")
+        sign_in(tab, served.alice)
         follow(tab, "text=Ask it again as it was")
         verdict = tab.locator("p.moved")
         expect(verdict).to_have_text("The same mixture, and the same answer token by token.", timeout=60_000)
@@ -178,8 +178,7 @@ def test_a_question_is_asked_again_beside_what_is_on_record(
         accessible(tab)
     with watched(browser, java_script_enabled=False) as tab:
         tab.goto(f"{served.url}/what-if{answer.removeprefix('/answers')}")
-        tab.fill("#secret", served.alice)
-        tab.keyboard.press("Enter")
+        sign_in(tab, served.alice)
         tab.fill("#k", "1")
         follow(tab, "text=Generate both answers")
         tab.wait_for_url("**job=*")
@@ -239,6 +238,8 @@ def test_a_choice_is_asked_again_with_its_choices(served: Served, alice: httpx2.
 def test_an_answer_is_replayed_from_its_page(
     served: Served, alice: httpx2.Client, browser: "Browser"
 ) -> None:
+    from playwright.sync_api import expect  # noqa: PLC0415
+
     job = alice.post(
         "/v1/jobs",
         json={"prompt": PROMPT, "choices": ["yes", "no"]},
@@ -247,16 +248,67 @@ def test_an_answer_is_replayed_from_its_page(
     answer = answered(alice, f"/playground?job={job}")
     with watched(browser) as tab:
         tab.goto(f"{served.url}{answer}")
-        tab.fill("#secret", served.alice)
-        tab.keyboard.press("Enter")
-        tab.click("text=Replay it exactly")
-        tab.get_by_text("It came out the same.").wait_for()
-        tab.wait_for_load_state()
+        sign_in(tab, served.alice)
+        follow(tab, "text=Replay it exactly", seconds=60)
+        expect(tab.locator("p.moved")).to_have_text("It came out the same.")
         assert "apart by 0.000" in tab.inner_text("main")
+        computed = {
+            row.locator("th").inner_text(): row.locator("td").all_inner_texts()
+            for row in tab.locator("[aria-label='By what it was computed'] tbody tr").all()
+        }
+        assert {"worker", "base_model_revision", "attention", "quantization", "device_map", "torch"} <= set(
+            computed
+        )
+        assert all(then == now for then, now in computed.values())
+        assert computed["dtype"] == ["float32", "float32"]
+        assert tab.locator("mark").count() == 0
         accessible(tab)
     assert alice.get(f"{answer}/replay").headers["location"] == answer
     said = served.client().post(f"{answer}/replay", cast_to=object)
     assert said["verdict"] in alice.post(f"{answer}/replay").text  # type: ignore[index]
+
+
+def test_what_computed_a_replay_stands_beside_what_is_on_record() -> None:
+    """What is another now may be why it came out otherwise; what nobody noted is told apart from what is the same."""
+    recorded = {
+        "worker": "w1",
+        "base_model": "m",
+        "base_model_revision": "r1",
+        "generation": {"device": "cpu", "dtype": "float32", "quantization": None, "seed": 7},
+        "versions": {"torch": "2.13.0", "vllm": "1"},
+    }
+    now = recorded | {
+        "worker": "w2",
+        "device": "cuda",
+        "dtype": "float32",
+        "attention": "sdpa",
+        "quantization": None,
+    }
+    told = {one.name: one for one in computed(recorded, now | {"versions": {"torch": "2.14.0"}})}
+    assert [name for name, one in told.items() if one.differs] == [
+        "worker",
+        "device",
+        "attention",
+        "torch",
+        "vllm",
+    ]
+    assert (told["torch"].then, told["torch"].now) == ("2.13.0", "2.14.0")
+    assert (told["attention"].then, told["vllm"].now) == (None, None)
+    assert "seed" not in told
+
+
+def test_the_default_stands_beside_another_way(served: Served, alice: httpx2.Client) -> None:
+    """Nothing chosen in the first place is the default there, and not nothing."""
+    place = asked(alice, way="", other="method:base")
+    jobs = place.partition("?")[2].replace("job=", "").split("&")
+    with connect(served.database_url) as connection:
+        rows = connection.execute(
+            "select j.method, j.method = s.value #>> '{}' from loradex.jobs j, loradex.settings s "
+            "where s.name = 'method' and j.id = any (%s::uuid[]) order by array_position(%s::uuid[], j.id)",
+            (jobs, jobs),
+        ).fetchall()
+    assert [is_default for _, is_default in rows] == [True, False]
+    assert rows[1][0] == "base"
 
 
 @pytest.mark.parametrize(
@@ -288,13 +340,14 @@ def test_hostile_words_do_nothing(served: Served, browser: "Browser") -> None:
 
     with watched(browser, java_script_enabled=False, viewport={"width": 360, "height": 640}) as tab:
         tab.goto(f"{served.url}/playground")
-        tab.fill("#secret", served.alice)
-        follow(tab, "text=Look")
+        sign_in(tab, served.alice)
         tab.fill("#prompt", HOSTILE.replace("\x07", "").replace("\x1b", ""))
         tab.fill("#tokens", "1")
         follow(tab, "text=Ask")
         again = tab.get_by_text("Look again")
+        end = time.monotonic() + 60
         while again.count():
+            assert time.monotonic() < end
             follow(tab, again)
         expect(tab.get_by_role("button", name="Good")).to_have_count(1)
         assert "<script>window.hacked=1</script>" in tab.input_value("#prompt")
