@@ -1,5 +1,6 @@
 """Draws the next token of sampled rows, each with the row's own random number."""
 
+import sys
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -11,6 +12,10 @@ LOOKED_AT = (256, 2048, 4096)
 """How many of the likeliest tokens are ordered before the whole vocabulary is: most draws end in the first."""
 BLOCKS = 4
 """Blocks of the vocabulary for each token that is looked for: the more, the fewer are found beside the likeliest."""
+COLD = 1e-3
+"""Logits divided by less than that may leave what float64 holds. A row's greatest one is taken off them before."""
+COLDEST = sys.float_info.min
+"""Not less is divided by: devices may take smaller numbers for 0."""
 
 
 class Draws(Protocol):
@@ -90,6 +95,8 @@ def _among_likeliest(logits: Tensor, rules: Tensor, count: int) -> Tensor:
     beyond_p = ~all_p[:, None] & (upto - ordered >= (top_p * mass_k)[:, None])
     least_m = min_p * ordered[:, 0]
     kept = (ordered_k > 0) & ~beyond_p & (ordered >= least_m[:, None])
+    # A product above may be rounded to 0, which the likeliest one's place in the order reaches too.
+    kept[:, 0] = True
     nucleus = torch.where(kept, ordered, 0.0).cumsum(-1)
     # Where none of the three ends within these, all tokens are kept, or more than these.
     p_ends = ~all_p & (upto[:, -1] >= top_p * mass_k)
@@ -116,7 +123,9 @@ def _likeliest(logits: Tensor, temperature: Tensor, count: int) -> tuple[Tensor,
     # A row a thread stays in a core's cache through all passes over it.
     together = torch.get_num_threads() if on_cpu else rows
     # One kernel is quicker than to ask another device which rows need it.
-    heated = (temperature != 1).tolist() if on_cpu else [True] * rows
+    heated, cold = (
+        ((temperature != 1).tolist(), (temperature < COLD).tolist()) if on_cpu else ([True] * rows,) * 2
+    )
     scores, shares = logits.new_empty((2, min(rows, together), logits.shape[1]), dtype=torch.float64)
     parts = []
     for start in range(0, rows, together):
@@ -126,7 +135,10 @@ def _likeliest(logits: Tensor, temperature: Tensor, count: int) -> tuple[Tensor,
             scores, shares = scores[: len(some)], shares[: len(some)]
         scores.copy_(some)
         if any(heated[start : start + together]):
-            scores.div_(temperature[start : start + together, None])
+            by = temperature[start : start + together, None]
+            if any(cold[start : start + together]):
+                scores.sub_(torch.where(by < COLD, scores.amax(-1, keepdim=True), 0.0))
+            scores.div_(by.clamp(min=COLDEST))
         torch.softmax(scores, -1, out=shares)
         parts.append((found + start * logits.shape[1], shares.take(found)))
     place, probability = (torch.cat(part) for part in zip(*parts, strict=True))

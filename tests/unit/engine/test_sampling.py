@@ -131,6 +131,43 @@ def test_temperature_zero_is_greedy() -> None:
     assert Sampler(0.0, seed=1).greedy
 
 
+@given(
+    temperature=st.floats(5e-324, 1e-3),
+    top_k=st.sampled_from([0, 1, 3]),
+    top_p=st.sampled_from([5e-324, 0.5, 1.0]),
+    min_p=st.sampled_from([0.0, 5e-324, 1.0]),
+    scale=st.sampled_from([1.0, 1e4, 1e36]),
+    seed=st.integers(0, 1000),
+)
+def test_the_coldest_rows_are_greedy_and_leave_those_beside_them_alone(
+    temperature: float, top_k: int, top_p: float, min_p: float, scale: float, seed: int
+) -> None:
+    logits = torch.randn((3, WORDS), generator=torch.Generator().manual_seed(seed))
+    # A likeliest token by a margin, tokens that are forbidden, and neighbours at usual temperatures.
+    logits[0, seed] += 8.0
+    logits[0] *= scale
+    logits[0, seed + 1 : seed + 40] = -torch.inf
+
+    def beside() -> list[Sampler]:
+        return [Sampler(0.7, seed=seed), Sampler(1.0, top_p=0.9, seed=seed)]
+
+    cold = Sampler(temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed)
+    first, *others = draw(logits, [cold, *beside()])
+    assert first == int(logits[0].argmax())
+    assert others == [
+        draw(logits[place][None], [one])[0] for place, one in zip((1, 2), beside(), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("top_k", [0, 100])
+@pytest.mark.parametrize("wishes", [{"top_p": 5e-324}, {"min_p": 1.0}, {"top_p": 5e-324, "min_p": 1.0}])
+def test_the_least_that_can_be_kept_is_the_likeliest(top_k: int, wishes: dict[str, float]) -> None:
+    """Of a flat distribution, where the least mass times that of 100 tokens is rounded to 0."""
+    logits = torch.linspace(0, 1e-3, 1000)[None]
+    for temperature in (1e-320, 1.0, 100.0):
+        assert draw(logits, [Sampler(temperature, top_k=top_k, seed=3, **wishes)]) == [999]
+
+
 def test_seeds_decide() -> None:
     def drawn(seed: int) -> list[int]:
         sampler = Sampler(1.0, seed=seed)
