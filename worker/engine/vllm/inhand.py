@@ -119,13 +119,13 @@ class Ranked:
         self.names: list[str] = []
         self._since = time.perf_counter()
         self._wanted = [(choice, True) for choice in range(len(question.choices))]
-        self._asked: list[int] = []
+        self._asked: list[tuple[int, bool]] = []
         self._likelihoods: dict[int, float] = {}
 
     def requests(self) -> list[Request]:
         """What is to be asked now."""
         wanted, self._wanted = self._wanted, []
-        self._asked += [choice for choice, _ in wanted]
+        self._asked += wanted
         return [
             Request((*self.question.ids, *self.question.choices[choice]), read_as(from_cache=from_cache))
             for choice, from_cache in wanted
@@ -136,26 +136,32 @@ class Ranked:
         self.begun = True
         if not said.finished:
             return []
-        choice = self._asked[self.names.index(said.request_id)]
-        first, tokens = len(self.question.ids), self.question.choices[choice]
-        if (said.num_cached_tokens or 0) >= first:
-            self._wanted.append((choice, False))
-            return []
-        told = said.prompt_logprobs or ()
+        place = self.names.index(said.request_id)
+        choice, from_cache = self._asked[place]
+        tokens = self.question.choices[choice]
+        # vLLM's newer runner tells nothing of what came out of the cache, so they are counted from the end. The first
+        # entry is of the first token, of which nobody can tell.
+        told = (said.prompt_logprobs or (None,))[1:][-len(tokens) :]
+        if len(told) < len(tokens) or (said.num_cached_tokens or 0) >= len(self.question.ids):
+            if from_cache:
+                self._wanted.append((choice, False))
+                return []
+            return self._end(Failure("internal", "vLLM did not tell how likely each token of a choice is"))
         self._likelihoods[choice] = sum(
-            one[token].logprob
-            for token, one in zip(tokens, told[first : first + len(tokens)], strict=True)
-            if one is not None
+            one[token].logprob for token, one in zip(tokens, told, strict=True) if one is not None
         )
         if len(self._likelihoods) < len(self.question.choices):
             return []
-        self.done = True
         timings = {"choices": 1000 * (time.perf_counter() - self._since)}
         scored = Scored(
             tuple(self._likelihoods[place] for place in range(len(self.question.choices))), timings
         )
         merged = {"merge": self.mixed.report.milliseconds}
-        return [_event(self.question, chosen(self.question, scored, self.mixed.report, merged))]
+        return self._end(chosen(self.question, scored, self.mixed.report, merged))
+
+    def _end(self, result: RowResult | Failure) -> list[Event]:
+        self.done = True
+        return [_event(self.question, result)]
 
 
 def _event(question: Question, result: RowResult | Failure) -> Event:
