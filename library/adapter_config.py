@@ -37,7 +37,6 @@ class LoraSettings:
         targets: Names of the modules that were trained; None where a pattern chose them, so that the stored
             factors tell.
         extras: What may lie beside the factors, by its name in `EXTRAS`.
-        transposed: The base model keeps its weights as `[d_in, d_out]` (GPT-2's `Conv1D`).
         words: Those whose vectors were trained.
         whole: Names of modules that were trained whole.
         invoked_by: The tokens from which on it counts (aLoRA, arXiv 2504.12397); none is always.
@@ -51,7 +50,6 @@ class LoraSettings:
     ranks: Patterns[int] = field(default_factory=Patterns)
     alphas: Patterns[float] = field(default_factory=Patterns)
     rslora: bool = False
-    transposed: bool = False
     form: Form = LORA
     extras: frozenset[str] = frozenset()
     words: TrainedWords = field(default_factory=TrainedWords)
@@ -100,6 +98,8 @@ def parse_config(raw: bytes) -> LoraSettings:
                 f"adapter_config.json: {key} = {_shown(fields[key])} cannot be composed exactly: {held.otherwise}; "
                 f"{held.cure}"
             )
+    # It changes nothing: factors are stored alike, however the base model keeps its weights.
+    _switch("fan_in_fan_out", fields)
     rank = partial(_rank, form)
     lora = fields if form is LORA else {}
     words = TrainedWords.of(lora.get("trainable_token_indices"), MAX_RANK)
@@ -114,7 +114,6 @@ def parse_config(raw: bytes) -> LoraSettings:
         ranks=_patterns("rank_pattern", fields, rank),
         alphas=_patterns("alpha_pattern", fields, _alpha),
         rslora=_switch("use_rslora", fields),
-        transposed=_switch("fan_in_fan_out", fields),
         form=form,
         extras=extras,
         words=words,

@@ -1,7 +1,7 @@
 """The factors in an adapter's weights: paired by module, held against config and base model, and measured."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,9 @@ MODULE = re.compile(r"[A-Za-z0-9_.]{1,512}")
 
 WITHOUT_FACTORS = frozenset({"gate", "whole", "words"})
 """Extras that make an adapter, where there are no factors."""
+
+NEED_FACTORS = frozenset({"magnitude", "update bias"})
+"""Extras that say something of a module's factors."""
 
 Tensors = Mapping[str, tuple[TensorEntry, ...]]
 """Of each module its tensors, in the order of its form's parts."""
@@ -64,7 +67,12 @@ def paired(entries: Mapping[str, TensorEntry], settings: LoraSettings) -> Conten
         raise SafetensorsError(f"it holds no tensors; {SAVE_AGAIN}")
     for name, entry in entries.items():
         module, part = _named(name, settings)
-        (extras if part in EXTRAS else found).setdefault(module, {})[part] = entry
+        parts = (extras if part in EXTRAS else found).setdefault(module, {})
+        if part in parts:
+            raise SafetensorsError(
+                f"tensors {parts[part].name!r} and {name!r} are one part of a module; take one of the two out"
+            )
+        parts[part] = entry
     dtypes = {entry.dtype for parts in found.values() for entry in parts.values()}
     all_dtypes = {entry.dtype for entry in entries.values()}
     if len(dtypes) > 1 or not all_dtypes <= DTYPES.keys():
@@ -81,11 +89,27 @@ def paired(entries: Mapping[str, TensorEntry], settings: LoraSettings) -> Conten
                 f"module {module!r} has no lora_magnitude_vector, and use_dora is set; {SAVE_AGAIN}, "
                 "or set it to false"
             )
+    for module, beside in extras.items():
+        _require_whole(module, beside.keys(), has_factors=module in found)
     if not found and not any(WITHOUT_FACTORS & parts.keys() for parts in extras.values()):
         raise SafetensorsError(f"it holds no factors ({' and '.join(form.parts)}); {SAVE_AGAIN}")
     return Contents(
         {module: tuple(parts[part] for part in form.parts) for module, parts in found.items()}, extras
     )
+
+
+def _require_whole(module: str, extras: Collection[str], *, has_factors: bool) -> None:
+    """`SafetensorsError` where extras lack the factors that they belong to, or would change each other."""
+    if not has_factors and not NEED_FACTORS.isdisjoint(extras):
+        (first, *_) = (EXTRAS[name].parts[0] for name in EXTRAS if name in NEED_FACTORS.intersection(extras))
+        raise SafetensorsError(
+            f"module {module!r} has {first.removesuffix('.weight')} and no factors; {SAVE_AGAIN}"
+        )
+    if "magnitude" in extras and not {"words", "whole"}.isdisjoint(extras):
+        raise SafetensorsError(
+            f"module {module!r} has a magnitude of DoRA, and its weight was trained beside it; train it without one of "
+            "the two"
+        )
 
 
 def _named(name: str, settings: LoraSettings) -> tuple[str, str]:
@@ -167,7 +191,7 @@ def check_shapes(contents: Contents, settings: LoraSettings, sizes: Mapping[str,
         if sizes is None:
             continue
         held = size_of(module, sizes)
-        if held != found and not (settings.transposed and held == found[::-1]):
+        if held != found:
             raise SafetensorsError(
                 f"module {module!r} is for a weight of {list(found)}, "
                 f"the base model has {list(held or ()) or 'none of that name'}; "
@@ -191,6 +215,19 @@ def check_shapes(contents: Contents, settings: LoraSettings, sizes: Mapping[str,
                     + (f" and {words} words are named" if name == "words" else "")
                     + "; register it for the model it was trained on"
                 )
+            if name == "words" and size is not None:
+                _check_words(module, size, entry.shape, settings)
+
+
+def _check_words(module: str, size: Size, shape: tuple[int, ...], settings: LoraSettings) -> None:
+    """Raises `SafetensorsError` for words that an embedding of this size, or a head, does not have."""
+    d_out, d_in = size
+    known, last = d_in if shape[1] == d_out else d_out, max(settings.words.of_module(module))
+    if last >= known:
+        raise SafetensorsError(
+            f"module {module!r} has {known} words, and trainable_token_indices names word {last}; register it for the "
+            "model it was trained on, with as many words"
+        )
 
 
 def rank_of(contents: Contents, settings: LoraSettings) -> int:

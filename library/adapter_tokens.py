@@ -23,12 +23,11 @@ class TrainedWords:
         Raises:
             AdapterRefusedError: It names no words, or too many.
         """
-        key = "trainable_token_indices"
         if not value:
             return cls()
         if isinstance(value, dict):
-            return cls(by_name={str(name): tokens(key, some, most) for name, some in value.items()})
-        return cls(tokens(key, value, most))
+            return cls(by_name={str(name): _words(some, most) for name, some in value.items()})
+        return cls(_words(value, most))
 
     def __bool__(self) -> bool:
         return bool(self.of_embedding or self.by_name)
@@ -37,6 +36,16 @@ class TrainedWords:
         """The words of a module, by the end of its name."""
         named = (some for name, some in self.by_name.items() if f".{module}".endswith(f".{name}"))
         return next(named, self.of_embedding)
+
+
+def _words(value: object, most: int) -> tuple[int, ...]:
+    found = tokens("trainable_token_indices", value, most)
+    if len(set(found)) < len(found):
+        raise AdapterRefusedError(
+            "adapter_config.json: trainable_token_indices names a token twice, which has two vectors then; train it "
+            "with each once"
+        )
+    return found
 
 
 def tokens(key: str, value: object, most: int) -> tuple[int, ...]:

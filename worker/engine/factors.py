@@ -117,6 +117,10 @@ def _found(
         if not torch.isfinite(tensor).all():
             raise AdapterRefusedError(f"{directory}: {key} holds NaN or infinity; train it again")
         name, part = place
+        if part in found.get(name, {}):
+            raise AdapterRefusedError(
+                f"{directory}: {key} is a part of {name} that stands there twice; take one of the two out"
+            )
         found.setdefault(name, {})[part] = tensor.to(torch.float32).contiguous()
     return found
 

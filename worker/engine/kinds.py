@@ -98,19 +98,27 @@ def trained_words(change: Change, vectors: Tensor) -> None:
 def dora(change: Change, magnitude: Tensor) -> None:
     """DoRA (arXiv 2402.09353): with g = magnitude / |W + s B A| by rows, g W x + g s B A x.
 
-    That is a low-rank update whose B is g B, and a gate of g - 1 on W x; the bias is not gated.
+    That is a low-rank update whose B is g B, and a gate of g - 1 on W x; the bias is not gated. An embedding has one
+    gate for each number of its vectors, and its weight moves by the gate; its scale comes after the norm, as in PEFT.
     """
     factor = change.factor
     if factor is None:
         raise AdapterRefusedError(f"{change.module} has a magnitude and no factors; save it again with PEFT")
-    whole = change.base.weight(change.module)
-    if whole.shape != (factor.b.shape[0], factor.a.shape[1]):
+    is_embedding, scale = change.base.is_embedding(change.module), change.base.scale(change.module)
+    plain = change.base.weight(change.module)
+    weight = plain.T.contiguous() if is_embedding else plain
+    if weight.shape != (factor.b.shape[0], factor.a.shape[1]):
         raise AdapterRefusedError(
-            f"{change.module} is an embedding with DoRA, whose gates are one for each word; train it without"
+            f"{change.module} is {list(weight.shape)} here, and its factors are for "
+            f"{[factor.b.shape[0], factor.a.shape[1]]}; register it for the model it was trained on"
         )
-    whole.addmm_(factor.b, factor.a, alpha=factor.scaling)
-    gate = magnitude.flatten() / whole.norm(dim=1)
+    gate = magnitude.flatten() / torch.addmm(weight, factor.b, factor.a, alpha=factor.scaling / scale).norm(
+        dim=1
+    )
     change.factor = Factor(factor.a, gate.unsqueeze(1) * factor.b, factor.scaling)
+    if is_embedding:
+        change.add("whole", scale * (gate - 1).unsqueeze(1) * weight)
+        return
     change.add("gain", gate - 1)
     bias = change.base.bias(change.module)
     if bias is not None:

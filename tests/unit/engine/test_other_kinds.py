@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import torch
 from peft import IA3Config, LoraConfig, PeftConfig, PeftModel, get_peft_model
-from tests.fix_models import ALL_LINEAR, TinyAdapter, Zoo, byte_tokenizer, tiny_model
+from safetensors.torch import load_file, save_file
+from tests.fix_models import ALL_LINEAR, WIDTHS, TinyAdapter, Zoo, byte_tokenizer, tiny_model
 from tests.peft_mixed import PeftMixed
 from tests.unit.engine.test_exactness import PEFT_NAMES, logits
+from transformers import AutoModelForCausalLM, Gemma3TextConfig
 
 from loradex.errors import AdapterRefusedError, InvalidArgumentError
 from loradex.library.adapter_files import content_hash, inspect
@@ -57,6 +59,8 @@ class Kind:
 KINDS = {
     "dora": Kind("llama", {"use_dora": True}),
     "dora beside biases": Kind("gpt2", {"use_dora": True, "use_rslora": True}, ("c_attn", "c_fc")),
+    "dora of words": Kind("qwen", {"use_dora": True}, ("q_proj", "embed_tokens")),
+    "dora of tied words": Kind("llama", {"use_dora": True}, ("v_proj", "embed_tokens")),
     "lora_bias": Kind("gpt2", {"lora_bias": True}),
     "bias all": Kind("qwen", {"bias": "all"}, ("q_proj", "down_proj")),
     "bias all beside norms": Kind("gpt2", {"bias": "all"}, ("c_attn",)),
@@ -287,6 +291,35 @@ def test_the_sum_of_gates_is_peft_s_where_weights_add_up_to_one(zoo: Zoo, tmp_pa
     with torch.inference_mode():
         wanted, found = peft(input_ids=tokens).logits, logits(engine, tokens, updates)
     assert (found - wanted).norm() <= TOLERANCE * wanted.norm()
+
+
+@torch.inference_mode()
+def test_dora_of_words_that_the_model_scales(tmp_path: Path) -> None:
+    """Gemma multiplies what its embedding says; PEFT measures the magnitude before that."""
+    torch.manual_seed(3)
+    config = Gemma3TextConfig(
+        **WIDTHS, head_dim=8, sliding_window=16, vocab_size=len(byte_tokenizer()), tie_word_embeddings=False
+    )
+    zoo = Zoo("qwen", AutoModelForCausalLM.from_config(config).eval(), (), ())
+    one = save(Kind("qwen", {"use_dora": True}, ("q_proj", "embed_tokens")), zoo, tmp_path / "one", 1)
+    engine = zoo.engine()
+    engine.bank.ensure({one.sha256: one.directory})
+    updates, (report,) = engine.compose([Recipe("cat", 1.0, "float32", (Component(one.sha256, 0.5),))])
+    mixed = PeftMixed(zoo.model, [one], [0.5])
+    tokens = torch.randint(3, 200, (1, 9))
+    wanted = mixed.model(input_ids=tokens).logits
+    assert report.component_norms == pytest.approx(mixed.norms()[0], rel=1e-4)
+    assert (logits(engine, tokens, updates) - wanted).norm() <= TOLERANCE * wanted.norm()
+
+
+def test_a_part_that_stands_there_twice_is_refused_by_a_worker_too(zoo: Zoo, tmp_path: Path) -> None:
+    one = save(KINDS["dora"], zoo, tmp_path / "one", 1)
+    weights = one.directory / "adapter_model.safetensors"
+    tensors = load_file(weights)
+    name = next(name for name in tensors if name.endswith(".lora_magnitude_vector"))
+    save_file({**tensors, f"{name}.weight": tensors[name].clone()}, weights)
+    with pytest.raises(AdapterRefusedError, match="stands there twice"):
+        read_adapter(one.directory, content_hash(one.directory), zoo.engine().bank.base)
 
 
 def test_a_head_of_other_weights_is_refused(zoos: Callable[[str], Zoo], tmp_path: Path) -> None:

@@ -282,11 +282,89 @@ def test_the_scale_of_rslora_is_in_the_norm(make_adapter: MakeAdapter) -> None:
     assert rslora.update_norm == pytest.approx(plain.update_norm * np.sqrt(2))
 
 
-def test_weights_kept_the_other_way_round_fit(make_adapter: MakeAdapter) -> None:
+def test_factors_the_other_way_round_do_not_fit_whatever_the_config_says(make_adapter: MakeAdapter) -> None:
+    """The sizes are those of the loaded model's weights, of GPT-2's turned ones too, and so are PEFT's factors."""
     turned = {name: shape[::-1] for name, shape in base_sizes(16).items()}
-    assert inspect(make_adapter(config={"fan_in_fan_out": True}), BASE, turned).rank == 2
-    with pytest.raises(AdapterRefusedError, match="is for a weight of"):
-        inspect(make_adapter("other"), BASE, turned)
+    for name, fan in (("plain", False), ("fan", True)):
+        directory = make_adapter(name, config={"fan_in_fan_out": fan})
+        assert inspect(directory, BASE, base_sizes(16)).rank == 2
+        with pytest.raises(AdapterRefusedError, match="is for a weight of"):
+            inspect(directory, BASE, turned)
+
+
+WORDS = "base_model.model.model.embed_tokens"
+MAGNITUDE = "lora_magnitude_vector"
+
+
+def magnitudes(*extra: str) -> dict[str, np.ndarray]:
+    modules = dict.fromkeys(name.partition(".lora_")[0] for name in tensors())
+    return {f"{module}.{MAGNITUDE}": np.ones(8) for module in (*modules, *extra)}
+
+
+@pytest.mark.parametrize(
+    ("keys", "more", "reason"),
+    [
+        ({"use_dora": True}, magnitudes(WORDS), "embed_tokens' has lora_magnitude_vector and no factors"),
+        (
+            {"lora_bias": True},
+            {f"{WORDS}.lora_B.bias": np.ones(8)},
+            "embed_tokens' has lora_B.bias and no factors",
+        ),
+        (
+            {"use_dora": True, "modules_to_save": ["q_proj"]},
+            magnitudes() | {f"{FIRST}.weight": np.ones((8, 8))},
+            "its weight was trained beside it",
+        ),
+        (
+            {"use_dora": True},
+            magnitudes() | {f"{FIRST}.{MAGNITUDE}.weight": np.ones(8)},
+            "are one part of a module; take one of the two out",
+        ),
+        (
+            {},
+            {f"{FIRST}.lora_embedding_A": np.ones((2, 8)), f"{FIRST}.lora_embedding_B": np.ones((8, 2))},
+            "are one part of a module; take one of the two out",
+        ),
+        (
+            {"bias": "all"},
+            {f"{FIRST}.bias": np.ones(8), f"{FIRST}.base_layer.bias": np.ones(8)},
+            "are one part of a module; take one of the two out",
+        ),
+    ],
+)
+def test_what_no_worker_could_read_is_not_registered(
+    make_adapter: MakeAdapter, keys: dict[str, Any], more: dict[str, np.ndarray], reason: str
+) -> None:
+    directory = make_adapter(config=keys, weights=safetensors_bytes(tensors() | more))
+    with pytest.raises(AdapterRefusedError, match=reason):
+        inspect(directory, BASE)
+
+
+@pytest.mark.parametrize(("module", "size"), [("embed_tokens", (8, 20)), ("lm_head", (20, 8))])
+def test_words_beyond_the_vocabulary_are_refused(
+    make_adapter: MakeAdapter, module: str, size: tuple[int, int]
+) -> None:
+    sizes = base_sizes(16) | {f"model.{module}": size}
+    delta = {f"base_model.model.model.{module}.token_adapter.trainable_tokens_delta": np.ones((2, 8))}
+    for name, words, reason in (
+        ("in", [3, 19], None),
+        ("out", [3, 20], "has 20 words, and .* names word 20"),
+    ):
+        directory = make_adapter(
+            name,
+            config={"trainable_token_indices": {module: words}},
+            weights=safetensors_bytes(tensors() | delta),
+        )
+        if reason is None:
+            assert inspect(directory, BASE, sizes).rank == 2
+        else:
+            with pytest.raises(AdapterRefusedError, match=reason):
+                inspect(directory, BASE, sizes)
+
+
+def test_a_word_stands_once_among_those_that_were_trained(make_adapter: MakeAdapter) -> None:
+    with pytest.raises(AdapterRefusedError, match="names a token twice"):
+        inspect(make_adapter(config={"trainable_token_indices": [3, 5, 3]}), BASE)
 
 
 @pytest.mark.parametrize(
