@@ -18,9 +18,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from loradex.bounded_file import bounded_text
 from loradex.errors import TrainingDataError
 from loradex.library.cards import Metric, TaskCard, load_cards
+from loradex.library.model_files import files_of
 from loradex.worker.engine.load import shipped_model
+from loradex.worker.engine.training.adapter import MAX_BYTES
 from loradex.worker.engine.training.held_out import HeldOut
 from loradex.worker.engine.training.loop import Step
 from loradex.worker.engine.training.rows import read_task
@@ -91,10 +94,11 @@ def _train(settings: WorkerSettings, request: TrainRequest, *, as_json: bool) ->
         read_task(request.data, cards[task], TrainingSettings().seed)
     out = request.out or settings.home / "train"
     path = settings.base_model_path or shipped_model(settings.home / "cache" / "models")
-    base = Base(settings.base_model, path, settings.frame)
+    base = Base(settings.base_model, path, settings.frame, files_of(path).revision)
+    finished = {task for task in tasks if request.skip_finished and _is_finished(out / task, base)}
     console = Console(stderr=True)
     for number, task in enumerate(tasks, start=1):
-        if request.skip_finished and (out / task / "card.json").is_file():
+        if task in finished:
             console.print(f"{task}: finished before, skipped")
             continue
         name = f"{task} ({number} of {len(tasks)})" if len(tasks) > 1 else task
@@ -112,6 +116,31 @@ def _train(settings: WorkerSettings, request: TrainRequest, *, as_json: bool) ->
             )
         sys.stdout.write((_line(document, out / task) if as_json else _sentence(document, out / task)) + "\n")
         sys.stdout.flush()
+
+
+def _is_finished(directory: Path, base: Base) -> bool:
+    """Whether the task's adapter for this base model is there.
+
+    Raises:
+        TrainingDataError: What is there is another model's, or no adapter of ours.
+    """
+    path = directory / "card.json"
+    if not path.is_file():
+        return False
+    try:
+        card = json.loads(bounded_text(path, MAX_BYTES))
+        model, revision = card["base_model"], card.get("base_model_revision", base.revision)
+    except (OSError, KeyError, TypeError, AttributeError, ValueError):
+        raise TrainingDataError(
+            f"{path}: no card that loradex train wrote; move it away, or name another --out"
+        ) from None
+    if (model, revision) != (base.name, base.revision):
+        raise TrainingDataError(
+            f"{directory}: trained for {model} with other files than those of {base.name} now; name another --out"
+            if model == base.name
+            else f"{directory}: trained for {model}, and the base model is {base.name}; name another --out"
+        )
+    return True
 
 
 def _line(document: Mapping[str, Any], directory: Path) -> str:

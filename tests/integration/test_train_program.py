@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -186,6 +187,63 @@ def test_a_run_that_starts_from_an_adapter_goes_on_where_it_was(
     leaking = request(workshop, "colours", out=second, start=first, overrides=still | {"seed": 7})
     assert run(settings, leaking, as_json=False) == 1
     assert "trained with another seed" in capsys.readouterr().err
+
+
+def test_what_an_adapter_was_trained_on_before_is_not_forgotten(
+    workshop: Path, settings: WorkerSettings
+) -> None:
+    """A row that made the factors it starts from is no row that it never saw."""
+    before: set[str] = set()
+    for number, rows in enumerate((24, 12, 6)):
+        done = request(
+            workshop,
+            "colours",
+            out=workshop / str(number),
+            start=workshop / str(number - 1) if number else None,
+            overrides={"max_examples": rows, "evaluations": 1, "learning_rate": 1e-9},
+        )
+        assert run(settings, done, as_json=True) == 0
+        card = json.loads((workshop / str(number) / "colours" / "card.json").read_text())
+        own = set(card["data"]["training"])
+        assert len(own) == rows
+        before |= own
+    nested = [card, card["started_from"], card["started_from"]["started_from"]]
+    assert [len(one["data"]["training"]) for one in nested] == [6, 6, 12]
+    assert set().union(*(one["data"]["training"] for one in nested)) == before
+    assert "held_out" not in card["started_from"]["data"]
+
+
+def test_what_was_made_for_another_model_is_neither_skipped_nor_gone_on_from(
+    workshop: Path, settings: WorkerSettings, tiny_base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(settings, request(workshop, "colours", "echoes"), as_json=True) == 0
+    out = workshop / "home" / "train"
+    made = content_hash(out / "colours")
+    other = workshop / "base"
+    shutil.copytree(tiny_base, other)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 1e-5}))
+    capsys.readouterr()
+    for change, said in (
+        ({"base_model": "llama-2"}, "colours: trained for tiny-llama, and the base model is llama-2"),
+        ({"base_model_path": other}, "with other files than those of tiny-llama now; name another --out"),
+    ):
+        changed = settings.model_copy(update=change)
+        assert run(changed, request(workshop), as_json=True) == 1
+        shown = capsys.readouterr()
+        assert said in " ".join(shown.err.split())
+        assert shown.out == ""
+        start = request(workshop, "colours", out=workshop / "next", start=out)
+        assert run(changed, start, as_json=True) == 1
+        assert "base model; train from fresh factors" in " ".join(capsys.readouterr().err.split())
+    assert content_hash(out / "colours") == made
+    (out / "colours" / "card.json").write_text("[]")
+    assert run(settings, request(workshop), as_json=True) == 1
+    assert "no card that loradex train wrote" in capsys.readouterr().err
+    (out / "echoes" / "adapter_model.safetensors").write_bytes(b"half")
+    start = request(workshop, "echoes", out=workshop / "next", start=out)
+    assert run(settings, start, as_json=True) == 1
+    assert "cannot be read" in capsys.readouterr().err
 
 
 def test_what_a_task_card_says_holds_unless_the_caller_says_otherwise() -> None:

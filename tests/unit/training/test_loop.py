@@ -34,26 +34,39 @@ SETTINGS = TrainingSettings(
 )
 
 
-def rows(seed: int = 1) -> tuple[list[TaskRow], list[TaskRow]]:
+FRAME = "{prompt}\nAnswer:"
+BASE = ("tiny-llama", "r1")
+
+
+def rows(seed: int = 1, frame: str = FRAME) -> tuple[list[TaskRow], list[TaskRow]]:
     tokenizer = byte_tokenizer()
     text, card = Text(tokenizer), card_of(CARD)
     made = [
-        tokenise(
-            Example.model_validate(colours(number)), card, text, tokenizer.eos_token_id, "{prompt}\nAnswer:"
-        )
+        tokenise(Example.model_validate(colours(number)), card, text, tokenizer.eos_token_id, frame)
         for number in range(60)
     ]
     training, held_out = split_held_out(made, seed)  # type: ignore[arg-type]
     return training, held_out  # type: ignore[return-value]
 
 
-def trainer(directory: Path, settings: TrainingSettings = SETTINGS) -> tuple[Any, Trainer]:
-    training, held_out = rows()
+def trainer(
+    directory: Path,
+    settings: TrainingSettings = SETTINGS,
+    base_model: tuple[str, str] = BASE,
+    frame: str = FRAME,
+) -> tuple[Any, Trainer]:
+    training, held_out = rows(frame=frame)
     model = tiny_model("llama")
     tuned = wrap(model, settings, "tiny-llama")
     score = BranchScorer(model, 1)
     return tuned, Trainer(
-        tuned, score, training=training, held_out=held_out, settings=settings, directory=directory
+        tuned,
+        score,
+        training=training,
+        held_out=held_out,
+        settings=settings,
+        base_model=base_model,
+        directory=directory,
     )
 
 
@@ -122,8 +135,26 @@ def test_a_checkpoint_of_other_settings_is_not_continued(tmp_path: Path) -> None
         trainer(tmp_path, replace(SETTINGS, learning_rate=0.5))
 
 
-def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
-    (tmp_path / checkpoint.NAME).write_bytes(b"half a file")
+@pytest.mark.parametrize(
+    "other",
+    [{"base_model": ("tiny-llama", "r2")}, {"base_model": ("other", "r1")}, {"frame": "Asked: {prompt}"}],
+)
+def test_a_checkpoint_of_another_model_or_frame_is_not_continued(
+    tmp_path: Path, other: dict[str, Any]
+) -> None:
+    """Its factors would fit, and belong to numbers that are not there any more."""
+    _, run = trainer(tmp_path)
+    next(run.run())
+    with pytest.raises(TrainingDataError, match=r"another base model or frame.*--restart"):
+        trainer(tmp_path, **other)
+
+
+@pytest.mark.parametrize("content", [b"half a file", [1], {"step": 3}])
+def test_a_broken_checkpoint_is_named(tmp_path: Path, content: Any) -> None:
+    if isinstance(content, bytes):
+        (tmp_path / checkpoint.NAME).write_bytes(content)
+    else:
+        torch.save(content, tmp_path / checkpoint.NAME)
     with pytest.raises(TrainingDataError, match=r"checkpoint\.pt"):
         trainer(tmp_path)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from peft import get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from loradex.bounded_file import bounded_text
@@ -61,6 +62,12 @@ def earlier(directory: Path, card: Mapping[str, Any]) -> dict[str, Any]:
             for name, mine, its in (
                 ("task", card["task"], found["task"]),
                 ("base model", card["base_model"], found["base_model"]),
+                # Cards of before do not say it.
+                (
+                    "revision of the base model",
+                    card["base_model_revision"],
+                    found.get("base_model_revision", card["base_model_revision"]),
+                ),
                 ("training file", card["data"]["file_sha256"], found["data"]["file_sha256"]),
                 *(
                     (part, card["settings"][part], found["settings"][part])
@@ -69,7 +76,7 @@ def earlier(directory: Path, card: Mapping[str, Any]) -> dict[str, Any]:
             )
             if mine != its
         ]
-    except (OSError, KeyError, TypeError, json.JSONDecodeError):
+    except (OSError, KeyError, TypeError, AttributeError, ValueError):
         raise TrainingDataError(f"{directory}: no adapter that loradex train made") from None
     if differs:
         raise TrainingDataError(
@@ -79,9 +86,18 @@ def earlier(directory: Path, card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def put(model: Any, directory: Path) -> None:
-    """Give the model the factors of a saved adapter of the same shape."""
-    outcome = set_peft_model_state_dict(model, load_file(directory / "adapter_model.safetensors"))
-    if outcome.unexpected_keys:
+    """Give the model the factors of a saved adapter of the same shape.
+
+    Raises:
+        TrainingDataError: They are not there, or for other layers.
+    """
+    try:
+        outcome = set_peft_model_state_dict(model, load_file(directory / "adapter_model.safetensors"))
+    except (OSError, SafetensorError) as error:
+        raise TrainingDataError(f"{directory}: its factors cannot be read: {error}") from None
+    except RuntimeError:  # Of a size that does not fit; PyTorch says so in a page of lines.
+        outcome = None
+    if outcome is None or outcome.unexpected_keys:
         raise TrainingDataError(f"{directory}: its factors are for other layers; train from fresh factors")
 
 

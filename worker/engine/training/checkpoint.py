@@ -21,7 +21,7 @@ class Progress:
     """Where a run is.
 
     Attributes:
-        fingerprint: Of settings and data.
+        fingerprint: Of settings, base model and data.
         step: Steps done.
         factors: Trainable tensors, fp32.
         optimizer: Its state dict.
@@ -60,18 +60,22 @@ def load(directory: Path, fingerprint: str) -> Progress:
     """The run's last checkpoint, or a fresh start.
 
     Raises:
-        TrainingDataError: The checkpoint belongs to other settings or data, or is not a checkpoint.
+        TrainingDataError: The checkpoint belongs to other settings, another base model or other data, or is not a
+            checkpoint.
     """
     path = directory / NAME
     if not path.exists():
         return Progress(fingerprint)
     try:
-        state = torch.load(path, weights_only=True)
+        progress = Progress(**torch.load(path, weights_only=True))
     except Exception as error:
         raise TrainingDataError(f"{path}: no checkpoint of ours ({error}); --restart begins anew") from error
-    if state.get("fingerprint") != fingerprint:
-        raise TrainingDataError(f"{path}: begun with other settings or data; --restart begins anew")
-    return Progress(**state)
+    if progress.fingerprint != fingerprint:
+        raise TrainingDataError(
+            f"{path}: begun with other settings, another base model or frame, or other rows; --restart begins anew, "
+            "and another --out keeps it"
+        )
+    return progress
 
 
 def discard(directory: Path) -> None:

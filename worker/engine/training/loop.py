@@ -123,13 +123,14 @@ class Trainer:
         training: Sequence[TaskRow],
         held_out: Sequence[TaskRow],
         settings: TrainingSettings,
+        base_model: Sequence[str],
         directory: Path,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Continue from the directory's checkpoint, or start.
+        """Continue from the directory's checkpoint, or start; `base_model` is name and revision of what is wrapped.
 
         Raises:
-            TrainingDataError: The checkpoint there belongs to other settings or data.
+            TrainingDataError: The checkpoint there belongs to other settings, another base model or other data.
         """
         self._model = model
         self._score = score
@@ -145,8 +146,8 @@ class Trainer:
             self._parameters.values(), lr=settings.learning_rate, weight_decay=0.0
         )
         self._steps = order(len(training), [_read(row, settings.loss).tokens for row in training], settings)
-        hashes = [row.sha256 for row in (*training, *held_out)]
-        self.progress = checkpoint.load(directory, settings.fingerprint(hashes))
+        digests = ([row.digest for row in rows] for rows in (training, held_out))
+        self.progress = checkpoint.load(directory, settings.fingerprint(base_model, *digests))
         if self.progress.step:
             self._put(self.progress.factors)
             self._optimizer.load_state_dict(self.progress.optimizer)

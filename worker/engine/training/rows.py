@@ -1,5 +1,6 @@
 """From a task's example file to token rows: the held-out tenth, rendering, hashes."""
 
+import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,6 +41,11 @@ class TaskRow:
     label: int
     ending: Branches
     accepted: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 over all that a run makes of it: another frame, card or tokenizer gives other tokens."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()
 
 
 def training_file(directory: Path, task: str) -> Path:

@@ -1,7 +1,7 @@
 """One task's run from its file to its adapter."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,11 +34,13 @@ class Base:
         name: As adapters and the database name it.
         path: Where it lies, in Hugging Face form.
         frame: Template around every prompt.
+        revision: Of its files, as workers name it.
     """
 
     name: str
     path: Path
     frame: str
+    revision: str
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ def train_task(
         document = {
             "task": card.name,
             "base_model": base.name,
+            "base_model_revision": base.revision,
             "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "data": _data(training_file(data, card.name), training, held_out),
             "prompt": card.prompt,
@@ -107,9 +110,8 @@ def train_task(
         }
         if start is not None:
             settings = replace(settings, start=content_hash(start))
-            document["started_from"] = _without_rows(
-                adapter.earlier(start, document | {"settings": asdict(settings)})
-            )
+            before_this = adapter.earlier(start, document | {"settings": asdict(settings)})
+            document["started_from"] = _other_rows(before_this, document["data"]["training"].keys())
         tuned = wrap(model, settings, base.name)
         score = BranchScorer(model, tokenizer.eos_token_id)
 
@@ -123,7 +125,13 @@ def train_task(
         if start is not None:
             adapter.put(tuned, start)
         trainer = Trainer(
-            tuned, score, training=training, held_out=held_out, settings=settings, directory=directory
+            tuned,
+            score,
+            training=training,
+            held_out=held_out,
+            settings=settings,
+            base_model=(base.name, base.revision),
+            directory=directory,
         )
         watch(Begun(card.name, trainer.progress.step, trainer.steps, before))
         for step in trainer.run():
@@ -155,9 +163,18 @@ def _held_out(metric: str, before: HeldOut, after: HeldOut, trainer: Trainer) ->
     }
 
 
-def _without_rows(card: dict[str, Any]) -> dict[str, Any]:
+def _other_rows(card: dict[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """A card of before, with those rows it was trained on that are not known yet: they stay in the factors.
+
+    Whoever looks for rows that an adapter has seen looks for `data.training` at any depth (`store.rows_trained_on`).
+    """
+    seen = card["data"].get("training", {})
     data = {name: part for name, part in card["data"].items() if name not in {"training", "held_out"}}
-    return card | {"data": data}
+    data["training"] = {row: digits for row, digits in seen.items() if row not in known}
+    deeper = {}
+    if "started_from" in card:
+        deeper["started_from"] = _other_rows(card["started_from"], {*known, *seen})
+    return card | {"data": data} | deeper
 
 
 def _data(path: Path, training: Sequence[TaskRow], held_out: Sequence[TaskRow]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -49,7 +50,12 @@ class TrainingSettings:
     start: str | None = None
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
 
-    def fingerprint(self, row_hashes: list[str]) -> str:
-        """SHA-256 over settings and data: a checkpoint is continued only under the same."""
-        document = json.dumps([asdict(self), row_hashes], sort_keys=True)
+    def fingerprint(self, base_model: Sequence[str], *rows: Sequence[str]) -> str:
+        """SHA-256 over settings, base model and data: a checkpoint is continued only under the same.
+
+        Args:
+            base_model: Its name and the revision of its files.
+            rows: Digests of those trained on, and of those held out.
+        """
+        document = json.dumps([asdict(self), list(base_model), *map(list, rows)], sort_keys=True)
         return hashlib.sha256(document.encode()).hexdigest()
