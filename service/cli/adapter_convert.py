@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +35,7 @@ def convert(
         WEIGHTS,
         read_regular,
     )
+    from loradex.library.adapter_writing import new_files
 
     pickle = next((directory / name for name in PICKLES if os.path.lexists(directory / name)), None)
     if pickle is None:
@@ -47,15 +47,18 @@ def convert(
         raise AdapterRefusedError(f"{place / WEIGHTS}: it is there already; register {place} as it is")
     config = read_regular(directory / CONFIG, MAX_CONFIG_BYTES)
     raw = read_regular(pickle, MAX_WEIGHTS_BYTES)
-    place.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=place, prefix=f".{WEIGHTS}.") as weights:
-        _unpickle(pickle, raw, weights.fileno())
-        os.fsync(weights.fileno())
-        if to is not None:
-            (place / CONFIG).write_bytes(config)
-        # A link of our own: a file that came there meanwhile is not written over.
-        Path(weights.name).chmod(0o644)
-        os.link(weights.name, place / WEIGHTS)
+    there = os.path.lexists(place / CONFIG)
+    if there and read_regular(place / CONFIG, MAX_CONFIG_BYTES) != config:
+        raise AdapterRefusedError(
+            f"{place / CONFIG}: another adapter's config is there already; name another directory with --to"
+        )
+    # The weights come last: nothing reads an adapter without them.
+    with new_files(place, (WEIGHTS,) if there else (CONFIG, WEIGHTS)) as draft:
+        if not there:
+            (draft / CONFIG).write_bytes(config)
+        with (draft / WEIGHTS).open("wb") as weights:
+            _unpickle(pickle, raw, weights.fileno())
+            os.fsync(weights.fileno())
     terminal.say(f"{place / WEIGHTS} is written; {pickle.name} is not needed any more")
     terminal.say(f"to register it: loradex adapter register {place} --task TASK")
 

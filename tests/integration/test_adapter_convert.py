@@ -1,5 +1,6 @@
 """`loradex adapter convert`: weights come out of a pickle, and nothing else happens."""
 
+import errno
 import io
 import os
 import pickle
@@ -14,7 +15,9 @@ from safetensors.torch import load
 from tests.fix_adapters import MakeAdapter, tensors
 from tests.fix_commands import Loradex
 
+from loradex.errors import AdapterRefusedError
 from loradex.library.adapter_files import content_hash
+from loradex.library.adapter_writing import new_files
 from loradex.worker.engine.pickled_adapter import NotWeightsError, converted
 
 ATTEMPTS = """
@@ -96,6 +99,71 @@ def test_what_would_run_code_is_refused_and_leaves_nothing(
     assert sorted(path.name for path in directory.iterdir()) == ["adapter_config.json", "adapter_model.bin"]
     code, _, err = loradex("adapter", "convert", make_adapter("without"))
     assert (code, "there is no adapter_model.bin" in err) == (1, True)
+
+
+def test_what_is_refused_leaves_no_new_directory(
+    loradex: Loradex, make_adapter: MakeAdapter, tmp_path: Path
+) -> None:
+    directory = with_pickle(make_adapter(), saved([1, 2]))
+    code, _, err = loradex("adapter", "convert", directory, "--to", tmp_path / "deep" / "new")
+    assert (code, "it holds a list" in err) == (1, True)
+    assert not (tmp_path / "deep").exists()
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_another_adapter_s_config_is_not_written_over(
+    loradex: Loradex, make_adapter: MakeAdapter, tmp_path: Path, link: bool
+) -> None:
+    directory = with_pickle(make_adapter("old"), saved(weights()))
+    kept, place = tmp_path / "kept.json", tmp_path / "new"
+    place.mkdir()
+    kept.write_text("{}")
+    if link:
+        (place / "adapter_config.json").symlink_to(kept)
+    else:
+        kept.rename(place / "adapter_config.json")
+    code, out, err = loradex("adapter", "convert", directory, "--to", place)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert (place / "adapter_config.json").read_text() == "{}"
+    assert [path.name for path in place.iterdir()] == ["adapter_config.json"]
+
+
+def test_where_there_are_no_links_the_adapter_is_written_all_the_same(
+    loradex: Loradex, make_adapter: MakeAdapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    directory = with_pickle(make_adapter("old"), saved(weights()))
+    assert loradex("adapter", "convert", directory, "--to", tmp_path / "new")[0] == 0
+    assert len(content_hash(tmp_path / "new")) == 64
+    assert len(list((tmp_path / "new").iterdir())) == 2
+
+
+def test_a_place_that_takes_no_files_is_one_line(
+    loradex: Loradex, make_adapter: MakeAdapter, tmp_path: Path
+) -> None:
+    directory = with_pickle(make_adapter("old"), saved(weights()))
+    (tmp_path / "file").write_text("")
+    code, out, err = loradex("adapter", "convert", directory, "--to", tmp_path / "file" / "new")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "name another directory with --to" in err
+
+
+@pytest.mark.parametrize("meanwhile", ["adapter_config.json", "adapter_model.safetensors"])
+def test_what_came_there_meanwhile_stays_and_nothing_half_appears(tmp_path: Path, meanwhile: str) -> None:
+    names = ("adapter_config.json", "adapter_model.safetensors")
+
+    def write() -> None:
+        with new_files(tmp_path, names) as draft:
+            for name in names:
+                (draft / name).write_text("new")
+            (tmp_path / meanwhile).write_text("theirs")
+
+    with pytest.raises(AdapterRefusedError, match="it is there already"):
+        write()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {meanwhile: "theirs"}
 
 
 def test_an_old_form_is_read_too() -> None:
