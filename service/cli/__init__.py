@@ -136,7 +136,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 1 failed, 2 called wrongly; an error is one line on standard error."""
     # No program that is started from here on looks for its modules in the current folder.
     os.environ["PYTHONSAFEPATH"] = "1"
-    sys.exit(run(arguments))
+    try:
+        code = run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read it has enough, and what is left has no place.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -144,23 +151,39 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         # In a context of its own: a command says its name there.
         code = copy_context().run(app, arguments, prog_name="loradex", standalone_mode=False)
-    except LoradexError as error:
-        return _failed(str(error), error.exit_code)
-    except Abort:
-        return _failed("aborted", 1)
-    except ModuleNotFoundError as error:
-        extra = EXTRAS.get((error.name or "").partition(".")[0])
-        if extra is None:
+    except (LoradexError, Abort, TyperException, ModuleNotFoundError, ValueError, OSError) as error:
+        told = _told(error)
+        if told is None:
             raise
-        return _failed(f"this needs a part that is not installed: pip install 'loradex[{extra}]'", 1)
-    except TyperException as error:
-        return _failed(_with_hint(error), error.exit_code)
-    except ValueError as error:
-        settings = _wrong_setting(error)
-        if settings is None:
-            raise
-        return _failed(settings, USAGE_ERROR)
+        return _failed(*told)
     return code if isinstance(code, int) else 0
+
+
+def _told(error: Exception) -> tuple[str, int] | None:
+    """What is said of it, and the exit code; None where it is a fault of ours, whose traceback helps."""
+    told: tuple[str | None, int] = (None, 1)
+    match error:
+        case LoradexError():
+            told = str(error), error.exit_code
+        case Abort():
+            told = "aborted", 1
+        case TyperException():
+            told = _with_hint(error), error.exit_code
+        case ModuleNotFoundError():
+            told = _with_extra(error), 1
+        case OSError() if not isinstance(error, BrokenPipeError):
+            told = f"{error.filename}: {error.strerror}" if error.filename else str(error), 1
+        case ValueError():
+            told = _wrong_setting(error), USAGE_ERROR
+    message, code = told
+    return None if message is None else (message, code)
+
+
+def _with_extra(error: ModuleNotFoundError) -> str | None:
+    extra = EXTRAS.get((error.name or "").partition(".")[0])
+    return (
+        None if extra is None else f"this needs a part that is not installed: pip install 'loradex[{extra}]'"
+    )
 
 
 def _failed(message: str, code: int) -> int:

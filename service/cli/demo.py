@@ -41,6 +41,7 @@ def demo(
         Path | None,
         typer.Option(
             help="Directory of the data sets' .jsonl or .csv files, to show texts of examples; ids do without.",
+            exists=True,
             file_okay=False,
         ),
     ] = None,

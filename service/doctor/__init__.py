@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import psycopg
 
 from loradex.addresses import database_address
-from loradex.db.session import connect, translate_errors
+from loradex.db.session import Session, connect, settled, translate_errors
 from loradex.embedded.stack import Stack
 from loradex.errors import LoradexError
 from loradex.service.doctor import disk, heads, people, redis, rights, server
@@ -14,8 +14,8 @@ from loradex.service.settings import ServiceSettings
 
 __all__ = ["Symptom", "examine"]
 
-Connection = psycopg.Connection[tuple[object, ...]]
-IN_THE_DATABASE: Sequence[tuple[str, Callable[[Connection], Iterator[Symptom]]]] = (
+Look = Callable[[Session], Iterator[Symptom]]
+IN_THE_DATABASE: Sequence[tuple[str, Look]] = (
     ("version of Postgres", server.versions),
     ("settings of Postgres", server.settings),
     ("memory of Postgres", server.memory),
@@ -43,10 +43,15 @@ def examine(settings: ServiceSettings) -> Iterator[Symptom]:
 
 def _database(url: str) -> Iterator[Symptom]:
     with connect(url) as connection:
-        # A look, and no more: nothing is waited for, nothing is changed.
-        connection.execute("set default_transaction_read_only = on; set statement_timeout = '30s'")
         for check, look in IN_THE_DATABASE:
-            yield from _seen(check, lambda look=look: look(connection))  # type: ignore[misc]
+            yield from _seen(check, lambda look=look: _looked(connection, look))  # type: ignore[misc]
+
+
+def _looked(connection: Session, look: Look) -> Iterator[Symptom]:
+    """A look, and no more: nothing is waited for, nothing is changed, not even the session, which may be a pooler's."""
+    with settled(connection), connection.transaction():
+        connection.execute("set transaction read only; set local statement_timeout = '30s'")
+        yield from look(connection)
 
 
 def _seen(check: str, look: Callable[[], Iterator[Symptom]]) -> Iterator[Symptom]:

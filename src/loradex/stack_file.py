@@ -1,10 +1,11 @@
 """The file `stack.json`: where the parts of the embedded stack are, with passwords, for its owner only."""
 
+import errno
 import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,47 +50,72 @@ class StackFile:
     def write(self, name: str, part: dict[str, Any]) -> None:
         """Replace what is recorded about a part."""
         parts = self._parts() | {name: part}
-        private_directory(self._directory)
         draft = self.path.with_suffix(f".{os.getpid()}")
-        draft.unlink(missing_ok=True)
-        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
-        with os.fdopen(file, "w", encoding="utf-8") as text:
-            json.dump(parts, text, indent=2)
-            text.write("\n")
-        draft.replace(self.path)
+        with self._usable():
+            private_directory(self._directory)
+            draft.unlink(missing_ok=True)
+            try:
+                file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
+                with os.fdopen(file, "w", encoding="utf-8") as text:
+                    json.dump(parts, text, indent=2)
+                    text.write("\n")
+                draft.replace(self.path)
+            except BaseException:
+                draft.unlink(missing_ok=True)
+                raise
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Wait until no other process starts or stops this stack, and keep others from it."""
-        private_directory(self._directory)
+        with self._usable():
+            private_directory(self._directory)
+            lock = os.open(self._directory / "stack.lock", os.O_WRONLY | os.O_CREAT, OWNER_ONLY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            lock_file = os.open(self._directory / "stack.lock", os.O_WRONLY | os.O_CREAT, OWNER_ONLY)
-            with os.fdopen(lock_file, "w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                yield
-        except PermissionError as error:
-            raise StackError(_not_ours(self._directory)) from error
+            yield
+        finally:
+            os.close(lock)
 
     def _parts(self) -> dict[str, Any]:
+        parts: object = {}
         try:
-            parts = json.loads(self.path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except PermissionError as error:
-            raise StackError(_not_ours(self._directory)) from error
+            with self._usable(), suppress(FileNotFoundError):
+                parts = json.loads(self.path.read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:
             raise self._damaged() from error
-        if not _has_shape(parts):
+        if not isinstance(parts, dict) or not _has_shape(parts):
             raise self._damaged()
         return dict(parts)
 
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        """What is done with the directory.
+
+        Raises:
+            StackError: It cannot be done, with the cure.
+        """
+        try:
+            yield
+        except PermissionError as error:
+            raise StackError(_not_ours(self._directory)) from error
+        except OSError as error:
+            cure = (
+                "free some space"
+                if error.errno == errno.ENOSPC
+                else "set LORADEX_HOME to a directory of yours"
+            )
+            raise StackError(f"{self._directory}: {error.strerror}; {cure}") from error
+
     def _damaged(self) -> StackError:
-        return StackError(f"{self.path} is damaged: delete it, then run `loradex up`; the data stay")
+        return StackError(
+            f"{self.path} is damaged: end the worker, the API and the Valkey that ran from {self._directory}, "
+            "delete the file, then run `loradex up`; the data stay"
+        )
 
 
-def _has_shape(parts: object) -> bool:
-    """Whether this is an object of objects, with values of the types that were written."""
-    return isinstance(parts, dict) and all(
+def _has_shape(parts: dict[Any, Any]) -> bool:
+    """Whether this holds objects, with values of the types that were written."""
+    return all(
         isinstance(part, dict)
         and all(type(value) is _SHAPES.get(name, type(value)) for name, value in part.items())
         for part in parts.values()

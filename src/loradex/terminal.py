@@ -5,6 +5,7 @@ control character or change of direction reaches the terminal.
 """
 
 import json
+import shlex
 import shutil
 import sys
 import textwrap
@@ -99,7 +100,7 @@ def program() -> str:
     called = Path(sys.argv[0])
     found = shutil.which("loradex")
     elsewhere = found is None or Path(found).resolve() != called.resolve()
-    return sys.argv[0] if called.name == "loradex" and elsewhere else "loradex"
+    return shlex.quote(sys.argv[0]) if called.name == "loradex" and elsewhere else "loradex"
 
 
 def as_json(value: Any) -> None:
@@ -256,7 +257,10 @@ def console(*, stderr: bool = False) -> "Console":
             super().print(*(safe(one) if isinstance(one, str) else one for one in objects), **options)
 
     stream = sys.stderr if stderr else sys.stdout
-    return SafeConsole(file=stream, width=None if stream.isatty() else 10_000, soft_wrap=not stream.isatty())
+    # No emoji: `1:100:5` in an answer is three numbers.
+    return SafeConsole(
+        file=stream, emoji=False, width=None if stream.isatty() else 10_000, soft_wrap=not stream.isatty()
+    )
 
 
 def _as_text(value: object) -> str:

@@ -114,6 +114,14 @@ def test_images_are_pinned_by_digest(tmp_path: Path) -> None:
     assert f"image: redis:8@{DIGEST}\n" in compose
     assert (tmp_path / "Dockerfile").read_text().count(f"python:3.11-slim-bookworm@{DIGEST}") == 2
     assert f":v0.32.0@{DIGEST}\n" in (tmp_path / "deploy" / "vllm.Dockerfile").read_text()
+    for name in ("docker-compose.yml", "Dockerfile", "deploy/vllm.Dockerfile"):
+        assert (tmp_path / name).read_text().replace(f"@{DIGEST}", "") == (ROOT / name).read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "Dockerfile",
+        "deploy",
+        "docker-compose.yml",
+        "engine",
+    ]
 
     _entrypoint(tmp_path / "broken", "echo no such image", "docker")
     failed = subprocess.run(

@@ -4,8 +4,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import pytest
 from tests.fix_db import Connection, RoleUrl
+from tests.pooler import Pooler
 from tests.world import World
 
 from loradex.service.cli import run
@@ -118,3 +120,16 @@ def test_a_server_that_is_away_is_one_line(
     found = doctor()
     assert {found[part]["state"] for part in ("postgres", "schema", "redis")} == {"ill"}
     assert "secret-7" not in str(found)
+
+
+def test_a_pooler_s_sessions_are_left_as_they_were(
+    world: World, doctor: Doctor, pooler: Pooler, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.answered({})
+    through = pooler.through(database_url)
+    monkeypatch.setenv("LORADEX_DATABASE_URL", through)
+    found = doctor()["functions, triggers, grants"]
+    assert found["state"] == "well", found
+    with psycopg.connect(through, prepare_threshold=None) as connection:
+        for name in ("transaction_read_only", "default_transaction_read_only"):
+            assert connection.execute(f"show {name}").fetchone() == ("off",)

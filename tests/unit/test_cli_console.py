@@ -48,6 +48,14 @@ def test_json_holds_ids_times_and_paths_as_text(capsys: pytest.CaptureFixture[st
     assert out.count("\n") == 1
 
 
+def test_no_number_becomes_a_picture(capsys: pytest.CaptureFixture[str]) -> None:
+    said = "a ratio of 1:100:5, :warning: and :key:"
+    terminal.console().print(said, markup=False)
+    terminal.table(("text",), [(said,)])
+    terminal.say(said)
+    assert capsys.readouterr().out.count(said) == 3
+
+
 def test_json_refuses_what_it_does_not_know() -> None:
     with pytest.raises(TypeError, match="cannot print a set"):
         terminal.as_json({"a": {1}})
