@@ -3262,7 +3262,8 @@ grant execute on function loradex.describe_base_model(text, text, jsonb) to lora
 
 -- file: functions/domain_edge.sql
 -- in_domain_similarity with what it takes for granted, for clients, who see no vectors: one number about the library. A
--- question less similar to everything than this is out of its domain; null: there are no examples.
+-- question less similar to everything than this is out of its domain; null: there are fewer than two examples, so that it
+-- is not known.
 -- Locks: none. Raises: LX002 unknown encoder.
 create or replace function loradex.domain_edge(encoder text) returns table (similarity float8)
 language sql stable security definer
@@ -3375,7 +3376,8 @@ revoke execute on function loradex.drop_encoder_index(text) from public;
 grant execute on function loradex.drop_encoder_index(text) to loradex_admin;
 
 -- file: functions/duplicate_examples.sql
--- Pairs of examples that are nearly the same by vector, within a task or across tasks, most alike first.
+-- Pairs of examples that are nearly the same by vector, within a task or across tasks, most alike first. Of each example
+-- the 16 nearest others are looked at, so that of a larger group of near duplicates not all pairs are told.
 -- Locks: none. Raises: LX001 bad threshold; LX002 unknown encoder.
 create or replace function loradex.duplicate_examples(
     threshold float8 default 0.98, encoder text default 'all-MiniLM-L6-v2'
@@ -3407,7 +3409,7 @@ begin
 end
 $$;
 comment on function loradex.duplicate_examples(float8, text) is
-    'Pairs of examples whose vectors are at least as similar as the threshold, most alike first.';
+    'Pairs of examples whose vectors are at least as similar as the threshold, among the 16 nearest of each; most alike first.';
 revoke execute on function loradex.duplicate_examples(float8, text) from public;
 grant execute on function loradex.duplicate_examples(float8, text) to loradex_reader, loradex_worker, loradex_admin;
 
@@ -4337,7 +4339,7 @@ grant execute on function loradex.history_of_choices(uuid[]) to loradex_reader, 
 
 -- file: functions/in_domain_similarity.sql
 -- How near the nearest other example is for examples themselves: the given percentile over a sample spread over all of
--- them. A question farther from everything than this is out of the library's domain.
+-- them. A question farther from everything than this is out of the library's domain. Null: there are fewer than two.
 -- Locks: none. Raises: LX001 bad percentile; LX002 unknown encoder.
 create or replace function loradex.in_domain_similarity(
     encoder text default 'all-MiniLM-L6-v2', percentile float8 default 0.05, examples_a_task int default 20
@@ -7513,7 +7515,8 @@ grant select on loradex.queue_health to loradex_reader, loradex_worker, loradex_
 
 -- file: views/retrieval_coverage.sql
 -- How near the nearest example was to each question: the out-of-domain signal. The edge of the domain is how near
--- examples are to each other (in_domain_similarity), found anew for each encoder when the view is read.
+-- examples are to each other (in_domain_similarity), found anew for each encoder when the view is read. Of fewer than
+-- two examples there is no edge, and nothing that has a neighbour lies beyond it.
 -- Rights: those of whoever asks.
 create or replace view loradex.retrieval_coverage with (security_invoker = true) as
 with edge as materialized (
@@ -7526,9 +7529,10 @@ select
     a.encoder,
     a.example_tasks[1] as nearest_task,
     a.similarities[1] as nearest_similarity,
-    percent_rank() over (partition by a.encoder order by a.similarities[1]) as percentile,
+    percent_rank() over (partition by a.encoder order by a.similarities[1] nulls first) as percentile,
     edge.similarity as in_domain_similarity,
-    coalesce(a.similarities[1] < edge.similarity, true) as out_of_domain
+    case when a.similarities[1] is null then true
+         else coalesce(a.similarities[1] < edge.similarity, false) end as out_of_domain
 from loradex.answers a
 join edge on edge.encoder = a.encoder;
 comment on view loradex.retrieval_coverage is
@@ -7539,8 +7543,8 @@ comment on column loradex.retrieval_coverage.prompt is 'the question';
 comment on column loradex.retrieval_coverage.encoder is 'what made the vectors';
 comment on column loradex.retrieval_coverage.nearest_task is 'task of the nearest example';
 comment on column loradex.retrieval_coverage.nearest_similarity is 'cosine of the nearest example';
-comment on column loradex.retrieval_coverage.percentile is 'share of answers that were farther, 0 to 1';
-comment on column loradex.retrieval_coverage.in_domain_similarity is 'edge of the domain: 5th percentile among examples themselves';
+comment on column loradex.retrieval_coverage.percentile is 'share of answers that were farther, 0 to 1; 0 where no example was found';
+comment on column loradex.retrieval_coverage.in_domain_similarity is 'edge of the domain: 5th percentile among examples themselves; null: there are fewer than two';
 comment on column loradex.retrieval_coverage.out_of_domain is 'whether the nearest example lies beyond the edge, or there is none';
 revoke all on loradex.retrieval_coverage from public;
 grant select on loradex.retrieval_coverage to loradex_reader, loradex_worker, loradex_admin;

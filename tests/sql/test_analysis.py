@@ -90,6 +90,35 @@ def test_a_question_far_from_all_is_out_of_domain(asked: World) -> None:
     assert sum(out for *_, out in rows.values()) < 5
 
 
+def test_an_answer_without_neighbours_is_the_farthest(asked: World) -> None:
+    (job,) = asked.enqueue({"exclude_tasks": list(TASKS)})
+    attempt = asked.claim()[job]
+    alone = asked.record(job, attempt, asked.route([job], [asked.near("boats")])[job])
+    told = "select nearest_similarity, percentile, out_of_domain from loradex.retrieval_coverage where answer_id = %s"
+    assert asked.rows(told, alone) == [(None, 0, True)]
+    nearest = asked.rows(
+        "select percentile from loradex.retrieval_coverage order by nearest_similarity desc nulls last limit 1"
+    )
+    assert nearest == [(1,)]
+
+
+def test_one_example_has_no_edge(connection: Any) -> None:
+    """Nothing says how near examples lie to each other: what has a neighbour is not called out of the domain."""
+    world = World.stocked(connection, examples=0)
+    alone = world.near("boats")
+    world.add_example("boats", "only", alone)
+    (job,) = world.enqueue({})
+    attempt = world.claim()[job]
+    world.record(job, attempt, world.route([job], [alone])[job])
+    assert world.value("select similarity from loradex.domain_edge('all-MiniLM-L6-v2')") is None
+    ((nearest, out),) = world.rows("select nearest_similarity, out_of_domain from loradex.retrieval_coverage")
+    assert (nearest, out) == (pytest.approx(1), False)
+    world.answered({"exclude_tasks": ["boats"]})
+    assert world.rows(
+        "select nearest_similarity, out_of_domain from loradex.retrieval_coverage where nearest_similarity is null"
+    ) == [(None, True)]
+
+
 def test_the_queue_is_counted(asked: World) -> None:
     asked.enqueue({}, {}, {})
     asked.claim(rows=1)

@@ -1,5 +1,6 @@
 -- in_domain_similarity with what it takes for granted, for clients, who see no vectors: one number about the library. A
--- question less similar to everything than this is out of its domain; null: there are no examples.
+-- question less similar to everything than this is out of its domain; null: there are fewer than two examples, so that it
+-- is not known.
 -- Locks: none. Raises: LX002 unknown encoder.
 create or replace function loradex.domain_edge(encoder text) returns table (similarity float8)
 language sql stable security definer

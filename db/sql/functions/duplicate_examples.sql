@@ -1,4 +1,5 @@
--- Pairs of examples that are nearly the same by vector, within a task or across tasks, most alike first.
+-- Pairs of examples that are nearly the same by vector, within a task or across tasks, most alike first. Of each example
+-- the 16 nearest others are looked at, so that of a larger group of near duplicates not all pairs are told.
 -- Locks: none. Raises: LX001 bad threshold; LX002 unknown encoder.
 create or replace function loradex.duplicate_examples(
     threshold float8 default 0.98, encoder text default 'all-MiniLM-L6-v2'
@@ -30,6 +31,6 @@ begin
 end
 $$;
 comment on function loradex.duplicate_examples(float8, text) is
-    'Pairs of examples whose vectors are at least as similar as the threshold, most alike first.';
+    'Pairs of examples whose vectors are at least as similar as the threshold, among the 16 nearest of each; most alike first.';
 revoke execute on function loradex.duplicate_examples(float8, text) from public;
 grant execute on function loradex.duplicate_examples(float8, text) to loradex_reader, loradex_worker, loradex_admin;

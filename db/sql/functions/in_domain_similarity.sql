@@ -1,5 +1,5 @@
 -- How near the nearest other example is for examples themselves: the given percentile over a sample spread over all of
--- them. A question farther from everything than this is out of the library's domain.
+-- them. A question farther from everything than this is out of the library's domain. Null: there are fewer than two.
 -- Locks: none. Raises: LX001 bad percentile; LX002 unknown encoder.
 create or replace function loradex.in_domain_similarity(
     encoder text default 'all-MiniLM-L6-v2', percentile float8 default 0.05, examples_a_task int default 20

@@ -1,5 +1,6 @@
 -- How near the nearest example was to each question: the out-of-domain signal. The edge of the domain is how near
--- examples are to each other (in_domain_similarity), found anew for each encoder when the view is read.
+-- examples are to each other (in_domain_similarity), found anew for each encoder when the view is read. Of fewer than
+-- two examples there is no edge, and nothing that has a neighbour lies beyond it.
 -- Rights: those of whoever asks.
 create or replace view loradex.retrieval_coverage with (security_invoker = true) as
 with edge as materialized (
@@ -12,9 +13,10 @@ select
     a.encoder,
     a.example_tasks[1] as nearest_task,
     a.similarities[1] as nearest_similarity,
-    percent_rank() over (partition by a.encoder order by a.similarities[1]) as percentile,
+    percent_rank() over (partition by a.encoder order by a.similarities[1] nulls first) as percentile,
     edge.similarity as in_domain_similarity,
-    coalesce(a.similarities[1] < edge.similarity, true) as out_of_domain
+    case when a.similarities[1] is null then true
+         else coalesce(a.similarities[1] < edge.similarity, false) end as out_of_domain
 from loradex.answers a
 join edge on edge.encoder = a.encoder;
 comment on view loradex.retrieval_coverage is
@@ -25,8 +27,8 @@ comment on column loradex.retrieval_coverage.prompt is 'the question';
 comment on column loradex.retrieval_coverage.encoder is 'what made the vectors';
 comment on column loradex.retrieval_coverage.nearest_task is 'task of the nearest example';
 comment on column loradex.retrieval_coverage.nearest_similarity is 'cosine of the nearest example';
-comment on column loradex.retrieval_coverage.percentile is 'share of answers that were farther, 0 to 1';
-comment on column loradex.retrieval_coverage.in_domain_similarity is 'edge of the domain: 5th percentile among examples themselves';
+comment on column loradex.retrieval_coverage.percentile is 'share of answers that were farther, 0 to 1; 0 where no example was found';
+comment on column loradex.retrieval_coverage.in_domain_similarity is 'edge of the domain: 5th percentile among examples themselves; null: there are fewer than two';
 comment on column loradex.retrieval_coverage.out_of_domain is 'whether the nearest example lies beyond the edge, or there is none';
 revoke all on loradex.retrieval_coverage from public;
 grant select on loradex.retrieval_coverage to loradex_reader, loradex_worker, loradex_admin;
