@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, LiteralString, TypeVar
+from typing import Any, Literal, LiteralString, TypeVar
 
 import psycopg
 from psycopg.rows import class_row
@@ -91,6 +91,13 @@ class ModelStore:
     def encoder(self, name: str) -> StoredEncoder:
         """The one of that name; `UnknownNameError` if there is none."""
         return _named(name, {one.name: one for one in self.encoders()}, "encoder")
+
+    def default(self, what: Literal["base_model", "encoder"]) -> str | None:
+        """The one of jobs that name none."""
+        told = self._connection.execute(
+            "select value #>> '{}' from loradex.settings where name = %s", (what,)
+        ).fetchone()
+        return None if told is None or told[0] is None else str(told[0])
 
     def put_base_model(self, entry: BaseModelEntry) -> None:
         """Make it known, or bring it back; other facts under its name are an error."""

@@ -93,12 +93,16 @@ def verify(
 
     settings = ServiceSettings()
     with _store() as store:
-        announced = store.announced_roots(settings.base_model)
         for name in names or ():
             store.get(name)
         wanted = [adapter for adapter in store.find() if not names or adapter.name in names]
-    roots = settings.roots().joined(announced)
-    checked = [check_adapter(adapter, roots) for adapter in wanted]
+        # Workers of each base model read below roots of their own.
+        announced = {
+            name: store.announced_roots(name) for name in sorted({adapter.base_model for adapter in wanted})
+        }
+    own = settings.roots()
+    roots = {name: own.joined(some) for name, some in announced.items()}
+    checked = [check_adapter(adapter, roots[adapter.base_model]) for adapter in wanted]
     faults = [entry for entry in checked if entry.fault is not None]
     if as_json:
         terminal.as_json(

@@ -31,7 +31,10 @@ def register(
         list[str] | None, typer.Option(help="Another task it was trained on; may be given again.")
     ] = None,
     base_model: Annotated[
-        str | None, typer.Option(help="The base model it is for, if its config calls it otherwise.")
+        str | None,
+        typer.Option(
+            help="The base model it is for, if its config calls it otherwise or jobs that name none get another."
+        ),
     ] = None,
     cards: Cards = OUR_CARDS,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -52,6 +55,7 @@ def register(
     from loradex.library.adapter_serving import account, serving
     from loradex.library.adapter_store import AdapterStore, Wanted
     from loradex.library.cards import load_cards
+    from loradex.library.defaults import chosen
     from loradex.library.example_store import ExampleStore
     from loradex.library.model_store import ModelStore
     from loradex.library.module_sizes import module_sizes
@@ -62,14 +66,13 @@ def register(
     if task not in known:
         raise UnknownNameError(f"no task card {task} in {cards}: write {cards / task}.toml first")
     declared = base_model is not None
-    base_model = base_model or settings.base_model
     own = settings.roots()
     with translate_errors(), connect(database_address(settings)) as connection:
-        store = AdapterStore(connection)
+        store, models = AdapterStore(connection), ModelStore(connection)
+        base_model = base_model or chosen(settings, "base_model", models)
         announced = store.announced_roots(base_model)
         place, files = own.joined(announced).found(directory)
         # The factors must fit the base model's weights, where a worker or its files tell their sizes.
-        models = ModelStore(connection)
         sizes = models.modules(base_model) or module_sizes(settings.home / "cache" / "models" / base_model)
         facts = inspect(
             files, base_model, sizes or None, aliases=models.aliases(base_model), declared=declared

@@ -72,12 +72,15 @@ def count(
     """
     from loradex.addresses import database_address
     from loradex.db.session import connect, translate_errors
+    from loradex.library.defaults import chosen
     from loradex.library.example_store import ExampleStore
+    from loradex.library.model_store import ModelStore
     from loradex.service.settings import ServiceSettings
 
     settings = ServiceSettings()
     with translate_errors(), connect(database_address(settings)) as connection:
-        rows = ExampleStore(connection).counts(settings.encoder)
+        encoder = chosen(settings, "encoder", ModelStore(connection))
+        rows = ExampleStore(connection).counts(encoder)
     columns = ("family", "task", "examples", "with_text", "with_vector")
     if as_json:
         terminal.as_json([dict(zip(columns, row, strict=True)) for row in rows])

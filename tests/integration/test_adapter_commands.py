@@ -8,6 +8,7 @@ from tests.fix_adapters import SHAPES, MakeAdapter
 from tests.fix_commands import Loradex
 from tests.fix_db import Connection
 from tests.fix_library import SmallLibrary
+from tests.tiny_library import TinyLibrary
 
 
 @pytest.mark.usefixtures("with_base_model")
@@ -152,6 +153,39 @@ def test_what_no_living_worker_reads_retires_nobody(
     monkeypatch.setenv("LORADEX_ADAPTER_ROOTS", str(tmp_path / "elsewhere"))
     announce(connection, tmp_path / "there", tmp_path / "elsewhere", name="w2")
     assert loradex(*register, elsewhere)[0] == 0
+
+
+def test_who_is_told_no_base_model_takes_that_of_the_database(
+    loradex: Loradex,
+    make_adapter: MakeAdapter,
+    card_directory: Path,
+    tiny_library: TinyLibrary,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loradex("model", "register", tiny_library.base, "--name", "tiny-llama")
+    assert loradex("settings", "set", "base_model", "tiny-llama")[0] == 0
+    monkeypatch.delenv("LORADEX_BASE_MODEL")
+    directory = make_adapter(config={"base_model_name_or_path": "someone/tiny-llama"})
+    code, _, err = loradex("adapter", "register", "--task", "tools", "--cards", card_directory, directory)
+    assert code == 1
+    assert "the base model has" in err, "which is held against the tiny one, whose modules have other sizes"
+
+
+@pytest.mark.usefixtures("with_base_model")
+def test_each_adapter_is_looked_for_where_workers_of_its_base_model_read(
+    loradex: Loradex,
+    connection: Connection,
+    make_adapter: MakeAdapter,
+    card_directory: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LORADEX_ADAPTER_ROOTS", str(tmp_path / "elsewhere"))
+    announce(connection, tmp_path / "there")
+    directory = make_adapter("there/one")
+    assert loradex("adapter", "register", "--task", "tools", "--cards", card_directory, directory)[0] == 0
+    monkeypatch.setenv("LORADEX_BASE_MODEL", "another-model")
+    assert loradex("adapter", "verify")[:2] == (0, "1 of 1 adapters are as they were registered\n")
 
 
 def test_a_library_that_no_living_worker_reads_is_not_loaded(

@@ -35,6 +35,30 @@ def test_examples_are_added_counted_and_added_again(
     assert (code, out.splitlines()[-1].split()) == (0, ["all", "18", "18", "18"])
 
 
+def test_who_is_told_no_encoder_takes_that_of_the_database(
+    loradex: Loradex,
+    data_directory: Path,
+    card_directory: Path,
+    tiny_library: TinyLibrary,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loradex("encoder", "register", tiny_library.encoder, "--name", "own")
+    assert loradex("settings", "set", "encoder", "own")[0] == 0
+    monkeypatch.delenv("LORADEX_ENCODER")
+    monkeypatch.delenv("LORADEX_ENCODER_PATH")
+    add = ("examples", "add", data_directory / "rivers.train.jsonl", "--cards", card_directory)
+    code, out, err = loradex(*add)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "jobs read with own" in err
+    assert "set LORADEX_ENCODER_PATH" in err
+    monkeypatch.setenv("LORADEX_ENCODER_PATH", str(tiny_library.encoder))
+    assert loradex(*add)[0] == 0
+    (encoder,) = json.loads(loradex("encoder", "list", "--json")[1])
+    assert (encoder["name"], encoder["examples"]) == ("own", 6)
+    (counted,) = json.loads(loradex("examples", "count", "--json")[1])
+    assert (counted["examples"], counted["with_vector"]) == (6, 6)
+
+
 def test_a_bad_line_is_one_line_of_error(loradex: Loradex, tmp_path: Path, card_directory: Path) -> None:
     path = write_lines(tmp_path / "bad.jsonl", [tools(1), tools(2) | {"label": 7}])
     code, out, err = loradex("examples", "add", path, "--cards", card_directory)

@@ -25,7 +25,9 @@ def add(
     from loradex.addresses import database_address
     from loradex.db.session import connect, translate_errors
     from loradex.library.cards import load_cards
+    from loradex.library.defaults import readable_encoder
     from loradex.library.ingest import Ingest, check_files
+    from loradex.library.model_store import ModelStore
     from loradex.library.vectors import VectorCache
     from loradex.worker.settings import WorkerSettings
 
@@ -35,15 +37,15 @@ def add(
     # Seconds that a bad file need not wait for.
     from loradex.worker.encoders import encoder_at, encoder_facts
 
-    directory, facts = encoder_facts(settings)
-    with (
-        translate_errors(),
-        connect(database_address(settings)) as connection,
-        VectorCache.of(settings.home, facts.name, facts.revision) as vectors,
-        terminal.counting("examples", sum(len(rows) for rows in checked.values())) as advance,
-    ):
-        adding = Ingest(connection, known, facts, encoder_at(directory), vectors)
-        reports = list(adding.add_all(checked, advance))
+    with translate_errors(), connect(database_address(settings)) as connection:
+        name = readable_encoder(settings, ModelStore(connection))
+        directory, facts = encoder_facts(settings.model_copy(update={"encoder": name}))
+        with (
+            VectorCache.of(settings.home, facts.name, facts.revision) as vectors,
+            terminal.counting("examples", sum(len(rows) for rows in checked.values())) as advance,
+        ):
+            adding = Ingest(connection, known, facts, encoder_at(directory), vectors)
+            reports = list(adding.add_all(checked, advance))
     if as_json:
         terminal.as_json([asdict(report) for report in reports])
         return
