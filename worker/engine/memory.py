@@ -1,6 +1,7 @@
 """Memory of the device: what adapters and rows have of it, and what is done when it runs out."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,18 @@ LEAST_ADAPTERS: Final = 16
 """For how many adapters the bank has room, however few are registered yet."""
 USUAL_RANK: Final = 64
 """The rank that adapters may have where none is registered."""
-CGROUP: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+CGROUP: Final = Path("/sys/fs/cgroup")
+"""Where the system tells of a container: its limit, what it uses, and what of that is pages of files."""
+TOLD: Final = (
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    (
+        "memory/memory.limit_in_bytes",
+        "memory/memory.usage_in_bytes",
+        "memory/memory.stat",
+        "total_inactive_file",
+    ),
+)
+"""By which names, in the second version of control groups and in the first."""
 MEMINFO: Final = Path("/proc/meminfo")
 
 
@@ -83,10 +95,25 @@ def release_cached_memory() -> None:
 
 
 def _host_bytes() -> int:
-    told = [path.read_text(encoding="ascii").strip() for path in CGROUP if path.is_file()]
-    # Where there is no limit, it says "max".
-    limits = [int(text) for text in told if text.isdigit()]
-    return min([_available_bytes(), *limits])
+    return min([_available_bytes(), *_container_bytes()])
+
+
+def _container_bytes() -> Iterator[int]:
+    """What a container may still take, if it has a limit: pages of files that nobody reads now are given back first."""
+    for names in TOLD:
+        *numbers, stat = (_read(CGROUP / name) for name in names[:-1])
+        # Where there is no limit, it says "max".
+        if all(one.isdigit() for one in numbers):
+            limit, used = map(int, numbers)
+            found = dict(line.split() for line in stat.splitlines())
+            yield max(0, limit - used + int(found.get(names[-1], 0)))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def _available_bytes() -> int:

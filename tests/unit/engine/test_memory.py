@@ -1,9 +1,14 @@
 """What adapters and rows have of a device's memory."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loradex.worker.engine import memory
 from loradex.worker.engine.layout import Layout, Shape
 from loradex.worker.engine.memory import LEAST_ADAPTERS, LEAST_BANK, budgets, free_bytes
 
@@ -55,3 +60,40 @@ def test_a_7b_model_on_a_gpu_of_24_gib_has_several_adapters_of_rank_64() -> None
 
 def test_a_host_says_what_is_free() -> None:
     assert 64 << 20 < free_bytes(torch.device("cpu")) < 1 << 45
+
+
+V2 = {
+    "memory.max": "4294967296",
+    "memory.current": "3221225472",
+    "memory.stat": "anon 5\ninactive_file 1073741824\n",
+}
+V1 = {
+    "memory/memory.limit_in_bytes": "4294967296",
+    "memory/memory.usage_in_bytes": "3221225472",
+    "memory/memory.stat": "cache 7\ninactive_file 3\ntotal_inactive_file 1073741824",
+}
+
+
+@pytest.mark.parametrize(
+    ("told", "free"),
+    [
+        (V2, 2 * GIB),
+        (V1, 2 * GIB),
+        (V2 | {"memory.stat": "anon 5"}, GIB),
+        ({"memory.max": V2["memory.max"], "memory.current": V2["memory.current"]}, GIB),
+        (V2 | {"memory.current": "5000000000", "memory.stat": "inactive_file 0"}, 0),
+        (V2 | {"memory.max": "max"}, 64 * GIB),
+        (V2 | {"memory.max": str(256 * GIB)}, 64 * GIB),
+        (V1 | {"memory/memory.limit_in_bytes": "9223372036854771712"}, 64 * GIB),
+        ({}, 64 * GIB),
+    ],
+)
+def test_of_a_container_what_is_used_is_not_free(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, told: Mapping[str, str], free: int
+) -> None:
+    (tmp_path / "memory").mkdir()
+    for name, text in {**told, "meminfo": "MemTotal: 1 kB\nMemAvailable: 67108864 kB\n"}.items():
+        (tmp_path / name).write_text(f"{text}\n", encoding="ascii")
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
+    assert free_bytes(torch.device("cpu")) == free
