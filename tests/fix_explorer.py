@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 PICTURES = ROOT / "docs" / "images"
 TOKEN = "token-for-tests-only"
+ANOTHER = "another"
 SCRIPT = "<script>window.hacked=1</script><img src=x onerror='window.hacked=1'>"
 HOSTILE = (
     f'{SCRIPT}"></pre></textarea>{{{{7*7}}}}{{% include "x" %}}\u202eevil\u2066\u200b\x1b[2J\x07\U000e0041'
@@ -199,6 +200,16 @@ def seen(world: World, database_url: str) -> Iterator["httpx2.Client"]:
     ):
         client.get(f"/sign-in?token={TOKEN}").raise_for_status()
         yield client
+
+
+def another_encoder(world: World) -> None:
+    """A second encoder, with the vectors of the first."""
+    world.rows(f"select loradex.register_encoder('{ANOTHER}', 'r1', 16)")
+    world.connection.execute(
+        "insert into loradex.example_embeddings (example_id, task, encoder, embedding) "
+        f"select example_id, task, '{ANOTHER}', embedding from loradex.example_embeddings where encoder = %s",
+        (ENCODER,),
+    )
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from loradex.service.explorer.page import HEADERS
 from loradex.service.explorer.wish import Wish
 
 OF_THE_FIRST = frozenset(
-    {"idempotency_key", "metadata", "priority", "deadline", "expected_task", "stream", "seed"}
+    {"idempotency_key", "metadata", "priority", "deadline", "expected_task", "stream", "seed", "traceparent"}
 )
 """Fields of a job that are not what was asked, or that are known better from the answer."""
 

@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from psycopg.sql import Composed
@@ -14,6 +15,7 @@ from loradex.service.explorer.answers_sql import (
     LOOKED,
     answers_of,
     failures_of,
+    last_failure_of,
     last_of,
     summary_of,
 )
@@ -50,8 +52,12 @@ async def page(look: Look) -> Response:
         return await _failures(look, chosen)
     edges = await look.edges()
     statement = answers_of(chosen, edges, ROWS)
-    found, summary, last = await asyncio.gather(
-        look.source.rows(statement), look.source.rows(summary_of(chosen, edges)), _last_looked(look, chosen)
+    whole = replace(chosen, after=None)
+    found, summary, last, last_of_whole = await asyncio.gather(
+        look.source.rows(statement),
+        look.source.rows(summary_of(chosen, edges)),
+        _last_looked(look, chosen),
+        _last_looked(look, whole) if chosen.after else _nothing(),
     )
     times = [row for row in summary if row["facet"] == TIME]
     more = _onward(chosen, found, ROWS, last)
@@ -62,6 +68,7 @@ async def page(look: Look) -> Response:
             "periods": PERIODS,
             "rows": found,
             "facets": _by_facet(row for row in summary if row["facet"] != TIME),
+            "shown": SHOWN,
             "times": times,
             "busiest": max((one["answers"] for one in times), default=0),
             "titles": TITLES,
@@ -69,6 +76,8 @@ async def page(look: Look) -> Response:
             "counted": COUNTED,
             "looked": LOOKED,
             "all_looked_at": last is None,
+            "all_counted": (last_of_whole if chosen.after else last) is None,
+            "behind": last is not None and more == last,
             "sql": statement.as_string(),
             "more": None if more is None else chosen.address(PATH, after=more),
         },
@@ -78,7 +87,7 @@ async def page(look: Look) -> Response:
 async def as_json(look: Look) -> Response:
     """Up to a thousand rows as JSON, with the address of the next."""
     chosen, found, _ = await _rows(look, ROWS_OF_A_FILE)
-    last = None if chosen.error else await _last_looked(look, chosen)
+    last = await _last_looked(look, chosen)
     more = _onward(chosen, found, ROWS_OF_A_FILE, last)
     onward = None if more is None else chosen.address(f"{PATH}.json", after=more)
     return look.document({"rows": [_plain(row) for row in found], "next": onward})
@@ -104,8 +113,8 @@ async def as_sql(look: Look) -> Response:
 
 async def _failures(look: Look, chosen: Filter) -> Response:
     statement = failures_of(chosen, ROWS)
-    found = await look.source.rows(statement)
-    more = _onward(chosen, found, ROWS, None)
+    found, last = await asyncio.gather(look.source.rows(statement), _last_looked(look, chosen))
+    more = _onward(chosen, found, ROWS, last)
     return look.page(
         "failures.html",
         {
@@ -113,6 +122,9 @@ async def _failures(look: Look, chosen: Filter) -> Response:
             "periods": PERIODS,
             "rows": found,
             "any": ANY,
+            "looked": LOOKED,
+            "all_looked_at": last is None,
+            "behind": last is not None and more == last,
             "sql": statement.as_string(),
             "more": None if more is None else chosen.address(PATH, after=more),
         },
@@ -135,23 +147,26 @@ def _by_facet(counts: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[str, 
     for row in counts:
         values = found[row["facet"]]
         most = values[0][1] if values else row["answers"]
-        if len(values) < SHOWN:
-            values.append((row["value"], row["answers"], row["answers"] / most))
+        values.append((row["value"], row["answers"], row["answers"] / most))
     return found
 
 
 async def _last_looked(look: Look, chosen: Filter) -> str | None:
-    """The answer at which a filter stops looking; None where it looks through all, or where there is none."""
-    if not chosen.conditions({}):
+    """The row at which a filter stops looking; None where it looks through all, or where there is none."""
+    if not (chosen.conditions_of_failures() if chosen.error else chosen.conditions({})):
         return None
-    found = await look.source.rows(last_of(chosen))
-    return found[0]["answer_id"] if found else None
+    found = await look.source.rows(last_failure_of(chosen) if chosen.error else last_of(chosen))
+    return found[0][_id(chosen)] if found else None
+
+
+async def _nothing() -> None:
+    """Nothing to ask for."""
 
 
 def _onward(chosen: Filter, found: Sequence[Mapping[str, Any]], limit: int, last: str | None) -> str | None:
     """After which row the next page begins; None where this is the last.
 
-    `last` is the answer at which the filter stopped looking.
+    `last` is the row at which the filter stopped looking.
     """
     return str(found[-1][_id(chosen)]) if len(found) == limit else last
 

@@ -8,7 +8,7 @@ from psycopg.sql import SQL, Composed, Literal
 from loradex.service.explorer.filters import Edges, Filter, out_of_domain, where
 
 LOOKED = 10_000
-"""Newest answers of a time that a filter looks through at once; the next page goes on behind them."""
+"""Newest answers of a time, or questions without one, that a filter looks through at once."""
 
 COUNTED = 1_000
 """Newest answers of a filter that facets are counted over."""
@@ -39,12 +39,19 @@ select id::text as answer_id from loradex.answers
 {times}order by id desc
 offset {looked} - 1 limit 1;
 """
+# By the index of those that ended without an answer, which is by when they did.
 FAILURES: LiteralString = """\
-select id as job_id, created_at, finished_at, left(prompt, 1000) as prompt, state, error_code,
-       left(error_message, 1000) as error_message, method, base_model, owner
-from loradex.jobs
-{where}order by id desc
+select id as job_id, created_at, finished_at, case when erased_at is null then left(prompt, 1000) end as prompt, state,
+       error_code, left(error_message, 1000) as error_message, method, base_model, owner
+from (select * from loradex.jobs
+      {times}order by finished_at desc, id desc limit {looked}) looked
+{conditions}order by finished_at desc, id desc
 limit {limit};
+"""
+LAST_FAILURE: LiteralString = """\
+select id::text as job_id from loradex.jobs
+{times}order by finished_at desc, id desc
+offset {looked} - 1 limit 1;
 """
 # One statement for both, so that answers are looked through once.
 SUMMARY: LiteralString = """\
@@ -109,8 +116,18 @@ def last_of(chosen: Filter) -> Composed:
 
 
 def failures_of(chosen: Filter, limit: int) -> Composed:
-    """The statement for questions that ended without an answer, newest first."""
-    return SQL(FAILURES).format(where=where(chosen.conditions_of_failures()), limit=Literal(limit))
+    """The statement for questions that ended without an answer, those that ended last first."""
+    return SQL(FAILURES).format(
+        times=where(chosen.times_of_failures()),
+        conditions=where(chosen.conditions_of_failures()),
+        looked=Literal(LOOKED),
+        limit=Literal(limit),
+    )
+
+
+def last_failure_of(chosen: Filter) -> Composed:
+    """The statement for the last such question that a filter looks at; no row where it looks at all of the time."""
+    return SQL(LAST_FAILURE).format(times=where(chosen.times_of_failures()), looked=Literal(LOOKED))
 
 
 def summary_of(chosen: Filter, edges: Edges) -> Composed:

@@ -31,6 +31,12 @@ EQUALS: Mapping[str, LiteralString] = {
 }
 """Facet → the condition for one value, on `loradex.answer_provenance`."""
 
+BEHIND: LiteralString = (
+    "(finished_at, id) < (select l.finished_at, l.id from loradex.jobs l where l.id = {last}) "
+    "and finished_at <= (select l.finished_at from loradex.jobs l where l.id = {last})"
+)
+"""The second says to an index what the first means."""
+
 Edges = Mapping[str, float | None]
 """Encoder → the similarity below which a question is out of the domain; None where there are no examples."""
 
@@ -116,12 +122,12 @@ class Filter:
         return found
 
     def conditions_of_failures(self) -> list[Composable]:
-        """The conditions on `loradex.jobs`.
+        """The conditions on questions without an answer, but for those of the time.
 
         Raises:
             Problem: A value is none that can be compared, or one that no such question has.
         """
-        found: list[Composable] = [SQL("state in ('failed', 'cancelled', 'expired')"), *self.times("id")]
+        found: list[Composable] = []
         if self.error is not None and self.error != ANY:
             found.append(SQL("error_code = {}").format(Literal(self.error)))
         for name, column in (
@@ -137,6 +143,37 @@ class Filter:
                 raise refused(f"a question without an answer has no {name}; take the filter off", name)
         return found
 
+    def times_of_failures(self) -> list[Composable]:
+        """The conditions of the time and the page on `loradex.jobs`: when a question ended without an answer.
+
+        Raises:
+            Problem: A value is no time, or no id.
+        """
+        found: list[Composable] = [SQL("state in ('failed', 'cancelled', 'expired')")]
+        if self.since is not None:
+            found.append(SQL("finished_at >= {}").format(_moment(self.since, "since")))
+        if self.until is not None:
+            found.append(SQL("finished_at < {}").format(_moment(self.until, "until")))
+        if self.after is not None:
+            found.append(SQL(BEHIND).format(last=Literal(self._last())))
+        return found
+
+    @property
+    def until_in_form(self) -> str | None:
+        """`until` as a form's field of a time in UTC has it; None where it is none, such as `24h`."""
+        if self.until is None or self.until in PERIODS:
+            return None
+        when = _time(self.until, "until")
+        return None if when.microsecond else when.strftime("%Y-%m-%dT%H:%M:%S")
+
+    def _last(self) -> str:
+        try:
+            return str(UUID(self.after))
+        except ValueError:
+            raise refused(
+                "after is the id of the last row of a page; begin at the first page", "after"
+            ) from None
+
     def times(self, column: LiteralString) -> list[Composable]:
         """The conditions of the time and the page, on the ids in this column.
 
@@ -149,13 +186,7 @@ class Filter:
         if self.until is not None:
             found.append(SQL(column) + SQL(" < loradex.first_id({})").format(_moment(self.until, "until")))
         if self.after is not None:
-            try:
-                last = UUID(self.after)
-            except ValueError:
-                raise refused(
-                    "after is the id of the last row of a page; begin at the first page", "after"
-                ) from None
-            found.append(SQL(column) + SQL(" < {}").format(Literal(str(last))))
+            found.append(SQL(column) + SQL(" < {}").format(Literal(self._last())))
         return found
 
 
@@ -163,14 +194,17 @@ def _moment(told: str, name: str) -> Composed:
     period = PERIODS.get(told)
     if period is not None:
         return SQL("now() - interval {}").format(Literal(period))
+    return SQL("{}::timestamptz").format(Literal(_time(told, name).isoformat()))
+
+
+def _time(told: str, name: str) -> datetime:
     try:
         when = datetime.fromisoformat(told)
-        when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+        return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
     except (ValueError, OverflowError):
         raise refused(
             f"{name} is one of {', '.join(PERIODS)}, or a time such as 2026-11-30T12:00", name
         ) from None
-    return SQL("{}::timestamptz").format(Literal(when.isoformat()))
 
 
 def out_of_domain(edges: Edges) -> Composable:

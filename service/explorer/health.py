@@ -8,12 +8,13 @@ from loradex.service.explorer.look import Look
 
 QUEUE: LiteralString = "select * from loradex.queue_health"
 WORKERS: LiteralString = """
-    select name, living, silent_seconds, base_model, encoder, device, dtype, running, batch_rows, version, started_at
+    select name, living, silent_seconds, base_model, encoder, device, dtype, running, batch_rows, version, started_at,
+           count(*) over () as known
     from loradex.worker_health order by living desc, name limit 200"""
 FAILURES: LiteralString = """
-    select state, error_code, count(*) as questions, max(finished_at) as latest
+    select state, error_code, count(*) as questions, max(finished_at) as latest, count(*) over () as known
     from loradex.jobs
-    where finished_at > now() - interval '1 day' and state in ('failed', 'cancelled', 'expired')
+    where finished_at >= now() - interval '1 day' and state in ('failed', 'cancelled', 'expired')
     group by state, error_code order by questions desc, error_code limit 50"""
 HEAD: LiteralString = "select position, answer_id, chain_hash, created_at from loradex.audit_head()"
 VERIFIED: LiteralString = """

@@ -27,7 +27,7 @@ ADAPTERS: LiteralString = """
     )
     select d.name, d.version, d.task, d.base_model, d.state, d.share as draws, d.rank, d.update_norm,
            left(d.sha256::text, 12) as sha256, coalesce(u.answers, 0)::bigint as answers,
-           coalesce(u.weight / nullif((select sum(weight) from used), 0), 0) as share,
+           coalesce(u.weight / nullif((select sum(weight) from used), 0), 0) as share, count(*) over () as known,
            array(select coalesce(s.share, 0)
                  from generate_series((now() at time zone 'UTC')::date - 6, (now() at time zone 'UTC')::date,
                                       interval '1 day') g(day)
@@ -39,7 +39,7 @@ ADAPTERS: LiteralString = """
     order by share desc, d.state, d.name, d.version desc
     limit %s"""
 TASKS: LiteralString = """
-    select t.name, t.family, t.metric, coalesce(e.examples, 0) as examples,
+    select t.name, t.family, t.metric, coalesce(e.examples, 0) as examples, count(*) over () as known,
            (select count(*) from loradex.adapters a where a.task = t.name and a.state = 'active') as adapters
     from loradex.tasks t
     left join (select task, count(*) as examples from loradex.examples group by task) e on e.task = t.name
@@ -68,6 +68,7 @@ async def page(look: Look) -> Response:
             "tasks": await look.source.rows(TASKS, (MOST,)),
             "map": heat_map(affinities),
             "most": MOST_OF_A_MAP,
+            "listed": MOST,
         },
     )
 

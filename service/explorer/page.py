@@ -62,8 +62,7 @@ class Pages:
             "as_json": as_json,
         }
         self._templates.globals["static"] = {
-            name: f"/static/{hashlib.sha256(content).hexdigest()[:DIGITS]}/{name}"
-            for name, content in self._files.items()
+            name: f"/static/{_version(content)}/{name}" for name, content in self._files.items()
         }
 
     def shown(
@@ -77,13 +76,17 @@ class Pages:
         page = self._templates.get_template(template).render(values)
         return HTMLResponse(page, status, headers={**HEADERS, **headers})
 
-    def file(self, name: str) -> Response | None:
-        """The file of that name; None where there is none."""
+    def file(self, version: str, name: str) -> Response | None:
+        """The file of that name, if this version of it is what is here: the address is good for ever."""
         content = self._files.get(name)
-        if content is None:
+        if content is None or version != _version(content):
             return None
         kind = KINDS[name[name.rindex(".") :]]
         return Response(content, media_type=kind, headers=HEADERS | FOREVER)
+
+
+def _version(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:DIGITS]
 
 
 def harmless(value: Any) -> Any:

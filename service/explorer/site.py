@@ -44,6 +44,12 @@ MOST_BYTES = 4_096
 MOST_BYTES_OF_A_QUESTION = 1 << 20
 MOST_FIELDS = MOST_NAMES + 20
 FOR_PROGRAMS = (".json", ".csv", ".sql")
+UNSENT = "unsent"
+"""In the address of the form that lets in: a form was sent by somebody whom nobody knew any more, and is lost."""
+
+OF_A_FORM = re.compile(r"/(rating|again|replay)$")
+"""What the address of a form has behind that of the page it is on."""
+
 INSIDE = re.compile(r"/(?![/\\])[\x21-\x7e]{0,2000}")
 """An address of this site, to go on to."""
 
@@ -100,7 +106,7 @@ class Explorer:
         return RedirectResponse(HOME, 303, headers=HEADERS)
 
     async def _file(self, http: Request) -> Response:
-        found = self._pages.file(http.path_params["name"])
+        found = self._pages.file(http.path_params["version"], http.path_params["name"])
         return found or Response(status_code=404, headers=HEADERS)
 
     def _let_in(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
@@ -114,8 +120,7 @@ class Explorer:
     async def _page(self, http: Request, page: Page) -> Response:
         viewer = await self._viewer(http)
         if viewer is None:
-            onward = quote(f"{http.url.path}?{http.url.query}" if http.url.query else http.url.path)
-            return RedirectResponse(f"{SIGN_IN}?next={onward}", 303, headers=HEADERS)
+            return RedirectResponse(_sign_in_and_back(http), 303, headers=HEADERS)
         http.state.headers = viewer.headers
         form = await _form_of(http) if http.method == "POST" else {}
         return await unless_gone(
@@ -180,6 +185,7 @@ class Explorer:
         told: str | None = None
         if http.method == "POST":
             _require_own_form(http)
+            _require_a_cookie_can_be_kept(http)
             http.state.place.count_for(NOBODY)
             form = parse_qs((await bytes_of(http, MOST_BYTES)).decode("utf-8", "replace"))
             told = form.get("secret", [""])[0].strip()
@@ -190,7 +196,12 @@ class Explorer:
         return told
 
     def _form(self, http: Request, wrong: str | None, status: int = 200) -> Response:
-        values = {"secret": self._entrance.secret, "wrong": wrong, "onward": _onward(http)}
+        values = {
+            "secret": self._entrance.secret,
+            "wrong": wrong,
+            "onward": _onward(http),
+            "unsent": UNSENT in http.query_params,
+        }
         return self._pages.shown(
             "sign_in.html", {"places": (), "here": SIGN_IN, "everything": False, **values}, status
         )
@@ -209,6 +220,14 @@ class Explorer:
 def _onward(http: Request) -> str:
     told = http.query_params.get("next", HOME)
     return told if INSIDE.fullmatch(told) else HOME
+
+
+def _sign_in_and_back(http: Request) -> str:
+    """The form that lets in, and leads on to this page; after a form that was sent, to the page that has it."""
+    if http.method != "POST":
+        here = f"{http.url.path}?{http.url.query}" if http.url.query else http.url.path
+        return f"{SIGN_IN}?next={quote(here)}"
+    return f"{SIGN_IN}?next={quote(OF_A_FORM.sub('', http.url.path))}&{UNSENT}=1"
 
 
 async def _form_of(http: Request) -> Mapping[str, Sequence[str]]:
@@ -234,6 +253,19 @@ def _require_own_form(http: Request) -> None:
     origin = http.headers.get("origin")
     if origin is not None and origin.partition("://")[2] != http.headers.get("host"):
         raise refused("this form was sent by another site; open the page and send it from there")
+
+
+def _require_a_cookie_can_be_kept(http: Request) -> None:
+    """Refuse who signs in from a page without TLS over a network: browsers drop the cookie, and would ask again.
+
+    Raises:
+        Problem: The form came from such a page.
+    """
+    if _is_elsewhere(http) and http.headers.get("origin", "").startswith("http://"):
+        raise refused(
+            "without TLS a browser does not keep who signed in: open this site over https, or through a tunnel to "
+            "localhost (`ssh -L`)"
+        )
 
 
 def _is_elsewhere(http: Request) -> bool:

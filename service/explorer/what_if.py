@@ -28,7 +28,7 @@ CATALOGUE: LiteralString = """
     select (select array_agg(name order by name) from loradex.tasks) as tasks,
            (select array_agg(distinct name order by name) from loradex.adapters where state = 'active') as adapters,
            (select jsonb_object_agg(name, selection order by name) from loradex.methods
-            where selection in ('nucleus', 'affinity')) as methods"""
+            where selection in ('nucleus', 'affinity', 'first')) as methods"""
 ROUTED: LiteralString = """\
 with request as (
     select row(1, a.query, {k}, {top_p}, {temperature}, {exclude_tasks}, a.base_model, {exclude_adapters},
@@ -69,6 +69,8 @@ from loradex.what_if({answer}, {k}, {top_p}, {temperature}, {method}, {exclude_t
 MIXTURES: dict[str, LiteralString] = {
     "nucleus": "select row_number() over (order by d.rank) as rank, d.adapter, d.version, d.task, d.sha256, d.weight\n"
     "    from distribution d where d.in_nucleus",
+    "first": "select 1 as rank, d.adapter, d.version, d.task, d.sha256, 1::float8 as weight\n"
+    "    from distribution d where d.in_nucleus order by d.rank limit 1",
     "affinity": "select m.rank, m.adapter, m.version, m.task, m.sha256, m.weight\n"
     "    from nearby n cross join loradex.mix_affinities(n.requests, n.neighbours) m",
 }

@@ -90,6 +90,44 @@ def test_a_session_is_over_when_it_is_closed_or_its_key_is_revoked(hostile: Host
     assert httpx2.get(document, headers=as_bob).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("form", "page"),
+    [
+        ("/playground", "/playground"),
+        ("/answers/{}/rating", "/answers/{}"),
+        ("/answers/{}/again", "/answers/{}"),
+        ("/answers/{}/replay", "/answers/{}"),
+    ],
+)
+def test_who_was_signed_out_is_told_that_nothing_was_sent(hostile: Hostile, form: str, page: str) -> None:
+    """And comes back to the page that has the form, for whose own address there is nothing to see."""
+    with httpx2.Client(base_url=hostile.tenants) as client:
+        told = client.post(form.format(hostile.of_alice), data={"prompt": "Is it?", "rating": "good"})
+        assert told.status_code == 303
+        asked = client.get(told.headers["location"]).text
+        assert "Nothing was sent" in asked
+        action = re.findall(r'<form method="post" action="(/sign-in[^"]*)"', asked)[0].replace("&amp;", "&")
+        let_in = client.post(action, data={"secret": hostile.alice})
+        assert (let_in.status_code, let_in.headers["location"]) == (303, page.format(hostile.of_alice))
+        assert client.get(let_in.headers["location"]).status_code == 200
+        assert "Nothing was sent" not in client.get("/sign-in?next=/playground").text
+
+
+def test_nobody_signs_in_where_the_cookie_would_be_lost(hostile: Hostile) -> None:
+    """A browser drops it that came without TLS over a network, and would be asked for the key again and again."""
+    good = {"secret": hostile.alice}
+    with httpx2.Client(base_url=hostile.tenants) as client:
+        for origin, status in (("http://10.0.0.7", 400), ("https://10.0.0.7", 303)):
+            headers = {"host": "10.0.0.7", "origin": origin}
+            told = client.post("/sign-in", data=good, headers=headers)
+            assert (told.status_code, "set-cookie" in told.headers) == (status, status == 303)
+            assert ("through a tunnel to localhost" in told.text) == (status == 400)
+        assert "Secure" in told.headers["set-cookie"]
+        here = hostile.tenants.partition("://")[2]
+        told = client.post("/sign-in", data=good, headers={"origin": f"http://{here}"})
+        assert (told.status_code, "Secure" in told.headers["set-cookie"]) == (303, False)
+
+
 def test_no_link_makes_somebody_the_owner_of_a_key(hostile: Hostile) -> None:
     """Whoever sent it would choose whose answers are shown; and addresses with keys are kept by browsers."""
     with httpx2.Client(base_url=hostile.tenants) as client:
@@ -186,6 +224,10 @@ def test_every_response_keeps_the_browser_strict(inside: httpx2.Client, hostile:
     assert "unsafe" not in POLICY
     assert inside.get("/answers/x").status_code == 404
     assert inside.get("/static/0/page.py").status_code == 404
+    # Its address is good for ever, so no other version may be kept under it.
+    for one in static:
+        told = inside.get(f"/static/{'0' * 12}/{one.partition('/')[2]}")
+        assert (told.status_code, "immutable" in told.headers["cache-control"]) == (404, False)
     assert httpx2.get(f"{hostile.tenants}/nowhere").json()["error"]["code"] == "not_found"
     for template in (ROOM / "templates").iterdir():
         assert "safe" not in template.read_text().replace("harmless", ""), template.name
@@ -315,6 +357,23 @@ def test_settings_that_cannot_be_are_refused(inside: httpx2.Client, query: str) 
     assert inside.get("/what-if/00000000-0000-0000-0000-000000000000").status_code == 404
 
 
+def test_the_likeliest_tasks_adapter_alone_can_be_tried(inside: httpx2.Client, explored: Explored) -> None:
+    """As `route_jobs` chooses for method top1: the first of the nucleus, with all of the weight."""
+    with connect(explored.database_url) as connection:
+        rows = connection.execute(
+            "select a.id, d.adapter from loradex.answers a cross join lateral (select m.adapter from "
+            "loradex.adapter_mixture(a.query, a.base_model, a.k, a.top_p, a.temperature, job_id => a.job_id) m "
+            "order by m.rank limit 1) d order by a.id limit 3"
+        ).fetchall()
+    assert len(rows) == 3
+    for answer, adapter in rows:
+        page = inside.get(f"/what-if/{answer}", params={"method": "top1"}).raise_for_status().text
+        told = page.partition("<caption>Adapters now</caption>")[2].partition("</table>")[0]
+        body = told.partition("<tbody>")[2]
+        assert re.findall(r'<th scope="row">([^<]*)</th>', body) == [adapter]
+        assert '<data class="number" value="1.000"' in body
+
+
 def test_what_all_share_is_not_shown_to_the_owner_of_a_key(hostile: Hostile) -> None:
     with httpx2.Client(base_url=hostile.tenants) as client:
         client.post("/sign-in", data={"secret": hostile.alice})
@@ -332,5 +391,6 @@ def test_an_owner_tries_other_settings_for_what_is_theirs(hostile: Hostile) -> N
         assert "loradex.what_if(" in client.get(f"{path}?k=1").text
         assert "Generate both answers" in client.get(path).text
         assert client.get(f"{path}?k=0").status_code == 400
+        assert client.get(f"{path}?method=top1").status_code == 200
         for other in hostile.answers:
             assert client.get(f"/what-if/{other}").status_code == 404

@@ -204,6 +204,7 @@ def test_what_is_asked_again_is_what_was_asked() -> None:
         "choices": None,
         "idempotency_key": "once",
         "metadata": {"a": "b"},
+        "traceparent": f"00-{'1' * 32}-{'2' * 16}-01",
         "priority": 3,
         "seed": None,
         "state": "done",

@@ -42,21 +42,50 @@ function copying(root) {
 localized(document);
 copying(document);
 
+const PAUSE = 100;  // milliseconds between two questions where the steps of a slider are faster than the answers
+
+function outdated(part) {  // what stands there is of other settings than those above it
+  if (part.querySelector(".outdated")) return;
+  const told = document.createElement("p");
+  Object.assign(told, { className: "bad outdated", role: "alert" });
+  told.textContent = "This is not up to date: the server could not be reached. Change a setting again, or load the page anew.";
+  part.prepend(told);
+}
+
 // Sliders beside numbers; a part of the page follows them without the rest being loaded anew.
 function sliding(form) {
-  let wanted = 0, shown = 0;
-  async function follow() {
-    const mine = ++wanted;
+  const place = () => document.getElementById(form.dataset.replaces);
+  let asking = new AbortController(), wanted, waiting, asked = -PAUSE, busy = false;
+  function follow() {  // what was asked before is not wanted any more, and each request counts among those of a key
     const address = `${form.action}?${new URLSearchParams(new FormData(form))}`;
-    const told = await fetch(address);
-    const page = new DOMParser().parseFromString(await told.text(), "text/html");
-    if (mine < shown) return;  // a later one is there already
-    shown = mine;
-    const part = page.getElementById(form.dataset.replaces) ?? page.querySelector("main .card");
-    const place = document.getElementById(form.dataset.replaces);
+    if (address === wanted) return;  // a slider that is let go changes nothing
+    wanted = address;
+    asking.abort();
+    asking = new AbortController();
+    clearTimeout(waiting);
+    waiting = setTimeout(shown, busy ? asked + PAUSE - performance.now() : 0, address, asking.signal);
+  }
+  async function shown(address, signal) {
+    let page;
+    asked = performance.now();
+    busy = true;
+    try {
+      const told = await fetch(address, { signal });
+      page = new DOMParser().parseFromString(await told.text(), "text/html");
+    } catch {
+      page = null;
+    }
+    if (signal.aborted) return;
+    busy = false;
+    const part = page?.getElementById(form.dataset.replaces) ?? page?.querySelector("main .card");
+    if (!part) {
+      wanted = null;
+      outdated(place());
+      return;
+    }
     part.id = form.dataset.replaces;
     localized(part);
-    place.replaceWith(document.importNode(part, true));
+    place().replaceWith(document.importNode(part, true));
     history.replaceState(null, "", address);
   }
   for (const number of form.querySelectorAll("input[data-slides]")) {
@@ -73,6 +102,7 @@ function sliding(form) {
   form.addEventListener("submit", (event) => {
     if (event.submitter?.hasAttribute("formaction")) return;  // it goes elsewhere
     event.preventDefault();
+    wanted = null;
     follow();
   });
 }

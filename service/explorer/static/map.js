@@ -186,4 +186,19 @@ function drawing(points) {
   performance.mark("drawn");  // the benchmark reads it
 }
 
-if (canvas) mapped().then(drawing);
+function missing() {  // the tables hold the same
+  const told = document.getElementById("drawn");
+  told.textContent = "The points did not come, so that nothing is drawn. Load the page anew.";
+  told.parentElement.hidden = false;
+  canvas.hidden = true;
+  document.getElementById("how").hidden = true;
+}
+
+// Another encoder is another map: its points, its tasks, and no shape that was drawn on this one.
+document.getElementById("encoder")?.addEventListener("change", (event) => {
+  event.stopPropagation();
+  document.getElementById("inside").value = "";
+  document.getElementById("choice").submit();
+});
+
+if (canvas) mapped().then(drawing, missing);
