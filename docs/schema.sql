@@ -2461,7 +2461,8 @@ revoke execute on function loradex.check_names(text, text[]) from public;
 grant execute on function loradex.check_names(text, text[]) to loradex_reader, loradex_worker, loradex_admin;
 
 -- file: functions/check_routing.sql
--- Refuses routing settings outside their ranges. Null counts as outside.
+-- Refuses routing settings outside their ranges. Null counts as outside; where nobody gave a value, its caller gives one
+-- that every range holds: 1, and for top_p 1e-300.
 -- Locks: none. Raises: LX001 bad number; LX002 unknown task, base model or adapter.
 create or replace function loradex.check_routing(
     k int,
@@ -3794,9 +3795,9 @@ declare
     requests route_request[];
     nearby neighbour[];
 begin
-    perform check_routing(k, 1, 1);
-    if k > 999 then
-        raise exception using errcode = 'LX001', message = 'k is 1000; ask for 1 to 999, since an example finds itself';
+    if k is null or k not between 1 and 999 then
+        raise exception using errcode = 'LX001', message = format(
+            'k is %s; ask for 1 to 999, since an example finds itself', coalesce(k::text, 'null'));
     end if;
     if not exists (select from encoders e where e.name = example_neighbours.encoder) then
         raise exception using errcode = 'LX002', message = format(
@@ -4944,7 +4945,7 @@ declare
     request route_request := row(1, query, k, 1, 1, exclude_tasks, null, '{}', null);
     nearby neighbour[];
 begin
-    perform check_routing(k, 1, 1, exclude_tasks);
+    perform check_routing(k, 1e-300, 1, exclude_tasks);
     perform check_vector(query, encoder);
     nearby := search_examples(array[request], encoder);
     return query
@@ -5782,7 +5783,7 @@ grant execute on function loradex.release_replay(uuid, text) to loradex_worker;
 
 -- file: functions/reroute.sql
 -- What task_distribution would have said for the stored query of an answer under other settings; null keeps the
--- answer's own. Tasks the answer excluded stay excluded. It looks through the examples of today.
+-- answer's own, which may be out of range by now. Tasks the answer excluded stay excluded. It looks through the examples of today.
 -- Locks: none. Raises: LX001 bad setting; LX004 unknown answer, or an erased one.
 create or replace function loradex.reroute(
     answer_id uuid, k int default null, top_p float8 default null, temperature float8 default null
@@ -5792,21 +5793,29 @@ create or replace function loradex.reroute(
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
+#variable_conflict use_column
 declare
     stored retrievals;
+    request route_request;
+    nearby neighbour[];
 begin
     select r.* into stored from retrievals r where r.answer_id = reroute.answer_id;
     if not found then
         raise exception using errcode = 'LX004', message = format(
-            'no answer %s; list them with `select id from loradex.answers`', coalesce(answer_id::text, 'null'));
+            'no answer %s; list them with `select id from loradex.answers`', coalesce(reroute.answer_id::text, 'null'));
     end if;
     if stored.query is null then
         raise exception using errcode = 'LX004', message = format(
-            'the query of answer %s was erased, so it cannot be routed again', answer_id);
+            'the query of answer %s was erased, so it cannot be routed again', reroute.answer_id);
     end if;
-    return query select * from task_distribution(
-        stored.query, coalesce(k, stored.k), coalesce(top_p, stored.top_p),
-        coalesce(temperature, stored.temperature), stored.encoder, stored.exclude_tasks);
+    perform check_routing(coalesce(k, 1), coalesce(top_p, 1e-300), coalesce(temperature, 1));
+    request := row(1, stored.query, coalesce(k, stored.k), coalesce(top_p, stored.top_p),
+                   coalesce(temperature, stored.temperature), stored.exclude_tasks, null, '{}', null);
+    nearby := search_examples(array[request], stored.encoder);
+    return query
+    select m.rank, m.task, m.neighbours, m.best_similarity, m.probability, m.weight, m.in_nucleus
+    from mix_neighbours(array[request], nearby) m
+    order by m.rank;
 end
 $$;
 comment on function loradex.reroute(uuid, int, float8, float8) is
@@ -5839,7 +5848,7 @@ declare
     measured route_request[];
     neighbours neighbour[];
 begin
-    perform check_routing(coalesce(k, 1), coalesce(top_p, 1), coalesce(temperature, 1));
+    perform check_routing(coalesce(k, 1), coalesce(top_p, 1e-300), coalesce(temperature, 1));
     for encoder, ids, requests, measured in
         select c.encoder, array_agg(c.answer_id order by c.place), array_agg(c.request order by c.place),
                array_agg(c.request) filter (where c.selection = 'affinity')
@@ -6486,7 +6495,7 @@ set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 begin
-    perform check_routing(k, 1, 1);
+    perform check_routing(k, 1e-300, 1);
     perform check_vector(similar_answers.query, similar_answers.encoder);
     return query
     select (row_number() over (order by n.distance, a.position))::int, a.id, 1 - n.distance, a.prompt, a.text, a.method,
@@ -6986,8 +6995,9 @@ begin
     request := row(1, stored.query, coalesce(k, stored.k), coalesce(top_p, stored.top_p),
                    coalesce(temperature, stored.temperature), coalesce(exclude_tasks, stored.exclude_tasks),
                    stored.base_model, coalesce(exclude_adapters, stored.exclude_adapters), stored.job_id);
-    perform check_routing(request.k, request.top_p, request.temperature, request.exclude_tasks, null,
-                          request.exclude_adapters);
+    -- What is given is judged; what the answer had may be out of range by now.
+    perform check_routing(coalesce(k, 1), coalesce(top_p, 1e-300), coalesce(temperature, 1), coalesce(exclude_tasks, '{}'),
+                          null, coalesce(exclude_adapters, '{}'));
     neighbours := search_examples(array[request], stored.encoder);
     select coalesce(jsonb_agg(jsonb_build_object(
                'rank', m.rank, 'task', m.task, 'neighbours', m.neighbours, 'best_similarity', m.best_similarity,

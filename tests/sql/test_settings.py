@@ -178,6 +178,41 @@ def test_a_default_that_would_be_refused_is_refused(scratch: World, call: str, s
     assert error.value.sqlstate == sqlstate, error.value
 
 
+LOOKED_AGAIN = (
+    "loradex.reroute({answer})",
+    "loradex.reroute({answer}, top_p => 0.4)",
+    "loradex.reroute_all()",
+    "loradex.what_if({answer})",
+    "loradex.what_if({answer}, k => 4, exclude_tasks => '{{boats}}')",
+    "loradex.nearest_examples({query}, 4)",
+    "loradex.similar_answers({query}, 4)",
+    "loradex.example_neighbours(4)",
+    "loradex.duplicate_examples()",
+    "loradex.in_domain_similarity()",
+)
+
+
+@pytest.mark.parametrize("call", LOOKED_AGAIN)
+def test_a_narrower_range_refuses_what_is_given_and_nothing_else(scratch: World, call: str) -> None:
+    """Not what an answer was recorded with, nor what no one said."""
+    scratch.answered({"k": 30, "top_p": 0.9})
+    for name, value in (("k", 8), ("top_p", 0.5)):
+        scratch.rows("select loradex.change_setting(%s, %s::jsonb, %s::numeric)", name, str(value), value)
+    answer, query = scratch.rows("select answer_id::text, query::text from loradex.retrievals")[0]
+    scratch.rows(f"select * from {call}".format(answer=f"'{answer}'", query=f"'{query}'"))
+
+
+@pytest.mark.parametrize("call", ["reroute", "what_if"])
+@pytest.mark.parametrize("given", ["k => 9", "top_p => 0.6", "temperature => 0"])
+def test_what_is_given_is_judged(scratch: World, call: str, given: str) -> None:
+    (answer,) = scratch.answered({})
+    for name, value in (("k", 8), ("top_p", 0.5)):
+        scratch.rows("select loradex.change_setting(%s, %s::jsonb, %s::numeric)", name, str(value), value)
+    with pytest.raises(psycopg.Error, match=given.partition(" ")[0]) as error:
+        scratch.rows(f"select loradex.{call}(%s, {given})", answer)
+    assert error.value.sqlstate == "LX001"
+
+
 def test_every_method_is_a_selection_and_a_merge(scratch: World) -> None:
     """The engine computes what the table names: each method is routed, and its recipe is one the engine knows."""
     from loradex.worker.engine.recipe import Recipe  # noqa: PLC0415 - torch-free, but of the worker

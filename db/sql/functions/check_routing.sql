@@ -1,4 +1,5 @@
--- Refuses routing settings outside their ranges. Null counts as outside.
+-- Refuses routing settings outside their ranges. Null counts as outside; where nobody gave a value, its caller gives one
+-- that every range holds: 1, and for top_p 1e-300.
 -- Locks: none. Raises: LX001 bad number; LX002 unknown task, base model or adapter.
 create or replace function loradex.check_routing(
     k int,

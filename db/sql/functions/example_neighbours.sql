@@ -16,9 +16,9 @@ declare
     requests route_request[];
     nearby neighbour[];
 begin
-    perform check_routing(k, 1, 1);
-    if k > 999 then
-        raise exception using errcode = 'LX001', message = 'k is 1000; ask for 1 to 999, since an example finds itself';
+    if k is null or k not between 1 and 999 then
+        raise exception using errcode = 'LX001', message = format(
+            'k is %s; ask for 1 to 999, since an example finds itself', coalesce(k::text, 'null'));
     end if;
     if not exists (select from encoders e where e.name = example_neighbours.encoder) then
         raise exception using errcode = 'LX002', message = format(

@@ -13,7 +13,7 @@ declare
     request route_request := row(1, query, k, 1, 1, exclude_tasks, null, '{}', null);
     nearby neighbour[];
 begin
-    perform check_routing(k, 1, 1, exclude_tasks);
+    perform check_routing(k, 1e-300, 1, exclude_tasks);
     perform check_vector(query, encoder);
     nearby := search_examples(array[request], encoder);
     return query

@@ -21,7 +21,7 @@ declare
     measured route_request[];
     neighbours neighbour[];
 begin
-    perform check_routing(coalesce(k, 1), coalesce(top_p, 1), coalesce(temperature, 1));
+    perform check_routing(coalesce(k, 1), coalesce(top_p, 1e-300), coalesce(temperature, 1));
     for encoder, ids, requests, measured in
         select c.encoder, array_agg(c.answer_id order by c.place), array_agg(c.request order by c.place),
                array_agg(c.request) filter (where c.selection = 'affinity')

@@ -10,7 +10,7 @@ set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 begin
-    perform check_routing(k, 1, 1);
+    perform check_routing(k, 1e-300, 1);
     perform check_vector(similar_answers.query, similar_answers.encoder);
     return query
     select (row_number() over (order by n.distance, a.position))::int, a.id, 1 - n.distance, a.prompt, a.text, a.method,

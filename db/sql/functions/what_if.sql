@@ -42,8 +42,9 @@ begin
     request := row(1, stored.query, coalesce(k, stored.k), coalesce(top_p, stored.top_p),
                    coalesce(temperature, stored.temperature), coalesce(exclude_tasks, stored.exclude_tasks),
                    stored.base_model, coalesce(exclude_adapters, stored.exclude_adapters), stored.job_id);
-    perform check_routing(request.k, request.top_p, request.temperature, request.exclude_tasks, null,
-                          request.exclude_adapters);
+    -- What is given is judged; what the answer had may be out of range by now.
+    perform check_routing(coalesce(k, 1), coalesce(top_p, 1e-300), coalesce(temperature, 1), coalesce(exclude_tasks, '{}'),
+                          null, coalesce(exclude_adapters, '{}'));
     neighbours := search_examples(array[request], stored.encoder);
     select coalesce(jsonb_agg(jsonb_build_object(
                'rank', m.rank, 'task', m.task, 'neighbours', m.neighbours, 'best_similarity', m.best_similarity,
