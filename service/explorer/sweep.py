@@ -1,5 +1,6 @@
 """`/what-if`: all answers of a time routed again with other settings, and which of them would have changed."""
 
+import asyncio
 from typing import LiteralString
 
 from psycopg.sql import SQL, Composed, Literal
@@ -17,17 +18,28 @@ CHANGED = 0.1
 WITHIN = "7d"
 SWEPT: LiteralString = """\
 with again as materialized (
-    select *, count(*) over () as answers, avg(total_variation) over () as mean_change,
-           count(*) filter (where total_variation > {changed}) over () as changed
+    select r.*, count(*) over () as answers, avg(r.total_variation) over () as mean_change,
+           count(*) filter (where r.total_variation > {changed}) over () as changed, left(a.prompt, 300) as prompt
     from loradex.reroute_all(
-        k => {k}, top_p => {top_p}, temperature => {temperature}, since => now() - {since}::interval)
+        k => {k}, top_p => {top_p}, temperature => {temperature}, since => now() - {since}::interval) r
+    join loradex.answers a on a.id = r.answer_id
+    join loradex.methods m on m.name = a.method and m.selection in ('nucleus', 'affinity')
 )
-select r.answer_id, left(a.prompt, 300) as prompt, r.created_at, r.total_variation, r.tasks_in, r.tasks_out, r.answers,
-       r.mean_change, r.changed
-from again r join loradex.answers a on a.id = r.answer_id
-order by r.total_variation desc, r.answer_id desc
+select answer_id, prompt, created_at, total_variation, tasks_in, tasks_out, answers, mean_change, changed
+from again
+order by total_variation desc, answer_id desc
 limit {limit};
 """
+LEFT_OUT: LiteralString = """\
+select a.method, count(*) as answers
+from loradex.answers a
+left join loradex.methods m on m.name = a.method
+where a.id >= loradex.first_id(now() - {since}::interval) and a.query is not null
+  and coalesce(m.selection, '') not in ('nucleus', 'affinity')
+group by a.method
+order by answers desc, a.method;
+"""
+"""Their mixtures do not go by weights of tasks: of the bare model, of the adapter that is named, of one or of all."""
 
 
 async def page(look: Look) -> Response:
@@ -41,7 +53,10 @@ async def page(look: Look) -> Response:
         raise refused(f"since is one of {', '.join(PERIODS)}", "since")
     asked = any(one is not None for one in (wish.k, wish.top_p, wish.temperature))
     statement = sweep(wish, PERIODS[since])
-    found = await look.source.rows(statement) if asked else []
+    others = SQL(LEFT_OUT).format(since=Literal(PERIODS[since]))
+    found, left_out = (
+        await asyncio.gather(look.source.rows(statement), look.source.rows(others)) if asked else ([], [])
+    )
     return look.page(
         "sweep.html",
         {
@@ -51,7 +66,8 @@ async def page(look: Look) -> Response:
             "asked": asked,
             "rows": found,
             "changed": CHANGED,
-            "sql": statement.as_string(),
+            "left_out": left_out,
+            "queries": [statement.as_string(), others.as_string()],
         },
     )
 

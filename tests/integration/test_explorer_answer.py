@@ -65,6 +65,21 @@ def test_where_nothing_can_vote_nothing_is_said_to_have_voted(world: World, seen
     assert "No task that got votes has an adapter that may take part" in page(seen, answer)
 
 
+def test_what_no_weight_decides_is_left_out_of_what_if(world: World, seen: httpx2.Client) -> None:
+    """Another k changes nothing in an answer of the bare model, of a named adapter, or of all alike."""
+    world.answered(
+        *[{"method": "base"}] * 3, {"method": "uniform"}, {"method": "own", "adapter": "boats-lora"}
+    )
+    text = re.sub(r"<data[^>]*>|</data>", "", seen.get("/what-if?k=1").text)
+    assert "No question was answered in this time by a method that mixes by such weights" in text
+    assert "<strong>5</strong> answers are left out" in text
+    assert "3 by base, 1 by own, 1 by uniform." in text
+    world.answered({"method": "cat"}, {"method": "affinity"}, {"method": "top1"})
+    text = re.sub(r"<data[^>]*>|</data>", "", seen.get("/what-if?k=1").text)
+    assert re.search(r"<strong>[0-2]</strong> of 2 mixtures would change", text)
+    assert "<strong>6</strong> answers are left out" in text
+
+
 def answered(world: World, job: dict[str, Any], **said: Any) -> UUID:
     """The answer to a job, of which a worker says this."""
     (asked,) = world.enqueue(job)
