@@ -13,7 +13,7 @@ from loradex.library.adapter_forms import FORMS, LORA, Form
 from loradex.library.adapter_keys import KEYS
 from loradex.library.adapter_refused import REFUSED
 from loradex.library.adapter_tokens import MAX_INVOCATION, TrainedWords, tokens
-from loradex.library.model_json import no_constant, unique_keys
+from loradex.library.model_json import finite, no_constant, storable, unique_keys
 from loradex.library.module_patterns import Patterns
 
 Number = TypeVar("Number", int, float)
@@ -124,9 +124,16 @@ def parse_config(raw: bytes) -> LoraSettings:
 
 
 def strict_object(raw: bytes, name: str) -> dict[str, Any]:
-    """A JSON object in UTF-8 without repeated keys, NaN or infinity; `AdapterRefusedError` names the file."""
+    """A JSON object in UTF-8 that Postgres could store, without repeated keys; `AdapterRefusedError` names the file."""
     try:
-        fields = json.loads(raw.decode("utf-8"), object_pairs_hook=unique_keys, parse_constant=no_constant)
+        fields = storable(
+            json.loads(
+                raw.decode("utf-8"),
+                object_pairs_hook=unique_keys,
+                parse_constant=no_constant,
+                parse_float=finite,
+            )
+        )
     except (ValueError, RecursionError) as error:
         raise AdapterRefusedError(f"{name}: not a JSON object ({error}); {_WRITE_AGAIN}") from error
     if not isinstance(fields, dict):

@@ -241,6 +241,6 @@ def _declared(
 
 
 def _card(directory: Path) -> Mapping[str, Any]:
-    if not (directory / CARD).exists():
+    if not os.path.lexists(directory / CARD):
         return {}
-    return strict_object(read_regular(directory / CARD, MAX_CONFIG_BYTES), CARD)
+    return strict_object(read_regular(directory / CARD, MAX_CONFIG_BYTES), str(directory / CARD))

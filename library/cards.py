@@ -12,6 +12,7 @@ from loradex.bounded_file import bounded_text
 from loradex.errors import TaskCardError, UnknownNameError
 from loradex.library.examples import Example
 from loradex.library.installed import TASKS_DIRECTORY
+from loradex.library.model_json import finite, storable
 
 GAP = " ... "
 MAX_CARD_BYTES = 1 << 20
@@ -205,15 +206,16 @@ def load_card(path: Path) -> TaskCard:
         TaskCardError: The file is missing, no TOML, or not a card of its own name.
     """
     try:
-        card = TaskCard.model_validate(tomllib.loads(bounded_text(path, MAX_CARD_BYTES)))
+        told = tomllib.loads(bounded_text(path, MAX_CARD_BYTES), parse_float=finite)
+        card = TaskCard.model_validate(storable(told))
     except OSError as error:
         raise TaskCardError(f"{path}: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TaskCardError(f"{path}: not TOML: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "card"
         raise TaskCardError(f"{path}: {where}: {first['msg']}") from None
+    except (ValueError, RecursionError) as error:
+        raise TaskCardError(f"{path}: not TOML: {error}") from None
     if card.name != path.stem:
         raise TaskCardError(f"{path}: the card is named {card.name}; name and file must agree")
     return card

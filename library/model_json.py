@@ -1,6 +1,7 @@
 """The JSON files of a model's directory, such as `config.json`: bounded, and told apart from what is none."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -55,6 +56,34 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
 def no_constant(name: str) -> None:
     """A parse_constant that refuses NaN and infinity, which JSON has not and some models' settings have."""
     raise ValueError(f"{name} is not JSON")
+
+
+def finite(text: str) -> float:
+    """A parse_float that refuses a number beyond all that can be stored, such as 1e999."""
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"the number {text[:40]} is beyond all that can be stored")
+    return value
+
+
+def storable(document: Any) -> Any:
+    """The document, if Postgres takes its texts.
+
+    Raises:
+        ValueError: One has the character NUL, or half a surrogate pair.
+    """
+    parts = [document]
+    while parts:
+        match parts.pop():
+            case str(text) if "\0" in text or any("\ud800" <= one <= "\udfff" for one in text):
+                raise ValueError(
+                    f"{text[:40]!r} has the character NUL or half a surrogate pair, which Postgres does not store"
+                )
+            case dict() as named:
+                parts += [*named.keys(), *named.values()]
+            case list() as some:
+                parts += some
+    return document
 
 
 def _twice(pairs: list[tuple[str, Any]]) -> Iterator[str]:

@@ -46,6 +46,10 @@ def module_sizes(directory: Path) -> dict[str, Size]:
     embedding: Size | None = None
     shapes = tensor_shapes(directory)
     for name, shape in shapes.items():
+        if (
+            not name.isprintable()
+        ):  # No module is called so, and Postgres does not store NUL or half a surrogate pair.
+            continue
         module, dot, kind = name.rpartition(".")
         match shape:
             case (int(values),) if dot and kind == "bias" and shapes.get(f"{module}.weight") == shape:

@@ -1,5 +1,6 @@
 import hashlib
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,13 @@ def test_factors_must_fit_the_base_model_where_it_is_at_hand(
         inspect(directory, BASE, base_sizes(17))
     with pytest.raises(AdapterRefusedError, match="none of that name"):
         inspect(directory, BASE, {})
+
+
+def test_a_tensor_whose_name_could_not_be_stored_names_no_module(tmp_path: Path) -> None:
+    names = ("model.q_proj", "model.a\0b", "model.\ud800")
+    arrays = {f"{name}.weight": np.zeros((8, 4)) for name in names}
+    (tmp_path / "model.safetensors").write_bytes(safetensors_bytes(arrays))
+    assert module_sizes(tmp_path) == {"model.q_proj": (8, 4)}
 
 
 @pytest.mark.parametrize("name", ["adapter_model.bin", "adapter_model.pt", "adapter_model.pkl"])
@@ -496,8 +504,20 @@ def test_the_card_is_kept_and_a_broken_one_refused(make_adapter: MakeAdapter) ->
     directory = make_adapter()
     (directory / "card.json").write_text('{"seed": 7}')
     assert inspect(directory, BASE).card == {"seed": 7}
-    (directory / "card.json").write_text('{"seed": NaN}')
-    with pytest.raises(AdapterRefusedError, match=r"card\.json"):
+    for broken in (
+        '{"seed": NaN}',
+        '{"loss": 1e999}',
+        '{"notes": ["a\\u0000b"]}',
+        '{"a\\u0000": 1}',
+        '{"by": "\\ud800"}',
+        '{"seed": ' + "1" * 5000 + "}",
+    ):
+        (directory / "card.json").write_text(broken)
+        with pytest.raises(AdapterRefusedError, match=re.escape(f"{directory / 'card.json'}: ")):
+            inspect(directory, BASE)
+    (directory / "card.json").unlink()
+    (directory / "card.json").symlink_to(directory / "nowhere")
+    with pytest.raises(AdapterRefusedError, match="a symbolic link is not followed"):
         inspect(directory, BASE)
 
 

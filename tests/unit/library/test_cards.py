@@ -130,6 +130,10 @@ def test_a_file_is_refused_with_its_path(tmp_path: Path) -> None:
     path.write_text("name = ")
     with pytest.raises(TaskCardError, match=r"meals\.toml: not TOML"):
         load_card(path)
+    for broken in ('prompt = "a\\u0000b"', "seed = 1e999", "seed = " + "1" * 5000, "seed = " + "[" * 5000):
+        path.write_text(broken)
+        with pytest.raises(TaskCardError, match=r"meals\.toml: not TOML"):
+            load_card(path)
     path.write_text('name = "meals"\nfamily = "sentiment"\nmetric = "taste"\nprompt = "{meal}"\n')
     with pytest.raises(TaskCardError, match=r"meals\.toml: metric"):
         load_card(path)
