@@ -8,7 +8,7 @@ from typing import Any
 from loradex.bounded_file import bounded_text
 from loradex.errors import ConversationRefusedError, ModelRefusedError
 from loradex.library.conversation import Confined, Slot, layout
-from loradex.library.model_json import read_object
+from loradex.library.model_json import read_object, storable
 
 PROMPT = "{prompt}"
 MOST_BYTES = 100_000
@@ -62,7 +62,9 @@ def chat_frame(confined: Confined, directory: Path) -> str:
 
 
 def _headed(template: str, tokens: Mapping[str, str]) -> str:
-    return "".join(f"{{% set {name} = {token!a} %}}" for name, token in tokens.items()) + template
+    head = "".join(f"{{% set {name} = {token!a} %}}" for name, token in tokens.items())
+    # Jinja drops a line's end after a block: so the template begins on a line of its own, as it does by itself.
+    return f"{head}\n{template}" if head else template
 
 
 def _template(directory: Path, given: Path | None) -> tuple[str, dict[str, str]]:
@@ -85,6 +87,12 @@ def _template(directory: Path, given: Path | None) -> tuple[str, dict[str, str]]
         raise ModelRefusedError(
             f"{directory if given is None else given}: there is no chat template; give --template"
         )
+    try:
+        storable([found, *tokens.values()])
+    except ValueError as error:
+        raise ModelRefusedError(
+            f"{directory}: its chat template cannot be kept: {error}; give --messages"
+        ) from None
     return found, tokens
 
 

@@ -1,8 +1,10 @@
 """Chat templates lay conversations out as transformers does, and see no message."""
 
+import json
 import time
 from datetime import date
 from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from loradex.confined import CPU_SECONDS, confined
 from loradex.errors import ConversationRefusedError, ModelRefusedError
-from loradex.library.chat_template import takes_system
+from loradex.library.chat_template import own_template, takes_system
 from loradex.library.conversation import Layout, layout
 from loradex.worker.engine.framed import Framed
 from loradex.worker.engine.text import Text
@@ -100,6 +102,32 @@ def test_the_shipped_models_own_template_is_read_alike() -> None:
         laid = framed("smollm2", tokenizer.chat_template, roles, contents)
         assert text_of("smollm2").prompt(laid) == expected
         assert laid.spaced is False
+
+
+@pytest.mark.parametrize(
+    "beginning", ["", "\n", "  ", "\n\n ", "  {% if true %}\nx{% endif %}\n", "\t{# note #}\n-"]
+)
+def test_what_a_template_begins_with_is_read_as_transformers_reads_it(tmp_path: Path, beginning: str) -> None:
+    """The tokens' names, which stand before it, are on no line of its own."""
+    template = beginning + "{% for one in messages %}<{{ one.role }}>{{ one.content }}{% endfor %}<assistant>"
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>", "eos_token": "</s>"}))
+    (tmp_path / "chat_template.jinja").write_text(template)
+    found = layout(confined, own_template(tmp_path), ("user",), TODAY)
+    expected = tokenizer_of("smollm2").apply_chat_template(
+        [{"role": "user", "content": "Warm?"}],
+        chat_template=template,
+        add_generation_prompt=True,
+        tokenize=False,
+    )
+    assert "".join(one if isinstance(one, str) else "Warm?" for one in found.parts) == expected
+
+
+@pytest.mark.parametrize("broken", ["a\0b", "a\ud800b"])
+def test_a_template_that_could_not_be_stored_is_refused(tmp_path: Path, broken: str) -> None:
+    config = {"chat_template": broken + "{{ messages[0].content }}"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelRefusedError, match="give --messages"):
+        own_template(tmp_path)
 
 
 @pytest.mark.parametrize("name", AT_HAND)
