@@ -151,7 +151,7 @@ def _lines(stream: Any, refusals: Refusals) -> Iterator[tuple[int, Any]]:
             yield line, json.loads(raw.decode("utf-8-sig" if line == 1 else "utf-8"))
         except UnicodeDecodeError:
             refusals.add(line, "not UTF-8")
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             refusals.add(line, f"not JSON: {error}")
 
 

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from loradex.library.cards import TaskCard
-from loradex.library.examples import Example
+from loradex.library.examples import Example, outside
 
 ANSWERS: Final = ("completion", "answer", "response", "output", "target")
 """How a row names its answer where it has no `label` and no `answers`; the first that is there counts."""
 ID_DIGITS: Final = 16
+LABEL_DIGITS: Final = 9
 UNNAMED: Final = "unnamed"
 """Id of a row without one, until its content gives it one."""
 
@@ -46,6 +47,8 @@ def in_our_form(row: Mapping[str, Any], card: TaskCard) -> dict[str, Any]:
             label if label is not None else answer if answer is not None else answers, choices, card
         )
         answers = answers or _chosen(choices, label)
+        if isinstance(choices, list) and type(label) is int and not 0 <= label < len(choices):
+            raise FormError(outside(label, len(choices)))
     elif answers is None and answer is not None:
         answers = [answer]
     made = {
@@ -100,7 +103,7 @@ def _label(said: Any, choices: Any, card: TaskCard) -> Any:
     for place, choice in enumerate(choices):
         if isinstance(choice, str) and wanted in {choice.strip(), words.get(choice)}:
             return place
-    if wanted.isdecimal():
+    if wanted.isdecimal() and len(wanted) <= LABEL_DIGITS:
         return int(wanted)
     raise FormError(f"{wanted[:100]!r} is not one of its choices: {', '.join(map(str, choices))[:300]}")
 

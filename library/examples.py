@@ -24,6 +24,11 @@ def _clean(text: str) -> str:
 Text = Annotated[str, AfterValidator(_clean)]
 
 
+def outside(label: int, choices: int) -> str:
+    """What to say of a label that is none of so many choices."""
+    return f"label {str(label)[:20]} is outside the {choices} choices (0 to {choices - 1})"
+
+
 class Example(BaseModel):
     """One row of an examples file.
 
@@ -53,7 +58,7 @@ class Example(BaseModel):
             raise ValueError("choices and label stand together or not at all")
         if self.choices is not None and self.label is not None:
             if not 0 <= self.label < len(self.choices):
-                raise ValueError(f"label {self.label} is outside the {len(self.choices)} choices")
+                raise ValueError(outside(self.label, len(self.choices)))
             if len(set(self.choices)) != len(self.choices):
                 raise ValueError("two choices are equal")
         return self

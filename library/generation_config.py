@@ -41,9 +41,16 @@ def _number(path: Path, name: str, config: Mapping[str, Any]) -> float | None:
     value = config.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
         raise _refused(path, name, value)
     return value
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # of an integer beyond all numbers with a point
+        return False
 
 
 def _refused(path: Path, name: str, value: object) -> ModelRefusedError:

@@ -63,7 +63,7 @@ def test_a_bad_line_is_one_line_of_error(loradex: Loradex, tmp_path: Path, card_
     path = write_lines(tmp_path / "bad.jsonl", [tools(1), tools(2) | {"label": 7}])
     code, out, err = loradex("examples", "add", path, "--cards", card_directory)
     assert (code, out) == (1, "")
-    assert err == f"loradex: {path}:2: label 7 is outside the 2 choices\n"
+    assert err == f"loradex: {path}:2: label 7 is outside the 2 choices (0 to 1)\n"
 
 
 def test_a_library_is_verified_loaded_and_its_texts_are_filled_in(

@@ -75,6 +75,7 @@ def test_a_model_without_the_file_states_nothing(tmp_path: Path) -> None:
         ({"do_sample": True, "temperature": "warm"}, "temperature is 'warm'.*--no-generation-config"),
         ({"do_sample": True, "top_p": True}, "top_p is 'True'"),
         ({"repetition_penalty": float("nan")}, "repetition_penalty is 'nan'"),
+        ({"repetition_penalty": 10**400}, "repetition_penalty is '1000"),
         ({"do_sample": "yes"}, "do_sample is 'yes'"),
         ([1], "not a JSON object"),
     ],
