@@ -37,13 +37,13 @@ def luck(compared: Sequence[Compared], seed: int = 0) -> float:
     settings and wordings it was asked in, since more settings of the same rows are no more rows. 1 where a weight is
     no number.
     """
+    if not np.isfinite([one.weight for one in compared]).all():
+        return 1.0
     rows: dict[tuple[str, int], Marks] = defaultdict(lambda: np.zeros(1))
     for one in compared:
         count = len(one.ahead)
         rows[task_of(one.task), count] = rows[task_of(one.task), count] + one.weight / count * one.ahead
     parts = np.concatenate([*rows.values(), np.zeros(1)])
-    if not np.isfinite(parts).all():
-        return 1.0
     largest = float(np.abs(parts).max()) or 1.0
     parts = np.round(parts / largest, DIGITS)
     # Of rows that differ by as much only the number of flipped ones counts, which is quicker drawn than each sign.

@@ -116,6 +116,16 @@ def test_trained_tasks_are_compared_in_percent_of_own_with_families_weighted_ali
     assert differences(cells, OOD, [(Side("cat"), Side("top1"))]) == []
 
 
+def test_where_own_is_never_right_there_is_no_percentage_and_nothing_beyond_noise() -> None:
+    cells = [
+        cell(method, task, marks, task)
+        for task, right in (("rte", ("0000", "1111", "0000")), ("imdb", ("1111", "1111", "0000")))
+        for method, marks in zip(("own", "cat", "base"), right, strict=True)
+    ]
+    (found,) = differences(cells, IN_DOMAIN, [(Side("cat"), Side("base"))])
+    assert (found.p, found.beyond) == (1, False)
+
+
 def test_the_more_is_tried_the_less_luck_is_believed() -> None:
     assert holm([0.03]) == [True]
     assert holm([0.03, 0.9]) == [False, False]
