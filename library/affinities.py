@@ -1,6 +1,7 @@
 """`affinities.json`: how well each adapter of a library answers each of its tasks, in figures."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -54,9 +55,10 @@ def read_affinities(directory: Path, manifest: Manifest) -> Scores:
 
 
 def write_affinities(directory: Path, manifest: Manifest, scores: Scores) -> None:
-    """Put the figures into a library; its manifest, written too, lists the new file.
+    """Put the figures into a library, whole or not at all; its manifest, written after that, lists the new file.
 
-    Figures of adapters that the library does not have are left out.
+    Figures of adapters that the library does not have are left out. A kill between the two leaves a library that is
+    refused until its affinities are written again, and never half a file.
     """
     document = {
         "format": 1,
@@ -66,5 +68,18 @@ def write_affinities(directory: Path, manifest: Manifest, scores: Scores) -> Non
             if task in manifest.tasks
         },
     }
-    (directory / AFFINITIES).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    _put(directory / AFFINITIES, json.dumps(document, indent=1) + "\n")
     write_manifest(directory, manifest.model_copy(update={"files": list_files(directory)}))
+
+
+def _put(path: Path, text: str) -> None:
+    """Write beside a file, wait for the disk, and take the file's name."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ import pytest
 from tests.fix_library import SmallLibrary
 
 from loradex.errors import LibraryCorruptError
+from loradex.library import affinities
 from loradex.library.affinities import AFFINITIES, Affinity, write_affinities
 from loradex.library.cards import TaskCard
 from loradex.library.load import open_library
@@ -28,6 +29,20 @@ def test_figures_are_read_back_and_those_of_strangers_left_out(
         "anvils": {"tools": Affinity(score=0.1, n=1)},
     }
     write_affinities(small_library.directory, small_library.manifest, with_strangers)
+    assert open_library(small_library.directory, cards).affinities == SCORES
+
+
+def test_a_write_that_fails_leaves_the_library_as_it_was(
+    small_library: SmallLibrary, cards: dict[str, TaskCard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_affinities(small_library.directory, small_library.manifest, SCORES)
+
+    def full(_: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(affinities.os, "fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        write_affinities(small_library.directory, small_library.manifest, {})
     assert open_library(small_library.directory, cards).affinities == SCORES
 
 
