@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import exp, fsum
 from statistics import fmean
 
-from loradex.errors import InvalidArgumentError, JobFailedError
+from loradex.errors import JobFailedError
 from loradex.evaluation.questions import Question
 from loradex.library.affinities import Affinity
 from loradex.worker.engine.engine import Engine
@@ -25,16 +25,13 @@ def measure_affinity(engine: Engine, questions: Sequence[Question], frame: str, 
 
     Args:
         engine: Its bank has the adapter.
-        questions: Of one task.
+        questions: Of one task, at least one.
         frame: Around every prompt, with `{prompt}`.
         sha256: Content hash of the adapter.
 
     Raises:
-        InvalidArgumentError: There is no question.
         JobFailedError: The engine could not answer one.
     """
-    if not questions:
-        raise InvalidArgumentError("every training row was trained on; leave some out to measure affinities")
     recipe = Recipe("cat", 1.0, engine.dtype, (Component(sha256, 1.0),))
     answers = engine.answer([_row(question, frame, recipe) for question in questions])
     values = []

@@ -24,8 +24,12 @@ ROUTE: LiteralString = """
     order by array_position(%s, r.job_id)"""
 HIDE: LiteralString = """
     delete from loradex.example_embeddings e using loradex.examples x
-    join unnest(%s::text[], %s::text[]) hidden(task, source_ref) using (task, source_ref)
-    where x.id = e.example_id"""
+    where x.id = e.example_id
+      and ((x.task, x.source_ref) in (select * from unnest(%s::text[], %s::text[]))
+           or x.sha256 = any (%s::text[]))"""
+
+Hidden = tuple[str, str, str | None]
+"""Task, `source_ref` and hash of an example that is out of the index: the same text may lie there by another id."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Router:
         connection: In autocommit mode.
         base_model: Whose adapters are mixed.
         encoder: Of the questions' vectors.
-        hidden: Task and `source_ref` of examples that are out of the index while a question is routed.
+        hidden: Examples that are out of the index while a question is routed.
     """
 
     def __init__(
@@ -62,7 +66,7 @@ class Router:
         connection: psycopg.Connection[Any],
         base_model: str,
         encoder: str,
-        hidden: Collection[tuple[str, str]] = (),
+        hidden: Collection[Hidden] = (),
     ) -> None:
         self._connection = connection
         register_vector(connection)
@@ -132,5 +136,5 @@ class Router:
 
     def _hide(self) -> None:
         if self._hidden:
-            tasks, rows = zip(*self._hidden, strict=True)
-            self._connection.execute(HIDE, (list(tasks), list(rows)))
+            tasks, rows, hashes = zip(*self._hidden, strict=True)
+            self._connection.execute(HIDE, (list(tasks), list(rows), list(hashes)))

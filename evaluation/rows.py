@@ -2,19 +2,52 @@
 
 import random
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from loradex.errors import InvalidArgumentError
+from loradex.errors import InvalidArgumentError, TaskCardError
 from loradex.library.cards import TaskCard
 from loradex.library.example_file import load_examples
 from loradex.library.examples import Example
+from loradex.library.rendered import example_sha256
+from loradex.worker.engine.training.settings import DIGITS
 
 SEED = 5
 """Of the draw."""
+SHOWN = 10
+"""Adapters that a sentence names."""
 
 
-def read_rows(path: Path, card: TaskCard, skip: Collection[str] = ()) -> list[Example]:
-    """The rows of an examples file in its order, without those whose ids are in `skip`.
+@dataclass(frozen=True)
+class Seen:
+    """Rows that adapters were trained on, by their cards.
+
+    Attributes:
+        ids: Of the rows.
+        digits: The first of their hashes, which find a row again that has another id now.
+    """
+
+    ids: Collection[str] = ()
+    digits: Collection[str] = ()
+
+    def has(self, example: Example, card: TaskCard) -> bool:
+        """Whether it is one of them."""
+        if example.id in self.ids:
+            return True
+        sha256 = row_hash(example, card) if self.digits else None
+        return sha256 is not None and sha256[:DIGITS] in self.digits
+
+
+def row_hash(example: Example, card: TaskCard) -> str | None:
+    """What `loradex.examples.sha256` would hold; None where the card cannot render it, as is said when it is asked."""
+    try:
+        return example_sha256(card.render(example.fields), card.target(example))
+    except TaskCardError:
+        return None
+
+
+def read_rows(path: Path, card: TaskCard, seen: Seen | None = None) -> list[Example]:
+    """The rows of an examples file in its order, without those that were `seen`.
 
     Raises:
         InvalidArgumentError: There is no such file.
@@ -22,7 +55,11 @@ def read_rows(path: Path, card: TaskCard, skip: Collection[str] = ()) -> list[Ex
     """
     if not path.is_file():
         raise InvalidArgumentError(f"{path}: no such file; --data names a directory with {path.name}")
-    return [example for example in load_examples(path, {card.name: card}) if example.id not in skip]
+    return [
+        example
+        for example in load_examples(path, {card.name: card})
+        if seen is None or not seen.has(example, card)
+    ]
 
 
 def drawn(rows: Sequence[Example], count: int | None) -> list[Example]:
@@ -53,4 +90,13 @@ def told_of_shared(common: Mapping[str, tuple[int, int]]) -> str:
     return (
         f"too few rows are left that affinities were not measured on: {tasks}; there the affinity methods look better "
         "than they are. Add training rows, or measure affinities on fewer (`loradex library affinities --again --rows`)"
+    )
+
+
+def told_of_unlisted(adapters: Sequence[str]) -> str:
+    """In a sentence, which adapters may have seen the rows that count as held out."""
+    shown = ", ".join(adapters[:SHOWN]) + (f" and {more} more" if (more := len(adapters) - SHOWN) > 0 else "")
+    return (
+        f"cards that do not say which rows their adapter was trained on: {shown}; it may have seen rows that count as "
+        "held out, and looks better on these than it is"
     )

@@ -23,8 +23,8 @@ from loradex.evaluation.origin import Asked, Origin
 from loradex.evaluation.plan import Plan, cases
 from loradex.evaluation.questions import Question, question_of
 from loradex.evaluation.record import Record
-from loradex.evaluation.routing import Router
-from loradex.evaluation.rows import drawn, held_out, read_rows, shared
+from loradex.evaluation.routing import Hidden, Router
+from loradex.evaluation.rows import drawn, held_out, read_rows, row_hash, shared
 from loradex.evaluation.run import Asker, evaluate
 from loradex.evaluation.side_by_side import side_by_side
 from loradex.evaluation.store import (
@@ -35,6 +35,7 @@ from loradex.evaluation.store import (
     revision,
     rows_trained_on,
     store_cells,
+    without_rows,
 )
 from loradex.evaluation.subject import Subject
 from loradex.library.adapter_store import AdapterStore, StoredAdapter
@@ -79,7 +80,7 @@ class Session:
         self._settings = settings
         self._plan = plan
         self._in_process = in_process
-        self._hidden: set[tuple[str, str]] = set()
+        self._hidden: set[Hidden] = set()
         self._hashes: dict[str, Asked] = {}
         with ExitStack() as resources:
             self._connection = resources.enter_context(connect(database_address(settings)))
@@ -169,6 +170,10 @@ class Session:
         pairs = [(card.name, one.sha256) for card in self._plan.cards.values() for one in adapters]
         return sum(pair not in known for pair in pairs)
 
+    def unlisted(self) -> list[str]:
+        """Names of active adapters whose cards do not say which rows they were trained on; of test rows no matter."""
+        return without_rows(self._connection, self._settings.base_model) if self._plan.held_out else []
+
     def shared_rows(self) -> dict[str, tuple[int, int]]:
         """Task → how many of the held-out rows that are asked made the task's affinities too, and how many are asked.
 
@@ -218,19 +223,27 @@ class Session:
         store = AdapterStore(self._connection)
         known = {} if again else store.affinities(base_model)
         adapters = self.active_adapters()
-        self._engine.bank.ensure({one.sha256: self._roots.locate(one.uri) for one in adapters})
+        # No model is loaded, and no task measured, before every task is known to have rows.
+        asked = {
+            card.name: self._left_out(card, rows)
+            for card in self._plan.cards.values()
+            if any((card.name, adapter.sha256) not in known for adapter in adapters)
+        }
+        if asked:
+            self._engine.bank.ensure({one.sha256: self._roots.locate(one.uri) for one in adapters})
         for card in self._plan.cards.values():
             questions: Sequence[Question] = ()
             for adapter in adapters:
                 found = known.get((card.name, adapter.sha256))
                 if found is None:
-                    questions = questions or self._questions(card, drawn(self._unseen(card), rows))
+                    questions = questions or self._questions(card, asked[card.name])
                     found = measure_affinity(self._engine, questions, self._identity.frame, adapter.sha256)
                     store.put_affinities(base_model, {(card.name, adapter.sha256): found})
                 yield card.name, adapter, found
 
     def _subject(self, card: TaskCard) -> Subject:
-        questions = self._questions(card, self.asked(card))
+        rows = self.asked(card)
+        questions = self._questions(card, rows)
         if not questions:
             raise InvalidArgumentError(
                 f"{card.name}: no row to ask in its {self._kind} file"
@@ -239,7 +252,7 @@ class Session:
             )
         if self._plan.held_out:
             self._hidden.clear()
-            self._hidden.update((card.name, question.source_ref) for question in questions)
+            self._hidden.update((card.name, row.id, row_hash(row, card)) for row in rows)
         prompts = [question.prompt for question in questions]
         vectors = embed(prompts, question_encoder_at(self._encoder), self._vectors, lambda _: None)
         return Subject(
@@ -257,6 +270,15 @@ class Session:
         """Training rows that no adapter of the task has seen."""
         seen = rows_trained_on(self._connection, self._settings.base_model, card.name)
         return read_rows(self._file(card), card, seen)
+
+    def _left_out(self, card: TaskCard, count: int) -> list[Example]:
+        rows = drawn(self._unseen(card), count)
+        if not rows:
+            raise InvalidArgumentError(
+                f"{card.name}: no row to measure affinities on in {self._file(card)}, since adapters were trained on "
+                "each of them; add rows, or name other tasks with --task"
+            )
+        return rows
 
     def _file(self, card: TaskCard) -> Path:
         return file_of(self._plan.data, card.name, self._kind)

@@ -12,6 +12,8 @@ from psycopg.types.json import Jsonb
 from loradex.db.session import translate_errors
 from loradex.errors import InvalidArgumentError
 from loradex.evaluation.cells import Cell
+from loradex.evaluation.rows import Seen
+from loradex.worker.engine.training.settings import DIGITS
 
 
 def adapters_by_task(connection: psycopg.Connection[Any], base_model: str) -> dict[str, list[str]]:
@@ -54,16 +56,28 @@ def families(connection: psycopg.Connection[Any]) -> dict[str, str]:
         return dict(connection.execute("select name, family from loradex.tasks").fetchall())
 
 
-def rows_trained_on(connection: psycopg.Connection[Any], base_model: str, task: str) -> set[str]:
-    """`source_ref` of every row that an adapter of this task has seen, by its card."""
+def rows_trained_on(connection: psycopg.Connection[Any], base_model: str, task: str) -> Seen:
+    """Every row that an adapter of this task has seen, by its card."""
     with translate_errors():
         rows = connection.execute(
-            "select distinct jsonb_object_keys(seen) from loradex.adapters a, "
-            "jsonb_path_query(a.card, 'lax $.**.data.training') seen "
-            "where a.base_model = %s and %s = any (a.task || a.trained_on) and jsonb_typeof(seen) = 'object'",
-            (base_model, task),
+            "select distinct r.key, left(r.value, %s) from loradex.adapters a, "
+            "jsonb_path_query(a.card, 'lax $.**.data.training') seen, "
+            "jsonb_each_text(case when jsonb_typeof(seen) = 'object' then seen else '{}' end) r "
+            "where a.base_model = %s and %s = any (a.task || a.trained_on)",
+            (DIGITS, base_model, task),
         ).fetchall()
-    return {row[0] for row in rows}
+    return Seen({row for row, _ in rows}, {digits for _, digits in rows if len(digits or "") == DIGITS})
+
+
+def without_rows(connection: psycopg.Connection[Any], base_model: str) -> list[str]:
+    """Names of active adapters whose card does not say which rows they were trained on."""
+    with translate_errors():
+        rows = connection.execute(
+            "select name from loradex.adapters where base_model = %s and state = 'active' "
+            "and not jsonb_path_exists(card, 'lax $.**.data.training ? (@.type() == \"object\")') order by name",
+            (base_model,),
+        ).fetchall()
+    return [name for (name,) in rows]
 
 
 def library_hash(connection: psycopg.Connection[Any], base_model: str, encoder: str) -> str:

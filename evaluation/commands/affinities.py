@@ -29,9 +29,11 @@ def affinities(
 
     Example: loradex library affinities --data data
     """
+    from loradex import terminal
     from loradex.db.session import translate_errors
     from loradex.errors import InvalidArgumentError
     from loradex.evaluation.plan import IN_DOMAIN, Plan
+    from loradex.evaluation.rows import told_of_unlisted
     from loradex.evaluation.session import Session
     from loradex.library.affinities import Affinity, write_affinities
     from loradex.library.cards import chosen_cards, load_cards
@@ -49,14 +51,16 @@ def affinities(
     with (
         translate_errors(),
         Session(WorkerSettings(), plan, None, in_process=True) as session,
-        measuring("affinities", len(chosen) * len(session.active_adapters())) as advance,
     ):
-        for name, adapter, affinity in session.affinities(rows, again=again):
-            advance(f"{name} {adapter.name}", 1)
-            if adapter.sha256 in names:
-                scores[name][names[adapter.sha256]] = affinity
-            if as_json:
-                line = {"task": name, "adapter": adapter.name, **affinity.model_dump()}
-                sys.stdout.write(json.dumps(line) + "\n")
+        if unlisted := session.unlisted():
+            terminal.complain(told_of_unlisted(unlisted))
+        with measuring("affinities", len(chosen) * len(session.active_adapters())) as advance:
+            for name, adapter, affinity in session.affinities(rows, again=again):
+                advance(f"{name} {adapter.name}", 1)
+                if adapter.sha256 in names:
+                    scores[name][names[adapter.sha256]] = affinity
+                if as_json:
+                    line = {"task": name, "adapter": adapter.name, **affinity.model_dump()}
+                    sys.stdout.write(json.dumps(line) + "\n")
     if library is not None and manifest is not None:
         write_affinities(library, manifest, scores)

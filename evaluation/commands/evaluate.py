@@ -170,12 +170,14 @@ def _render(report: Path | None) -> None:
 def _say(session: "Session") -> None:
     """What somebody should know of the figures before they are measured."""
     from loradex import terminal
-    from loradex.evaluation.rows import told_of_shared
+    from loradex.evaluation.rows import told_of_shared, told_of_unlisted
 
     if told := session.record.told_of_others():
         terminal.complain(told)
     if common := session.shared_rows():
         terminal.complain(told_of_shared(common))
+    if unlisted := session.unlisted():
+        terminal.complain(told_of_unlisted(unlisted))
 
 
 def _measure(session: "Session", plan: "Plan", processes: int, *, as_json: bool) -> "list[Cell]":

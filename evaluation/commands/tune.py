@@ -56,8 +56,9 @@ def tune(
     from loradex import terminal
     from loradex.addresses import database_address
     from loradex.db.session import connect
+    from loradex.errors import InvalidArgumentError
     from loradex.evaluation.defaults import change_default, read_defaults
-    from loradex.evaluation.methods import chosen_names
+    from loradex.evaluation.methods import chosen_names, defaults_read_by
     from loradex.evaluation.pages import keep_freed_pages
     from loradex.evaluation.plan import TRAINED, Plan, cases
     from loradex.evaluation.session import Session
@@ -73,6 +74,11 @@ def tune(
     adopted: dict[str, Value] = {}
     with connect(database_address(settings)) as connection:
         method, start, prior = read_defaults(connection)
+        if not defaults_read_by(method):
+            raise InvalidArgumentError(
+                f"the default method is {method}, which reads neither k nor top_p nor temperature: nothing is there to "
+                "choose; make another one the default first, `loradex settings set method affinity_calibrated_cat`"
+            )
 
         def measure(options: "Sequence[Options]") -> "list[Cell]":
             plan = Plan(known, data, chosen, (method,), rows, options, held_out=True)
@@ -117,11 +123,11 @@ def tune(
 def _warn(plan: "Plan", settings: "WorkerSettings") -> None:
     """Say so where the default method has nothing to weigh by yet, and where it weighs by the very rows it is asked."""
     from loradex import terminal
-    from loradex.evaluation.rows import told_of_shared
+    from loradex.evaluation.rows import told_of_shared, told_of_unlisted
     from loradex.evaluation.session import Session
 
     with Session(settings, plan, None, in_process=True, writing=False) as session:
-        missing, common = session.unmeasured(), session.shared_rows()
+        missing, common, unlisted = session.unmeasured(), session.shared_rows(), session.unlisted()
     if missing:
         terminal.complain(
             f"{missing} pairs of task and adapter have no affinity, which the default method weighs by; "
@@ -129,6 +135,8 @@ def _warn(plan: "Plan", settings: "WorkerSettings") -> None:
         )
     if common:
         terminal.complain(told_of_shared(common))
+    if unlisted:
+        terminal.complain(told_of_unlisted(unlisted))
 
 
 def _told(adopted: "Mapping[str, Value]", *, store: bool) -> str:

@@ -2,12 +2,14 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from loradex.db.session import connect
 from loradex.errors import EvaluationFailedError, InvalidArgumentError, UnknownNameError
@@ -16,11 +18,12 @@ from loradex.evaluation.commands.tune import tune
 from loradex.evaluation.defaults import change_default, read_defaults
 from loradex.evaluation.methods import ALL, JOB_METHODS, METHODS, chosen_methods
 from loradex.evaluation.plan import IN_DOMAIN, OOD, SEMI_OOD, TRAINED, Options, Plan
-from loradex.evaluation.rows import drawn, read_rows
+from loradex.evaluation.rows import drawn, read_rows, row_hash
 from loradex.evaluation.session import Session
 from loradex.evaluation.side_by_side import NAME
 from loradex.library.cards import TaskCard
 from loradex.service.cli import run
+from loradex.worker.engine.engine import Engine
 from loradex.worker.settings import WorkerSettings
 
 
@@ -181,6 +184,116 @@ def test_held_out_rows_are_not_those_that_made_the_affinities(
         )
         said = " ".join(capsys.readouterr().err.split())
         assert ("affinities were not measured on: kitchen (1 of 3); there" in said) == told
+
+
+@contextmanager
+def trained_on(settings: WorkerSettings, task: str, rows: Mapping[str, str]) -> Iterator[None]:
+    """The card of a task's adapter says that it was trained on these rows; id → hash."""
+    change = "update loradex.adapters set card = %s where task = %s returning 1"
+    with connect(settings.database_url.get_secret_value()) as connection:  # type: ignore[union-attr]
+        connection.execute("set session_replication_role = replica")
+        ((before,),) = connection.execute("select card from loradex.adapters where task = %s", (task,))
+        card = {**(before or {}), "started_from": {"data": {"training": dict(rows)}}}
+        connection.execute(change, (Jsonb(card), task))
+        try:
+            yield
+        finally:
+            connection.execute(change, (None if before is None else Jsonb(before), task))
+
+
+def renamed(exam: Path, directory: Path) -> Path:
+    """The kitchen's training rows under other ids than those in the database and in cards."""
+    text = (exam / "data" / "kitchen.train.jsonl").read_text().replace('"kitchen-', '"renamed-')
+    (directory / "kitchen.train.jsonl").write_text(text)
+    return directory
+
+
+def test_a_row_that_was_trained_on_is_known_by_its_text_too(
+    exam: Path, exam_cards: dict[str, TaskCard], exam_settings: WorkerSettings, tmp_path: Path
+) -> None:
+    card = exam_cards["kitchen"]
+    rows = read_rows(exam / "data" / "kitchen.train.jsonl", card)
+    hashes = [row_hash(row, card) or "" for row in rows]
+    plan = a_plan(exam, {"kitchen": card}, data=renamed(exam, tmp_path), held_out=True)
+    assert len(asked(exam_settings, plan, "kitchen")) == len(rows)
+    with trained_on(
+        exam_settings, "kitchen", {"anything": hashes[0][:16], rows[1].id: "0" * 16, "short": ""}
+    ):
+        left = {name.removeprefix("renamed") for name in asked(exam_settings, plan, "kitchen")}
+        by_id = asked(exam_settings, replace(plan, data=exam / "data"), "kitchen")
+    assert left == {row.id.removeprefix("kitchen") for row in rows[1:]}
+    assert set(by_id) == {row.id for row in rows[2:]}
+
+
+def test_a_row_that_is_asked_is_out_of_the_index_by_whatever_id_it_lies_there(
+    exam: Path, exam_cards: dict[str, TaskCard], exam_settings: WorkerSettings, tmp_path: Path
+) -> None:
+    """All stocked examples of the kitchen are asked, as the database has them but for their ids."""
+    url = exam_settings.database_url.get_secret_value()  # type: ignore[union-attr]
+    with connect(url) as connection:
+        stocked = dict(
+            connection.execute(
+                "select prompt, target from loradex.examples where task = 'kitchen'"
+            ).fetchall()
+        )
+    lines = [json.loads(line) for line in (exam / "data" / "kitchen.train.jsonl").read_text().splitlines()]
+    (tmp_path / "kitchen.train.jsonl").write_text(
+        "".join(
+            json.dumps(line | {"id": f"renamed-{number}", "answers": [stocked[line["fields"]["text"]]]})
+            + "\n"
+            for number, line in enumerate(lines)
+        )
+    )
+    open_card = exam_cards["garden"].model_copy(update={"name": "kitchen"})
+    plan = a_plan(exam, {"kitchen": open_card}, data=tmp_path, settings=(IN_DOMAIN,), methods=("cat",))
+    (cell,) = measure(exam_settings, replace(plan, held_out=True))
+    assert "kitchen" not in cell.tasks
+
+
+def test_adapters_whose_rows_nobody_knows_are_named_once(
+    exam: Path, exam_settings: WorkerSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "cards that do not say which rows their adapter was trained on: "
+    with trained_on(exam_settings, "kitchen", {"a": "b"}):
+        data = ["--data", str(exam / "data"), "--cards", str(exam / "cards"), "--task", "garden"]
+        assert run(["library", "affinities", *data, "--rows", "1"]) == 0
+        told = " ".join(capsys.readouterr().err.split())
+        assert f"{said}tiny-garden, tiny-weather; it may have seen" in told
+        assert run(["eval", *data, "--sweep", "--method", "cat", "--limit", "1", "--json"]) == 0
+        assert " ".join(capsys.readouterr().err.split()).count(said) == 1
+
+
+def test_a_task_without_a_row_for_affinities_is_named_before_a_model_is_loaded(
+    exam: Path,
+    exam_cards: dict[str, TaskCard],
+    exam_settings: WorkerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = [row.id for row in read_rows(exam / "data" / "weather.train.jsonl", exam_cards["weather"])]
+    plan = a_plan(exam, exam_cards, held_out=True, settings=(IN_DOMAIN,), methods=())
+    monkeypatch.setattr(Engine, "load", None)
+    with (
+        trained_on(exam_settings, "weather", dict.fromkeys(rows, "0" * 16)),
+        Session(exam_settings, plan, None, in_process=True) as session,
+        pytest.raises(
+            InvalidArgumentError, match=r"weather: no row to measure affinities on in .*weather\.train"
+        ),
+    ):
+        list(session.affinities(2, again=True))
+
+
+def test_a_method_that_reads_no_option_is_not_tuned(exam: Path, exam_settings: WorkerSettings) -> None:
+    url = exam_settings.database_url.get_secret_value()  # type: ignore[union-attr]
+    with connect(url) as connection:
+        before = read_defaults(connection)[0]
+        change_default(connection, "method", "base")
+        try:
+            with pytest.raises(
+                InvalidArgumentError, match="the default method is base, which reads neither k"
+            ):
+                tune(data=exam / "data", rows=3, setting=IN_DOMAIN, cards=exam / "cards")
+        finally:
+            change_default(connection, "method", before)
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,7 @@ from loradex.worker.engine.training.branches import BranchScorer
 from loradex.worker.engine.training.held_out import HeldOut, measure, written_score
 from loradex.worker.engine.training.loop import Step, Trainer, wrap
 from loradex.worker.engine.training.rows import TaskRow, read_task, tokenise, training_file
-from loradex.worker.engine.training.settings import TrainingSettings
-
-DIGITS = 16
-"""Hexadecimal digits of a row's hash that a card keeps: enough to tell the rows of a task apart."""
+from loradex.worker.engine.training.settings import DIGITS, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -96,12 +93,13 @@ def train_task(
 
         training = rows(examples[: settings.max_examples])
         held_out = rows(held_out_examples[: settings.held_out_rows])
+        facts = _data(training_file(data, card.name), training, held_out)
         document = {
             "task": card.name,
             "base_model": base.name,
             "base_model_revision": base.revision,
             "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "data": _data(training_file(data, card.name), training, held_out),
+            "data": facts,
             "prompt": card.prompt,
             "frame": base.frame,
             "max_prompt_tokens": card.max_prompt_tokens,
@@ -111,7 +109,7 @@ def train_task(
         if start is not None:
             settings = replace(settings, start=content_hash(start))
             before_this = adapter.earlier(start, document | {"settings": asdict(settings)})
-            document["started_from"] = _other_rows(before_this, document["data"]["training"].keys())
+            document["started_from"] = _other_rows(before_this, facts["training"])
         tuned = wrap(model, settings, base.name)
         score = BranchScorer(model, tokenizer.eos_token_id)
 

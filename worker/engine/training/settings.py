@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+DIGITS = 16
+"""Hexadecimal digits of a row's hash that a card keeps: enough to tell the rows of a task apart."""
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
