@@ -20,6 +20,7 @@ from loradex.library.adapter_factors import (
     targets_of,
     update_norm,
 )
+from loradex.library.adapter_others import cure_of, not_read
 from loradex.library.adapter_warnings import warnings_of
 from loradex.library.base_model_names import is_local, matched
 from loradex.library.module_sizes import Size
@@ -192,14 +193,12 @@ def _beside(directory: Path) -> list[str]:
     """Warnings about what lies beside the two files; `AdapterRefusedError` where they are not there at all."""
     if not directory.is_dir():
         raise AdapterRefusedError(f"{directory}: not a directory; name the one with {CONFIG}")
-    others = sorted(path.name for path in directory.glob("adapter_model.*") if path.name != WEIGHTS)
     if os.path.lexists(directory / WEIGHTS):
-        return [f"{name} is not read, only {WEIGHTS} is" for name in others]
-    if others:
-        raise AdapterRefusedError(
-            f"{directory / others[0]}: only safetensors are read, a pickle can run code; make one of it with "
-            f"`loradex adapter convert {directory}`"
-        )
+        return [f"{name} is not read, only {WEIGHTS} is" for name in not_read(directory)]
+    other = cure_of(directory)
+    if other is not None:
+        name, cure = other
+        raise AdapterRefusedError(f"{directory / name}: {cure}")
     nested = sorted(
         {path.parent for depth in ("*", "*/*", "*/*/*") for path in directory.glob(f"{depth}/{CONFIG}")}
     )[:5]

@@ -11,7 +11,6 @@ import typer
 from loradex import terminal
 
 PROGRAM = "loradex.worker.engine.pickled_adapter"
-PICKLES = ("adapter_model.bin", "adapter_model.pt", "adapter_model.pth")
 SECONDS = 300.0
 
 
@@ -35,6 +34,7 @@ def convert(
         WEIGHTS,
         read_regular,
     )
+    from loradex.library.adapter_others import PICKLES
     from loradex.library.adapter_writing import new_files
 
     pickle = next((directory / name for name in PICKLES if os.path.lexists(directory / name)), None)

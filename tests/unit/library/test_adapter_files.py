@@ -11,6 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from tests.fix_adapters import SHAPES, MakeAdapter, safetensors_bytes, tensors
 from torch import nn
 
@@ -226,6 +227,58 @@ def test_a_pickle_is_never_read(make_adapter: MakeAdapter, name: str) -> None:
     (directory / "adapter_model.safetensors").unlink()
     with pytest.raises(AdapterRefusedError, match="a pickle can run code"):
         inspect(directory, BASE)
+
+
+@pytest.mark.parametrize(
+    ("names", "shown", "cure"),
+    [
+        (
+            ("adapter_model-00001-of-00002.safetensors", "adapter_model.safetensors.index.json"),
+            "adapter_model-00001-of-00002.safetensors",
+            "its weights are in parts, and one file is read; join them",
+        ),
+        (
+            ("adapter_model-00001-of-00002.bin", "adapter_model.bin.index.json"),
+            "adapter_model-00001-of-00002.bin",
+            "save it as one with PEFT's save_pretrained",
+        ),
+        (("adapter_model.gguf",), "adapter_model.gguf", "llama.cpp's form"),
+        (("rte-f16.gguf",), "rte-f16.gguf", "llama.cpp's form"),
+        (("adapters.safetensors",), "adapters.safetensors", "MLX's form"),
+        (("adapter_model.npz",), "adapter_model.npz", "this form is not read"),
+    ],
+)
+def test_another_form_is_told_with_its_own_cure(
+    make_adapter: MakeAdapter, names: tuple[str, ...], shown: str, cure: str
+) -> None:
+    directory = make_adapter()
+    weights = directory / "adapter_model.safetensors"
+    for name in names:
+        (directory / name).write_bytes(weights.read_bytes())
+    weights.unlink()
+    with pytest.raises(AdapterRefusedError) as refused:
+        inspect(directory, BASE)
+    assert str(refused.value).startswith(f"{directory / shown}: ")
+    assert cure in str(refused.value)
+    assert "convert" not in str(refused.value)
+
+
+def test_the_code_that_joins_parts_makes_the_adapter(make_adapter: MakeAdapter) -> None:
+    directory = make_adapter()
+    weights = directory / "adapter_model.safetensors"
+    whole, facts = tensors(), inspect(directory, BASE)
+    names = sorted(whole)
+    weights.unlink()
+    for number, some in enumerate((names[:3], names[3:]), start=1):
+        part = directory / f"adapter_model-0000{number}-of-00002.safetensors"
+        part.write_bytes(safetensors_bytes({name: whole[name] for name in some}))
+    with pytest.raises(AdapterRefusedError) as refused:
+        inspect(directory, BASE)
+    code = re.search(r"save_file\((.*), 'adapter_model.safetensors'\)", str(refused.value))
+    assert code is not None
+    parts = sorted(directory.glob("adapter_model-*"))
+    save_file(eval(code[1], {"parts": parts, "load_file": load_file}), weights)
+    assert inspect(directory, BASE).update_norm == pytest.approx(facts.update_norm)
 
 
 def test_a_whole_model_is_told_from_an_adapter(make_adapter: MakeAdapter) -> None:
