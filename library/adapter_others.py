@@ -6,7 +6,9 @@ from typing import Final
 
 PICKLES: Final = ("adapter_model.bin", "adapter_model.pt", "adapter_model.pth", "adapter_model.pkl")
 """What `loradex adapter convert` takes, in this order."""
-JOIN: Final = "save_file({name: one for part in parts for name, one in load_file(part).items()}, 'adapter_model.safetensors')"
+JOIN: Final = (
+    "save_file({n: one for part in parts for n, one in load_file(part).items()}, 'adapter_model.safetensors')"
+)
 OTHERS: Final = (
     (
         "adapter_model-*-of-*.safetensors",

@@ -151,13 +151,16 @@ class ExampleStore:
         )
         return {(task, ref): (example_id, sha256) for task, ref, example_id, sha256 in rows}
 
-    def hydrate(self, texts: Sequence[Text]) -> None:
-        """Fill in the texts of examples that have none."""
+    def hydrate(self, texts: Sequence[Text]) -> int:
+        """Fill in the texts of examples that have none; how many had none."""
+        if not texts:
+            return 0
         with self._connection.cursor() as cursor:
             cursor.executemany(
                 "update loradex.examples set prompt = %s, target = %s where id = %s and prompt is null",
                 [(text.prompt, text.target, text.example_id) for text in texts],
             )
+            return cursor.rowcount
 
     def counts(self, encoder: str) -> list[tuple[str, str, int, int, int]]:
         """Family, task, examples, those with text, those with a vector; every task, in order."""

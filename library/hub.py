@@ -45,25 +45,28 @@ def load_split(dataset: str, config: str | None, split: str) -> Iterable[HubRow]
 def hydrate_from_hub(
     connection: psycopg.Connection[Any], card: TaskCard, load: LoadSplit = load_split
 ) -> HydrateReport:
-    """Fill in the texts of one task, in one transaction; a card without a source fills in nothing."""
+    """Fill in the texts of one task, all of them or none; a card without a source fills in nothing.
+
+    The connection, in autocommit mode, holds no transaction while the hub is asked, which may take minutes.
+    """
     store = ExampleStore(connection)
     if card.source is None:
         return HydrateReport(card.name, 0, 0)
+    waiting: dict[str, list[int]] = {}
+    for example_id, sha256 in store.textless([card.name]).values():
+        waiting.setdefault(sha256, []).append(example_id)
+    texts, seen = [], 0
+    for split in dict.fromkeys(card.source.splits.values()):
+        if not waiting:
+            break
+        for row in load(card.source.dataset, card.source.config, split):
+            seen += 1
+            for prompt, target in texts_of(card, card.source, row):
+                ids = waiting.pop(example_sha256(prompt, target), [])
+                texts += [Text(example_id, prompt, target) for example_id in ids]
     with connection.transaction():
-        waiting: dict[str, list[int]] = {}
-        for example_id, sha256 in store.textless([card.name]).values():
-            waiting.setdefault(sha256, []).append(example_id)
-        texts, seen = [], 0
-        for split in dict.fromkeys(card.source.splits.values()):
-            if not waiting:
-                break
-            for row in load(card.source.dataset, card.source.config, split):
-                seen += 1
-                for prompt, target in texts_of(card, card.source, row):
-                    ids = waiting.pop(example_sha256(prompt, target), [])
-                    texts += [Text(example_id, prompt, target) for example_id in ids]
-        store.hydrate(texts)
-    return HydrateReport(f"{card.source.dataset} ({card.name})", len(texts), seen - len(texts))
+        filled = store.hydrate(texts)
+    return HydrateReport(f"{card.source.dataset} ({card.name})", filled, seen - len(texts))
 
 
 def texts_of(card: TaskCard, source: Source, row: HubRow) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ import numpy as np
 import psycopg
 import pytest
 from pgvector.psycopg import register_vector
+from psycopg.pq import TransactionStatus
 from tests.fix_adapters import MakeAdapter
 from tests.fix_db import RoleUrl
 from tests.fix_library import (
@@ -318,6 +319,23 @@ def test_texts_are_filled_in_from_the_hub_by_hash(
         for row in small_library.rows
     ]
     assert texts(admin) == expected
+
+
+def test_no_transaction_is_open_while_the_hub_is_asked(
+    admin: Connection, small_library: SmallLibrary, cards: Cards, roots: AdapterRoots
+) -> None:
+    """A download may take minutes. What another fills in meanwhile stays, and is counted by whoever did it."""
+    load(admin, small_library, cards, roots)
+    hub, states, others = Hub(), list[TransactionStatus](), list[int]()
+
+    def ask(dataset: str, config: str | None, split: str) -> Iterable[dict[str, Any]]:
+        states.append(admin.info.transaction_status)
+        others.append(hydrate_from_hub(admin, cards["rivers"], hub).filled)
+        return hub(dataset, config, split)
+
+    assert hydrate_from_hub(admin, cards["rivers"], ask).filled == 0
+    assert (others, states) == ([6], [TransactionStatus.IDLE])
+    assert ExampleStore(admin).textless(["rivers"]) == {}
 
 
 def test_a_task_that_waits_for_no_text_does_not_ask_the_hub(admin: Connection, cards: Cards) -> None:
