@@ -117,3 +117,15 @@ def test_more_settings_of_the_same_rows_are_no_more_rows() -> None:
         points, p = compare(sides[0], sides[1])
         told.append((points.low, points.high, p))
     assert told[0] == pytest.approx(told[1])
+
+
+@pytest.mark.parametrize("settings", [(IN_DOMAIN,), (IN_DOMAIN, SEMI_OOD, OOD)])
+def test_one_row_that_goes_the_other_way_says_nothing_however_often_it_is_asked(
+    settings: Sequence[str],
+) -> None:
+    sides = [
+        {f"{setting} rte": cell(method, "rte", right, setting=setting) for setting in settings}
+        for method, right in (("base", "0" * 16), ("cat", "1" + "0" * 15))
+    ]
+    points, p = compare(sides[0], sides[1])
+    assert (points.value, p) == (100 / 16, 1)
