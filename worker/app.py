@@ -28,6 +28,7 @@ from loradex.worker.engine.form import numbers
 from loradex.worker.engine.load import shipped_model
 from loradex.worker.engine.quantization import packages_of
 from loradex.worker.engine.quiet import quiet
+from loradex.worker.engine.vllm.arguments import told
 from loradex.worker.engines import load_engine
 from loradex.worker.exposed import exposed
 from loradex.worker.identity import WorkerIdentity, expected_adapters, register_models, versions
@@ -111,7 +112,10 @@ def serve(settings: WorkerSettings) -> None:
             attention=engine.attention,
             quantization=engine.quantization,
             device_map=engine.device_map,
-            versions=versions(engine.files, packages_of(engine.quantization), vllm=settings.engine == "vllm"),
+            versions={
+                **versions(engine.files, packages_of(engine.quantization), vllm=settings.engine == "vllm"),
+                **(told(settings.vllm_arguments) if settings.engine == "vllm" else {}),
+            },
             modules=engine.bank.sizes,
         ),
     )

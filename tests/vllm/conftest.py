@@ -1,7 +1,9 @@
 """One tiny model in both engines. `make test-vllm` runs what lies here, in an environment with vLLM."""
 
 import importlib.util
+import json
 import random
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,9 @@ from loradex.worker.engine.vllm.start import start
 # Elsewhere, as in `make test`, there is nothing to collect.
 collect_ignore_glob = [] if importlib.util.find_spec("vllm") else ["test_*.py"]
 
-TINY_VLLM = {"enforce_eager": True, "max_num_seqs": 16}
+CONTEXT = 256
+NO_TOKEN = 9999
+TINY_VLLM = {"enforce_eager": True, "max_num_seqs": 16, "max_model_len": CONTEXT}
 MOST_LORAS = 4
 MOST_RANK = 16
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -57,7 +61,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
             num_hidden_layers=2,
             num_attention_heads=2,
             num_key_value_heads=1,
-            max_position_embeddings=256,
+            max_position_embeddings=2 * CONTEXT,
             initializer_range=0.2,
             bos_token_id=None,
             eos_token_id=tokenizer.eos_token_id,
@@ -83,8 +87,13 @@ def ours(tiny: Tiny) -> Engine:
 
 @pytest.fixture(scope="session")
 def theirs(tiny: Tiny) -> VllmEngine:
+    # Its files also name an end that is none of its tokens.
+    path = shutil.copytree(tiny.path, tiny.path.parent / "theirs")
+    told = json.loads((path / "generation_config.json").read_text(encoding="utf-8"))
+    told["eos_token_id"] = [told["eos_token_id"], NO_TOKEN]
+    (path / "generation_config.json").write_text(json.dumps(told), encoding="utf-8")
     engine = start(
-        tiny.path,
+        path,
         "cpu",
         "float32",
         bank_bytes=64 << 20,

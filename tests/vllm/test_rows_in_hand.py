@@ -4,14 +4,15 @@ from dataclasses import replace
 
 import pytest
 from tests.unit.engine.rows import BARE
-from tests.vllm.conftest import MOST_LORAS, Tiny, answers, events_of
+from tests.vllm.conftest import CONTEXT, MOST_LORAS, Tiny, answers, events_of
 
-from loradex.errors import InvalidArgumentError, UnknownNameError
+from loradex.errors import InvalidArgumentError, PromptTooLongError, UnknownNameError
 from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.protocol import Failed, Finished, Wrote
 from loradex.worker.engine.recipe import Component, Recipe
 from loradex.worker.engine.rows import Row
 from loradex.worker.engine.vllm.engine import VllmEngine
+from loradex.worker.engine.vllm.start import start
 
 
 def row(tiny: Tiny, mixture: int, **wishes: object) -> Row:
@@ -75,6 +76,7 @@ def test_what_our_own_engine_refuses_is_refused(theirs: VllmEngine, tiny: Tiny) 
         (Row("", BARE), InvalidArgumentError),
         (row(tiny, 1, logit_bias=((9999, 1.0),)), InvalidArgumentError),
         (row(tiny, 1, sampling_temperature=3.0), InvalidArgumentError),
+        (row(tiny, 1, sampling_temperature=1e-3), InvalidArgumentError),
     ):
         with pytest.raises(error):
             theirs.add(0, broken, {})
@@ -136,18 +138,99 @@ def test_a_mixture_that_overflows_fails_alone(theirs: VllmEngine, tiny: Tiny) ->
     assert isinstance(ends[1], Finished)
 
 
-def test_after_a_step_that_broke_others_are_answered(ours: Engine, theirs: VllmEngine, tiny: Tiny) -> None:
+@pytest.mark.parametrize("kind", ["generate", "choose"])
+def test_a_mixture_that_is_gone_when_it_is_asked_for_fails_its_rows_alone(
+    ours: Engine, theirs: VllmEngine, tiny: Tiny, kind: str
+) -> None:
+    wishes = {"kind": kind, "choices": ("one", "two")} if kind == "choose" else {}
+    first = 70 if kind == "choose" else 80
+    lost, kept = row(tiny, first, **wishes), row(tiny, first + 1)
+    for ticket, one in enumerate((lost, lost, kept)):
+        theirs.add(ticket, one, {})
+    gone(theirs, lost)
+    ends = {}
+    while len(ends) < 3:
+        ends |= {event.ticket: event for event in theirs.step() if not isinstance(event, Wrote)}
+    assert [ends[ticket].failure.code for ticket in (0, 1)] == ["unknown_name"] * 2
+    assert isinstance(ends[2], Finished)
+    assert ends[2].result.token_ids == ours.answer([kept])[0].token_ids
+    # Neither its LoRA of nothing nor what was computed with it is used again.
+    for found, expected in zip(answers(theirs, [lost, kept]), ours.answer([lost, kept]), strict=True):
+        assert found.token_ids == expected.token_ids
+        assert found.scores == (None if expected.scores is None else pytest.approx(expected.scores, abs=1e-4))
+    assert theirs.mixtures.distinct == 0
+
+
+def gone(theirs: VllmEngine, lost: Row) -> None:
+    """As if its adapters were gone when vLLM asks for the mixture."""
+    theirs.mixtures._composed.pop(lost.recipe.hash, None)
+    theirs.mixtures._recipes[lost.recipe.hash] = Recipe("cat", 1.0, "float32", (Component("1" * 64, 1.0),))
+
+
+def test_after_a_step_that_broke_others_are_answered(
+    ours: Engine, theirs: VllmEngine, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lost, kept = row(tiny, 40), row(tiny, 41)
     for ticket, one in enumerate((lost, kept)):
         theirs.add(ticket, one, {})
-    # As if its adapters were gone when vLLM asks for the mixture.
-    theirs.mixtures._composed.pop(lost.recipe.hash)
-    theirs.mixtures._recipes[lost.recipe.hash] = Recipe("cat", 1.0, "float32", (Component("1" * 64, 1.0),))
-    with pytest.raises(UnknownNameError):
-        theirs.step()
+    gone(theirs, lost)
+
+    def broken() -> None:
+        raise RuntimeError("it broke")
+
+    with monkeypatch.context() as step:
+        step.setattr(theirs.mixtures, "_nothing", broken)
+        with pytest.raises(RuntimeError, match="it broke"):
+            theirs.step()
     for ticket in range(2):
         theirs.abort(ticket)
     assert theirs.step() == []
     assert [one.token_ids for one in answers(theirs, [kept, lost])] == [
         one.token_ids for one in ours.answer([kept, lost])
     ]
+
+
+def test_what_is_made_of_a_row_breaks_that_row_alone(
+    theirs: VllmEngine, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [row(tiny, 1), row(tiny, 2)]
+    for ticket, one in enumerate(rows):
+        theirs.add(ticket, one, {})
+
+    def broken(_: object) -> None:
+        raise ValueError("odd")
+
+    monkeypatch.setattr(theirs._rows[0], "hear", broken)
+    ends = {}
+    while len(ends) < 2:
+        ends |= {event.ticket: event for event in theirs.step() if not isinstance(event, Wrote)}
+    assert isinstance(ends[0], Failed)
+    assert (ends[0].failure.code, ends[0].failure.message) == ("internal", "ValueError: odd")
+    assert isinstance(ends[1], Finished)
+    assert theirs.usage().used_bytes == 0
+
+
+def test_an_urgent_row_begins_before_others_that_wait(theirs: VllmEngine, tiny: Tiny) -> None:
+    rows = [*(row(tiny, seed) for seed in range(2 * MOST_LORAS)), row(tiny, 2 * MOST_LORAS, urgent=True)]
+    for ticket, one in enumerate(rows):
+        theirs.add(ticket, one, {})
+    theirs.step()
+    assert set(range(MOST_LORAS - 1, 2 * MOST_LORAS)) == set(theirs.usage().waits)
+    for ticket in range(len(rows)):
+        theirs.abort(ticket)
+
+
+def test_the_model_is_registered_with_what_it_reads_and_rows_have_what_was_given(theirs: VllmEngine) -> None:
+    assert theirs.context_length == 2 * CONTEXT
+    with pytest.raises(PromptTooLongError, match=f"the model reads {CONTEXT}"):
+        theirs.add(0, Row("a" * CONTEXT, BARE, max_new_tokens=9), {})
+    assert theirs.quantization is None
+
+
+@pytest.mark.parametrize("arguments", [{"nonsense": 1}, {"scheduling_policy": "lottery"}])
+def test_what_vllm_refuses_to_start_with_is_said_in_a_sentence(
+    theirs: VllmEngine, tiny: Tiny, arguments: dict[str, object]
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"(?s)vLLM does not start: .*LORADEX_VLLM_ARGUMENTS"):
+        start(tiny.path, "cpu", "float32", bank_bytes=1 << 20, room_bytes=1 << 20, arguments=arguments)
+    assert theirs.step() == []

@@ -7,23 +7,23 @@ from typing import Any, Final
 
 import torch
 
-from loradex.errors import InvalidArgumentError, LoradexError, PromptTooLongError
+from loradex.errors import InvalidArgumentError, LoradexError
 from loradex.library.model_files import ModelFiles
 from loradex.worker.engine.asking import Asking
 from loradex.worker.engine.bank import AdapterBank
 from loradex.worker.engine.compose import Composer
 from loradex.worker.engine.device import watched
 from loradex.worker.engine.memory import Budgets
-from loradex.worker.engine.protocol import Event, Ticket, Usage
-from loradex.worker.engine.questions import Question
+from loradex.worker.engine.protocol import Event, Failed, Ticket, Usage
 from loradex.worker.engine.rows import Row
 from loradex.worker.engine.vllm.held import HeldTexts, hold_texts
 from loradex.worker.engine.vllm.inhand import Ranked, Request, Written
 from loradex.worker.engine.vllm.joint import LLMEngine
+from loradex.worker.engine.vllm.limits import require_possible
 from loradex.worker.engine.vllm.mixtures import Mixtures
 from loradex.worker.engine.vllm.shelf import Shelf
 from loradex.worker.engine.vllm.slots import Slots
-from loradex.worker.engine.vllm.wishes import WARMEST
+from loradex.worker.isolation import Failure
 
 CHUNK_BYTES: Final = 1 << 20
 """Adapters are mixed on the host, where vLLM takes its LoRAs from."""
@@ -32,22 +32,24 @@ CHUNK_BYTES: Final = 1 << 20
 class VllmEngine:
     """A base model in vLLM, and the bank its mixtures come from. One thread at a time may use it.
 
-    A step that breaks is raised: vLLM does not say which row broke it.
+    A step of vLLM that breaks is raised: it does not say which row broke it. What is made of it afterwards, and
+    mixtures that cannot be composed any more, fail their own rows alone.
 
     Args:
         llm: vLLM's engine.
         asking: Makes questions of rows.
         ends: Tokens that end a text.
+        context_length: Tokens that the model reads, which are registered; a row may have fewer (`max_model_len`).
         device: Where the model lives.
         files: What its directory was when it was read.
         modules: The modules that vLLM adds LoRAs to.
         slots: The LoRAs that it was laid out for.
-        budgets: Bytes of the host for adapters, and of the device for keys and values.
+        budgets: Bytes of the host for adapters, and as many for mixtures; of the device for keys and values.
+        quantization: How its weights are quantised; None: they are not.
         shelf: Where mixtures are written for a vLLM in several processes; None: they are handed over in memory.
     """
 
     attention = "vllm"
-    quantization: str | None = None
     device_map: str | None = None
 
     def __init__(
@@ -56,22 +58,27 @@ class VllmEngine:
         asking: Asking,
         *,
         ends: frozenset[int],
+        context_length: int,
         device: torch.device,
         files: ModelFiles,
         modules: frozenset[str],
         slots: Slots,
         budgets: Budgets,
+        quantization: str | None = None,
         shelf: Shelf | None = None,
     ) -> None:
         self.bank: AdapterBank = asking.bank
+        self.context_length = context_length
         self.device = device
         self.dtype = asking.dtype
         self.files = files
+        self.quantization = quantization
         self.mixtures = Mixtures(
             Composer(self.bank, CHUNK_BYTES),
             self.bank,
             modules,
             slots.rank,
+            room_bytes=budgets.bank,
             number_bare=device.type == "cpu",
             shelf=shelf,
         )
@@ -85,11 +92,6 @@ class VllmEngine:
         self._rows: dict[Ticket, Written | Ranked] = {}
         self._owners: dict[str, Written | Ranked] = {}
         self._last = 0
-
-    @property
-    def context_length(self) -> int:
-        """Tokens a prompt and its answer may have together."""
-        return self._asking.architecture.context
 
     def count_tokens(self, row: Row) -> int:
         """Tokens of the row's prompt."""
@@ -114,7 +116,7 @@ class VllmEngine:
         if adapters:
             self.bank.ensure(adapters)
         question = self._asking.question(ticket, row)
-        self._require(question)
+        require_possible(question, self._asking.architecture.context)
         mixed = self.mixtures.hold(row.recipe)
         kind = Ranked if question.choices else Written
         one = kind(question, mixed, self._ends, self._asking.text)
@@ -131,20 +133,32 @@ class VllmEngine:
         """One step of vLLM's own loop, and what came of it."""
         if not self._rows:
             return []
-        events: list[Event] = []
         with watched(self.device):
             heard = self._llm.step()
+        events: list[Event] = []
+        for name, failure in self.mixtures.fallen().items():
+            lost = [ticket for ticket, one in self._rows.items() if one.mixed.name == name]
+            events += [self._fail(ticket, failure) for ticket in lost]
         for said in heard:
             one = self._owners.get(said.request_id)
             if one is None:
                 continue
             if said.finished:
                 del self._owners[said.request_id]
-            events += one.hear(said)
-            self._ask(one, one.requests())
+            try:
+                told = one.hear(said)
+                self._ask(one, one.requests())
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is the fault of this row alone
+                events.append(self._fail(one.question.ticket, Failure.of(error)))
+                continue
+            events += told
             if one.done:
                 self.abort(one.question.ticket)
         return events
+
+    def _fail(self, ticket: Ticket, failure: Failure) -> Failed:
+        self.abort(ticket)
+        return Failed(ticket, failure)
 
     def abort(self, ticket: Ticket) -> None:
         """Lets a row go."""
@@ -199,26 +213,13 @@ class VllmEngine:
                     **{**request.parameters, "output_kind": kind}, structured_outputs=held
                 )
                 self._llm.add_request(
-                    name, {"prompt_token_ids": list(request.ids)}, parameters, lora_request=lora
+                    name,
+                    {"prompt_token_ids": list(request.ids)},
+                    parameters,
+                    lora_request=lora,
+                    # The lowest goes first.
+                    priority=-int(one.question.row.urgent),
                 )
             except ValueError as error:
                 self._held.forget(name)
                 raise InvalidArgumentError(f"vLLM refuses it: {error}") from error
-
-    def _require(self, question: Question) -> None:
-        """What vLLM cannot do is refused before anything is computed."""
-        if question.row.sampling_temperature > WARMEST:
-            raise InvalidArgumentError(
-                f"vLLM samples at temperatures up to {WARMEST:g}, and this row asks for "
-                f"{question.row.sampling_temperature:g}; lower it, or set LORADEX_ENGINE=torch"
-            )
-        if question.grammar is not None and question.row.logprobs is not None:
-            raise InvalidArgumentError(
-                "vLLM tells logprobs of what a constraint leaves, not of the model; leave logprobs or the constraint "
-                "out, or set LORADEX_ENGINE=torch"
-            )
-        if question.choices and question.most_tokens >= self.context_length:
-            raise PromptTooLongError(
-                f"prompt and choice have {question.most_tokens} tokens, and vLLM ranks choices in "
-                f"{self.context_length - 1}; shorten them"
-            )

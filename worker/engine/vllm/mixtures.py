@@ -15,6 +15,7 @@ from loradex.worker.engine.plain_lora import PlainLora, plain_lora, rank_of
 from loradex.worker.engine.recipe import Recipe
 from loradex.worker.engine.rows import MergeReport
 from loradex.worker.engine.vllm.shelf import Shelf
+from loradex.worker.isolation import Failure
 
 REMEMBERED: Final = 4096
 """Recipes whose numbers are kept; vLLM has their LoRAs no longer than it has room."""
@@ -36,13 +37,14 @@ class Mixed:
 
 
 class Mixtures:
-    """Composes each distinct mixture once, for as long as a row in hand has it.
+    """Composes each distinct mixture once, for as long as a row in hand has it and there is room.
 
     Args:
         composer: Mixes adapters.
         bank: Where they are.
         modules: Modules that vLLM adds LoRAs to.
         most_rank: The greatest rank it was laid out for.
+        room_bytes: Bytes of the host for mixtures that vLLM has not asked for yet. What is beyond is composed again.
         number_bare: Whether the bare model has a LoRA too, of nothing. vLLM 0.32 adds the last slot's LoRA to rows
             without one where it computes on a CPU and other rows have theirs.
         shelf: Where mixtures are written for vLLM to read; None: it asks `take`.
@@ -55,6 +57,7 @@ class Mixtures:
         modules: Collection[str],
         most_rank: int,
         *,
+        room_bytes: int,
         number_bare: bool,
         shelf: Shelf | None = None,
     ) -> None:
@@ -62,12 +65,14 @@ class Mixtures:
         self._bank = bank
         self._modules = modules
         self._most_rank = most_rank
+        self._room_bytes = room_bytes
         self.number_bare = number_bare
         self._shelf = shelf
         self._known: OrderedDict[str, Mixed] = OrderedDict()
         self._recipes: dict[str, Recipe] = {}
         self._uses: Counter[str] = Counter()
         self._composed: dict[str, PlainLora] = {}
+        self._fallen: dict[str, Failure] = {}
         self._last = 0
 
     def hold(self, recipe: Recipe) -> Mixed:
@@ -94,26 +99,54 @@ class Mixtures:
         if self._uses[mixed.name] <= 0:
             del self._uses[mixed.name], self._recipes[mixed.name]
             self._composed.pop(mixed.name, None)
+            # Its rows may have been let go for another reason.
+            self._fallen.pop(mixed.name, None)
             if self._shelf is not None:
                 self._shelf.remove(mixed.name)
 
     def place(self, mixed: Mixed) -> str:
-        """Where vLLM finds a mixture in hand: a directory, or where it asks `take`, its name."""
+        """Where vLLM finds a mixture in hand: a directory; where it asks `take`, what makes it another than one before.
+
+        vLLM's cache of keys and values goes by this too, so nothing that a fallen mixture left there is used again.
+        """
         if self._shelf is None:
-            return mixed.name
-        return str(self._shelf.place(mixed.name) or self._shelf.put(mixed.name, self.take(mixed.name)))
+            return f"{mixed.name}/{mixed.number}"
+        return str(self._shelf.place(mixed.name) or self._shelf.put(mixed.name, self._factors(mixed.name)))
 
     def take(self, name: str) -> Mapping[str, tuple[Tensor, Tensor]]:
-        """The factors of a mixture in hand, for vLLM to keep: composed anew if it had them and let them go."""
-        composed = self._composed.pop(name, None)
-        if composed is None:
-            composed = plain_lora(self._composer, self._bank, self._recipes[name])
-        return composed.factors or self._nothing()
+        """The factors of a mixture in hand, for vLLM to keep: composed anew if it had them and let them go.
+
+        One that cannot be composed any more is a LoRA of nothing, and among the fallen: vLLM asks within its step,
+        and an error there would end that of all rows.
+        """
+        try:
+            return self._factors(name)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the fault of this mixture alone
+            nothing = self._nothing()
+            self._fallen[name] = Failure.of(error)
+            self._known.pop(name, None)
+            return nothing
+
+    def fallen(self) -> Mapping[str, Failure]:
+        """The mixtures that could not be composed any more since it was asked last, whose rows are to end."""
+        fallen, self._fallen = self._fallen, {}
+        return fallen
 
     @property
     def distinct(self) -> int:
         """How many are in hand."""
         return len(self._uses)
+
+    @property
+    def kept_bytes(self) -> int:
+        """What lies here until vLLM asks for it."""
+        return sum(map(_bytes, self._composed.values()))
+
+    def _factors(self, name: str) -> Mapping[str, tuple[Tensor, Tensor]]:
+        composed = self._composed.pop(name, None)
+        if composed is None:
+            composed = plain_lora(self._composer, self._bank, self._recipes[name])
+        return composed.factors or self._nothing()
 
     def _nothing(self) -> Mapping[str, tuple[Tensor, Tensor]]:
         """A LoRA that adds zero; one without any module is none to vLLM."""
@@ -146,7 +179,12 @@ class Mixtures:
         composed = plain_lora(self._composer, self._bank, recipe)
         if not composed.factors and not self.number_bare:
             return Mixed(recipe.hash, None, composed.report)
-        self._composed[recipe.hash] = composed
+        if self.kept_bytes + _bytes(composed) <= self._room_bytes:
+            self._composed[recipe.hash] = composed
         # Never used for another recipe: vLLM keeps what it has by this number.
         self._last += 1
         return Mixed(recipe.hash, self._last, composed.report)
+
+
+def _bytes(composed: PlainLora) -> int:
+    return sum(a.nbytes + b.nbytes for a, b in composed.factors.values())

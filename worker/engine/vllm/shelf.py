@@ -26,9 +26,11 @@ class Shelf:
     def put(self, name: str, factors: Mapping[str, tuple[Tensor, Tensor]]) -> Path:
         """Writes a mixture; returns its directory."""
         path = self._root / name
-        path.mkdir()
+        # Under another name until it is whole.
+        draft = self._root / f"{name}.draft"
+        draft.mkdir(exist_ok=True)
         tensors, rank = tensors_of(factors)
-        save_file(tensors, path / "adapter_model.safetensors", metadata={"format": "pt"})
+        save_file(tensors, draft / "adapter_model.safetensors", metadata={"format": "pt"})
         config = {
             "peft_type": "LORA",
             "r": rank,
@@ -36,8 +38,8 @@ class Shelf:
             "target_modules": sorted(factors),
             "bias": "none",
         }
-        (path / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
-        return path
+        (draft / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+        return draft.rename(path)
 
     def remove(self, name: str) -> None:
         """No row has the mixture any more."""

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,31 +19,14 @@ from loradex.worker.engine.layout import Layout
 from loradex.worker.engine.load import DTYPES
 from loradex.worker.engine.memory import NOTHING_EXPECTED, USUAL_RANK, Budgets, Expected, budgets, free_bytes
 from loradex.worker.engine.modules import linear_modules
+from loradex.worker.engine.quantization import told_by
 from loradex.worker.engine.text import Text
+from loradex.worker.engine.vllm.arguments import CONTEXT, context_given, require_free
 from loradex.worker.engine.vllm.engine import VllmEngine
 from loradex.worker.engine.vllm.handover import hand_over, modules_of
 from loradex.worker.engine.vllm.shelf import Shelf
 from loradex.worker.engine.vllm.slots import require_rank, slots
 
-OURS: Final = frozenset(
-    {
-        "model",
-        "dtype",
-        "seed",
-        "skip_tokenizer_init",
-        "enable_lora",
-        "max_loras",
-        "max_cpu_loras",
-        "max_lora_rank",
-        "lora_target_modules",
-        "max_model_len",
-        "logprobs_mode",
-        "generation_config",
-    }
-)
-"""Arguments of vLLM that Loradex gives itself."""
-ONE_HOST: Final = ("pipeline_parallel_size", "data_parallel_size")
-"""Arguments that would spread layers or requests, where no mixture of ours was ever handed over."""
 MOST_LOGPROBS: Final = 20
 """As many likeliest tokens as a job may ask for."""
 
@@ -77,17 +61,21 @@ def start(
         known: What the model's files were when this process hashed them before.
 
     Raises:
-        InvalidArgumentError: vLLM is not installed, or an argument cannot be given to it.
+        InvalidArgumentError: vLLM is not installed, or an argument cannot be given to it, or it refuses to start.
         ModelRefusedError: The model's configuration does not say how many tokens it reads.
     """
     given = dict(arguments or {})
     require_rank(max_lora_rank)
-    _require(given, device)
+    require_free(given)
+    _require_device(device)
     shelf = Shelf() if given.get("tensor_parallel_size", 1) > 1 else None
     if threads:
         torch.set_num_threads(threads)
     model, tokenizer = _outline(model_path)
-    architecture = Architecture.of(model)
+    reads = Architecture.of(model)
+    architecture = replace(reads, context=context_given(given, reads.context))
+    given[CONTEXT] = architecture.context
+    weights = _weight_bytes(model_path, model, DTYPES[dtype])
     cuda = torch.cuda.is_available()
     here = torch.device("cuda" if cuda else "cpu")
     shapes = linear_modules(model)
@@ -97,11 +85,12 @@ def start(
         expected,
         width=sum(shape.d_in + shape.d_out for name, shape in shapes.items() if name not in _heads(model)),
         itemsize=DTYPES[dtype].itemsize,
-        free=max(0, free_bytes(here) - (_weight_bytes(model_path) if cuda else 0)),
+        free=max(0, free_bytes(here) - weights),
         shared=not cuda,
     )
     slot = Layout(expected.rank or USUAL_RANK, shapes).slot_bytes(DTYPES[dtype].itemsize)
-    suits = budgets(free_bytes(torch.device("cpu")), slot, expected.adapters, shared=True)
+    host = max(0, free_bytes(torch.device("cpu")) - (0 if cuda else weights))
+    suits = budgets(host, slot, expected.adapters, shared=True)
     room = suits.rows if room_bytes is None and not cuda else room_bytes
     has = Budgets(suits.bank if bank_bytes is None else bank_bytes, room or 0)
     if room is not None:
@@ -111,7 +100,6 @@ def start(
         lambda directory: _llm(
             model=str(directory),
             dtype=dtype,
-            max_model_len=architecture.context,
             max_loras=laid_out.loras,
             max_cpu_loras=2 * laid_out.loras,
             max_lora_rank=laid_out.rank,
@@ -121,17 +109,22 @@ def start(
         known,
     )
     bank = AdapterBank(shapes, torch.device("cpu"), DTYPES[dtype], has.bank, 0)
-    vocabulary, ends = model.config.get_text_config().vocab_size, ends_of(model, tokenizer)
+    vocabulary = model.config.get_text_config().vocab_size
+    # A tokenizer may name ends that the model has no logit for; vLLM refuses them.
+    ends = frozenset(token for token in ends_of(model, tokenizer) if token < vocabulary)
     grammars = Grammars(tokenizer, vocabulary, ends)
     engine = VllmEngine(
         llm,
         Asking(Text(tokenizer), bank, architecture, vocabulary, dtype, grammars=grammars),
         ends=ends,
+        context_length=reads.context,
         device=here,
         files=files,
         modules=frozenset(modules_of(llm)),
         slots=laid_out,
         budgets=has,
+        # What the files say goes by the same name in both engines; vLLM calls it by its kernels.
+        quantization=told_by(model.config) or llm.model_config.quantization,
         shelf=shelf,
     )
     if shelf is None:
@@ -139,16 +132,7 @@ def start(
     return engine
 
 
-def _require(arguments: Mapping[str, Any], device: str) -> None:
-    if ours := sorted(OURS & set(arguments)):
-        raise InvalidArgumentError(
-            f"LORADEX_VLLM_ARGUMENTS has {', '.join(ours)}, which Loradex sets itself; leave it out"
-        )
-    if apart := [name for name in ONE_HOST if arguments.get(name, 1) != 1]:
-        raise InvalidArgumentError(
-            f"LORADEX_VLLM_ARGUMENTS has {', '.join(apart)}, over which mixtures are not handed; use "
-            "tensor_parallel_size, or one worker for each copy of the model"
-        )
+def _require_device(device: str) -> None:
     try:
         from vllm.platforms import current_platform  # noqa: PLC0415 - an extra
     except ImportError as error:
@@ -193,8 +177,10 @@ def _heads(model: Any) -> frozenset[str]:
     return frozenset(name for name in linear_modules(model) if model.get_submodule(name) is head)
 
 
-def _weight_bytes(model_path: Path) -> int:
-    """What the model will take of a GPU: what its files have."""
+def _weight_bytes(model_path: Path, model: Any, dtype: torch.dtype) -> int:
+    """What the model will take: each weight in the numbers it computes in; of files that are quantised their size."""
+    if told_by(model.config) is None:
+        return sum(one.numel() for one in model.parameters()) * dtype.itemsize
     return sum(one.stat().st_size for one in model_path.glob("*.safetensors"))
 
 
@@ -210,11 +196,27 @@ def _llm(**arguments: Any) -> Any:
     from vllm.engine.arg_utils import EngineArgs  # noqa: PLC0415 - an extra
     from vllm.v1.engine.llm_engine import LLMEngine  # noqa: PLC0415
 
-    given = EngineArgs(
+    try:
+        llm = LLMEngine.from_engine_args(_engine_args(EngineArgs, arguments))
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(
+            f"vLLM does not start: {error}\nWhat it says of its arguments goes into LORADEX_VLLM_ARGUMENTS as JSON; "
+            f'where memory does not suffice for a text as long as the model reads, {{"{CONTEXT}": 8192}} gives shorter '
+            "ones room"
+        ) from error
+    # Each request says which tokens end it; to these vLLM adds what the model's files name, tokens that it does not
+    # have included, with which a least length breaks its step.
+    llm.input_processor.generation_config_fields = {}
+    return llm
+
+
+def _engine_args(kind: Any, arguments: Mapping[str, Any]) -> Any:
+    return kind(
         **{
             "enable_prefix_caching": True,
             "disable_log_stats": True,
             "max_logprobs": MOST_LOGPROBS,
+            "scheduling_policy": "priority",
             **arguments,
         },
         skip_tokenizer_init=True,
@@ -222,4 +224,3 @@ def _llm(**arguments: Any) -> Any:
         generation_config="vllm",
         seed=0,
     )
-    return LLMEngine.from_engine_args(given)

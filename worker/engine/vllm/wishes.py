@@ -4,12 +4,12 @@ from typing import Any
 
 from loradex.worker.engine.questions import Question
 
-WARMEST = 2.0
-"""The highest temperature that vLLM samples at."""
-
 
 def written_as(question: Question, ends: frozenset[int]) -> dict[str, Any]:
-    """The parameters of a text; vLLM applies them in the order that `edits.edited` and `draw.draw` do.
+    """The parameters of a text; vLLM applies them in the order that `edits.edited` and `draw.draw` do, but for min-p.
+
+    That comes before top-p and not after it, so that top-p is of the mass that min-p left: where both are asked for,
+    fewer tokens are drawn from.
 
     It knows nothing of texts: stop strings are looked for where tokens become text, and the request is aborted. The
     likelihood of what it wrote is always asked for, since it tells whether the logits were finite.
