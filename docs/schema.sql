@@ -3790,6 +3790,8 @@ set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
+    chosen bigint[];
+    -- Of one chunk.
     ids bigint[];
     tasks text[];
     requests route_request[];
@@ -3803,23 +3805,22 @@ begin
         raise exception using errcode = 'LX002', message = format(
             'no encoder %s; known are those of loradex.encoders', shown(encoder));
     end if;
-    for ids, tasks, requests in
-        select array_agg(c.example_id order by c.place), array_agg(c.task order by c.place),
-               array_agg(row(c.place, c.embedding, k + 1, 1, 1, '{}', null, '{}', null)::route_request order by c.place)
+    -- Vectors are fetched a chunk at a time: sorted with all of them, a large library would not fit into memory.
+    chosen := array(
+        select x.example_id
         from (
-            select o.*, ((o.n - 1) / 256) as chunk, ((o.n - 1) % 256 + 1)::int as place
-            from (
-                select x.example_id, x.task, x.embedding, row_number() over (order by x.example_id) as n
-                from (
-                    select y.*, row_number() over (partition by y.task order by y.example_id) as in_task
-                    from example_embeddings y where y.encoder = example_neighbours.encoder
-                ) x
-                where examples_a_task is null or x.in_task <= examples_a_task
-            ) o
-        ) c
-        group by c.chunk
-        order by c.chunk
-    loop
+            select y.example_id, row_number() over (partition by y.task order by y.example_id) as in_task
+            from example_embeddings y where y.encoder = example_neighbours.encoder
+        ) x
+        where examples_a_task is null or x.in_task <= examples_a_task
+        order by x.example_id);
+    for start in 1 .. cardinality(chosen) by 256 loop
+        ids := chosen[start : start + 255];
+        select array_agg(y.task order by i.place),
+               array_agg(row(i.place, y.embedding, k + 1, 1, 1, '{}', null, '{}', null)::route_request order by i.place)
+        into tasks, requests
+        from unnest(ids) with ordinality i(id, place)
+        join example_embeddings y on y.example_id = i.id and y.encoder = example_neighbours.encoder;
         nearby := search_examples(requests, encoder);
         return query
         select ids[n.ordinal], tasks[n.ordinal], n.place::int, n.example_id, n.task, n.similarity
@@ -4340,10 +4341,11 @@ grant execute on function loradex.history_of_choices(uuid[]) to loradex_reader, 
 
 -- file: functions/in_domain_similarity.sql
 -- How near the nearest other example is for examples themselves: the given percentile over a sample spread over all of
--- them. A question farther from everything than this is out of the library's domain. Null: there are fewer than two.
+-- them: the first 20 of each task, fewer where these would be more than about 2,000, or as many of each as is said. A
+-- question farther from everything than this is out of the library's domain. Null: there are fewer than two.
 -- Locks: none. Raises: LX001 bad percentile; LX002 unknown encoder.
 create or replace function loradex.in_domain_similarity(
-    encoder text default 'all-MiniLM-L6-v2', percentile float8 default 0.05, examples_a_task int default 20
+    encoder text default 'all-MiniLM-L6-v2', percentile float8 default 0.05, examples_a_task int default null
 ) returns float8
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
@@ -4355,7 +4357,8 @@ begin
     end if;
     return (
         select percentile_cont(percentile) within group (order by n.similarity)
-        from example_neighbours(1, encoder, examples_a_task) n);
+        from example_neighbours(1, encoder, coalesce(
+            examples_a_task, greatest(1, least(20, (select 2000 / greatest(count(*), 1) from tasks)))::int)) n);
 end
 $$;
 comment on function loradex.in_domain_similarity(text, float8, int) is

@@ -119,6 +119,29 @@ def test_one_example_has_no_edge(connection: Any) -> None:
     ) == [(None, True)]
 
 
+def test_the_sample_of_the_edge_does_not_grow_with_the_tasks(scratch: World) -> None:
+    """20 examples of each task, or about 2,000 in all."""
+    edge = "select loradex.in_domain_similarity(examples_a_task => %s)"
+    assert scratch.value(edge, None) == scratch.value(edge, 20)
+    for number in range(400 - len(TASKS)):
+        scratch.rows("select loradex.register_task(%s, 'things', 'accuracy', '{}')", f"another-{number}")
+    assert scratch.value(edge, None) == scratch.value(edge, 5)
+    assert scratch.value(edge, 5) != scratch.value(edge, 20)
+
+
+def test_neighbours_belong_to_their_examples_in_every_chunk(many: World) -> None:
+    rows = many.rows(
+        "select n.example_id, n.task = x.task, n.neighbour_task = y.task, "
+        "abs(n.similarity - (1 - (x.embedding <=> y.embedding))) from "
+        "loradex.example_neighbours(2, examples_a_task => 120) n "
+        "join loradex.example_embeddings x on x.example_id = n.example_id "
+        "join loradex.example_embeddings y on y.example_id = n.neighbour_id and y.example_id <> n.example_id"
+    )
+    assert len(rows) == 2 * 120 * len(TASKS)
+    assert len({row[0] for row in rows}) == 120 * len(TASKS)
+    assert all(row[1] and row[2] and row[3] < 1e-6 for row in rows)
+
+
 def test_the_queue_is_counted(asked: World) -> None:
     asked.enqueue({}, {}, {})
     asked.claim(rows=1)

@@ -11,6 +11,8 @@ set search_path = pg_catalog, loradex, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
+    chosen bigint[];
+    -- Of one chunk.
     ids bigint[];
     tasks text[];
     requests route_request[];
@@ -24,23 +26,22 @@ begin
         raise exception using errcode = 'LX002', message = format(
             'no encoder %s; known are those of loradex.encoders', shown(encoder));
     end if;
-    for ids, tasks, requests in
-        select array_agg(c.example_id order by c.place), array_agg(c.task order by c.place),
-               array_agg(row(c.place, c.embedding, k + 1, 1, 1, '{}', null, '{}', null)::route_request order by c.place)
+    -- Vectors are fetched a chunk at a time: sorted with all of them, a large library would not fit into memory.
+    chosen := array(
+        select x.example_id
         from (
-            select o.*, ((o.n - 1) / 256) as chunk, ((o.n - 1) % 256 + 1)::int as place
-            from (
-                select x.example_id, x.task, x.embedding, row_number() over (order by x.example_id) as n
-                from (
-                    select y.*, row_number() over (partition by y.task order by y.example_id) as in_task
-                    from example_embeddings y where y.encoder = example_neighbours.encoder
-                ) x
-                where examples_a_task is null or x.in_task <= examples_a_task
-            ) o
-        ) c
-        group by c.chunk
-        order by c.chunk
-    loop
+            select y.example_id, row_number() over (partition by y.task order by y.example_id) as in_task
+            from example_embeddings y where y.encoder = example_neighbours.encoder
+        ) x
+        where examples_a_task is null or x.in_task <= examples_a_task
+        order by x.example_id);
+    for start in 1 .. cardinality(chosen) by 256 loop
+        ids := chosen[start : start + 255];
+        select array_agg(y.task order by i.place),
+               array_agg(row(i.place, y.embedding, k + 1, 1, 1, '{}', null, '{}', null)::route_request order by i.place)
+        into tasks, requests
+        from unnest(ids) with ordinality i(id, place)
+        join example_embeddings y on y.example_id = i.id and y.encoder = example_neighbours.encoder;
         nearby := search_examples(requests, encoder);
         return query
         select ids[n.ordinal], tasks[n.ordinal], n.place::int, n.example_id, n.task, n.similarity

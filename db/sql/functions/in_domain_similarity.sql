@@ -1,8 +1,9 @@
 -- How near the nearest other example is for examples themselves: the given percentile over a sample spread over all of
--- them. A question farther from everything than this is out of the library's domain. Null: there are fewer than two.
+-- them: the first 20 of each task, fewer where these would be more than about 2,000, or as many of each as is said. A
+-- question farther from everything than this is out of the library's domain. Null: there are fewer than two.
 -- Locks: none. Raises: LX001 bad percentile; LX002 unknown encoder.
 create or replace function loradex.in_domain_similarity(
-    encoder text default 'all-MiniLM-L6-v2', percentile float8 default 0.05, examples_a_task int default 20
+    encoder text default 'all-MiniLM-L6-v2', percentile float8 default 0.05, examples_a_task int default null
 ) returns float8
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
@@ -14,7 +15,8 @@ begin
     end if;
     return (
         select percentile_cont(percentile) within group (order by n.similarity)
-        from example_neighbours(1, encoder, examples_a_task) n);
+        from example_neighbours(1, encoder, coalesce(
+            examples_a_task, greatest(1, least(20, (select 2000 / greatest(count(*), 1) from tasks)))::int)) n);
 end
 $$;
 comment on function loradex.in_domain_similarity(text, float8, int) is
