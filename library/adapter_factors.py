@@ -222,7 +222,12 @@ def check_shapes(contents: Contents, settings: LoraSettings, sizes: Mapping[str,
 def _check_words(module: str, size: Size, shape: tuple[int, ...], settings: LoraSettings) -> None:
     """Raises `SafetensorsError` for words that an embedding of this size, or a head, does not have."""
     d_out, d_in = size
-    known, last = d_in if shape[1] == d_out else d_out, max(settings.words.of_module(module))
+    known, words = d_in if shape[1] == d_out else d_out, settings.words.of_module(module)
+    if not words:
+        raise SafetensorsError(
+            f"module {module!r} has vectors of words, and trainable_token_indices names none of it; {SAVE_AGAIN}"
+        )
+    last = max(words)
     if last >= known:
         raise SafetensorsError(
             f"module {module!r} has {known} words, and trainable_token_indices names word {last}; register it for the "

@@ -20,7 +20,7 @@ class Affinity(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     score: Annotated[float, Field(ge=0, le=1)]
-    n: Annotated[int, Field(ge=1)]
+    n: Annotated[int, Field(ge=1, lt=1 << 31)]
 
 
 Scores = Mapping[str, Mapping[str, Affinity]]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from loradex.errors import ModelRefusedError
-from loradex.library.manifest import BaseModelEntry
+from loradex.library.manifest import MAX_CONTEXT, BaseModelEntry
 from loradex.library.model_files import files_of
 from loradex.library.model_json import read_object
 
@@ -59,7 +59,11 @@ def context_length(config: Mapping[str, Any], told_by: object) -> int:
     """
     inner = config.get("text_config")
     told = {**config, **inner} if isinstance(inner, dict) else config
-    places = next((told[key] for key in CONTEXTS if isinstance(told.get(key), int) and told[key] > 0), None)
+    places = next((told[key] for key in CONTEXTS if type(told.get(key)) is int and told[key] > 0), None)
     if places is None:
         raise ModelRefusedError(f"{told_by}: none of {', '.join(CONTEXTS)} says how many tokens it reads")
+    if places > MAX_CONTEXT:
+        raise ModelRefusedError(
+            f"{told_by}: {str(places)[:20]} tokens are more than any model reads; mend the file"
+        )
     return int(places)

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from loradex.errors import AdapterRefusedError, LibraryCorruptError
 from loradex.library.adapter_files import read_regular
 from loradex.library.cards import TaskCard
+from loradex.library.model_json import storable
 
 MANIFEST = "manifest.json"
 CHECKPOINTS = "adapters/checkpoints/"
@@ -18,6 +19,8 @@ CHECKPOINTS = "adapters/checkpoints/"
 EXAMPLES = "examples.parquet"
 MAX_FILE_BYTES = 1 << 30
 MAX_MANIFEST_BYTES = 4 << 20
+MAX_CONTEXT = (1 << 31) - 1
+"""Tokens; an integer of Postgres."""
 
 
 def _inside(path: str) -> str:
@@ -40,7 +43,7 @@ class BaseModelEntry(_Entry):
 
     name: str
     revision: str
-    context_length: Annotated[int, Field(ge=1)]
+    context_length: Annotated[int, Field(ge=1, le=MAX_CONTEXT)]
     frame: str
 
 
@@ -91,12 +94,15 @@ def read_manifest(directory: Path) -> Manifest:
     path = directory / MANIFEST
     try:
         manifest = Manifest.model_validate_json(read_regular(path, MAX_MANIFEST_BYTES))
+        storable(manifest.model_dump())
     except AdapterRefusedError as error:
         raise LibraryCorruptError(f"{error}; a library is a directory with a {MANIFEST}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise LibraryCorruptError(f"{path}: {where}: {first['msg']}") from None
+    except ValueError as error:
+        raise LibraryCorruptError(f"{path}: {error}") from None
     for task in manifest.adapters.keys() | manifest.examples.keys():
         if task not in manifest.tasks:
             raise LibraryCorruptError(f"{path}: task {task!r} has no card hash")

@@ -81,6 +81,10 @@ def read_vectors(content: bytes, dimensions: int, name: str) -> ExampleVectors:
         sha256=[digest.hex() for digest in table.column("sha256").to_pylist()],
         vectors=vectors,
     )
+    if any("\0" in one for one in rows.source_refs):
+        raise LibraryCorruptError(
+            f"{name}: a source_ref has the character NUL, which Postgres does not store"
+        )
     if len(set(zip(rows.tasks, rows.source_refs, strict=True))) != len(rows):
         raise LibraryCorruptError(f"{name}: an example stands there twice")
     return rows

@@ -210,6 +210,16 @@ def test_how_much_a_model_reads(config: dict[str, Any], context: int, tmp_path: 
     assert read_base_model(tmp_path, "m", "{prompt}").context_length == context
 
 
+@pytest.mark.parametrize(
+    ("places", "why"), [(True, "says how many tokens it reads"), (10**30, "more than any model reads")]
+)
+def test_what_no_model_reads_is_refused(places: int, why: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"max_position_embeddings": places}))
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    with pytest.raises(ModelRefusedError, match=why):
+        read_base_model(tmp_path, "m", "{prompt}")
+
+
 def test_a_living_worker_is_counted(
     answering: Stack, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

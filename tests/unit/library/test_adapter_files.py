@@ -423,6 +423,16 @@ def test_words_beyond_the_vocabulary_are_refused(
                 inspect(directory, BASE, sizes)
 
 
+def test_words_of_a_module_that_the_config_does_not_name_are_refused(make_adapter: MakeAdapter) -> None:
+    sizes = base_sizes(16) | {"model.embed_tokens": (8, 20)}
+    delta = {f"{WORDS}.token_adapter.trainable_tokens_delta": np.ones((0, 8))}
+    directory = make_adapter(
+        config={"trainable_token_indices": {"lm_head": [3]}}, weights=safetensors_bytes(tensors() | delta)
+    )
+    with pytest.raises(AdapterRefusedError, match="names none of it"):
+        inspect(directory, BASE, sizes)
+
+
 def test_a_word_stands_once_among_those_that_were_trained(make_adapter: MakeAdapter) -> None:
     with pytest.raises(AdapterRefusedError, match="names a token twice"):
         inspect(make_adapter(config={"trainable_token_indices": [3, 5, 3]}), BASE)

@@ -153,6 +153,11 @@ def test_how_a_task_is_trained_does_not_change_what_its_card_says(cards: dict[st
         ({"tasks": {}}, "no card hash"),
         ({"surprise": 1}, "surprise"),
         ({"encoder": {"name": "e", "revision": "r", "dimensions": 0}}, "dimensions"),
+        ({"encoder": {"name": "e", "revision": "a\0b", "dimensions": 8}}, "the character NUL"),
+        (
+            {"base_model": {"name": "b", "revision": "r", "context_length": 1 << 31, "frame": ""}},
+            "context_length",
+        ),
     ],
 )
 def test_a_malformed_manifest_is_refused(
@@ -198,6 +203,7 @@ UNIT = np.eye(8)[:2]
         (table_bytes(UNIT * 2, ["a", "b"]), "length one"),
         (table_bytes(UNIT * np.nan, ["a", "b"]), "length one"),
         (table_bytes(UNIT, ["a", "a"]), "twice"),
+        (table_bytes(UNIT, ["a", "b\0"]), "the character NUL"),
         (table_bytes(UNIT, ["a", "b"])[:-9], "not a Parquet file"),
     ],
 )
