@@ -180,7 +180,7 @@ def _heads(model: Any) -> frozenset[str]:
 def _weight_bytes(model_path: Path, model: Any, dtype: torch.dtype) -> int:
     """What the model will take: each weight in the numbers it computes in; of files that are quantised their size."""
     if told_by(model.config) is None:
-        return sum(one.numel() for one in model.parameters()) * dtype.itemsize
+        return int(sum(one.numel() for one in model.parameters())) * dtype.itemsize
     return sum(one.stat().st_size for one in model_path.glob("*.safetensors"))
 
 
