@@ -23,10 +23,11 @@ ROUTE: LiteralString = """
     join loradex.jobs j on j.id = r.job_id
     order by array_position(%s, r.job_id)"""
 HIDE: LiteralString = """
-    delete from loradex.example_embeddings e using loradex.examples x
-    where x.id = e.example_id
-      and ((x.task, x.source_ref) in (select * from unnest(%s::text[], %s::text[]))
-           or x.sha256 = any (%s::text[]))"""
+    delete from loradex.example_embeddings e using (
+        select id from loradex.examples
+        join unnest(%s::text[], %s::text[]) hidden(task, source_ref) using (task, source_ref)
+        union select id from loradex.examples where sha256 = any (%s::bpchar[])) x
+    where x.id = e.example_id"""
 
 Hidden = tuple[str, str, str | None]
 """Task, `source_ref` and hash of an example that is out of the index: the same text may lie there by another id."""
