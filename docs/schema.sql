@@ -1650,8 +1650,8 @@ grant execute on function loradex.ask_embeddings(text[], text) to loradex_client
 -- and returns the request's id; take_replay gives how the two compare. Nothing is recorded. An owner may have 4 requests
 -- waiting, everybody together 256.
 -- Locks: none that others wait for. Raises: LX004 unknown answer, or another user's; LX008 too many wait; LX012 it was
--- erased, its model is another one today, or the workers at hand compute in other numbers; LX011 and 42501 the API key may
--- not ask.
+-- erased, its model is another one today, only vLLM could give it again, or the workers at hand compute in other numbers;
+-- LX011 and 42501 the API key may not ask.
 create or replace function loradex.ask_replay(answer_id uuid) returns uuid
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
@@ -1682,6 +1682,18 @@ begin
         raise exception using errcode = 'LX012', message = format(
             'it was answered by %s at %s, and the model of that name is %s now; run loradex replay where the one of then is',
             answer.base_model, answer.base_model_revision, coalesce(today, 'gone'));
+    end if;
+    if answer.versions ? 'vllm' and answer.generation ->> 'kind' = 'generate'
+       and (answer.generation ->> 'sampling_temperature')::float8 > 0 then
+        raise exception using errcode = 'LX012', message =
+            'vLLM sampled it, with random numbers of its own that no other engine draws; what it wrote at '
+            'sampling_temperature 0 can be replayed';
+    end if;
+    if answer.versions ? 'vllm' and coalesce(
+           answer.versions ->> 'vllm_arguments', answer.generation ->> 'quantization') is not null then
+        raise exception using errcode = 'LX012', message = format(
+            'vLLM computed it with %s, by which it is another model than ours: our own engine has none of that',
+            coalesce(answer.versions ->> 'vllm_arguments', answer.generation ->> 'quantization'));
     end if;
     wanted := concat_ws(', ', answer.merge_dtype, answer.generation ->> 'quantization');
     -- Workers with vLLM take none: it does not say how likely another token was. Without any worker the request waits.

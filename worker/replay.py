@@ -1,6 +1,6 @@
 """Answers once more from their stored facts, and compares."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -8,7 +8,7 @@ from uuid import UUID
 
 from loradex.addresses import database_address
 from loradex.db.session import connect, translate_errors
-from loradex.errors import LoradexError, UnknownAnswerError
+from loradex.errors import LoradexError, ReplayRefusedError, UnknownAnswerError
 from loradex.library.model_files import files_of
 from loradex.worker.comparison import Replay, compared
 from loradex.worker.engine.engine import Engine
@@ -61,6 +61,7 @@ def _replayed(settings: WorkerSettings, documents: Sequence[dict[str, Any]]) -> 
         )
         try:
             require_model(document, files)
+            require_ours(document)
             if form not in engines:
                 engines[form] = Engine.load(
                     model, settings.device, form, settings.bank_bytes, settings.threads, known=files
@@ -68,6 +69,29 @@ def _replayed(settings: WorkerSettings, documents: Sequence[dict[str, Any]]) -> 
             yield _answered(engines[form], Stored.of(document, roots))
         except LoradexError as error:
             yield Replay(document["answer_id"], str(error))
+
+
+def require_ours(document: Mapping[str, Any]) -> None:
+    """Refuse an answer that our own engine can never give again; `ask_replay` refuses the same.
+
+    Raises:
+        ReplayRefusedError: vLLM sampled it, or computed with arguments or weights that we do not have.
+    """
+    told, versions = document["generation"], document["versions"]
+    quantization = told.get("quantization")
+    if VLLM in versions and told["kind"] == "generate" and (told.get("sampling_temperature") or 0) > 0:
+        raise ReplayRefusedError(
+            "vLLM sampled it, with random numbers of its own that no other engine draws; what it wrote at "
+            "sampling_temperature 0 can be replayed"
+        )
+    if (given := versions.get("vllm_arguments")) is not None:
+        raise ReplayRefusedError(
+            f"vLLM computed it with {given}, which makes another model of it, and our own engine has none of that"
+        )
+    if VLLM in versions and quantization is not None:
+        raise ReplayRefusedError(
+            f"vLLM computed it with weights quantised by {quantization}, which it rounds otherwise than our own engine"
+        )
 
 
 def _answered(engine: Engine, stored: Stored) -> Replay:

@@ -188,6 +188,45 @@ def test_a_model_is_asked_again_in_the_form_that_answered(
     assert "with attention fast" in str(unknown.problem)
 
 
+@pytest.mark.parametrize(
+    ("versions", "generation", "problem"),
+    [
+        ({}, {"sampling_temperature": 0.7}, "vLLM sampled it"),
+        (
+            {"vllm_arguments": '{"kv_cache_dtype": "fp8"}'},
+            {},
+            '{"kv_cache_dtype": "fp8"}, which makes another model',
+        ),
+        ({}, {"quantization": "fp8"}, "weights quantised by fp8"),
+        ({}, {"kind": "choose", "sampling_temperature": 0.7}, None),
+        ({}, {"attention": "vllm"}, None),
+    ],
+)
+def test_what_only_vllm_can_give_again_is_refused_and_the_next_is_replayed(
+    client: Client,
+    answering: Stack,
+    monkeypatch: pytest.MonkeyPatch,
+    versions: dict[str, str],
+    generation: dict[str, Any],
+    problem: str | None,
+) -> None:
+    for name, value in answering.environment().items():
+        monkeypatch.setenv(name, value)
+    choices = ["yes", "no"] if generation.get("kind") == "choose" else None
+    told = client.explain(client.enqueue(PROMPT, choices=choices, max_new_tokens=4).wait().answer_id)
+    theirs = {
+        **told,
+        "versions": {**told["versions"], "vllm": "0.32.0", **versions},
+        "generation": {**told["generation"], **generation},
+    }
+    one, other = _replayed(WorkerSettings(), [theirs, told])
+    assert other.same
+    if problem is None:
+        assert one.same
+    else:
+        assert problem in str(one.problem)
+
+
 def test_a_changed_configuration_is_another_model(
     client: Client,
     answering: Stack,

@@ -117,6 +117,45 @@ def test_what_cannot_be_replayed_is_refused_at_once(world: World, server: Connec
     assert refusal(server, answer).startswith("LX012: its question was erased")
 
 
+@pytest.mark.parametrize(
+    ("versions", "generation", "said"),
+    [
+        ({"vllm": "0.32.0"}, {"kind": "generate", "sampling_temperature": 1e-2}, "LX012: vLLM sampled it"),
+        (
+            {"vllm": "0.32.0", "vllm_arguments": '{"kv_cache_dtype": "fp8"}'},
+            {},
+            'LX012: vLLM computed it with {"kv_cache_dtype": "fp8"}',
+        ),
+        ({"vllm": "0.32.0"}, {"quantization": "fp8"}, "LX012: vLLM computed it with fp8"),
+        ({"vllm": "0.32.0"}, {"kind": "generate", "sampling_temperature": 0}, None),
+        ({"vllm": "0.32.0"}, {"kind": "choose", "sampling_temperature": 0.7}, None),
+        (
+            {"torch": "2"},
+            {"kind": "generate", "sampling_temperature": 0.7, "quantization": "torchao-int8"},
+            None,
+        ),
+    ],
+)
+def test_what_only_vllm_could_give_again_is_refused(
+    world: World,
+    server: Connection,
+    answer: Any,
+    versions: dict[str, str],
+    generation: dict[str, Any],
+    said: str | None,
+) -> None:
+    world.connection.execute(
+        "update loradex.answers set versions = %s, generation = generation || %s",
+        (json.dumps(versions), json.dumps(generation)),
+    )
+    if said is None:
+        asked(server, ALICE, answer)
+        assert waiting(world) == 1
+    else:
+        assert refusal(server, answer).startswith(said)
+        assert waiting(world) == 0
+
+
 def test_whoever_asked_may_leave_and_the_worker_hears_of_it(
     world: World, server: Connection, worker: Connection, answer: Any
 ) -> None:
