@@ -41,10 +41,13 @@ class Library:
 
 @dataclass(frozen=True)
 class LoadReport:
+    """What loading a library did; of the adapters that were present some moved: they had been loaded from elsewhere."""
+
     adapters_added: int
     adapters_present: int
     examples_added: int
     examples_present: int
+    adapters_moved: int = 0
 
 
 def open_library(directory: Path, cards: Mapping[str, TaskCard]) -> Library:
@@ -87,7 +90,8 @@ def load_library(
 ) -> LoadReport:
     """Put a checked library in, in one transaction; what is there already stays as it is.
 
-    Only affinities that were measured on fewer rows than the library's give way to those.
+    Only affinities that were measured on fewer rows than the library's give way to those, and adapters that were loaded
+    from elsewhere are looked for in this library from now on.
 
     Raises:
         ExampleConflictError: An example is there with another text.
@@ -109,7 +113,8 @@ def load_library(
         added = _add_examples(examples, library, advance)
         _add_affinities(adapters, library)
     new = sum(entry.created for entry in registered)
-    return LoadReport(new, len(registered) - new, added, len(library.examples) - added)
+    moved = sum(entry.moved_from is not None for entry in registered)
+    return LoadReport(new, len(registered) - new, added, len(library.examples) - added, moved)
 
 
 def _add_affinities(store: AdapterStore, library: Library) -> None:

@@ -49,8 +49,9 @@ def load(directory: Directory = None, cards: Cards = OUR_CARDS, as_json: AsJson 
     if as_json:
         terminal.as_json(asdict(report))
         return
+    moved = f", {report.adapters_moved} of them looked for here now" if report.adapters_moved else ""
     terminal.say(
-        f"adapters: {report.adapters_added} added, {report.adapters_present} there already; "
+        f"adapters: {report.adapters_added} added, {report.adapters_present} there already{moved}; "
         f"examples: {report.examples_added} added, {report.examples_present} there already"
     )
 

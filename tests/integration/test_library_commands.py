@@ -89,6 +89,20 @@ def test_a_library_is_verified_loaded_and_its_texts_are_filled_in(
     assert "no task card for cooking" in err
 
 
+def test_a_library_that_moved_is_loaded_again_from_its_new_place(
+    loradex: Loradex, small_library: SmallLibrary, card_directory: Path, tmp_path: Path
+) -> None:
+    loradex("library", "load", small_library.directory, "--cards", card_directory)
+    moved = small_library.directory.rename(tmp_path / "moved")
+    assert loradex("adapter", "verify")[0] == 1
+    code, out, _ = loradex("library", "load", moved, "--cards", card_directory)
+    assert code == 0
+    assert out.startswith(
+        "adapters: 0 added, 2 there already, 2 of them looked for here now; examples: 0 added"
+    )
+    assert loradex("adapter", "verify")[0] == 0
+
+
 def test_a_damaged_library_is_named_by_both_commands(
     loradex: Loradex, small_library: SmallLibrary, card_directory: Path
 ) -> None:
