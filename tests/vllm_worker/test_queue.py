@@ -63,6 +63,9 @@ def test_answers_of_vllm_are_replayed_by_our_own_engine(
     answers = answered(stack, asked)
     assert versions(stack, answers) == {VLLM: len(asked)}
     assert replayed(stack, answers, monkeypatch) == [True] * len(asked), [one.text for one in answers]
+    drawn = answered(stack, [Request("where do foxes trade", max_new_tokens=12, sampling_temperature=1.0)])
+    (refused,) = replay(WorkerSettings(), [drawn[0].answer_id], 0, 0)
+    assert "vLLM sampled it" in str(refused.problem)
 
 
 def test_workers_of_both_kinds_answer_from_one_queue(
