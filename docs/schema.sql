@@ -5741,9 +5741,12 @@ grant execute on function loradex.register_task(text, text, text, jsonb) to lora
 -- file: functions/release_jobs.sql
 -- Gives running jobs of this worker back to the queue, as a worker does when it is told to stop. The attempt number
 -- stays, so that the fence holds, but the attempt does not count against the job. The time it was held does: a job that
--- workers have held for max_held_seconds altogether ends as failed.
+-- workers have held for max_held_seconds altogether ends as failed. With ring, workers that have room take them at once;
+-- without, at their next look: for what is refused to any worker, and would go round and round.
 -- Locks: the jobs' rows. Raises: LX001 a token that is too short; jobs that are not this worker's are left alone.
-create or replace function loradex.release_jobs(worker text, job_ids uuid[], token text default null) returns int
+create or replace function loradex.release_jobs(
+    worker text, job_ids uuid[], token text default null, ring boolean default true
+) returns int
 language plpgsql volatile security definer
 set search_path = pg_catalog, loradex, public, pg_temp
 as $$
@@ -5766,13 +5769,16 @@ begin
             perform give_up_job(job, 'held_too_long', worker, job.held_seconds, now());
         end if;
     end loop;
+    if ring and released > 0 then
+        perform notify_workers();
+    end if;
     return released;
 end
 $$;
-comment on function loradex.release_jobs(text, uuid[], text) is
+comment on function loradex.release_jobs(text, uuid[], text, boolean) is
     'Gives running jobs of this worker back to the queue; returns how many.';
-revoke execute on function loradex.release_jobs(text, uuid[], text) from public;
-grant execute on function loradex.release_jobs(text, uuid[], text) to loradex_worker;
+revoke execute on function loradex.release_jobs(text, uuid[], text, boolean) from public;
+grant execute on function loradex.release_jobs(text, uuid[], text, boolean) to loradex_worker;
 
 -- file: functions/release_replay.sql
 -- Gives a replay back that this worker took and does not go on with, since it ends: another may take it at once, and it

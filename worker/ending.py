@@ -101,15 +101,15 @@ class Ending:
         finally:
             self._leases.let_go([job])
 
-    def give_back(self, jobs: Iterable[Job]) -> None:
-        """They wait again, for any worker."""
+    def give_back(self, jobs: Iterable[Job], *, ring: bool = True) -> None:
+        """They wait again, for any worker: with `ring` at once, else until the next look of one."""
         left = list(jobs)
         if not left:
             return
         for job in left:
             self._pieces.leave(job)
         try:
-            self._jobs.release(left)
+            self._jobs.release(left, ring=ring)
         finally:
             self._leases.let_go(left)
         self._log.info("jobs.given_back", jobs=len(left))
@@ -124,7 +124,8 @@ class Ending:
             yield
         except REFUSED:
             with suppress(LoradexError):
-                self.give_back(jobs)
+                # It would be refused to the next worker too.
+                self.give_back(jobs, ring=False)
             raise
         except BaseException:
             # Whoever has them next begins their texts anew.

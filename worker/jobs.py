@@ -183,10 +183,11 @@ class Jobs:
             (job.id, job.attempt, code, _storable(message), self._token),
         )
 
-    def release(self, jobs: Sequence[Job]) -> None:
-        """Give jobs back to the queue."""
+    def release(self, jobs: Sequence[Job], *, ring: bool) -> None:
+        """Give jobs back to the queue; with `ring` workers that have room take them at once."""
         self._repeated(
-            "select loradex.release_jobs(%s, %s, %s)", (self.worker, [job.id for job in jobs], self._token)
+            "select loradex.release_jobs(%s, %s, %s, %s)",
+            (self.worker, [job.id for job in jobs], self._token, ring),
         )
 
     def extend(self, ids: Sequence[UUID]) -> None:

@@ -442,6 +442,19 @@ def test_released_jobs_wait_again_without_blame(scratch: World) -> None:
     assert scratch.claim("w1") == {job: 7}
 
 
+@pytest.mark.parametrize("ring", [True, False])
+def test_workers_hear_of_released_jobs_where_that_is_wanted(
+    world: World, database_url: str, ring: bool
+) -> None:
+    (job,) = world.enqueue({})
+    world.claim()
+    with connect(database_url) as listener:
+        listener.execute("listen loradex_work")
+        assert world.value("select loradex.release_jobs('w1', %s, null, %s)", [job], ring) == 1
+        told = [one.channel for one in listener.notifies(timeout=0.5, stop_after=1)]
+        assert told == ["loradex_work"] * ring
+
+
 def test_a_failure_is_recorded_once_and_told(world: World, database_url: str) -> None:
     (job,) = world.enqueue({})
     world.claim()

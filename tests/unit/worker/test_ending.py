@@ -30,7 +30,8 @@ class Site:
             identity=cast(Any, SimpleNamespace(worker="one")),
         )
 
-    def release(self, jobs: list[Job]) -> None:
+    def release(self, jobs: list[Job], *, ring: bool) -> None:
+        assert not ring
         self.released += [job.prompt for job in jobs]
 
     def streaming(self, text: str) -> Job:
