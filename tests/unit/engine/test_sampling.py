@@ -4,11 +4,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.engine.rows import BARE
 from torch import Tensor
 from transformers import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from loradex.worker.engine.draw import LOOKED_AT, draw
-from loradex.worker.engine.sampling import Sampler
+from loradex.worker.engine.rows import Row
+from loradex.worker.engine.sampling import Sampler, pick
 
 LOGITS = torch.tensor([0.5, 2.0, -1.0, 1.0, -3.0])
 WORDS = LOOKED_AT[-1] + 100
@@ -174,3 +176,49 @@ def test_seeds_decide() -> None:
         return [draw(LOGITS[None], [sampler])[0] for _ in range(30)]
 
     assert drawn(1) == drawn(1) != drawn(2)
+
+
+@given(
+    temperature=st.sampled_from([5e-324, 1e-3, 1.0, 100.0]),
+    top_k=st.sampled_from([0, 1, 1_000_000]),
+    top_p=st.sampled_from([5e-324, 1e-300, 1.0]),
+    min_p=st.sampled_from([0.0, 5e-324, 1.0]),
+    repetition=st.sampled_from([0.01, 1.0, 100.0]),
+    others=st.sampled_from([-2.0, 0.0, 2.0]),
+    bias=st.sampled_from([-100.0, 0.0, 100.0]),
+    scale=st.sampled_from([1.0, 6e4, 1e35]),
+    seed=st.integers(0, 100),
+)
+def test_settings_at_the_ends_of_their_ranges_leave_a_token_to_be_drawn(
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    min_p: float,
+    repetition: float,
+    others: float,
+    bias: float,
+    scale: float,
+    seed: int,
+) -> None:
+    row = Row(
+        "why",
+        BARE,
+        sampling_temperature=temperature,
+        sampling_top_k=top_k,
+        sampling_top_p=top_p,
+        sampling_min_p=min_p,
+        repetition_penalty=repetition,
+        presence_penalty=others,
+        frequency_penalty=others,
+        logit_bias=tuple((token, bias) for token in range(300) if bias),
+        min_tokens=2,
+        seed=seed,
+    )
+    logits = scale * torch.randn((1, 1000), generator=torch.Generator().manual_seed(seed))
+    sampler = Sampler.of(row, range(200), frozenset({7, 8, 9999}))
+    for _ in range(2):
+        (picked,) = pick(logits, [sampler])
+        assert picked.finite
+        assert 0 <= picked.token < 1000
+        assert picked.token not in {7, 8}
+        sampler.take(picked.token)
