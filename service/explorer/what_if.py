@@ -2,7 +2,7 @@
 
 from typing import Any, LiteralString
 
-from psycopg.sql import SQL, Composed, Literal
+from psycopg.sql import SQL, Composable, Composed, Literal
 from starlette.responses import Response
 
 from loradex.errors import UnknownAnswerError
@@ -10,7 +10,7 @@ from loradex.service.api.problem import refused
 from loradex.service.client.calls import uuid_of
 from loradex.service.explorer.look import Look
 from loradex.service.explorer.picture import picture_of
-from loradex.service.explorer.wish import Wish, changed
+from loradex.service.explorer.wish import Wish, changed, changes
 
 PATH = "/what-if"
 STORED: LiteralString = """
@@ -55,17 +55,27 @@ select
     -- Weight that went to no adapter, or came from none, is the base model's.
     (select coalesce(sum(abs(c.after - c.before)) + abs(sum(c.after) - sum(c.before)), 0) / 2 from change c)
         as total_variation
-from loradex.check_routing({k}, {top_p}, {temperature}, {exclude_tasks}, null, {exclude_adapters});
+-- What is tried is judged; what the answer had may be out of range by now.
+from loradex.check_routing(coalesce({new_k}, 1), coalesce({new_top_p}, 1e-300), coalesce({new_temperature}, 1),
+                           coalesce({new_exclude_tasks}, '{{}}'), null, coalesce({new_exclude_adapters}, '{{}}'));
 """
 FOR_OWNERS: LiteralString = """\
 select w.told -> 'tasks' as distribution, '[]'::jsonb as neighbours, (w.told ->> 'total_variation')::float8
            as total_variation,
        (select coalesce(jsonb_agg(m.part || jsonb_build_object('rank', m.rank) order by m.rank), '[]')
         from jsonb_array_elements(w.told -> 'mixture') with ordinality m(part, rank)) as mixture
-from loradex.what_if({answer}, {k}, {top_p}, {temperature}, {method}, {exclude_tasks}, {exclude_adapters}) w(told);
+from loradex.what_if({answer}, {new_k}, {new_top_p}, {new_temperature}, {method}, {new_exclude_tasks},
+                     {new_exclude_adapters}) w(told);
 """
 """The owner of a key sees no vectors, and is not told which examples are nearest now."""
 
+TYPES = {
+    "k": SQL("::int"),
+    "top_p": SQL("::float8"),
+    "temperature": SQL("::float8"),
+    "exclude_tasks": SQL("::text[]"),
+    "exclude_adapters": SQL("::text[]"),
+}
 MIXTURES: dict[str, LiteralString] = {
     "nucleus": "select row_number() over (order by d.rank) as rank, d.adapter, d.version, d.task, d.sha256, d.weight\n"
     "    from distribution d where d.in_nucleus",
@@ -95,7 +105,9 @@ async def page(look: Look) -> Response:
     if not routed:  # the answer's own does not look at neighbours
         settings["method"] = next(iter(catalogue["methods"]))
     selection = catalogue["methods"][settings["method"]]
-    statement = routing(stored["answer_id"], settings, selection if look.viewer.everything else None)
+    statement = routing(
+        stored["answer_id"], settings, changes(wish, stored), selection if look.viewer.everything else None
+    )
     (told,) = await look.source.rows(statement)
     return look.page(
         "what_if.html",
@@ -119,21 +131,25 @@ async def page(look: Look) -> Response:
     )
 
 
-def routing(answer: str, settings: dict[str, Any], selection: str | None) -> Composed:
+def routing(answer: str, settings: dict[str, Any], tried: dict[str, Any], selection: str | None) -> Composed:
     """The statement that routes an answer's stored query with these settings, as `route_jobs` would.
 
     Args:
         answer: Whose query it is.
         settings: Those of routing, all of them.
+        tried: Those that are others than the answer's; None where they are not.
         selection: How the method selects; None: the statement of an owner, who sees no vectors.
     """
+    told = settings | {f"new_{name}": value for name, value in tried.items()}
+    literals = {name: _literal(name, value) for name, value in told.items()}
     return SQL(FOR_OWNERS if selection is None else ROUTED).format(
-        answer=Literal(answer),
-        mixture=SQL("" if selection is None else MIXTURES[selection]),
-        k=Literal(settings["k"]),
-        top_p=SQL("{}::float8").format(Literal(settings["top_p"])),
-        temperature=SQL("{}::float8").format(Literal(settings["temperature"])),
-        method=Literal(settings["method"]),
-        exclude_tasks=SQL("{}::text[]").format(Literal(list(settings["exclude_tasks"]))),
-        exclude_adapters=SQL("{}::text[]").format(Literal(list(settings["exclude_adapters"]))),
+        answer=Literal(answer), mixture=SQL("" if selection is None else MIXTURES[selection]), **literals
+    )
+
+
+def _literal(name: str, value: Any) -> Composable:
+    """With its type, which `null` and an empty list have not by themselves."""
+    kind = next((one for ending, one in TYPES.items() if name.endswith(ending)), SQL(""))
+    return SQL("{}{}").format(
+        Literal(value if value is None or isinstance(value, (int, float, str)) else list(value)), kind
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from loradex.service.api.problem import refused
 
+SETTINGS = ("k", "top_p", "temperature", "method", "exclude_tasks", "exclude_adapters")
 LONGEST = 200
 MOST_NAMES = 1_000
 
@@ -72,9 +73,26 @@ def _number(name: str, kind: type[int] | type[float], value: str) -> int | float
     return made
 
 
+def changes(wish: Wish, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """What is tried that the answer had not, by name; None where it keeps its own.
+
+    A form says all settings, and what an answer had may be out of a range that became narrower since.
+    """
+    told = {name: getattr(wish, name) for name in SETTINGS}
+    return {
+        name: None
+        if value is None or value == stored[name] or _names(value) == _names(stored[name])
+        else value
+        for name, value in told.items()
+    }
+
+
+def _names(value: object) -> object:
+    """The same for lists of the same names, whatever their order; None of anything else is the same."""
+    return sorted(value) if isinstance(value, list) else object()
+
+
 def changed(wish: Wish, stored: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that hold: what is tried, otherwise what the answer had."""
-    return {
-        name: stored[name] if getattr(wish, name) is None else getattr(wish, name)
-        for name in ("k", "top_p", "temperature", "method", "exclude_tasks", "exclude_adapters")
-    }
+    tried = changes(wish, stored)
+    return {name: stored[name] if tried[name] is None else tried[name] for name in SETTINGS}

@@ -80,6 +80,21 @@ def test_what_no_weight_decides_is_left_out_of_what_if(world: World, seen: httpx
     assert "<strong>6</strong> answers are left out" in text
 
 
+def test_what_an_answer_had_is_tried_again_after_a_range_became_narrower(
+    world: World, seen: httpx2.Client
+) -> None:
+    """Its own settings are kept and not judged, even where a form says all of them; others are judged."""
+    (answer,) = world.answered(
+        {"method": "cat", "k": 60, "exclude_tasks": ["embers", "apples"]}, near="boats"
+    )
+    world.rows("select loradex.change_setting('k', '32', 32)")
+    path = f"/what-if/{answer}"
+    assert 'value="0.000"' in seen.get(path).raise_for_status().text.partition('id="result"')[2]
+    form = {"k": "60", "top_p": "0.5", "exclude_task": ["", "apples", "embers"]}
+    assert seen.get(path, params=form).status_code == 200
+    assert seen.get(path, params={"k": "61"}).status_code == 400
+
+
 def answered(world: World, job: dict[str, Any], **said: Any) -> UUID:
     """The answer to a job, of which a worker says this."""
     (asked,) = world.enqueue(job)

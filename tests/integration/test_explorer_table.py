@@ -7,7 +7,7 @@ import httpx2
 import numpy as np
 import pytest
 from tests.fix_explorer import ANOTHER, another_encoder
-from tests.world import DIMENSIONS, ENCODER, World, unit
+from tests.world import ENCODER, World, unit
 
 from loradex.library.projection import project
 from loradex.service.explorer.answers_sql import failures_of
@@ -18,7 +18,7 @@ def answered_far(world: World) -> UUID:
     """The answer to a question that lies far from every example."""
     (job,) = world.enqueue()
     attempts = world.claim()
-    away = unit(-sum(world.centres.values(), np.zeros(DIMENSIONS)))
+    away = unit(-np.sum(list(world.centres.values()), axis=0, dtype=np.float64))
     return world.record(job, attempts[job], world.route([job], [away])[job])
 
 
