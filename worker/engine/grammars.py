@@ -32,8 +32,9 @@ class Grammars:
 
     def __init__(self, tokenizer: Any, vocabulary: int, ends: frozenset[int]) -> None:
         self._tokenizer = tokenizer
-        self._vocabulary = vocabulary
-        self._ends = ends
+        self._vocabulary = max(vocabulary, len(tokenizer))
+        # An end beyond the vocabulary is never written.
+        self._ends = frozenset(token for token in ends if token < self._vocabulary)
         self._tokens: LLTokenizer | None = None
         self._ready: OrderedDict[tuple[Constraint, str], LLMatcher] = OrderedDict()
         self._changed = threading.Lock()
@@ -86,7 +87,7 @@ class Grammars:
             try:
                 tokens = from_tokenizer(
                     self._tokenizer,
-                    n_vocab=max(self._vocabulary, len(self._tokenizer)),
+                    n_vocab=self._vocabulary,
                     eos_token=sorted(self._ends) or None,
                 )
                 ids = self._tokenizer(PROBE, add_special_tokens=False)["input_ids"]

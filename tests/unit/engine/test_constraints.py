@@ -164,6 +164,17 @@ def test_a_tokenizer_that_cannot_be_followed_is_refused() -> None:
         Grammars(tokenizer, len(tokenizer), frozenset()).of(Row("x", BARE, regex="a"))
 
 
+@pytest.mark.parametrize("more", [0, 1, 1_000_000])
+def test_an_end_beyond_the_vocabulary_is_no_reason_to_refuse(more: int) -> None:
+    """As of a model whose tokenizer was given one more token than the model has."""
+    tokenizer = AT_HAND["llama"]()
+    size = len(tokenizer)
+    for ends in ({size + more}, {size + more, tokenizer.eos_token_id}):
+        matcher = Grammars(tokenizer, size, frozenset(ends)).of(Row("x", BARE, regex="a"))
+        assert matcher is not None
+        assert not matcher.is_error()
+
+
 @pytest.mark.parametrize("family", ["llama", "words", "smollm2"])
 def test_tokenizers_of_all_kinds_spell_what_they_are_held_to(family: str) -> None:
     tokenizer = AT_HAND[family]()
