@@ -364,7 +364,7 @@ create table loradex.adapters (
     constraint adapters_task_fkey foreign key (task) references loradex.tasks(name)
 );
 comment on table loradex.adapters is
-    'LoRA adapters; only state, share and retired_at ever change. The active ones of a task share its questions.';
+    'LoRA adapters; only state, share, retired_at and uri ever change. The active ones of a task share its questions.';
 comment on column loradex.adapters.id is 'internal id';
 comment on column loradex.adapters.name is 'what people call it, the same for all versions';
 comment on column loradex.adapters.version is '1, 2, ... within the name';
@@ -4718,6 +4718,7 @@ grant execute on function loradex.mislabelled_candidates(int, float8, text) to l
 -- The fewer the rows, the less a figure says: of a stranger's vote only n / (n + affinity_rows) counts, n being the rows
 -- it or the task's own adapter was measured on, whichever are fewer. The rest goes where retrieval alone would send it:
 -- to the task's own adapter, and without one to the other tasks.
+-- Planned once per session (force_generic_plan), since planning takes longer than running.
 -- Locks: none. Raises: nothing.
 create or replace function loradex.mix_affinities(requests loradex.route_request[], nearby loradex.neighbour[])
 returns table (
@@ -4726,26 +4727,44 @@ returns table (
 )
 language plpgsql stable
 set search_path = pg_catalog, loradex, public, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 begin
     return query
     with likely as (
         select m.ordinal, m.task, m.probability from mix_neighbours(requests, nearby) m
-    ), met as (
-        select l.ordinal, l.task, l.probability, a.id as adapter_id, r.top_p, f.score, f.n, a.task = l.task as own,
-               l.task = any (a.trained_on) as taught,
-               bool_or(a.task = l.task) over (partition by l.ordinal, l.task) as has_own
+    ), asked as materialized (
+        select l.ordinal, l.task, l.probability, r.top_p, r.base_model, r.exclude_adapters, r.exclude_tasks, r.job_id
         from unnest(requests) r
         join likely l on l.ordinal = r.ordinal
+    ), pair as (
+        -- From the task to its adapters: what is read grows with the figures of the tasks that were voted for.
+        select q.*, f.adapter_id, f.score, f.n
+        from asked q
+        cross join lateral (
+            select f.adapter_id, f.score, f.n from task_affinities f where f.task = q.task offset 0) f
+        union all
+        select q.*, h.id, null, null
+        from asked q
+        join adapters h on h.base_model = q.base_model and h.task = q.task and h.state = 'active'
+        where not exists (select from task_affinities f where f.task = q.task and f.adapter_id = h.id)
+        union all
+        select q.*, h.id, null, null
+        -- Few have any, so they are looked through once, and not for each task.
+        from (select x.* from adapters x where x.state = 'active' and x.trained_on <> '{}' offset 0) h
+        join asked q on q.base_model = h.base_model and q.task = any (h.trained_on) and q.task <> h.task
+        where not exists (select from task_affinities f where f.task = q.task and f.adapter_id = h.id)
+    ), met as (
+        select p.ordinal, p.task, p.probability, a.id as adapter_id, p.top_p, p.score, p.n, a.task = p.task as own,
+               p.task = any (a.trained_on) as taught,
+               bool_or(a.task = p.task) over (partition by p.ordinal, p.task) as has_own
+        from pair p
         join adapters a
-            on a.base_model = r.base_model and a.state = 'active' and a.name <> all (r.exclude_adapters)
-            and a.task <> all (r.exclude_tasks) and not a.trained_on && r.exclude_tasks
-            and (a.share = 1 or is_drawn(a, r.job_id, r.exclude_adapters, r.exclude_tasks))
-        -- Sought by both columns of its key: joined, it would be read by the task alone, once for each adapter.
-        left join lateral (
-            select f.score, f.n from task_affinities f where f.task = l.task and f.adapter_id = a.id offset 0) f on true
-        where f.score is not null or a.task = l.task or l.task = any (a.trained_on)
+            on a.id = p.adapter_id and a.base_model = p.base_model and a.state = 'active'
+            and a.name <> all (p.exclude_adapters)
+            and a.task <> all (p.exclude_tasks) and not a.trained_on && p.exclude_tasks
+            and (a.share = 1 or is_drawn(a, p.job_id, p.exclude_adapters, p.exclude_tasks))
     ), judged as (
         select m.*, m.own or (m.taught and not m.has_own) as home,
                coalesce(m.score, 1) + case when m.own or m.taught then 0.1 else 0 end as judgement

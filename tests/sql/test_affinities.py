@@ -92,6 +92,36 @@ def test_a_measured_stranger_takes_the_place_of_what_is_excluded(scratch: World)
     assert [row[0] for row in mixture(scratch, query, 0.5, adapters=("boats-lora",))] == ["apples"]
 
 
+SCANS = """
+    select coalesce(sum(seq_scan + coalesce(idx_scan, 0)), 0)
+    from pg_stat_xact_user_tables where relid = 'loradex.task_affinities'::regclass"""
+
+
+def test_adapters_that_were_not_measured_on_a_task_cost_it_nothing(scratch: World) -> None:
+    """Figures are looked for by task, not by task and adapter: once, and once for an adapter of its own."""
+    for task, trained_on in product(TASKS, WITH_ADAPTER):
+        keep(scratch, task, trained_on, 0.5)
+    for number in range(50):
+        scratch.rows("select loradex.register_task(%s, 'things', 'accuracy', '{}')", f"another-{number}")
+        scratch.register(f"another-{number}")
+    query = scratch.near("boats", 1.0)
+    before = scratch.value(SCANS)
+    assert {row[0] for row in mixture(scratch, query)} == set(WITH_ADAPTER)
+    assert 0 < scratch.value(SCANS) - before <= 3 * len(TASKS)
+
+
+def test_a_task_that_was_declared_twice_counts_once(scratch: World) -> None:
+    """Whatever the list of what an adapter was trained on holds."""
+    query = scratch.near("embers", 0.2)
+    scratch.rows("update loradex.adapters set trained_on = '{embers}' where task = 'boats' returning 1")
+    once = mixture(scratch, query)
+    scratch.rows(
+        "update loradex.adapters set trained_on = '{embers,embers}' where task = 'boats' returning 1"
+    )
+    assert mixture(scratch, query) == once
+    assert once[0][0] == "boats"
+
+
 def test_without_figures_it_is_what_retrieval_says(scratch: World) -> None:
     query = scratch.near("boats", 1.0)
     usual = scratch.rows(
