@@ -18,7 +18,7 @@ def answered_far(world: World) -> UUID:
     """The answer to a question that lies far from every example."""
     (job,) = world.enqueue()
     attempts = world.claim()
-    away = unit(-np.sum(list(world.centres.values()), axis=0, dtype=np.float64))
+    away = unit(-np.stack(list(world.centres.values())).astype(np.float64).sum(axis=0))
     return world.record(job, attempts[job], world.route([job], [away])[job])
 
 
