@@ -65,7 +65,7 @@ class InProcess:
         advance: Callable[[int], None],
     ) -> list[Outcome]:
         places = {part["sha256"]: part["uri"] for routing in routings for part in routing.mixture}
-        self._engine.bank.ensure({sha256: self._roots.locate(uri) for sha256, uri in places.items()})
+        self._engine.bank.ensure({sha256: self._roots.locate(uri, sha256) for sha256, uri in places.items()})
         rows = [
             question.row(self._frame, self._recipe(routing), written=written)
             for question, routing in zip(questions, routings, strict=True)

@@ -230,7 +230,9 @@ class Session:
             if any((card.name, adapter.sha256) not in known for adapter in adapters)
         }
         if asked:
-            self._engine.bank.ensure({one.sha256: self._roots.locate(one.uri) for one in adapters})
+            self._engine.bank.ensure(
+                {one.sha256: self._roots.locate(one.uri, one.sha256) for one in adapters}
+            )
         for card in self._plan.cards.values():
             questions: Sequence[Question] = ()
             for adapter in adapters:

@@ -37,6 +37,9 @@ OVER: LiteralString = """
 
 ANNOUNCE: LiteralString = "select loradex.announce_worker(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
+PLACES: LiteralString = "select sha256::text, uri from loradex.adapters where sha256 = any (%s) order by id"
+"""Where the files of these hashes are registered now: they may have moved since an answer was given."""
+
 
 @dataclass(frozen=True)
 class Abilities:
@@ -258,6 +261,10 @@ class Jobs:
         """
         ((document,),) = self._repeated("select loradex.explain(%s)", (answer,))
         return dict(document)
+
+    def places(self, hashes: Sequence[str]) -> Mapping[str, str]:
+        """Where the files of these content hashes are registered now."""
+        return dict(self._repeated(PLACES, (list(hashes),)))
 
     def keep_replay(self, request: UUID) -> bool:
         """Say that this worker is at it. Whether it is to go on."""

@@ -15,8 +15,9 @@ from loradex.worker.engine.engine import Engine
 from loradex.worker.engine.form import Form
 from loradex.worker.engine.load import shipped_model
 from loradex.worker.isolation import Failure
+from loradex.worker.jobs import PLACES
 from loradex.worker.settings import WorkerSettings
-from loradex.worker.stored import Stored, require_model
+from loradex.worker.stored import Stored, hashes_of, require_model
 
 VLLM = "vllm"
 """Whose attention our own engine does not have: it answers with its own, which differs by rounding only."""
@@ -27,8 +28,9 @@ def replay(settings: WorkerSettings, answers: Sequence[UUID], sample: int, seed:
 
     None that was erased is drawn.
     """
-    documents = _documents(database_address(settings), answers, sample, seed)
-    yield from _replayed(settings, documents)
+    url = database_address(settings)
+    documents = _documents(url, answers, sample, seed)
+    yield from _replayed(settings, documents, _places(url, documents))
 
 
 def _documents(url: str, answers: Sequence[UUID], sample: int, seed: int) -> list[dict[str, Any]]:
@@ -46,7 +48,15 @@ def _documents(url: str, answers: Sequence[UUID], sample: int, seed: int) -> lis
     return [_document(row[0]) for row in rows]
 
 
-def _replayed(settings: WorkerSettings, documents: Sequence[dict[str, Any]]) -> Iterator[Replay]:
+def _places(url: str, documents: Sequence[dict[str, Any]]) -> dict[str, str]:
+    hashes = {sha256 for document in documents for sha256 in hashes_of(document)}
+    with translate_errors(), connect(url) as connection:
+        return dict(connection.execute(PLACES, (list(hashes),)).fetchall())
+
+
+def _replayed(
+    settings: WorkerSettings, documents: Sequence[dict[str, Any]], places: Mapping[str, str]
+) -> Iterator[Replay]:
     model = settings.base_model_path or shipped_model(settings.home / "cache" / "models")
     files = files_of(model)
     roots = settings.roots()
@@ -66,7 +76,7 @@ def _replayed(settings: WorkerSettings, documents: Sequence[dict[str, Any]]) -> 
                 engines[form] = Engine.load(
                     model, settings.device, form, settings.bank_bytes, settings.threads, known=files
                 )
-            yield _answered(engines[form], Stored.of(document, roots))
+            yield _answered(engines[form], Stored.of(document, roots, places))
         except LoradexError as error:
             yield Replay(document["answer_id"], str(error))
 

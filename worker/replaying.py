@@ -24,7 +24,7 @@ from loradex.worker.identity import WorkerIdentity
 from loradex.worker.isolation import Failure
 from loradex.worker.jobs import Jobs
 from loradex.worker.repeating import Repeating
-from loradex.worker.stored import Stored, require_model
+from loradex.worker.stored import Stored, hashes_of, require_model
 
 PAUSE_SECONDS = 0.25
 """How long its thread waits at most before it looks whether it is to end."""
@@ -131,7 +131,7 @@ class Replaying:
         """What came of it; None where nobody waits for it any more, or this worker ends."""
         document = self._jobs.stored(answer)
         require_model(document, self._engine.files)
-        stored = Stored.of(document, self._adapters)
+        stored = Stored.of(document, self._adapters, self._jobs.places(hashes_of(document)))
         # The engine may have them in memory, where they are what they were: files that changed since are told.
         for sha256, directory in stored.adapters.items():
             read_files(directory, expected_sha256=sha256)

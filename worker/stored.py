@@ -32,16 +32,27 @@ class Stored:
     adapters: Mapping[str, Path]
 
     @classmethod
-    def of(cls, document: Document, roots: AdapterRoots) -> "Stored":
+    def of(cls, document: Document, roots: AdapterRoots, places: Mapping[str, str]) -> "Stored":
         """Rebuild recipe and row, and find the adapters.
+
+        Args:
+            document: What `loradex.explain` tells.
+            roots: Where adapters' files are.
+            places: Where its adapters are registered now: content hash → uri. Others are sought where they were.
 
         Raises:
             AdapterUnavailableError: An adapter is not where it was, and cannot be fetched.
         """
         merge, mixture = document["merge"], document["mixture"]
         recipe = Recipe.decided({**merge, "mixture": mixture}, merge["density"], merge["dtype"])
-        adapters = {part["sha256"]: roots.locate(part["uri"], part["sha256"]) for part in mixture}
+        uris = {part["sha256"]: places.get(part["sha256"], part["uri"]) for part in mixture}
+        adapters = {sha256: roots.locate(uri, sha256) for sha256, uri in uris.items()}
         return cls(document, recipe, _row(document, recipe), adapters)
+
+
+def hashes_of(document: Document) -> list[str]:
+    """The content hashes of its adapters."""
+    return [str(part["sha256"]) for part in document["mixture"]]
 
 
 def require_model(document: Document, files: ModelFiles) -> None:

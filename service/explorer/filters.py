@@ -210,10 +210,13 @@ def _time(told: str, name: str) -> datetime:
 def out_of_domain(edges: Edges) -> Composable:
     """Whether an answer's nearest example is farther than examples are from each other; true where there is none.
 
-    Null where the edge of its encoder is not known (`KnownEdges`): it is neither in the domain nor out of it.
+    A library too small to have an edge has nothing outside. Null where the edge of its encoder is not known
+    (`KnownEdges`): it is neither in the domain nor out of it.
     """
     judged = [
-        SQL("when {} then (nearest_similarity >= {}) is not true").format(Literal(encoder), Literal(edge))
+        SQL("when {} then nearest_similarity is null or coalesce(nearest_similarity < {}, false)").format(
+            Literal(encoder), Literal(edge)
+        )
         for encoder, edge in edges.items()
     ]
     return SQL("case encoder {} end").format(SQL(" ").join(judged)) if judged else SQL("null::boolean")

@@ -203,6 +203,14 @@ def test_what_was_forged_or_lost_is_told(stack: Stack) -> None:
         finally:
             weights.write_bytes(was)
         assert replayed(served, answer)["recipe_same"]
+        moved = weights.parent.rename(weights.parent.with_name("weather-elsewhere"))
+        assert refusal(served, answer)[:2] == (409, "adapter_changed")
+        registered = "update loradex.adapters set uri = replace(uri, %s, %s) where task = 'weather'"
+        with connect(stack.database_url) as connection:
+            connection.execute(registered, (weights.parent.name, moved.name))
+            assert replayed(served, answer)["recipe_same"], "it is where it is registered now"
+            moved.rename(weights.parent)
+            connection.execute(registered, (moved.name, weights.parent.name))
 
         forge(stack, "base_model_revision = 'another'")
         assert refusal(served, answer)[:2] == (409, "replay_refused")

@@ -6,12 +6,13 @@ from uuid import UUID
 import httpx2
 import numpy as np
 import pytest
+from psycopg.sql import SQL
 from tests.fix_explorer import ANOTHER, another_encoder
 from tests.world import ENCODER, World, unit
 
 from loradex.library.projection import project
 from loradex.service.explorer.answers_sql import failures_of
-from loradex.service.explorer.filters import Filter
+from loradex.service.explorer.filters import Filter, out_of_domain
 
 
 def answered_far(world: World) -> UUID:
@@ -25,6 +26,20 @@ def answered_far(world: World) -> UUID:
 def of_domain(client: httpx2.Client, domain: str) -> set[str]:
     rows = client.get("/answers.json", params={"domain": domain}).raise_for_status().json()["rows"]
     return {row["answer_id"] for row in rows}
+
+
+def test_where_a_domain_ends_that_has_no_edge(world: World) -> None:
+    """As `loradex.retrieval_coverage` has it: one example has nothing outside, and what found nothing is outside."""
+    edges = {"of many": 0.5, "of one": None}
+    told = world.rows(
+        SQL(
+            "select encoder, nearest_similarity, {} "
+            "from (values ('of many', 0.6), ('of many', 0.4), ('of many', null), ('of one', 0.4), ('of one', null), ('unknown', 0.4)) as answers (encoder, nearest_similarity)"
+        )
+        .format(out_of_domain(edges))
+        .as_string(world.connection)
+    )
+    assert [out for *_, out in told] == [False, True, True, False, True, None]
 
 
 def test_what_a_retired_encoder_answered_stays_in_the_domain(world: World, seen: httpx2.Client) -> None:

@@ -31,7 +31,7 @@ create table loradex.adapters (
     constraint adapters_task_fkey foreign key (task) references loradex.tasks(name)
 );
 comment on table loradex.adapters is
-    'LoRA adapters; only state, share and retired_at ever change. The active ones of a task share its questions.';
+    'LoRA adapters; only state, share, retired_at and uri ever change. The active ones of a task share its questions.';
 comment on column loradex.adapters.id is 'internal id';
 comment on column loradex.adapters.name is 'what people call it, the same for all versions';
 comment on column loradex.adapters.version is '1, 2, ... within the name';
