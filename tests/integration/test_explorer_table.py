@@ -34,7 +34,8 @@ def test_where_a_domain_ends_that_has_no_edge(world: World) -> None:
     told = world.rows(
         SQL(
             "select encoder, nearest_similarity, {} "
-            "from (values ('of many', 0.6), ('of many', 0.4), ('of many', null), ('of one', 0.4), ('of one', null), ('unknown', 0.4)) as answers (encoder, nearest_similarity)"
+            "from (values ('of many', 0.6), ('of many', 0.4), ('of many', null), "
+            "('of one', 0.4), ('of one', null), ('unknown', 0.4)) as answers (encoder, nearest_similarity)"
         )
         .format(out_of_domain(edges))
         .as_string(world.connection)
