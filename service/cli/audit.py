@@ -90,7 +90,8 @@ def verify(
     With --note the time is noted (loradex.note_verification) if nothing is wrong, and only then: before, nobody
     knows whether that function is ours.
 
-    With --offline only what was archived is looked at: its hashes, its end, and that the heads are in it.
+    With --offline only what was archived is looked at: its hashes and files, its end, and that the heads are in it.
+    The hashes of the newest archive's files are in the database alone.
 
     Example: loradex audit verify
     """

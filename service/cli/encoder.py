@@ -1,5 +1,6 @@
 """`loradex encoder`: the sentence encoders that retrieval compares by."""
 
+import shlex
 from dataclasses import asdict
 from typing import Annotated
 
@@ -49,7 +50,7 @@ def register(
         return
     terminal.say(f"{called} is registered: {files.dimensions} dimensions, revision {revision[:12]}")
     terminal.say(
-        f"a worker reads with it when told LORADEX_ENCODER={called} LORADEX_ENCODER_PATH={directory}"
+        f"a worker reads with it when told LORADEX_ENCODER={called} LORADEX_ENCODER_PATH={shlex.quote(str(directory))}"
     )
 
 

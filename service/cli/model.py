@@ -1,5 +1,6 @@
 """`loradex model`: the base models that adapters are composed on."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -95,8 +96,9 @@ def register(
         )
     if defaults:
         terminal.say(f"what a job does not say is, by its generation_config.json: {_said(defaults)}")
+    where = shlex.quote(str(directory))
     terminal.say(
-        f"a worker answers with it when told LORADEX_BASE_MODEL={entry.name} LORADEX_BASE_MODEL_PATH={directory}"
+        f"a worker answers with it when told LORADEX_BASE_MODEL={entry.name} LORADEX_BASE_MODEL_PATH={where}"
     )
 
 

@@ -1,5 +1,6 @@
 """`loradex settings`: what a job may say, with defaults and ranges, limits of the queue, weights of routing."""
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -46,13 +47,23 @@ def settings(context: typer.Context, as_json: AsJson = False) -> None:
         terminal.table(("name", "default" if kind == "job" else "value", "range", "meaning"), rows, title)
 
 
+def exactly(text: str) -> Decimal:
+    """The number as it was typed: an end of `seed` is more than a float holds."""
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        raise typer.BadParameter(f"{text!r} is not a number") from None
+
+
 @app.command("set")
 def set_value(
     name: Annotated[str, typer.Argument(help="The setting.")],
     value: Annotated[
         str | None, typer.Argument(help="Its new default, or the limit; JSON or plain text.")
     ] = None,
-    maximum: Annotated[float | None, typer.Option(help="The new end of its range.")] = None,
+    maximum: Annotated[
+        Decimal | None, typer.Option(parser=exactly, metavar="NUMBER", help="The new end of its range.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Change the default of a job's setting, or a limit; jobs that wait keep what they were accepted with.

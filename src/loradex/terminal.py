@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 from uuid import UUID
@@ -104,8 +105,8 @@ def program() -> str:
 
 
 def as_json(value: Any) -> None:
-    """Print one JSON document on one line; ids, times and paths as text."""
-    text = json.dumps(value, ensure_ascii=False, default=_as_text)
+    """Print one JSON document on one line; ids, times and paths as text, decimals as numbers."""
+    text = json.dumps(value, ensure_ascii=False, default=_in_json)
     sys.stdout.write("".join(one if _harmless(one) else json.dumps(one)[1:-1] for one in text) + "\n")
 
 
@@ -263,7 +264,9 @@ def console(*, stderr: bool = False) -> "Console":
     )
 
 
-def _as_text(value: object) -> str:
+def _in_json(value: object) -> str | int | float:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, UUID | Path):

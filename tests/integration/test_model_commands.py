@@ -85,6 +85,20 @@ def test_a_base_model_from_registration_to_retirement(
     assert administrator("model", "show", "nobody")[0] == 2
 
 
+def test_the_end_of_a_range_is_taken_as_it_is_typed(administrator: Loradex) -> None:
+    """A float would make 2^63 - 1 one more, which no seed may be."""
+    largest = str(2**63 - 1)
+    code, out, _ = administrator("settings", "set", "seed", "--maximum", largest, "--json")
+    assert code == 0
+    assert str(json.loads(out)["maximum"]) == largest
+    told = {one["name"]: one for one in json.loads(administrator("settings", "--json")[1])}
+    assert str(told["seed"]["maximum"]) == largest
+    for wrong in ("x", "nan", str(2**63)):
+        code, _, err = administrator("settings", "set", "seed", "--maximum", wrong)
+        assert code == 2
+        assert err.count("\n") == 1
+
+
 def test_an_encoder_from_registration_to_retirement(
     administrator: Loradex, tiny_library: TinyLibrary
 ) -> None:

@@ -3,6 +3,7 @@
 import json
 import sys
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
 
@@ -54,6 +55,11 @@ def test_no_number_becomes_a_picture(capsys: pytest.CaptureFixture[str]) -> None
     terminal.table(("text",), [(said,)])
     terminal.say(said)
     assert capsys.readouterr().out.count(said) == 3
+
+
+def test_json_holds_decimals_as_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.as_json({"whole": Decimal(9223372036854775807), "part": Decimal("0.25")})
+    assert json.loads(capsys.readouterr().out) == {"whole": 2**63 - 1, "part": 0.25}
 
 
 def test_json_refuses_what_it_does_not_know() -> None:
