@@ -5478,7 +5478,7 @@ create or replace trigger only_erasing before update on loradex.answers
 -- base model, less leaves them the rest. As staged it answers nothing until it is activated. The same content again
 -- returns the older row and changes nothing but its place, where another is named: the content hash says that the files
 -- are the same. Without a version it takes the next of its name. Where a root is named, a living worker of the base model
--- must have announced it, if any lives: else nobody could read the files.
+-- must have announced it, if any lives: else nobody could read the files, and those that are known stay where they are.
 -- Locks: registrations of one task wait for each other. Raises: LX001 bad value, the version is taken, or another task
 -- takes the name at the same moment; LX002 unknown task or base model. LX001 too where no living worker reads the root.
 create or replace function loradex.register_adapter(
@@ -5564,10 +5564,15 @@ begin
         raise exception using errcode = 'LX001', message = format(
             'adapter %s belongs to another task or base model; choose another name', name);
     end if;
+    -- Where nobody reads, the files that are known stay where they are looked for.
     if root is not null
        and not exists (select from living_workers() w
                        where w.base_model = register_adapter.base_model and root = any (w.adapter_roots))
        and exists (select from living_workers() w where w.base_model = register_adapter.base_model) then
+        if known.id is not null then
+            return query select known.id, known.version, false;
+            return;
+        end if;
         raise exception using errcode = 'LX001', message = format(
             'no living worker reads adapters below %s: put it below one of %s, or start the workers with '
             'LORADEX_ADAPTER_ROOTS=%s (`loradex up` does) and register it again', shown(root),

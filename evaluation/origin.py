@@ -20,7 +20,13 @@ WORDS: Mapping[str, str] = {
     "frame": "frames",
     "mode": "ways to ask",
     "defaults": "defaults",
+    "marks": "rules of marks",
 }
+
+MARKS = 2
+"""Of the code at hand. Raised when an answer would be judged otherwise, or other examples hidden; without a number it
+is 1."""
+
 EVERYWHERE = ("library", "dtype", "base_model", "encoder", "frame", "defaults")
 """What figures have in common that share a page, though not a table."""
 
@@ -41,6 +47,7 @@ class Origin:
         frame: What the base model reads around a prompt.
         mode: `in-process` or `as-jobs`.
         defaults: The database's own options, where the case gave none; of a cell those that its method reads.
+        marks: By which rules answers were judged and examples hidden: `MARKS` of the code that did.
     """
 
     rows: str
@@ -52,6 +59,7 @@ class Origin:
     frame: str | None = None
     mode: str | None = None
     defaults: dict[str, float] | None = None
+    marks: int | None = None
 
     def of_case(self, case: Case) -> "Origin":
         """That of the case's cells: a default counts where the method reads it and the case gives no value."""

@@ -19,7 +19,7 @@ from loradex.evaluation.as_jobs import AsJobs
 from loradex.evaluation.cells import Cell
 from loradex.evaluation.defaults import routing_defaults
 from loradex.evaluation.in_process import InProcess
-from loradex.evaluation.origin import Asked, Origin
+from loradex.evaluation.origin import MARKS, Asked, Origin
 from loradex.evaluation.plan import Plan, cases
 from loradex.evaluation.questions import Question, question_of
 from loradex.evaluation.record import Record
@@ -106,6 +106,7 @@ class Session:
             frame=frame,
             mode="in-process" if self._in_process else "as-jobs",
             defaults=routing_defaults(self._connection),
+            marks=MARKS,
         )
 
     def __enter__(self) -> Self:

@@ -102,7 +102,7 @@ class AdapterStore:
 
     def register(self, facts: AdapterFacts, wanted: Wanted) -> Registered:
         """A new version; the same files of the same task again change nothing but their place."""
-        before = self._place_of(facts, wanted.task)
+        before = self.place_of(facts, wanted.task)
         with self._connection.cursor(row_factory=tuple_row) as cursor:
             adapter_id, created = next(
                 cursor.execute(
@@ -186,7 +186,7 @@ class AdapterStore:
             )
         return bool(found)
 
-    def _place_of(self, facts: AdapterFacts, task: str) -> str | None:
+    def place_of(self, facts: AdapterFacts, task: str) -> str | None:
         """Where these files are registered, if they are."""
         known = self._connection.execute(
             "select uri from loradex.adapters where base_model = %s and task = %s and sha256 = %s",

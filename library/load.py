@@ -41,13 +41,13 @@ class Library:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What loading a library did; of the adapters that were present some moved: they had been loaded from elsewhere."""
+    """What loading a library did; of the adapters that were present some are looked for elsewhere."""
 
     adapters_added: int
     adapters_present: int
     examples_added: int
     examples_present: int
-    adapters_moved: int = 0
+    adapters_elsewhere: int = 0
 
 
 def open_library(directory: Path, cards: Mapping[str, TaskCard]) -> Library:
@@ -87,11 +87,13 @@ def load_library(
     cards: Mapping[str, TaskCard],
     roots: AdapterRoots,
     advance: Callable[[int], None],
+    *,
+    move: bool = False,
 ) -> LoadReport:
     """Put a checked library in, in one transaction; what is there already stays as it is.
 
-    Only affinities that were measured on fewer rows than the library's give way to those, and adapters that were loaded
-    from elsewhere are looked for in this library from now on.
+    Only affinities that were measured on fewer rows than the library's give way to those. With `move`, adapters that
+    are registered at another place are looked for in this library from now on.
 
     Raises:
         ExampleConflictError: An example is there with another text.
@@ -106,15 +108,17 @@ def load_library(
         examples.put_tasks(cards[task] for task in manifest.tasks)
         models.put_encoder(manifest.encoder.name, manifest.encoder.revision, manifest.encoder.dimensions)
         models.put_base_model(manifest.base_model)
-        registered = [
-            adapters.register(facts, Wanted(manifest.adapters[task].name, task, places[task]))
-            for task, facts in library.adapters.items()
-        ]
+        before = {task: adapters.place_of(facts, task) for task, facts in library.adapters.items()}
+        for task, facts in library.adapters.items():
+            if move or before[task] is None:
+                adapters.register(facts, Wanted(manifest.adapters[task].name, task, places[task]))
+        elsewhere = sum(
+            adapters.place_of(facts, task) != places[task].uri for task, facts in library.adapters.items()
+        )
         added = _add_examples(examples, library, advance)
         _add_affinities(adapters, library)
-    new = sum(entry.created for entry in registered)
-    moved = sum(entry.moved_from is not None for entry in registered)
-    return LoadReport(new, len(registered) - new, added, len(library.examples) - added, moved)
+    new = sum(place is None for place in before.values())
+    return LoadReport(new, len(before) - new, added, len(library.examples) - added, elsewhere)
 
 
 def _add_affinities(store: AdapterStore, library: Library) -> None:

@@ -267,7 +267,7 @@ class Answering:
                 let_go(self._engine, job.id)
                 one.clock.lap("compose")
                 self._ending.fenced_off(one)
-            elif not self._leases.begun(job):
+            elif self._leases.let_go_unbegun(job):
                 # It is on its way here, and whoever brings it lets it lie.
                 self._ending.fenced_off(Claimed(job, Clock()))
             else:

@@ -114,7 +114,7 @@ def serve(settings: WorkerSettings) -> None:
             device_map=engine.device_map,
             versions={
                 **versions(engine.files, packages_of(engine.quantization), vllm=settings.engine == "vllm"),
-                **(told(settings.vllm_arguments) if settings.engine == "vllm" else {}),
+                **(told(settings.vllm_arguments, engine.dtype) if settings.engine == "vllm" else {}),
             },
             modules=engine.bank.sizes,
         ),

@@ -69,7 +69,8 @@ class Intake:
             routed = self._through("route", self._route, embedded)
             for one in routed:
                 uris = [part["uri"] for part in one.routing.mixture]
-                self._leases.wait_elsewhere(one.job, waits=True)
+                if not all(map(self._adapters.at_hand, uris)):
+                    self._leases.wait_elsewhere(one.job, waits=True)
                 self._fetching.when_here(uris, partial(self._go_on, one, ready))
 
     def _embed(self, batch: Sequence[Claimed]) -> list[Embedded | Failure]:

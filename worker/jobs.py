@@ -37,7 +37,9 @@ OVER: LiteralString = """
 
 ANNOUNCE: LiteralString = "select loradex.announce_worker(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
-PLACES: LiteralString = "select sha256::text, uri from loradex.adapters where sha256 = any (%s) order by id"
+PLACES: LiteralString = (
+    "select sha256::text, uri from loradex.adapters where base_model = %s and sha256 = any (%s)"
+)
 """Where the files of these hashes are registered now: they may have moved since an answer was given."""
 
 
@@ -262,9 +264,9 @@ class Jobs:
         ((document,),) = self._repeated("select loradex.explain(%s)", (answer,))
         return dict(document)
 
-    def places(self, hashes: Sequence[str]) -> Mapping[str, str]:
-        """Where the files of these content hashes are registered now."""
-        return dict(self._repeated(PLACES, (list(hashes),)))
+    def places(self, base_model: str, hashes: Sequence[str]) -> Mapping[str, str]:
+        """Where the base model's adapters of these content hashes are registered now."""
+        return dict(self._repeated(PLACES, (base_model, list(hashes))))
 
     def keep_replay(self, request: UUID) -> bool:
         """Say that this worker is at it. Whether it is to go on."""

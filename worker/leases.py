@@ -108,9 +108,14 @@ class Leases:
             self._begun.add(job.id)
             return True
 
-    def begun(self, job: Job) -> bool:
-        """Whether it is computed, or was."""
-        return job.id in self._begun
+    def let_go_unbegun(self, job: Job) -> bool:
+        """Lets the attempt go if it is in hand and was not computed yet; whether that was so."""
+        with self._changed:
+            if not self.holds(job) or job.id in self._begun:
+                return False
+            self._forget(job)
+            self._changed.notify_all()
+            return True
 
     def told(self, job: str) -> None:
         """Somebody says that a job is over; if it is in hand, Postgres is asked at once whether that is true."""

@@ -48,20 +48,23 @@ def _documents(url: str, answers: Sequence[UUID], sample: int, seed: int) -> lis
     return [_document(row[0]) for row in rows]
 
 
-def _places(url: str, documents: Sequence[dict[str, Any]]) -> dict[str, str]:
-    hashes = {sha256 for document in documents for sha256 in hashes_of(document)}
+def _places(url: str, documents: Sequence[dict[str, Any]]) -> list[Mapping[str, str]]:
+    """Where the adapters of each are registered now."""
     with translate_errors(), connect(url) as connection:
-        return dict(connection.execute(PLACES, (list(hashes),)).fetchall())
+        return [
+            dict(connection.execute(PLACES, (one["base_model"], hashes_of(one))).fetchall())
+            for one in documents
+        ]
 
 
 def _replayed(
-    settings: WorkerSettings, documents: Sequence[dict[str, Any]], places: Mapping[str, str]
+    settings: WorkerSettings, documents: Sequence[dict[str, Any]], places: Sequence[Mapping[str, str]]
 ) -> Iterator[Replay]:
     model = settings.base_model_path or shipped_model(settings.home / "cache" / "models")
     files = files_of(model)
     roots = settings.roots()
     engines: dict[Form, Engine] = {}
-    for document in documents:
+    for document, registered in zip(documents, places, strict=True):
         told = document["generation"]
         form = replace(
             settings.form,
@@ -76,7 +79,7 @@ def _replayed(
                 engines[form] = Engine.load(
                     model, settings.device, form, settings.bank_bytes, settings.threads, known=files
                 )
-            yield _answered(engines[form], Stored.of(document, roots, places))
+            yield _answered(engines[form], Stored.of(document, roots, registered))
         except LoradexError as error:
             yield Replay(document["answer_id"], str(error))
 

@@ -131,7 +131,9 @@ class Replaying:
         """What came of it; None where nobody waits for it any more, or this worker ends."""
         document = self._jobs.stored(answer)
         require_model(document, self._engine.files)
-        stored = Stored.of(document, self._adapters, self._jobs.places(hashes_of(document)))
+        stored = Stored.of(
+            document, self._adapters, self._jobs.places(document["base_model"], hashes_of(document))
+        )
         # The engine may have them in memory, where they are what they were: files that changed since are told.
         for sha256, directory in stored.adapters.items():
             read_files(directory, expected_sha256=sha256)

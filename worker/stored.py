@@ -1,11 +1,12 @@
 """A stored answer as the question that it was: its row and its mixture, from the facts on record alone."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loradex.errors import ReplayRefusedError
+from loradex.errors import LoradexError, ReplayRefusedError
 from loradex.library.adapter_roots import AdapterRoots
 from loradex.library.model_files import ModelFiles
 from loradex.worker.engine.framed import Framed
@@ -38,16 +39,26 @@ class Stored:
         Args:
             document: What `loradex.explain` tells.
             roots: Where adapters' files are.
-            places: Where its adapters are registered now: content hash → uri. Others are sought where they were.
+            places: Where its adapters are registered now: content hash → uri. Else they are sought where they were.
 
         Raises:
             AdapterUnavailableError: An adapter is not where it was, and cannot be fetched.
         """
         merge, mixture = document["merge"], document["mixture"]
         recipe = Recipe.decided({**merge, "mixture": mixture}, merge["density"], merge["dtype"])
-        uris = {part["sha256"]: places.get(part["sha256"], part["uri"]) for part in mixture}
-        adapters = {sha256: roots.locate(uri, sha256) for sha256, uri in uris.items()}
+        adapters = {
+            part["sha256"]: _located(roots, part["sha256"], places.get(part["sha256"]), part["uri"])
+            for part in mixture
+        }
         return cls(document, recipe, _row(document, recipe), adapters)
+
+
+def _located(roots: AdapterRoots, sha256: str, now: str | None, then: str) -> Path:
+    """Where the files are: where they are registered now, or where they were."""
+    if now is not None and now != then:
+        with suppress(LoradexError):
+            return roots.locate(now, sha256)
+    return roots.locate(then, sha256)
 
 
 def hashes_of(document: Document) -> list[str]:

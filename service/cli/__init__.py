@@ -140,10 +140,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
+        if not _nobody_reads():
+            raise
         # Whoever read it has enough, and what is left has no place.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     sys.exit(code)
+
+
+def _nobody_reads() -> bool:
+    """Whether it is standard output that nobody reads any more."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return True
+    return False
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -161,6 +172,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _told(error: Exception) -> tuple[str, int] | None:
     """What is said of it, and the exit code; None where it is a fault of ours, whose traceback helps."""
+    from loradex.logs import crashes_are_lines
+
     told: tuple[str | None, int] = (None, 1)
     match error:
         case LoradexError():
@@ -171,8 +184,9 @@ def _told(error: Exception) -> tuple[str, int] | None:
             told = _with_hint(error), error.exit_code
         case ModuleNotFoundError():
             told = _with_extra(error), 1
-        case OSError() if not isinstance(error, BrokenPipeError):
-            told = f"{error.filename}: {error.strerror}" if error.filename else str(error), 1
+        # Of a program that logs, a crash is a line of its log.
+        case OSError() if not isinstance(error, BrokenPipeError) and not crashes_are_lines():
+            told = f"{error.filename}: {error.strerror}" if error.filename else str(error) or repr(error), 1
         case ValueError():
             told = _wrong_setting(error), USAGE_ERROR
     message, code = told

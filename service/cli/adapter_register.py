@@ -93,7 +93,11 @@ def register(
             f"retrieval cannot find it: {task} has no examples and it no affinities; "
             "add some with `loradex examples add`, or measure it with `loradex library affinities`"
         )
-    if done.created and not announced and place.root not in AdapterRoots.of((), settings.home).announced:
+    if (
+        (done.created or done.moved_from is not None)
+        and not announced
+        and place.root not in AdapterRoots.of((), settings.home).announced
+    ):
         warnings.append(_told_to_a_worker(base_model, place.root))
     for warning in warnings:
         terminal.complain(f"warning: {directory}: {warning}")
@@ -103,7 +107,11 @@ def register(
             {**asdict(done), "sha256": facts.sha256, "answering": answering, "warnings": warnings}
         )
         return
-    what = "registered" if done.created else f"has these files already and is {done.state}; {_moved(done)}"
+    what = (
+        "registered"
+        if done.created
+        else f"has these files already and is {done.state}; {_moved(done, wanted)}"
+    )
     terminal.say(
         f"{done.name} version {done.version} {what} (content {facts.sha256[:12]}, rank {facts.rank})"
     )
@@ -119,9 +127,14 @@ def _told_to_a_worker(base_model: str, root: str) -> str:
     return f"no worker of {base_model} lives now; start it with {setting}={root}, or it will not find these files"
 
 
-def _moved(done: "Registered") -> str:
+def _moved(done: "Registered", wanted: "Wanted") -> str:
     if done.moved_from is None:
-        return "nothing was changed"
+        stays = "" if done.uri == wanted.place.uri else f"; no living worker reads below {wanted.place.root}"
+        return (
+            f"workers look for them at {done.uri}{stays}; nothing was changed"
+            if stays
+            else "nothing was changed"
+        )
     return f"workers look for them at {done.uri} from now on, and not at {done.moved_from} any more"
 
 

@@ -19,7 +19,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.command()
-def load(directory: Directory = None, cards: Cards = OUR_CARDS, as_json: AsJson = False) -> None:
+def load(
+    directory: Directory = None,
+    cards: Cards = OUR_CARDS,
+    move: Annotated[
+        bool, typer.Option("--move", help="Look here for adapters that are registered at another place.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Check every file of a library, then put it into the database, all of it or nothing; again does no harm.
 
     Example: loradex library load
@@ -45,15 +52,17 @@ def load(directory: Directory = None, cards: Cards = OUR_CARDS, as_json: AsJson 
         counting("example vectors", len(library.examples)) as advance,
     ):
         announced = AdapterStore(connection).announced_roots(library.manifest.base_model.name)
-        report = load_library(connection, library, known, own.joined(announced), advance)
+        report = load_library(connection, library, known, own.joined(announced), advance, move=move)
     if as_json:
         terminal.as_json(asdict(report))
         return
-    moved = f", {report.adapters_moved} of them looked for here now" if report.adapters_moved else ""
+    elsewhere = f", {report.adapters_elsewhere} of them at another place" if report.adapters_elsewhere else ""
     terminal.say(
-        f"adapters: {report.adapters_added} added, {report.adapters_present} there already{moved}; "
+        f"adapters: {report.adapters_added} added, {report.adapters_present} there already{elsewhere}; "
         f"examples: {report.examples_added} added, {report.examples_present} there already"
     )
+    if elsewhere and not move:
+        terminal.complain("those are looked for where they are registered; --move has them looked for here")
 
 
 @app.command()

@@ -75,6 +75,11 @@ def log_as_json(level: str = "info") -> None:
     adopt()
 
 
+def crashes_are_lines() -> bool:
+    """Whether `log_as_json` was called: then an error that nobody expected is a line of the log."""
+    return sys.excepthook is _crashed
+
+
 def adopt() -> None:
     """Libraries that write their own lines say them to us instead. Again after others were imported."""
     for one in list(logging.root.manager.loggerDict.values()):

@@ -1,6 +1,7 @@
 """`loradex adapter`, as a user calls it: what is registered, who answers, and what is refused before it harms."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -216,9 +217,33 @@ def test_without_a_worker_it_says_how_to_start_one(
     register = ("adapter", "register", "--task", "tools", "--cards", card_directory)
     code, _, err = loradex(*register, make_adapter("there/one"))
     assert code == 0
-    assert (
-        f"no worker of tiny-llama lives now; start it with LORADEX_ADAPTER_ROOTS={tmp_path / 'there'}" in err
-    )
+    cure = f"no worker of tiny-llama lives now; start it with LORADEX_ADAPTER_ROOTS={tmp_path / 'there'}"
+    assert cure in err
+    monkeypatch.setenv("LORADEX_ADAPTER_ROOTS", f"{tmp_path / 'new'}:{tmp_path / 'there'}")
+    shutil.copytree(tmp_path / "there" / "one", tmp_path / "new" / "moved")
+    code, out, err = loradex(*register, tmp_path / "new" / "moved")
+    assert (code, "from now on" in out) == (0, True)
+    assert cure.replace("there", "new") in err
+
+
+@pytest.mark.usefixtures("with_base_model")
+def test_files_that_are_known_stay_where_workers_read_them(
+    loradex: Loradex,
+    make_adapter: MakeAdapter,
+    connection: Connection,
+    card_directory: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Registering them again from a directory that no worker reads does no harm, and that is said."""
+    announce(connection, tmp_path / "there")
+    register = ("adapter", "register", "--task", "tools", "--cards", card_directory)
+    assert loradex(*register, make_adapter("there/one"))[0] == 0
+    monkeypatch.setenv("LORADEX_ADAPTER_ROOTS", str(tmp_path / "new"))
+    shutil.copytree(tmp_path / "there" / "one", tmp_path / "new" / "copied")
+    code, out, _ = loradex(*register, tmp_path / "new" / "copied")
+    assert code == 0
+    assert f"no living worker reads below {tmp_path / 'new'}; nothing was changed" in out
 
 
 @pytest.mark.usefixtures("with_base_model")

@@ -95,11 +95,15 @@ def test_a_library_that_moved_is_loaded_again_from_its_new_place(
     loradex("library", "load", small_library.directory, "--cards", card_directory)
     moved = small_library.directory.rename(tmp_path / "moved")
     assert loradex("adapter", "verify")[0] == 1
-    code, out, _ = loradex("library", "load", moved, "--cards", card_directory)
+    load = ("library", "load", moved, "--cards", card_directory)
+    code, out, err = loradex(*load)
     assert code == 0
-    assert out.startswith(
-        "adapters: 0 added, 2 there already, 2 of them looked for here now; examples: 0 added"
-    )
+    assert out.startswith("adapters: 0 added, 2 there already, 2 of them at another place; examples: 0 added")
+    assert "--move has them looked for here" in err
+    assert loradex("adapter", "verify")[0] == 1, "a place that somebody chose is not undone"
+    code, out, err = loradex(*load, "--move")
+    assert out.startswith("adapters: 0 added, 2 there already; examples: 0 added")
+    assert "--move" not in err
     assert loradex("adapter", "verify")[0] == 0
 
 

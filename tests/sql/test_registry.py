@@ -88,12 +88,14 @@ def test_nothing_moves_to_a_place_that_no_living_worker_reads(scratch: World) ->
     )
     content = sha256("stays")
     ((adapter, _),) = scratch.rows(REGISTER, "stays", "embers", content, "one/stays", "/srv/one")
+    again = scratch.rows(REGISTER, "stays", "embers", content, "two/stays", "/srv/two")
+    assert again == [(adapter, False)], "registering again does no harm"
+    assert scratch.value("select uri from loradex.adapters where id = %s", adapter) == "one/stays"
     with (
         pytest.raises(psycopg.Error, match="no living worker reads adapters below"),
         scratch.connection.transaction(),
     ):
-        scratch.rows(REGISTER, "stays", "embers", content, "two/stays", "/srv/two")
-    assert scratch.value("select uri from loradex.adapters where id = %s", adapter) == "one/stays"
+        scratch.rows(REGISTER, "other", "embers", sha256("other"), "two/other", "/srv/two")
 
 
 def test_of_two_tasks_that_take_one_name_at_once_the_later_is_refused(

@@ -22,12 +22,13 @@ USUAL_RANK: Final = 64
 CGROUP: Final = Path("/sys/fs/cgroup")
 """Where the system tells of a container: its limit, what it uses, and what of that is pages of files."""
 TOLD: Final = (
-    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    ("memory.max", "memory.current", "memory.stat", ("active_file", "inactive_file"), "file_mapped"),
     (
         "memory/memory.limit_in_bytes",
         "memory/memory.usage_in_bytes",
         "memory/memory.stat",
-        "total_inactive_file",
+        ("total_active_file", "total_inactive_file"),
+        "total_mapped_file",
     ),
 )
 """By which names, in the second version of control groups and in the first."""
@@ -99,14 +100,14 @@ def _host_bytes() -> int:
 
 
 def _container_bytes() -> Iterator[int]:
-    """What a container may still take, if it has a limit: pages of files that nobody reads now are given back first."""
-    for names in TOLD:
-        *numbers, stat = (_read(CGROUP / name) for name in names[:-1])
+    """What a container may still take, if it has a limit: pages of files that nobody mapped are given back first."""
+    for most, current, stat, files, mapped in TOLD:
+        limit, used = _read(CGROUP / most), _read(CGROUP / current)
         # Where there is no limit, it says "max".
-        if all(one.isdigit() for one in numbers):
-            limit, used = map(int, numbers)
-            found = dict(line.split() for line in stat.splitlines())
-            yield max(0, limit - used + int(found.get(names[-1], 0)))
+        if limit.isdigit() and used.isdigit():
+            found = dict(line.split() for line in _read(CGROUP / stat).splitlines())
+            kept = sum(int(found.get(name, 0)) for name in files) - int(found.get(mapped, 0))
+            yield max(0, int(limit) - int(used) + max(0, kept))
 
 
 def _read(path: Path) -> str:

@@ -80,6 +80,9 @@ V1 = {
         (V2, 2 * GIB),
         (V1, 2 * GIB),
         (V2 | {"memory.stat": "anon 5"}, GIB),
+        # A model's file that was hashed and mapped once lies among the active pages.
+        (V2 | {"memory.stat": "active_file 1073741824\ninactive_file 1073741824\nfile_mapped 0"}, 3 * GIB),
+        (V2 | {"memory.stat": "active_file 1073741824\ninactive_file 0\nfile_mapped 1073741824"}, GIB),
         ({"memory.max": V2["memory.max"], "memory.current": V2["memory.current"]}, GIB),
         (V2 | {"memory.current": "5000000000", "memory.stat": "inactive_file 0"}, 0),
         (V2 | {"memory.max": "max"}, 64 * GIB),

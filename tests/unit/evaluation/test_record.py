@@ -66,7 +66,7 @@ def test_a_default_counts_where_the_method_reads_it_and_the_case_gives_none(
     assert (found(path, case(method)), found(path, case(method, k=64))) == (there, given)
 
 
-@pytest.mark.parametrize("name", ["dtype", "library", "base_model", "encoder", "frame", "mode"])
+@pytest.mark.parametrize("name", ["dtype", "library", "base_model", "encoder", "frame", "mode", "marks"])
 def test_a_figure_of_another_origin_does_not_count_and_that_is_said(tmp_path: Path, name: str) -> None:
     path = tmp_path / "cells.jsonl"
     measured(path, case("cat"))

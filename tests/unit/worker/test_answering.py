@@ -488,6 +488,22 @@ def test_a_job_that_is_over_while_its_files_are_fetched_leaves_its_place(worker:
     until(lambda: computing(worker) == ["near", "far 1"])
 
 
+def test_an_answer_on_record_is_not_fenced_off(worker: Worker) -> None:
+    """Between its record and its lease's end it is over, and nobody else's."""
+    job = worker.asked("recorded")
+    worker.engine.ready.add("recorded")
+    until(lambda: worker.queue.answered == ["recorded"])
+    leases = worker.queue.leases
+    leases.hold([job])
+    assert leases.begin(job)
+    assert not leases.let_go_unbegun(job)
+    leases.let_go([job])
+    assert not leases.let_go_unbegun(job), "it is in hand no more"
+    leases.hold([job])
+    assert leases.let_go_unbegun(job)
+    assert not leases.holds(job)
+
+
 def test_what_is_not_done_in_time_is_given_back_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("loradex.worker.answering.FINISH_SECONDS", 0.1)
     worker = Worker()

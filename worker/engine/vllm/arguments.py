@@ -1,7 +1,9 @@
 """What is given to vLLM beside what Loradex sets itself, and what of it stands in the evidence."""
 
+import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from loradex.errors import InvalidArgumentError
@@ -41,7 +43,6 @@ ANOTHER_MODEL: Final = frozenset(
         "logits_processors",
         "lora_dtype",
         "model_class_overrides",
-        "model_loader_extra_config",
         "model_weights",
         "quantization",
         "quantization_config",
@@ -51,6 +52,16 @@ ANOTHER_MODEL: Final = frozenset(
     }
 )
 """Arguments by which the same files answer otherwise, and not by rounding alone."""
+
+
+SAME_MODEL: Final[Mapping[str, Collection[str]]] = {
+    "load_format": {
+        *("safetensors", "pt", "npcache", "fastsafetensors", "instanttensor", "mistral", "modelexpress"),
+        *("runai_streamer", "runai_streamer_sharded", "sharded_state"),
+    }
+}
+"""Values that read the same weights in another way."""
+WORD: Final = re.compile(r"[\w.+-]{1,64}")
 
 
 def require_free(arguments: Mapping[str, Any]) -> None:
@@ -81,14 +92,31 @@ def context_given(arguments: Mapping[str, Any], most: int) -> int:
     return given
 
 
-def told(arguments: Mapping[str, Any]) -> dict[str, str]:
+def told(arguments: Mapping[str, Any], dtype: str) -> dict[str, str]:
     """What `versions` of an answer says of the arguments: those that make another model of it, as JSON, if any do.
 
-    No others: they may say where something lies, and how to get there.
+    No others: they may say where something lies, and how to get there. What is more than a word is told by its hash.
     """
-    deciding = {name: value for name, value in arguments.items() if name in ANOTHER_MODEL and _says(value)}
+    deciding = {
+        name: _short(value)
+        for name, value in arguments.items()
+        if name in ANOTHER_MODEL and _says(value) and not _alike(name, value, dtype)
+    }
     return {"vllm_arguments": json.dumps(deciding, sort_keys=True)} if deciding else {}
+
+
+def _alike(name: str, value: Any, dtype: str) -> bool:
+    """Whether the model is the same with it."""
+    return isinstance(value, str) and (
+        value in SAME_MODEL.get(name, ()) or (name == "kv_cache_dtype" and value == dtype)
+    )
 
 
 def _says(value: Any) -> bool:
     return value not in (None, False, "auto", {}, [])
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, bool | int | float) or (isinstance(value, str) and WORD.fullmatch(value)):
+        return value
+    return f"sha256 {hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()}"

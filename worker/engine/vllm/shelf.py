@@ -28,22 +28,31 @@ class Shelf:
         path = self._root / name
         # Under another name until it is whole.
         draft = self._root / f"{name}.draft"
-        draft.mkdir(exist_ok=True)
-        tensors, rank = tensors_of(factors)
-        save_file(tensors, draft / "adapter_model.safetensors", metadata={"format": "pt"})
-        config = {
-            "peft_type": "LORA",
-            "r": rank,
-            "lora_alpha": rank,
-            "target_modules": sorted(factors),
-            "bias": "none",
-        }
-        (draft / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
-        return draft.rename(path)
+        try:
+            _write(draft, factors)
+            return draft.rename(path)
+        except BaseException:
+            # On a full disk it would keep others out for ever.
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
 
     def remove(self, name: str) -> None:
         """No row has the mixture any more."""
         shutil.rmtree(self._root / name, ignore_errors=True)
+
+
+def _write(directory: Path, factors: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+    directory.mkdir(exist_ok=True)
+    tensors, rank = tensors_of(factors)
+    save_file(tensors, directory / "adapter_model.safetensors", metadata={"format": "pt"})
+    config = {
+        "peft_type": "LORA",
+        "r": rank,
+        "lora_alpha": rank,
+        "target_modules": sorted(factors),
+        "bias": "none",
+    }
+    (directory / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
 def tensors_of(factors: Mapping[str, tuple[Tensor, Tensor]]) -> tuple[dict[str, Tensor], int]:
