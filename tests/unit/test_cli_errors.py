@@ -43,9 +43,13 @@ def test_a_fault_is_raised(error: Exception, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_program_that_logs_crashes_into_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "excepthook", logs._crashed)
+    def logging_first() -> None:
+        monkeypatch.setattr(sys, "excepthook", logs._crashed)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("loradex.service.cli.stack.status", logging_first)
     with pytest.raises(OSError, match="No space"):
-        ended(OSError(errno.ENOSPC, "No space left on device"), monkeypatch)
+        cli.run(["status"])
 
 
 def test_who_reads_no_further_sees_no_traceback() -> None:
