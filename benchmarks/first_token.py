@@ -30,7 +30,7 @@ def main() -> None:
     ours, alone = [], []
     with serving(chosen) as (client, _):
         for number, prompt in enumerate(prompts):
-            seconds, recipe = _streamed(client, prompt)
+            seconds, recipe = _streamed(client, prompt, chosen.dtype)
             in_process = _first(engine, Row(f"{prompt}\nAnswer:", recipe, max_new_tokens=TOKENS))
             if number:  # the first warms both sides up
                 ours.append(1000 * seconds)
@@ -59,7 +59,7 @@ def main() -> None:
     )
 
 
-def _streamed(client: Client, prompt: str) -> tuple[float, Recipe]:
+def _streamed(client: Client, prompt: str, dtype: str) -> tuple[float, Recipe]:
     """Seconds from asking to the first piece, and the mixture that answered."""
     start = time.perf_counter()
     stream = client.stream(prompt, max_new_tokens=TOKENS, method="cat")
@@ -70,7 +70,7 @@ def _streamed(client: Client, prompt: str) -> tuple[float, Recipe]:
     if stream.answer is None:
         raise RuntimeError("a stream ends with its answer")
     parts = tuple(Component(part["sha256"], part["weight"]) for part in stream.answer.mixture)
-    return seconds, Recipe("cat", 0.5, "float32", parts)
+    return seconds, Recipe("cat", 0.5, dtype, parts)
 
 
 def _first(engine: Engine, row: Row) -> float:

@@ -76,6 +76,9 @@ def _arrivals(client: Client, seed: int) -> list[float]:
         thread.start()
     for thread in threads:
         thread.join()
+    if len(seconds) != ARRIVALS:
+        # The slowest would be missing.
+        raise RuntimeError(f"{ARRIVALS - len(seconds)} of {ARRIVALS} choices were not answered")
     return seconds
 
 
@@ -107,6 +110,8 @@ def _writing(client: Client) -> Iterator[list[str]]:
     time.sleep(5)
     try:
         yield ended
+        if not all(thread.is_alive() for thread in threads):
+            raise RuntimeError("a text could not be written: choices had less beside them than is said")
     finally:
         over.set()
         for thread in threads:

@@ -249,14 +249,21 @@ class Api:
         copies.require_room(call.http.state.share, read, samples, call.names.called("prompt"))
         said, seconds = bodies.options_of(body)
         theirs = bodies.sampling_of(body)
+        held = held_to(body.response_format, body.structured_outputs)
+        if "choices" in held and "choices" in said:
+            raise refused("structured_outputs has the choices already", "loradex.choices")
         wanted = {
-            **held_to(body.response_format, body.structured_outputs),
+            **held,
             **said,
             "max_new_tokens": most,
             **theirs,
             "logprobs": body.likeliest,
             "metadata": body.metadata,
         }
+        if samples * len(prompts) > 1:
+            copies.require_room(
+                call.http.state.share, copies.characters_of_fields(wanted), samples * len(prompts), None
+            )
         wanted_jobs = [
             {**wanted, **prompt, "seed": seed_of_sample(body.seed, sample)}
             for prompt in prompts
@@ -303,6 +310,8 @@ class Api:
         said, seconds = bodies.options_of(body)
         if "choices" in said:
             raise refused("the questions have the choices", "loradex.choices")
+        shared = copies.characters_of_fields({**said, "metadata": body.metadata})
+        copies.require_room(call.http.state.share, shared, len(rankings), None)
         asked_for = [
             {**said, **one.asked, "choices": one.texts, "metadata": body.metadata} for one in rankings
         ]
@@ -346,7 +355,8 @@ class Api:
         """The model, the jobs, and what the client calls this request."""
         key = incoming.idempotency_key_of(call.http)
         found = await self._known.named(call.client, name)
-        requests = [Request.of(found.fields(one)) for one in jobs]
+        fields = [found.fields(one, call.names.called) for one in jobs]
+        requests = await asyncio.to_thread(_requests_of, fields) if len(jobs) > 1 else _requests_of(fields)
         return await models.with_base(call.client, found, said.get("base_model")), requests, key
 
     async def _edge_of(
@@ -378,7 +388,7 @@ class Api:
         if "jobs" not in call.document:
             call.http.state.names = fields.JOB
         key = incoming.idempotency_key_of(call.http)
-        wanted = await jobs.requests_of(call.client, given)
+        wanted = await jobs.requests_of(call.client, given, call.http.state.names)
         made = await hand_in(call.client, wanted, key)
         place = {"location": f"/v1/jobs/{made[0].id}"} if len(made) == 1 else {}
         document = {"object": "list", "data": [jobs.accepted(one) for one in made]}
@@ -447,3 +457,8 @@ def _methods_of(request: HttpRequest) -> set[str]:
         if route.matches(request.scope)[0] is not Match.NONE
         for method in route.methods
     }
+
+
+def _requests_of(jobs: Sequence[Mapping[str, Any]]) -> list[Request]:
+    """Many, or long ones, are a while of work, and other requests shall not wait for it."""
+    return [Request.of(one) for one in jobs]

@@ -1,16 +1,16 @@
 """The bodies of requests: shapes and sizes, which are checked before anything is done."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import from_json
+from pydantic_core import ErrorDetails, from_json
 
 from loradex.service.api.formats import ResponseFormat, StructuredOutputs
 from loradex.service.api.json_values import require_few_values
 from loradex.service.api.problem import Problem, refused
-from loradex.service.client.request import OPENAI_NAMES
+from loradex.service.client.request import BIGGEST_BIGINT, OPENAI_NAMES
 from loradex.service.client.samples import MOST_SAMPLES
 
 MOST_MESSAGES = 1_000
@@ -42,13 +42,29 @@ NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "function_call": ("none", "auto"),
     "modalities": (["text"],),
     "audio": (),
-    "prediction": (),
     "web_search_options": (),
     "suffix": ("",),
     "echo": (False,),
     "best_of": (1,),
+    "guided_choice": (),
+    "guided_json": (),
+    "guided_regex": (),
+    "guided_grammar": (),
+    "ignore_eos": (False,),
+    "stop_token_ids": ([],),
+    "bad_words": ([],),
+    "include_stop_str_in_output": (False,),
+    "continue_final_message": (False,),
+    "add_generation_prompt": (True,),
+    "chat_template": (),
+    "use_beam_search": (False,),
+    "length_penalty": (1, 1.0),
+    "truncate_prompt_tokens": (),
 }
 """What would change the answer and cannot be done, with the values that ask for nothing. Null asks for nothing too."""
+
+INSTEAD = {name: "structured_outputs" for name in NEUTRAL if name.startswith("guided_")}
+"""What can be said in another field."""
 
 KINDS = {"str", "bool", "int", "float"}
 """What pydantic calls the kinds of a field that may be of several."""
@@ -107,7 +123,7 @@ class Writing(Asking):
     frequency_penalty: float | None = None
     logit_bias: dict[str, float] | None = None
     n: Annotated[int, Field(ge=1, le=MOST_SAMPLES)] | None = None
-    seed: int | None = None
+    seed: Annotated[int, Field(ge=0, le=BIGGEST_BIGINT)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     response_format: ResponseFormat | None = None
@@ -205,8 +221,11 @@ def shaped(kind: type[Body], document: object) -> Body:
         value = (body.model_extra or {}).get(name)
         # To Python 1 and True are equal, to JSON they are not.
         alike = [one for one in neutral if isinstance(one, bool) is isinstance(value, bool)]
-        if value is not None and value not in alike:
-            raise refused(f"{name} is not supported; leave it out", name, "unsupported_parameter")
+        # The best of as many as are told are these.
+        if value is None or value in alike or (name == "best_of" and value == getattr(body, "n", None)):
+            continue
+        cure = f"say it in {INSTEAD[name]}" if name in INSTEAD else "leave it out"
+        raise refused(f"{name} is not supported; {cure}", name, "unsupported_parameter")
     return body
 
 
@@ -276,7 +295,7 @@ def text_of(content: str | list[dict[str, Any]] | None, place: str) -> str:
 
 
 def _first(error: ValidationError) -> Problem:
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    first = _nearest(error.errors(include_url=False, include_input=False, include_context=False))
     # Which kind of a union was tried, is said in parts that are no names of ours.
     parts = [
         str(part)
@@ -285,3 +304,13 @@ def _first(error: ValidationError) -> Problem:
     ]
     place = ".".join(parts)[:200]
     return refused(f"{place or 'the body'}: {first['msg']}", place or None)
+
+
+def _nearest(errors: Sequence[ErrorDetails]) -> ErrorDetails:
+    """The first error; of a field that may be of several kinds, that of the kind which comes nearest."""
+    first = errors[0]
+    union, kind = first["loc"][:-1], str(first["loc"][-1] if first["loc"] else "")
+    if kind.isidentifier() and kind not in KINDS:
+        return first
+    tried = [one for one in errors if one["loc"][: len(union)] == union]
+    return max(tried, key=lambda one: (len(one["loc"]), not one["type"].endswith("_type")))

@@ -1,6 +1,8 @@
-"""A text that stands in several jobs of one request: how much that is, before it is written so often."""
+"""What stands in several jobs of one request: how much that is, before it is written so often."""
 
+import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from loradex.service.api.problem import refused
 from loradex.service.api.room import Share
@@ -14,7 +16,12 @@ def characters_of(read: str | Sequence[Mapping[str, str]]) -> int:
     return len(read) if isinstance(read, str) else sum(len(message["content"]) for message in read)
 
 
-def require_room(share: Share, characters: int, copies: int, param: str) -> None:
+def characters_of_fields(fields: Mapping[str, Any]) -> int:
+    """Characters of other fields of a job, as JSON."""
+    return len(json.dumps(fields, ensure_ascii=False, default=str))
+
+
+def require_room(share: Share, characters: int, copies: int, param: str | None) -> None:
     """Counts them among the bytes that the request holds.
 
     Raises:

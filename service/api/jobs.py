@@ -4,10 +4,12 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast, get_args
 from uuid import UUID
 
 from loradex.errors import InvalidArgumentError
+from loradex.service.api.fields import Names
 from loradex.service.api.models import Model, named
 from loradex.service.api.problem import Problem, refused
 from loradex.service.client import AsyncClient, AsyncJob, JobFacts, Request
@@ -31,8 +33,10 @@ MOST_LISTED_CHARACTERS = 4 << 20
 METADATA = re.compile(r"metadata\[(?P<key>.+)\]", re.DOTALL)
 
 
-async def requests_of(client: AsyncClient, jobs: Sequence[Mapping[str, Any]]) -> list[Request]:
+async def requests_of(client: AsyncClient, jobs: Sequence[Mapping[str, Any]], called: Names) -> list[Request]:
     """The jobs of a body. `model` stands for base model, adapter and method; the rest are the fields of a job.
+
+    `called` is what the endpoint calls them.
 
     Raises:
         Problem: There is no such model, or too many are named; they are held to too many schemas and patterns.
@@ -47,19 +51,19 @@ async def requests_of(client: AsyncClient, jobs: Sequence[Mapping[str, Any]]) ->
             f"the jobs are held to {len(held_to)} schemas and patterns; {MOST_CONSTRAINTS} may stand in one request",
             "jobs",
         )
-    models = {name: await _named(client, name, jobs) for name in sorted(names)}
+    models = {name: await _named(client, name, jobs, called) for name in sorted(names)}
     # Thousands of jobs, and constraints, are a while of work, and other requests shall not wait for it.
-    return await asyncio.to_thread(_made, jobs, models)
+    return await asyncio.to_thread(_made, jobs, models, called)
 
 
-def _made(jobs: Sequence[Mapping[str, Any]], models: Mapping[str, Model]) -> list[Request]:
+def _made(jobs: Sequence[Mapping[str, Any]], models: Mapping[str, Model], names: Names) -> list[Request]:
     requests = []
     for number, job in enumerate(jobs):
         fields = {name: value for name, value in job.items() if name != "model"}
         if job.get("model") is not None:
             if not isinstance(job["model"], str):
-                raise refused("model must be a text", f"jobs.{number}.model")
-            fields = models[job["model"]].fields(fields)
+                raise refused("model must be a text", names.called("model", number))
+            fields = models[job["model"]].fields(fields, partial(names.called, place=number))
         try:
             requests.append(Request.of(fields))
         except InvalidArgumentError as error:
@@ -67,13 +71,13 @@ def _made(jobs: Sequence[Mapping[str, Any]], models: Mapping[str, Model]) -> lis
     return requests
 
 
-async def _named(client: AsyncClient, name: str, jobs: Sequence[Mapping[str, Any]]) -> Model:
+async def _named(client: AsyncClient, name: str, jobs: Sequence[Mapping[str, Any]], names: Names) -> Model:
     """The model; one that is none is told with the first job that names it."""
     try:
         return await named(client, name)
     except Problem as problem:
         place = next(place for place, job in enumerate(jobs) if job.get("model") == name)
-        raise replace(problem, param=f"jobs.{place}.model") from None
+        raise replace(problem, param=names.called("model", place)) from None
 
 
 async def page_of(client: AsyncClient, query: Sequence[tuple[str, str]]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
@@ -79,22 +79,27 @@ class Model:
             "parent": self.parent,
         }
 
-    def fields(self, said: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields of a job that this name stands for, and those that were said beside it.
+    def fields(self, said: Mapping[str, Any], called: Callable[[str], str]) -> dict[str, Any]:
+        """The fields of a job that this name stands for, and those that were said beside it; null says nothing.
+
+        Args:
+            said: The fields of a job.
+            called: What the endpoint calls one of them.
 
         Raises:
             Problem: They do not go together.
         """
+        given = {name: value for name, value in said.items() if value is not None}
         if self.method is None:
-            return dict(said)
-        for name in ("method", "base_model"):
-            if name in said:
+            return given
+        own = {"method": self.method, "base_model": self.base_model, "adapter": self.adapter}
+        for name in own:
+            if name in given:
                 raise refused(
                     f"model {self.id} says the {name} already; ask for model {ROUTED} to choose another",
-                    f"loradex.{name}",
+                    called(name),
                 )
-        own = {"method": self.method, "base_model": self.base_model, "adapter": self.adapter}
-        return {**said, **{name: value for name, value in own.items() if value is not None}}
+        return {**given, **{name: value for name, value in own.items() if value is not None}}
 
     def fingerprint(self, mixture: Sequence[Mapping[str, Any]]) -> str:
         """Of what answered: base model, adapters and weights. With another one the words may be others.

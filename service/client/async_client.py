@@ -50,7 +50,7 @@ from loradex.service.client.calls import (
     page_of,
     uuid_of,
 )
-from loradex.service.client.deadline import Deadline
+from loradex.service.client.deadline import Deadline, require_seconds
 from loradex.service.client.facts import OWN_JOBS, JobFacts
 from loradex.service.client.outcome import (
     CANCEL,
@@ -169,6 +169,7 @@ class AsyncClient:
         timeout: float | None = 60.0,  # noqa: ASYNC109 - the same words as `Client.ask`
     ) -> Answer | list[Answer]:
         """Hand one job in and wait for its answer; with `n` the list of so many answers."""
+        require_seconds(timeout)
         jobs = await self.enqueue_many(samples_of(request, 1 if n is None else n))
         if n is None:
             return await jobs[0].wait(timeout)
@@ -195,6 +196,7 @@ class AsyncClient:
         The job is handed in when the first piece is asked for, or `async with` is entered: with `n`, all the jobs when
         the first stream is. See `Client.stream`.
         """
+        require_seconds(timeout)
         asked = samples_of(replace(request, stream=True), 1 if n is None else n)
         jobs = Together(lambda: self.enqueue_many(asked))
         streams = [

@@ -1,8 +1,8 @@
 """`Job` for asyncio."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from loradex.errors import RedisUnavailableError, UnknownJobError
@@ -56,13 +56,16 @@ class AsyncJob(JobHandle):
 
         return AsyncStream(handed_in, keep=self._client.keep, timeout=timeout, cancel=cancel)
 
-    async def told(self, seconds: float | None) -> AsyncGenerator[JobOutcome | Sequence[Message]]:
+    async def told(
+        self, seconds: float | None, begun: Callable[[asyncio.Queue[Any]], None] = lambda _: None
+    ) -> AsyncGenerator[JobOutcome | Sequence[Message]]:
         """What is heard of it within so many seconds; see `Job.told`."""
         if self._outcome is not None:
             yield self._outcome
             return
         deadline = Deadline(seconds)
         async with self._client.listening(self.id) as came:
+            begun(came)
             while True:
                 try:
                     async with asyncio.timeout(deadline.left()):
@@ -80,9 +83,10 @@ class AsyncJob(JobHandle):
                 yield told
 
     async def _ended(self, seconds: float | None) -> JobOutcome:
+        deadline = Deadline(seconds)
         async with self._client.watch([self.id]) as ended:
             try:
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout(deadline.left()):
                     told: Ended = await ended.get()
             except TimeoutError:
                 told = self._client.listener.outage or await self._looked_at(seconds)

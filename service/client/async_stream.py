@@ -6,13 +6,16 @@ from contextlib import aclosing, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from loradex.errors import LoradexError
+from loradex.errors import ClientClosedError, LoradexError
 from loradex.service.client.answer import Answer
 from loradex.service.client.outcome import JobOutcome
 from loradex.service.client.transcript import Transcript
 
 if TYPE_CHECKING:
     from loradex.service.client.async_job import AsyncJob
+
+CLOSED = ClientClosedError("the stream was closed by another task")
+"""What whoever reads is told."""
 
 
 class AsyncStream:
@@ -44,6 +47,9 @@ class AsyncStream:
         self._handing = self._left = False
         self._seconds = timeout
         self._cancel = cancel
+        self._closed = self._reading = False
+        self._heard: asyncio.Queue[Any] | None = None
+        self._transcript = Transcript()
         self._pieces = self._told()
 
     def __aiter__(self) -> Self:
@@ -51,7 +57,18 @@ class AsyncStream:
 
     async def __anext__(self) -> str:
         """The next piece. Raises as `Stream.__next__` does, and at the first one as `AsyncClient.enqueue`."""
-        return await anext(self._pieces)
+        self._reading = True
+        try:
+            return await anext(self._pieces)
+        except StopAsyncIteration:
+            raise
+        except BaseException:
+            # Whoever reads on goes on behind what was said: a text that was broken off must not look whole.
+            if self.answer is None and not self._closed:
+                self._pieces = self._told()
+            raise
+        finally:
+            self._reading = False
 
     async def __aenter__(self) -> Self:
         await self._begun()
@@ -67,12 +84,18 @@ class AsyncStream:
 
         What is being handed in by another task, whose reading this ends, is cancelled as soon as it has an id.
         """
+        self._closed = True
         if self._cancel and self._handing:
             self._leave()
             return
-        await self._pieces.aclose()
-        if self._cancel and self.job is not None and self.job.ended is None:
-            await self.job.cancel()
+        try:
+            if not self._reading:
+                await self._pieces.aclose()
+            elif self._heard is not None:
+                self._heard.put_nowait(CLOSED)
+        finally:
+            if self._cancel and self.job is not None and self.job.ended is None:
+                await self.job.cancel()
 
     async def _begun(self) -> "AsyncJob":
         if self.job is None:
@@ -98,13 +121,17 @@ class AsyncStream:
             await (await self._handed_in()).cancel()
 
     async def _told(self) -> AsyncGenerator[str]:
-        transcript = Transcript()
         job = await self._begun()
-        async with aclosing(job.told(self._seconds)) as heard:
+        async with aclosing(job.told(self._seconds, self._listens)) as heard:
             async for told in heard:
                 if isinstance(told, JobOutcome):
                     self.answer = told.answered()
-                    if rest := transcript.settle(self.answer, told.attempt):
+                    if rest := self._transcript.settle(self.answer, told.attempt):
                         yield rest
-                elif piece := transcript.hear(told):
+                elif piece := self._transcript.hear(told):
                     yield piece
+
+    def _listens(self, heard: "asyncio.Queue[Any]") -> None:
+        self._heard = heard
+        if self._closed:
+            heard.put_nowait(CLOSED)

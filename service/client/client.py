@@ -40,7 +40,7 @@ from loradex.service.client.calls import (
     page_of,
     uuid_of,
 )
-from loradex.service.client.deadline import Deadline
+from loradex.service.client.deadline import Deadline, require_seconds
 from loradex.service.client.facts import OWN_JOBS, JobFacts
 from loradex.service.client.job import Job
 from loradex.service.client.listener import Listener
@@ -133,6 +133,7 @@ class Client:
 
         With `n` the list of so many answers, each with a seed of its own; see `enqueue`.
         """
+        require_seconds(timeout)
         jobs = self.enqueue_many(samples_of(request, 1 if n is None else n))
         if n is None:
             return jobs[0].wait(timeout)
@@ -159,6 +160,7 @@ class Client:
             timeout: Seconds until the answer must be there; None waits for ever.
             cancel: Leaving `with client.stream(...)` before the end cancels the job.
         """
+        require_seconds(timeout)
         jobs = self.enqueue_many(samples_of(replace(request, stream=True), 1 if n is None else n))
         streams = [job.stream(timeout, cancel=cancel) for job in jobs]
         return streams[0] if n is None else streams

@@ -1,8 +1,8 @@
 """A job the caller has handed in."""
 
-from collections.abc import Generator, Sequence
-from queue import Empty
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Sequence
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from loradex.errors import RedisUnavailableError, UnknownJobError
@@ -68,8 +68,12 @@ class Job(JobHandle):
         """Its text as it is written, from the beginning, whenever one comes; arguments are those of `Client.stream`."""
         return Stream(self, timeout=timeout, cancel=cancel)
 
-    def told(self, timeout: float | None) -> Generator[JobOutcome | Sequence[Message]]:
+    def told(
+        self, timeout: float | None, begun: Callable[[SimpleQueue[Any]], None] = lambda _: None
+    ) -> Generator[JobOutcome | Sequence[Message]]:
         """What is heard of it within `timeout` seconds: messages of its text, and at last how it ended.
+
+        `begun` is given where it comes from: an error that is put there is raised here.
 
         Raises as `wait` does, but for jobs that ended without an answer.
         """
@@ -78,6 +82,7 @@ class Job(JobHandle):
             return
         deadline = Deadline(timeout)
         with self._client.listening(self.id) as came:
+            begun(came)
             while True:
                 try:
                     told = came.get(timeout=deadline.left())

@@ -1,15 +1,20 @@
 """An answer as it is written: an iterator of pieces of its text."""
 
 from collections.abc import Generator
+from queue import SimpleQueue
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from loradex.errors import ClientClosedError
 from loradex.service.client.answer import Answer
 from loradex.service.client.outcome import JobOutcome
 from loradex.service.client.transcript import Transcript
 
 if TYPE_CHECKING:
     from loradex.service.client.job import Job
+
+CLOSED = ClientClosedError("the stream was closed by another thread")
+"""What whoever reads is told."""
 
 
 class Stream:
@@ -28,6 +33,9 @@ class Stream:
         self.answer: Answer | None = None
         self._seconds = timeout
         self._cancel = cancel
+        self._closed = False
+        self._heard: SimpleQueue[Any] | None = None
+        self._transcript = Transcript()
         self._pieces = self._told()
 
     def __iter__(self) -> Self:
@@ -41,9 +49,17 @@ class Stream:
             StreamDiffersError: What was told is not the answer's text; `answer` has the one of record.
             WaitTimeoutError: There is no answer yet after `timeout` seconds; the job goes on.
             DatabaseUnavailableError: Postgres was away when the time was over.
-            ClientClosedError: The client was closed.
+            ClientClosedError: The client was closed, or the stream by another thread.
         """
-        return next(self._pieces)
+        try:
+            return next(self._pieces)
+        except StopIteration:
+            raise
+        except BaseException:
+            # Whoever reads on goes on behind what was said: a text that was broken off must not look whole.
+            if self.answer is None and not self._closed:
+                self._pieces = self._told()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -54,17 +70,28 @@ class Stream:
         self.close()
 
     def close(self) -> None:
-        """Listen no more; the job goes on unless it was to be cancelled."""
-        self._pieces.close()
-        if self._cancel and self.job.ended is None:
-            self.job.cancel()
+        """Listen no more; the job goes on unless it was to be cancelled. Another thread may call it."""
+        self._closed = True
+        try:
+            self._pieces.close()
+        except ValueError:
+            # Another thread reads, and is told.
+            if self._heard is not None:
+                self._heard.put(CLOSED)
+        finally:
+            if self._cancel and self.job.ended is None:
+                self.job.cancel()
 
     def _told(self) -> Generator[str]:
-        transcript = Transcript()
-        for told in self.job.told(self._seconds):
+        for told in self.job.told(self._seconds, self._listens):
             if isinstance(told, JobOutcome):
                 self.answer = told.answered()
-                if rest := transcript.settle(self.answer, told.attempt):
+                if rest := self._transcript.settle(self.answer, told.attempt):
                     yield rest
-            elif piece := transcript.hear(told):
+            elif piece := self._transcript.hear(told):
                 yield piece
+
+    def _listens(self, heard: "SimpleQueue[Any]") -> None:
+        self._heard = heard
+        if self._closed:
+            heard.put(CLOSED)

@@ -2,11 +2,12 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.asked import CHAT, Ask, error_of
+from tests.asked import CHAT, QUESTION, Ask, error_of
 from tests.fix_answering import Stack
 from tests.fix_api import Served
 from tests.fix_db import with_user
@@ -141,6 +142,79 @@ def test_a_connection_serves_on_after_whatever_was_refused_on_it(served: Served,
 )
 def test_bodies_that_cannot_be(ask: Ask, path: str, body: bytes, status: int) -> None:
     error_of(ask("POST", path, content=body), status)
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "param", "says"),
+    [
+        (CHAT, {"guided_json": {"type": "object"}}, "guided_json", "say it in structured_outputs"),
+        (CHAT, {"guided_choice": ["a", "b"]}, "guided_choice", "say it in structured_outputs"),
+        (CHAT, {"ignore_eos": True}, "ignore_eos", "leave it out"),
+        (CHAT, {"stop_token_ids": [2]}, "stop_token_ids", "leave it out"),
+        (CHAT, {"seed": -1}, "seed", "greater than or equal to 0"),
+        (CHAT, {"seed": 2**63}, "seed", "less than or equal to"),
+        (
+            CHAT,
+            {"structured_outputs": {"choice": ["c", "d"]}, "loradex": {"choices": ["a", "b"]}},
+            "loradex.choices",
+            "already",
+        ),
+        (CHAT, {"stop": ["a", 1]}, "stop.1", "valid string"),
+        ("/v1/completions", {"prompt": ["x"] * 129}, "prompt", "at most 128 items"),
+        ("/v1/completions", {"prompt": []}, "prompt", "at least 1 item"),
+        ("/v1/completions", {"prompt": [[1, 2]]}, "prompt.0", "valid string"),
+        ("/v1/decisions", {"input": [{"content": "a"}]}, "input.0.role", "required"),
+        ("/v1/decisions", {"input": []}, "input", "at least 1 item"),
+        ("/v1/jobs", {"prompt": "x", "model": "nope"}, "model", "no model"),
+        (
+            "/v1/jobs",
+            {"jobs": [{"prompt": "x"}, {"prompt": "x", "model": "nope"}]},
+            "jobs.1.model",
+            "no model",
+        ),
+        ("/v1/jobs", {"prompt": "x", "model": "tiny-garden", "adapter": "other"}, "adapter", "already"),
+        (
+            "/v1/jobs",
+            {"jobs": [{"prompt": "x"}, {"prompt": "x", "model": "tiny-garden", "method": "top1"}]},
+            "jobs.1.method",
+            "already",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named_as_it_was_sent(
+    ask: Ask, path: str, fields: dict[str, Any], param: str, says: str
+) -> None:
+    shapes = {
+        CHAT: QUESTION,
+        "/v1/completions": {"model": "loradex", "prompt": "x"},
+        "/v1/decisions": {
+            "model": "loradex",
+            "input": "x",
+            "questions": [{"type": "predicate", "instructions": "y"}],
+        },
+    }
+    error = error_of(ask("POST", path, json={**shapes.get(path, {}), **fields}), error_status(param))
+    assert error["param"] == param
+    assert says in error["message"]
+
+
+def error_status(param: str) -> int:
+    """A model that is none is 404, as OpenAI has it."""
+    return 404 if param.rpartition(".")[2] == "model" else 400
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"prediction": {"type": "content", "content": "x"}},
+        {"add_generation_prompt": True, "ignore_eos": False, "stop_token_ids": [], "length_penalty": 1.0},
+        {"model": "tiny-garden", "loradex": {"method": None, "base_model": None}},
+    ],
+)
+def test_what_changes_nothing_is_let_through(ask: Ask, fields: dict[str, Any]) -> None:
+    assert ask("POST", CHAT, json={**QUESTION, **fields}).status_code == 200
+    body = {"model": "loradex", "prompt": "x", "max_tokens": 1, "n": 2, "best_of": 2}
+    assert ask("POST", "/v1/completions", json=body).status_code == 200
 
 
 def test_a_body_without_a_length_is_bounded_too(ask: Ask) -> None:

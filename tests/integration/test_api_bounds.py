@@ -62,6 +62,33 @@ def test_a_long_text_is_not_written_as_often_as_it_is_asked_about(
     assert str(MOST_CHARACTERS) in error["message"]
 
 
+BIASES = {str(token): 1 for token in range(40_000)}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/completions", {"prompt": ["x"] * 128, "logit_bias": BIASES}),
+        ("/v1/completions", {"prompt": ["x"] * 64, "n": 2, "stop": ["s" * 100_000]}),
+        (CHAT, {"messages": QUESTION, "n": 16, "metadata": {"x": "y" * 1_000_000}}),
+        (CHAT, {"messages": QUESTION, "n": 16, "loradex": {"exclude_tasks": ["t" * 100] * 10_000}}),
+        (
+            "/v1/decisions",
+            {"input": "x", "questions": [PREDICATE] * 400, "loradex": {"exclude_tasks": ["t" * 100] * 500}},
+        ),
+    ],
+    ids=["biases", "stop", "metadata", "exclusions", "exclusions of questions"],
+)
+def test_a_field_is_not_written_as_often_as_there_are_jobs(
+    served: Served, answering: Stack, path: str, body: dict[str, Any]
+) -> None:
+    before = jobs_of(answering)
+    refused = post(served, path, {"model": "loradex", **body})
+    assert refused.status_code == 400, refused.text[:500]
+    assert "jobs, and these may have" in refused.json()["error"]["message"]
+    assert jobs_of(answering) == before
+
+
 def test_a_constraint_is_read_once_however_many_jobs_are_held_to_it(served: Served, answering: Stack) -> None:
     schema = {"type": "integer", "multipleOf": 9973}
     before = constraint._complaint.cache_info()

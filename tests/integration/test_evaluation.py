@@ -551,10 +551,12 @@ def test_affinities_are_measured_once_kept_and_used(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     arguments = ["library", "affinities", "--data", str(exam / "data"), "--cards", str(exam / "cards")]
-
+    url = exam_settings.database_url.get_secret_value()  # type: ignore[union-attr]
+    with connect(url) as connection:
+        # What other tests measured.
+        connection.execute("delete from loradex.task_affinities")
     assert run([*arguments, "--rows", "2", "--task", "garden", "--json"]) == 0
     one = capsys.readouterr().out.splitlines()
-    url = exam_settings.database_url.get_secret_value()  # type: ignore[union-attr]
     kept = """
         select f.task, a.name, score, n, measured_at
         from loradex.task_affinities f join loradex.adapters a on a.id = f.adapter_id order by 1, 2"""

@@ -17,6 +17,7 @@ from tests.worker_process import asleep
 from loradex.db.session import connect
 from loradex.errors import (
     ClientClosedError,
+    InvalidArgumentError,
     JobCancelledError,
     JobFailedError,
     StreamDiffersError,
@@ -211,6 +212,89 @@ def test_a_stream_ends_in_time(answering: Stack, client: Client) -> None:
         with pytest.raises(WaitTimeoutError, match=str(stream.job.id)):
             next(stream)
     assert stream.job.wait().text
+
+
+def test_a_stream_whose_reading_was_broken_off_goes_on_behind_what_was_said(
+    answering: Stack, client: Client, text: str
+) -> None:
+    """A text that ended there would look whole."""
+    with answering.routing_held():
+        stream = streamed(client, timeout=0.2)
+        for _ in range(2):
+            with pytest.raises(WaitTimeoutError):
+                next(stream)
+    stream._seconds = 60
+    assert "".join(stream) == text
+    assert stream.answer is not None
+
+    async def walk() -> None:
+        async with AsyncClient(answering.database_url, answering.redis_url) as tasks:
+            stream = tasks.stream(PROMPT, max_new_tokens=WORDS, method="base")
+            with answering.routing_held():
+                for _ in range(2):
+                    with pytest.raises(TimeoutError):
+                        await asyncio.wait_for(anext(stream), 0.2)
+            assert "".join([piece async for piece in stream]) == text
+            assert stream.answer is not None
+            assert [piece async for piece in stream] == []
+
+    asyncio.run(walk())
+
+
+def test_a_stream_may_be_closed_while_another_reads_it(answering: Stack, client: Client) -> None:
+    """A button in one thread, the reader in another: the job is cancelled, and the reader is told."""
+    with asleep(answering.workers[0]):
+        stream = streamed(client, cancel=True)
+        told: list[BaseException] = []
+
+        def read() -> None:
+            try:
+                next(stream)
+            except (ClientClosedError, JobCancelledError) as error:
+                told.append(error)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        until(lambda: stream._heard is not None)
+        stream.close()
+        reader.join(10)
+        assert told
+        assert stream.job.status == "cancelled"
+        assert list(stream) == []
+
+    async def walk() -> None:
+        async with AsyncClient(answering.database_url, answering.redis_url) as tasks:
+            stream = tasks.stream(PROMPT, max_new_tokens=WORDS, cancel=True)
+            reading = asyncio.ensure_future(anext(stream))
+            await until_async(lambda: stream._heard is not None)
+            await stream.aclose()
+            with pytest.raises((ClientClosedError, JobCancelledError)):
+                await asyncio.wait_for(reading, 10)
+            assert stream.job is not None
+            assert (await tasks.outcome(stream.job.id)).status == "cancelled"
+
+    with asleep(answering.workers[0]):
+        asyncio.run(walk())
+
+
+def test_a_time_that_is_none_is_refused_before_anything_is_handed_in(
+    answering: Stack, client: Client
+) -> None:
+    before = jobs_of(answering)
+    for wrong in (float("nan"), "60", True):
+        with pytest.raises(InvalidArgumentError, match="timeout"):
+            client.ask(PROMPT, timeout=wrong)  # type: ignore[call-overload]
+        with pytest.raises(InvalidArgumentError, match="timeout"):
+            client.stream(PROMPT, timeout=wrong)  # type: ignore[call-overload]
+    assert jobs_of(answering) == before
+    assert client.ask(PROMPT, max_new_tokens=1, timeout=float("inf")).text is not None
+    assert client.enqueue(PROMPT, max_new_tokens=1).wait(1e300).text is not None
+
+
+def jobs_of(stack: Stack) -> int:
+    with connect(stack.database_url) as connection:
+        ((count,),) = connection.execute("select count(*) from loradex.jobs").fetchall()
+    return int(count)
 
 
 def test_leaving_cancels_only_where_that_is_wanted(answering: Stack, client: Client) -> None:

@@ -33,7 +33,7 @@ class Admission:
     def __init__(self, room: int) -> None:
         self.room = room
         self._waiting: deque[Question] = deque()
-        self._most_rows: int | None = None
+        self._most_rows: dict[bool, int] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -53,9 +53,14 @@ class Admission:
     def abort(self, ticket: Ticket) -> None:
         self._waiting = deque(one for one in self._waiting if one.ticket != ticket)
 
-    def out_of_memory(self, rows: int) -> None:
-        """So many rows in hand were too many: half of them is the most of a kind from now on."""
-        self._most_rows = max(1, rows // 2)
+    def out_of_memory(self, kind: bool, rows: int) -> None:
+        """So many rows of a kind (whether they have choices) were too many: half of them is the most from now on.
+
+        It is less each time, so that it comes to an end whatever else is in hand.
+        """
+        before = self._most_rows.get(kind)
+        half = rows // 2 if before is None else min(rows // 2, before - 1)
+        self._most_rows[kind] = max(1, half)
 
     def take(
         self, in_hand: Sequence[Question], sizes: Sizes, holds: Callable[[Collection[Key]], bool]
@@ -94,7 +99,7 @@ class Admission:
             tally, keys = tallies[kind], keys_of(question.row.recipe)
             kept = 0 if kind or question.row.urgent else room[kind] // URGENT_SHARE
             crowded = tally.rows and (
-                (self._most_rows is not None and tally.rows >= self._most_rows)
+                (kind in self._most_rows and tally.rows >= self._most_rows[kind])
                 or tally.bytes_with(question) > room[kind] - kept
             )
             if crowded or (taken and not question.alone and not holds(named.union(keys))):

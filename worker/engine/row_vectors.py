@@ -100,7 +100,8 @@ class RowVectors:
             {key: vector[index] for key, vector in self.vectors.items()},
             self.base,
             {
-                module: [Whole(one.moved, one.counts[index]) for one in some]
+                # One that counts for no row any more is let go: it may be as large as the model's head.
+                module: [Whole(one.moved, counts) for one in some if (counts := one.counts[index]).any()]
                 for module, some in self.wholes.items()
             },
         )

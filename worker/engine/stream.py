@@ -316,8 +316,9 @@ class Stream:
         if len(questions) == 1:
             self._admission.put_back([replace(questions[0], only=True)])
         elif broken.out_of_memory:
-            held = {question.ticket for question in (*questions, *self._in_hand())}
-            self._admission.out_of_memory(len(held))
+            held = {one.ticket: bool(one.choices) for one in (*questions, *self._in_hand())}
+            for kind in {bool(question.choices) for question in questions}:
+                self._admission.out_of_memory(kind, sum(one is kind for one in held.values()))
             self._admission.put_back(questions)
         else:
             self._admission.put_back([replace(question, alone=True) for question in questions])

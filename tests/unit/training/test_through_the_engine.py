@@ -35,7 +35,15 @@ def test_the_engine_scores_as_training_did(tmp_path: Path, family: str, normaliz
     model = tiny_model(family)
     tuned = wrap(model, replace(SETTINGS), "tiny")
     score = BranchScorer(model, tokenizer.pad_token_id)
-    run = Trainer(tuned, score, training=rows[:16], held_out=rows[16:], settings=SETTINGS, directory=tmp_path)
+    run = Trainer(
+        tuned,
+        score,
+        training=rows[:16],
+        held_out=rows[16:],
+        settings=SETTINGS,
+        directory=tmp_path,
+        base_model=("tiny", "0"),
+    )
     list(run.run())
     adapter.write(tuned, {"task": "colours"}, tmp_path / "colours")
     with torch.no_grad():
