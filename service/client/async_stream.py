@@ -14,9 +14,6 @@ from loradex.service.client.transcript import Transcript
 if TYPE_CHECKING:
     from loradex.service.client.async_job import AsyncJob
 
-CLOSED = ClientClosedError("the stream was closed by another task")
-"""What whoever reads is told."""
-
 
 class AsyncStream:
     """The pieces of one text, each as soon as it is there; see `Stream`.
@@ -92,7 +89,7 @@ class AsyncStream:
             if not self._reading:
                 await self._pieces.aclose()
             elif self._heard is not None:
-                self._heard.put_nowait(CLOSED)
+                self._heard.put_nowait(_closed())
         finally:
             if self._cancel and self.job is not None and self.job.ended is None:
                 await self.job.cancel()
@@ -134,4 +131,9 @@ class AsyncStream:
     def _listens(self, heard: "asyncio.Queue[Any]") -> None:
         self._heard = heard
         if self._closed:
-            heard.put_nowait(CLOSED)
+            heard.put_nowait(_closed())
+
+
+def _closed() -> ClientClosedError:
+    """What whoever reads is told."""
+    return ClientClosedError("the stream was closed by another task")

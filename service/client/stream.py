@@ -13,9 +13,6 @@ from loradex.service.client.transcript import Transcript
 if TYPE_CHECKING:
     from loradex.service.client.job import Job
 
-CLOSED = ClientClosedError("the stream was closed by another thread")
-"""What whoever reads is told."""
-
 
 class Stream:
     """The pieces of one text, each as soon as it is there: joined they are the text of the answer.
@@ -77,7 +74,7 @@ class Stream:
         except ValueError:
             # Another thread reads, and is told.
             if self._heard is not None:
-                self._heard.put(CLOSED)
+                self._heard.put(_closed())
         finally:
             if self._cancel and self.job.ended is None:
                 self.job.cancel()
@@ -94,4 +91,9 @@ class Stream:
     def _listens(self, heard: "SimpleQueue[Any]") -> None:
         self._heard = heard
         if self._closed:
-            heard.put(CLOSED)
+            heard.put(_closed())
+
+
+def _closed() -> ClientClosedError:
+    """What whoever reads is told."""
+    return ClientClosedError("the stream was closed by another thread")
