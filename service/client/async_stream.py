@@ -88,7 +88,7 @@ class AsyncStream:
         try:
             if not self._reading:
                 await self._pieces.aclose()
-            elif self._heard is not None:
+            elif self._heard is not None and not self._cancel:
                 self._heard.put_nowait(_closed())
         finally:
             if self._cancel and self.job is not None and self.job.ended is None:
@@ -130,7 +130,7 @@ class AsyncStream:
 
     def _listens(self, heard: "asyncio.Queue[Any]") -> None:
         self._heard = heard
-        if self._closed:
+        if self._closed and not self._cancel:
             heard.put_nowait(_closed())
 
 

@@ -72,8 +72,8 @@ class Stream:
         try:
             self._pieces.close()
         except ValueError:
-            # Another thread reads, and is told.
-            if self._heard is not None:
+            # Another thread reads, and is told: that the job was cancelled, or this.
+            if self._heard is not None and not self._cancel:
                 self._heard.put(_closed())
         finally:
             if self._cancel and self.job.ended is None:
@@ -90,7 +90,7 @@ class Stream:
 
     def _listens(self, heard: "SimpleQueue[Any]") -> None:
         self._heard = heard
-        if self._closed:
+        if self._closed and not self._cancel:
             heard.put(_closed())
 
 

@@ -76,7 +76,8 @@ def test_the_field_at_fault_is_named_as_its_endpoint_calls_it(
 @pytest.mark.parametrize(
     ("more", "param"),
     [
-        ({"stop": [1]}, "stop"),
+        ({"stop": [1]}, "stop.0"),
+        ({"stop": 1}, "stop"),
         ({"metadata": {"a": 1}}, "metadata.a"),
         ({"n": "two"}, "n"),
         ({"prompt": 1}, "prompt"),
