@@ -1,7 +1,6 @@
 """`affinities.json`: how well each adapter of a library answers each of its tasks, in figures."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from loradex.errors import LibraryCorruptError
-from loradex.library.manifest import Manifest, list_files, read_verified, write_manifest
+from loradex.library.manifest import Manifest, list_files, read_verified, write_manifest, write_whole
 
 AFFINITIES = "affinities.json"
 
@@ -68,18 +67,5 @@ def write_affinities(directory: Path, manifest: Manifest, scores: Scores) -> Non
             if task in manifest.tasks
         },
     }
-    _put(directory / AFFINITIES, json.dumps(document, indent=1) + "\n")
+    write_whole(directory / AFFINITIES, json.dumps(document, indent=1) + "\n")
     write_manifest(directory, manifest.model_copy(update={"files": list_files(directory)}))
-
-
-def _put(path: Path, text: str) -> None:
-    """Write beside a file, wait for the disk, and take the file's name."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

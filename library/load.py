@@ -109,15 +109,16 @@ def load_library(
         models.put_encoder(manifest.encoder.name, manifest.encoder.revision, manifest.encoder.dimensions)
         models.put_base_model(manifest.base_model)
         before = {task: adapters.place_of(facts, task) for task, facts in library.adapters.items()}
-        for task, facts in library.adapters.items():
-            if move or before[task] is None:
-                adapters.register(facts, Wanted(manifest.adapters[task].name, task, places[task]))
-        elsewhere = sum(
-            adapters.place_of(facts, task) != places[task].uri for task, facts in library.adapters.items()
-        )
+        after = {
+            task: adapters.register(facts, Wanted(manifest.adapters[task].name, task, places[task])).uri
+            if move or before[task] is None
+            else before[task]
+            for task, facts in library.adapters.items()
+        }
         added = _add_examples(examples, library, advance)
         _add_affinities(adapters, library)
     new = sum(place is None for place in before.values())
+    elsewhere = sum(after[task] != place.uri for task, place in places.items())
     return LoadReport(new, len(before) - new, added, len(library.examples) - added, elsewhere)
 
 

@@ -1,5 +1,6 @@
 """Answers once more from their stored facts, and compares."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -48,23 +49,26 @@ def _documents(url: str, answers: Sequence[UUID], sample: int, seed: int) -> lis
     return [_document(row[0]) for row in rows]
 
 
-def _places(url: str, documents: Sequence[dict[str, Any]]) -> list[Mapping[str, str]]:
-    """Where the adapters of each are registered now."""
+def _places(url: str, documents: Sequence[dict[str, Any]]) -> dict[str, Mapping[str, str]]:
+    """Base model → where its adapters are registered now."""
+    hashes: dict[str, set[str]] = defaultdict(set)
+    for one in documents:
+        hashes[one["base_model"]].update(hashes_of(one))
     with translate_errors(), connect(url) as connection:
-        return [
-            dict(connection.execute(PLACES, (one["base_model"], hashes_of(one))).fetchall())
-            for one in documents
-        ]
+        return {
+            base_model: dict(connection.execute(PLACES, (base_model, list(some))).fetchall())
+            for base_model, some in hashes.items()
+        }
 
 
 def _replayed(
-    settings: WorkerSettings, documents: Sequence[dict[str, Any]], places: Sequence[Mapping[str, str]]
+    settings: WorkerSettings, documents: Sequence[dict[str, Any]], places: Mapping[str, Mapping[str, str]]
 ) -> Iterator[Replay]:
     model = settings.base_model_path or shipped_model(settings.home / "cache" / "models")
     files = files_of(model)
     roots = settings.roots()
     engines: dict[Form, Engine] = {}
-    for document, registered in zip(documents, places, strict=True):
+    for document in documents:
         told = document["generation"]
         form = replace(
             settings.form,
@@ -79,7 +83,7 @@ def _replayed(
                 engines[form] = Engine.load(
                     model, settings.device, form, settings.bank_bytes, settings.threads, known=files
                 )
-            yield _answered(engines[form], Stored.of(document, roots, registered))
+            yield _answered(engines[form], Stored.of(document, roots, places.get(document["base_model"], {})))
         except LoradexError as error:
             yield Replay(document["answer_id"], str(error))
 

@@ -94,7 +94,6 @@ class Replaying:
         computes_in = numbers(self._engine.dtype, self._engine.quantization)
         while not self._stop.is_set() and (claimed := self._jobs.claim_replay(computes_in)) is not None:
             request, answer = claimed
-            self._at = request
             try:
                 with self._kept(request) as wanted:
                     told = self._replayed(request, answer, wanted)
@@ -109,7 +108,6 @@ class Replaying:
                 if told is not None:
                     self._jobs.give_replay(request, told)
                     self._log.info("answer.replayed", answer=str(answer), same=told["same"])
-            self._at = None
 
     def _refuse(self, request: UUID, failure: Failure) -> None:
         self._log.warning("replay.refused", request=str(request), code=failure.code)
@@ -124,8 +122,12 @@ class Replaying:
             if not self._jobs.keep_replay(request):
                 unwanted.set()
 
-        with Repeating("replay", tell, LIFE_SECONDS, done):
-            yield lambda: not unwanted.is_set() and not self._stop.is_set()
+        self._at = request
+        try:
+            with Repeating("replay", tell, LIFE_SECONDS, done):
+                yield lambda: not unwanted.is_set() and not self._stop.is_set()
+        finally:
+            self._at = None
 
     def _replayed(self, request: UUID, answer: UUID, wanted: Callable[[], bool]) -> Mapping[str, Any] | None:
         """What came of it; None where nobody waits for it any more, or this worker ends."""

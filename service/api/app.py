@@ -243,7 +243,8 @@ class Api:
         most: int | None,
     ) -> Any:
         samples = body.n or 1
-        if samples * len(prompts) > bodies.MOST_PROMPTS:
+        count = samples * len(prompts)
+        if count > bodies.MOST_PROMPTS:
             raise refused(f"n answers to each prompt may be {bodies.MOST_PROMPTS} altogether", "n")
         read = sum(copies.characters_of(text) for prompt in prompts for text in prompt.values())
         copies.require_room(call.http.state.share, read, samples, call.names.called("prompt"))
@@ -260,10 +261,9 @@ class Api:
             "logprobs": body.likeliest,
             "metadata": body.metadata,
         }
-        if samples * len(prompts) > 1:
-            copies.require_room(
-                call.http.state.share, copies.characters_of_fields(wanted), samples * len(prompts), None
-            )
+        if count > 1:
+            shared = copies.characters_of_fields(wanted)
+            copies.require_room(call.http.state.share, shared, count, None)
         wanted_jobs = [
             {**wanted, **prompt, "seed": seed_of_sample(body.seed, sample)}
             for prompt in prompts

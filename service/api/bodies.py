@@ -63,9 +63,6 @@ NEUTRAL: Mapping[str, tuple[object, ...]] = {
 }
 """What would change the answer and cannot be done, with the values that ask for nothing. Null asks for nothing too."""
 
-INSTEAD = {name: "structured_outputs" for name in NEUTRAL if name.startswith("guided_")}
-"""What can be said in another field."""
-
 KINDS = {"str", "bool", "int", "float"}
 """What pydantic calls the kinds of a field that may be of several."""
 
@@ -224,7 +221,7 @@ def shaped(kind: type[Body], document: object) -> Body:
         # The best of as many as are told are these.
         if value is None or value in alike or (name == "best_of" and value == getattr(body, "n", None)):
             continue
-        cure = f"say it in {INSTEAD[name]}" if name in INSTEAD else "leave it out"
+        cure = "say it in structured_outputs" if name.startswith("guided_") else "leave it out"
         raise refused(f"{name} is not supported; {cure}", name, "unsupported_parameter")
     return body
 

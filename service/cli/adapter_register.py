@@ -128,14 +128,14 @@ def _told_to_a_worker(base_model: str, root: str) -> str:
 
 
 def _moved(done: "Registered", wanted: "Wanted") -> str:
-    if done.moved_from is None:
-        stays = "" if done.uri == wanted.place.uri else f"; no living worker reads below {wanted.place.root}"
-        return (
-            f"workers look for them at {done.uri}{stays}; nothing was changed"
-            if stays
-            else "nothing was changed"
-        )
-    return f"workers look for them at {done.uri} from now on, and not at {done.moved_from} any more"
+    if done.moved_from is not None:
+        return f"workers look for them at {done.uri} from now on, and not at {done.moved_from} any more"
+    if done.uri == wanted.place.uri:
+        return "nothing was changed"
+    return (
+        f"workers look for them at {done.uri}; no living worker reads below {wanted.place.root}; "
+        "nothing was changed"
+    )
 
 
 def _unlike_what_was_asked(done: "Registered", wanted: "Wanted") -> list[str]:

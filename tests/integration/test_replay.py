@@ -40,7 +40,7 @@ def replayed(answering: Stack, monkeypatch: pytest.MonkeyPatch) -> Callable[[dic
             form, load(model, device, form, *rest, **known)
         ),
     )
-    return lambda document: next(_replayed(WorkerSettings(), [document], [{}]))
+    return lambda document: next(_replayed(WorkerSettings(), [document], {}))
 
 
 def test_a_choice_that_was_judged_by_earlier_answers_is_replayed_with_them(
@@ -168,7 +168,7 @@ def test_the_files_of_the_model_are_hashed_once(
         return digest(file, name)
 
     monkeypatch.setattr(hashlib, "file_digest", counted)
-    one, again, two = _replayed(WorkerSettings(), [told, told, other], [{}, {}, {}])
+    one, again, two = _replayed(WorkerSettings(), [told, told, other], {})
     assert (one.files_same, again.files_same, two.files_same) == (True, True, True)
     weights = answering.library.base / "model.safetensors"
     assert [Path(name) for name in hashed].count(weights) == 1
@@ -219,7 +219,7 @@ def test_what_only_vllm_can_give_again_is_refused_and_the_next_is_replayed(
         "versions": {**told["versions"], "vllm": "0.32.0", **versions},
         "generation": {**told["generation"], **generation},
     }
-    one, other = _replayed(WorkerSettings(), [theirs, told], [{}, {}])
+    one, other = _replayed(WorkerSettings(), [theirs, told], {})
     assert other.same
     if problem is None:
         assert one.same

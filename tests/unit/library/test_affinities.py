@@ -1,13 +1,13 @@
 """`affinities.json`: read back as written, refused when it is not the library's."""
 
 import json
+import os
 from typing import Any
 
 import pytest
 from tests.fix_library import SmallLibrary
 
 from loradex.errors import LibraryCorruptError
-from loradex.library import affinities
 from loradex.library.affinities import AFFINITIES, Affinity, write_affinities
 from loradex.library.cards import TaskCard
 from loradex.library.load import open_library
@@ -40,7 +40,7 @@ def test_a_write_that_fails_leaves_the_library_as_it_was(
     def full(_: int) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(affinities.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="no space"):
         write_affinities(small_library.directory, small_library.manifest, {})
     assert open_library(small_library.directory, cards).affinities == SCORES
